@@ -1,0 +1,94 @@
+"""Every column that a stage may read or write: its Arrow type, its unit or range, one line of meaning.
+
+Owns names and types. Does not own who writes a column: stages declare that (`pipeline.stage`).
+A `bulk` column holds pixels and stays out of samples.parquet. A `virtual` column is never stored: the source
+stage reads it again from the input, so that input pixels are not copied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from pipeline.errors import ContractError, nearest
+
+SAMPLE_ID = "sample_id"
+PARENT_ID = "parent_id"
+REJECT_REASON = "reject_reason"
+REJECT_DETAIL = "reject_detail"
+
+ID_HEX_DIGITS = 16
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column:
+    """One column: `unit` is the unit, value range or encoding, `meaning` one line for the data card."""
+
+    name: str
+    type: pa.DataType
+    unit: str
+    meaning: str
+    bulk: bool = False
+    virtual: bool = False
+
+
+def _columns(*rows: Column) -> dict[str, Column]:
+    return {row.name: row for row in rows}
+
+
+def _c(name: str, dtype: pa.DataType, unit: str, meaning: str, *, bulk: bool = False, virtual: bool = False) -> Column:
+    return Column(name=name, type=dtype, unit=unit, meaning=meaning, bulk=bulk, virtual=virtual)
+
+
+COLUMNS: dict[str, Column] = _columns(
+    _c(SAMPLE_ID, pa.string(), "16 hex digits + suffixes", "key of the row; from the sha256 of the source bytes"),
+    _c(PARENT_ID, pa.string(), "sample_id", "the row that this one was made from"),
+    _c("session_id", pa.string(), "sample_id", "the editing session the row belongs to"),
+    _c("turn", pa.int32(), "from 1", "place of the edit in its session"),
+    # input
+    _c("source_raw", pa.binary(), "encoded image as found", "input image, read from its shard on demand",
+       bulk=True, virtual=True),
+    _c("source_sha256", pa.string(), "64 hex digits", "sha256 of the input image's bytes"),
+    _c("source_key", pa.string(), "text", "key of the sample in its input shard, or file name"),
+    _c("source_size_bytes", pa.int64(), "bytes", "size of the input image's file"),
+    _c("source_url", pa.string(), "URL", "where the input says that the image came from"),
+    _c("source_metadata", pa.string(), "JSON object", "the input's own metadata, as found"),
+    _c("caption", pa.string(), "text", "caption of the input image, as found"),
+    # normalise_image
+    _c("source_images", pa.list_(pa.binary()), "encoded images", "source images, normalised; one today", bulk=True),
+    _c("source_format", pa.string(), "jpg, png or webp", "encoding of source_images"),
+    _c("source_dhash", pa.uint64(), "64-bit difference hash", "perceptual hash of the source image"),
+    _c("width_px", pa.int32(), "px", "width of the normalised source image"),
+    _c("height_px", pa.int32(), "px", "height of the normalised source image"),
+    _c("original_width_px", pa.int32(), "px", "width of the input image, EXIF orientation applied"),
+    _c("original_height_px", pa.int32(), "px", "height of the input image, EXIF orientation applied"),
+    _c("original_format", pa.string(), "Pillow's name", "file format of the input image"),
+    # filter_caption
+    _c("caption_num_words", pa.int32(), "words", "number of words of the caption"),
+    # dedup
+    _c("duplicate_cluster_id", pa.string(), "sample_id", "the sample kept for this cluster of duplicates"),
+    _c("duplicate_cluster_size", pa.int32(), "samples", "size of that cluster; 1 when nothing resembles the sample"),
+    # edits
+    _c("source_caption", pa.string(), "text", "the caption that was edited: describes the source image"),
+    _c("target_caption", pa.string(), "text", "the caption after the edit: describes the target image"),
+    _c("instruction", pa.string(), "text", "the edit as a request"),
+    _c("reverse_instruction", pa.string(), "text", "the request that undoes the edit"),
+    _c("edit_type", pa.string(), "replace_noun, change_colour, change_attribute", "kind of edit"),
+    _c("source_phrase", pa.string(), "text", "what changes, in the source's words (noun included)"),
+    _c("target_phrase", pa.string(), "text", "what it becomes, in the target's words (noun included)"),
+    # emit
+    _c("dataset_shard", pa.string(), "file name", "the tar of the dataset that holds the sample"),
+)  # fmt: skip
+
+
+def column(name: str) -> Column:
+    """The declaration of `name`; `ContractError` with the nearest name when nobody declared it."""
+    if name not in COLUMNS:
+        raise ContractError(f"column {name!r} is not declared in pipeline/schema.py{nearest(name, COLUMNS)}")
+    return COLUMNS[name]
+
+
+def arrow_schema(names: tuple[str, ...]) -> pa.Schema:
+    """The Arrow schema of the named columns, in that order."""
+    return pa.schema([(name, column(name).type) for name in names])

@@ -1,0 +1,186 @@
+"""The stage contract: what a stage declares, and the kinds of worker it can open.
+
+A stage is a frozen value: its fields are exactly the settings that decide its result, `open(ctx)` makes its worker.
+Stages know nothing of files, retries, records or executors; the engine adds those.
+
+| kind   | worker made by `open`                               | rows                                         |
+|--------|-----------------------------------------------------|----------------------------------------------|
+| source | `Shard -> Iterator[Table]`                          | makes them                                   |
+| map    | `Table -> Table`                                    | one to one, in order                         |
+| expand | `Table -> Table`                                    | one to many, parents in order                |
+| whole  | `ShardTables -> Iterator[(shard name, Table)]`      | a verdict on rows of all shards, an artifact |
+| sink   | `(shard name, Iterator[Table], Path) -> Iterator[Table]` | one to one, and a file a shard          |
+
+No stage drops a row: it sets `reject_reason` (a member of its own `rejects` enum) and, if it likes, `reject_detail`.
+An expand rejects a parent with one row under the parent's own `sample_id`. Tables may carry more columns than
+`writes`; the engine takes `sample_id`, `writes` and the reject columns.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.seeds import sample_rng
+
+if TYPE_CHECKING:
+    import random
+
+Kind = Literal["source", "map", "expand", "whole", "sink"]
+BatchFn = Callable[[pa.Table], pa.Table]
+M = TypeVar("M")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """What one worker of a stage takes: CPU cores, GPUs (fractions share one), memory, and the packages it imports."""
+
+    cpu: float = 1.0
+    gpu: float = 0.0
+    memory_bytes: int = 0
+    packages: tuple[str, ...] = ()
+    extra: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Shard:
+    """One unit of scheduling and resume: a name unique in the run and where its rows come from.
+
+    `identity` changes when the input changes (size and modification time, or an entity tag); `num_bytes` is the
+    size of the input, for estimates. `part` tells the source which rows of `uri` are this shard's, where it matters.
+    """
+
+    name: str
+    uri: str
+    identity: str
+    num_bytes: int = 0
+    part: tuple[int, int] | None = None
+
+
+@dataclass(kw_only=True)
+class Context:
+    """What the engine hands to `open`: randomness, models and artifacts, and nothing about shards or workers."""
+
+    stage_name: str
+    seed: int = 0
+    artifacts: Mapping[str, Path] = field(default_factory=dict)
+    """Local path of each artifact that the stage asked for with `needs_artifacts`."""
+    artifact_dir: Path | None = None
+    """Where a whole stage puts its own artifact, as a file named `Stage.artifact`."""
+    loader: Callable[[str], Any] | None = None
+
+    def rng(self, sample_id: str) -> random.Random:
+        """A generator of this sample's own: the same whatever shard, batch or worker it is in."""
+        return sample_rng(self.seed, self.stage_name, sample_id)
+
+    def load(self, protocol: type[M], model_id: str) -> M:
+        """The model behind `model_id`, which has the methods of `protocol`. Call it once a worker, in `open`."""
+        if self.loader is None:
+            raise LookupError(f"no loader for model {model_id!r}: this context was made without one")
+        model: M = self.loader(model_id)
+        return model
+
+
+class Stage(BaseModel):
+    """Base of every stage; subclasses declare the class attributes below and implement `open`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: ClassVar[Kind]
+    version: ClassVar[int]
+    """Bumped when the same settings would give new values."""
+    reads: ClassVar[tuple[str, ...]] = ()
+    writes: ClassVar[tuple[str, ...]] = ()
+    rejects: ClassVar[type[StrEnum] | None] = None
+    needs: ClassVar[Needs] = Needs()
+    uses_rng: ClassVar[bool] = False
+    """True when results depend on the manifest's seed."""
+
+    def needs_artifacts(self) -> tuple[str, ...]:
+        """Names of artifacts of upstream whole stages that these settings use."""
+        return ()
+
+    def needs_models(self) -> tuple[str, ...]:
+        """Model ids that these settings use; their revisions enter the fingerprint."""
+        return ()
+
+    @abstractmethod
+    def open(self, ctx: Context) -> Callable[..., Any]:
+        """Load what the worker needs, once, and return it as a function (see the table of kinds)."""
+
+
+class SourceStage(Stage):
+    """Makes rows from shards of input. `open` returns `Shard -> Iterator[Table]`, the same rows at every call."""
+
+    kind: ClassVar[Kind] = "source"
+
+    @abstractmethod
+    def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
+        """The shards behind the user's inputs, by listing only. Raises `PlanError` when there are none."""
+
+
+class MapStage(Stage):
+    """One row in, one row out, in order. `open` returns `Table -> Table`."""
+
+    kind: ClassVar[Kind] = "map"
+
+
+class ExpandStage(Stage):
+    """One row in, any number out. `open` returns `Table -> Table` with `parent_id` set and parents in order."""
+
+    kind: ClassVar[Kind] = "expand"
+
+
+ShardTables = Callable[[], Iterable[tuple[str, pa.Table]]]
+"""Call it for a pass over (shard name, Table of `sample_id` and `reads`), shards in name order."""
+
+
+class WholeStage(Stage):
+    """Sees light columns of all shards at once. `open` returns `ShardTables -> Iterator[(shard name, Table)]`.
+
+    A stage that only builds an artifact (`writes` empty, no `rejects`) yields nothing: all rows pass.
+    """
+
+    kind: ClassVar[Kind] = "whole"
+    artifact: ClassVar[str] = ""
+    """File name of the artifact it leaves in `ctx.artifact_dir`, or empty."""
+
+    @property
+    def gives_verdicts(self) -> bool:
+        """True when it writes columns or rejects rows, so that its output stands between stages."""
+        return bool(self.writes) or self.rejects is not None
+
+
+class SinkStage(Stage):
+    """Writes one file a shard, then collates. `open` returns `(name, Iterator[Table], Path) -> Iterator[Table]`."""
+
+    kind: ClassVar[Kind] = "sink"
+    suffix: ClassVar[str]
+    """Suffix of the file it writes for each shard."""
+
+    @abstractmethod
+    def collate(self, folder: Path, run: RunSummary) -> None:
+        """Write what describes all shards together into `folder`, which holds (or links to) their files."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSummary:
+    """What `SinkStage.collate` may know of the run."""
+
+    manifest: Mapping[str, Any]
+    """The manifest, as plain data."""
+    stages: Sequence[Mapping[str, Any]]
+    """Per stage in order: name, fingerprint, rows_in, rows_out, rejects (reason -> rows), models, seconds."""
+    tables: Callable[[Sequence[str]], Iterator[tuple[str, pa.Table]]]
+    """Call with column names for batches of (shard name, Table) over the rows that reached the sink."""
+    rejects: Callable[[], Iterator[pa.Table]]
+    """Batches of all rejected rows: shard, stage, sample_id, reject_reason, reject_detail, row (JSON)."""
+    shard_files: Mapping[str, Path | str]
+    """Shard name -> the file the sink wrote for it."""
