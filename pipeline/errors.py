@@ -3,8 +3,9 @@
 EditloomError
 ├── UsageError            the command or manifest is wrong: exit 2
 │   ├── ManifestError     unknown key, unknown stage, bad value
-│   └── PlanError         the chain does not type-check, a model, package or input is missing
+│   └── PlanError         the chain does not type-check, an input is missing
 ├── RunError              the run could not finish: exit 1
+│   ├── MissingDependencyError  a package, model or lexicon is not on this machine
 │   ├── LockedError       another build holds the run folder
 │   ├── ShardFailed       one stage failed on one shard, after its attempts
 │   └── RunStopped        a fault no other shard would survive (disk full, read-only folder, a bug)
@@ -36,11 +37,15 @@ class ManifestError(UsageError):
 
 
 class PlanError(UsageError):
-    """The chain cannot run as written: a column, artifact, model, package or input is missing."""
+    """The chain cannot run as written: a column or artifact nobody writes, an input that is not there."""
 
 
 class RunError(EditloomError):
     """The build started and could not finish."""
+
+
+class MissingDependencyError(RunError):
+    """A package, model or lexicon that the chain needs is not on this machine."""
 
 
 class LockedError(RunError):

@@ -19,6 +19,7 @@ An expand rejects a parent with one row under the parent's own `sample_id`. Tabl
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -75,6 +76,8 @@ class Context:
     artifact_dir: Path | None = None
     """Where a whole stage puts its own artifact, as a file named `Stage.artifact`."""
     loader: Callable[[str], Any] | None = None
+    notes: Counter[str] = field(default_factory=Counter)
+    """Counts of what is worth knowing of a shard and is not a row; the engine moves them to its record."""
 
     def rng(self, sample_id: str) -> random.Random:
         """A generator of this sample's own: the same whatever shard, batch or worker it is in."""
@@ -97,6 +100,8 @@ class Stage(BaseModel):
     version: ClassVar[int]
     """Bumped when the same settings would give new values."""
     reads: ClassVar[tuple[str, ...]] = ()
+    reads_if_present: ClassVar[tuple[str, ...]] = ()
+    """Columns it takes too when some stage before it wrote them."""
     writes: ClassVar[tuple[str, ...]] = ()
     rejects: ClassVar[type[StrEnum] | None] = None
     needs: ClassVar[Needs] = Needs()
@@ -167,7 +172,7 @@ class SinkStage(Stage):
 
     @abstractmethod
     def collate(self, folder: Path, run: RunSummary) -> None:
-        """Write what describes all shards together into `folder`, which holds (or links to) their files."""
+        """Write what describes all shards together into `folder`; the engine puts their files next to it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -176,11 +181,13 @@ class RunSummary:
 
     manifest: Mapping[str, Any]
     """The manifest, as plain data."""
+    columns: tuple[str, ...]
+    """Columns that reach the sink."""
+    shard_files: Mapping[str, Mapping[str, Any]]
+    """Shard with rows -> rows, bytes and sha256 of the file that the sink wrote for it."""
     stages: Sequence[Mapping[str, Any]]
-    """Per stage in order: name, fingerprint, rows_in, rows_out, rejects (reason -> rows), models, seconds."""
-    tables: Callable[[Sequence[str]], Iterator[tuple[str, pa.Table]]]
-    """Call with column names for batches of (shard name, Table) over the rows that reached the sink."""
+    """A stage in order: name, fingerprint, settings, models, rows_in, rows_kept, rows_out, rejects, notes, seconds."""
+    tables: Callable[[Sequence[str], Sequence[str]], Iterator[tuple[str, pa.Table]]]
+    """Call with shard and column names for batches of (shard name, Table of `sample_id` and the columns)."""
     rejects: Callable[[], Iterator[pa.Table]]
-    """Batches of all rejected rows: shard, stage, sample_id, reject_reason, reject_detail, row (JSON)."""
-    shard_files: Mapping[str, Path | str]
-    """Shard name -> the file the sink wrote for it."""
+    """Call for batches of all rejected rows: shard, stage, sample_id, reject_reason, reject_detail, row (JSON)."""

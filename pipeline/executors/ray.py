@@ -1,0 +1,240 @@
+"""Long-lived Ray actors. Ray carries the plan, task names and records, never a row.
+
+One pool of actors serves all stages that need no GPU; each GPU stage has a pool of its own, so that its model stays
+loaded (ADR-0002). An actor has at most one task. Ray itself retries nothing: deaths, silence and overruns come back
+as outcomes, and `pipeline.build` decides.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import RunStopped, one_line
+from pipeline.worker import Outcome, Task, Worker
+
+if TYPE_CHECKING:
+    from pipeline.plan import Plan
+    from pipeline.stage import Needs
+    from pipeline.storage import Storage
+
+START_TIMEOUT_S = 300.0
+CLEANUP_TIMEOUT_S = 10.0
+OBJECT_STORE_BYTES = 128 << 20
+"""Ray's shared memory on this machine: enough for plans and records, since no rows go through it."""
+
+
+class RayWorker:
+    """The actor: a `Worker` with a second thread that answers while a task runs."""
+
+    def __init__(self, plan: Plan, storage: Storage) -> None:
+        import pyarrow as pa
+
+        pa.set_cpu_count(1)
+        pa.set_io_thread_count(1)
+        self._worker = Worker(plan, storage)
+
+    def hello(self) -> str:
+        """The id of the node it runs on."""
+        import ray
+
+        node: str = ray.get_runtime_context().get_node_id()
+        return node
+
+    def run(self, task: Task) -> Outcome:
+        """Do one task."""
+        return self._worker.run(task)
+
+    def pulse(self) -> int:
+        """A number that grows while work is done; that it answers at all is the heartbeat."""
+        return self._worker.pulse()
+
+
+@dataclass(eq=False)
+class _Actor:
+    handle: Any
+    pool: str
+    hello: Any = None
+    node: str = ""
+    task: Task | None = None
+    ref: Any = None
+    started_at: float = 0.0
+    asked: Any = None
+    asked_at: float = 0.0
+
+    @property
+    def is_ready(self) -> bool:
+        return self.hello is None
+
+
+class RayExecutor:
+    """Runs tasks on a local Ray or on the cluster at `address`."""
+
+    def __init__(self, storage: Storage, workers: int | None = None, address: str | None = None) -> None:
+        self._storage, self._workers, self._address = storage, workers, address
+        self._actors: list[_Actor] = []
+        self._waiting_since = 0.0
+        self._owns_ray = False
+
+    def start(self, plan: Plan) -> None:
+        """Connect (or start a local Ray) and make the actors. Raises `RunStopped` when Ray does not come up."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray
+
+        self._plan = plan
+        self._ray = ray
+        self._remote = ray.remote(RayWorker)
+        if not ray.is_initialized():
+            self._connect()
+            self._owns_ray = True
+        for pool, size in self._pool_sizes().items():
+            for _ in range(size):
+                self._spawn(pool)
+        self._waiting_since = time.monotonic()
+
+    def _connect(self) -> None:
+        address = self._address or os.environ.get("RAY_ADDRESS")
+        local: dict[str, Any] = {
+            "num_cpus": self._workers or os.cpu_count() or 1,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+        try:
+            self._ray.init(
+                **({"address": address} if address else local), log_to_driver=False, logging_level="ERROR",
+                configure_logging=True,
+            )  # fmt: skip
+        except (ConnectionError, RuntimeError, OSError, ValueError) as error:
+            where = f"the Ray cluster at {address!r}" if address else "a local Ray"
+            raise RunStopped(f"cannot reach {where}: {one_line(error)}; or run with --executor inprocess") from error
+
+    def _pool_sizes(self) -> dict[str, int]:
+        have = self._ray.cluster_resources()
+        sizes: dict[str, int] = {}
+        for planned in self._plan.stages:
+            needs = planned.stage.needs
+            fit = have.get("GPU", 0) / needs.gpu if needs.gpu else have.get("CPU", 1) / max(needs.cpu, 1.0)
+            size = self._workers if self._workers and not needs.gpu else math.floor(fit)
+            if size < 1:
+                raise RunStopped(
+                    f"stage {planned.name} needs {needs.gpu} GPU; the cluster has {have.get('GPU', 0):.0f}"
+                )
+            pool = self._pool(planned.index)
+            sizes[pool] = max(sizes.get(pool, 1), min(size, len(self._plan.shards)))
+        return sizes
+
+    def _pool(self, stage: int) -> str:
+        return f"gpu-{stage}" if self._plan.stages[stage].stage.needs.gpu else "cpu"
+
+    def _needs(self, pool: str) -> Needs:
+        served = [s.stage.needs for s in self._plan.stages if self._pool(s.index) == pool]
+        return max(served, key=lambda n: (n.gpu, n.cpu))
+
+    def _spawn(self, pool: str) -> None:
+        needs = self._needs(pool)
+        handle = self._remote.options(
+            num_cpus=needs.cpu, num_gpus=needs.gpu, memory=needs.memory_bytes or None, max_restarts=0,
+            max_task_retries=0, max_concurrency=2,
+        ).remote(self._plan, self._storage)  # fmt: skip
+        self._actors.append(_Actor(handle, pool, hello=handle.hello.remote()))
+
+    def _idle(self, pool: str | None) -> list[_Actor]:
+        return [a for a in self._actors if a.is_ready and a.task is None and pool in (None, a.pool)]
+
+    def slots(self, stage: int) -> int:
+        """Idle actors of the stage's pool."""
+        return len(self._idle(self._pool(stage)))
+
+    def slots_anywhere(self) -> int:
+        """Idle actors."""
+        return len(self._idle(None))
+
+    def submit(self, task: Task) -> None:
+        """Give the task to an idle actor of its stage's pool."""
+        actor = self._idle(self._pool(task.stage))[0]
+        actor.task, actor.ref = task, actor.handle.run.remote(task)
+        actor.started_at = actor.asked_at = time.monotonic()
+        actor.asked = None
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        """Outcomes of tasks that ended, whose actor died, or that went silent or past the deadline."""
+        refs = [a.ref for a in self._actors if a.task] + [a.hello for a in self._actors if not a.is_ready]
+        if refs:
+            self._ray.wait(refs, num_returns=1, timeout=timeout_s, fetch_local=False)
+        outcomes: list[Outcome] = []
+        for actor in list(self._actors):
+            if not actor.is_ready:
+                self._greet(actor)
+            elif actor.task is not None:
+                outcome = self._look(actor)
+                if outcome is not None:
+                    outcomes.append(outcome)
+        self._check_alive()
+        return outcomes
+
+    def _is_done(self, ref: Any) -> bool:
+        return bool(self._ray.wait([ref], timeout=0, fetch_local=False)[0])
+
+    def _greet(self, actor: _Actor) -> None:
+        if not self._is_done(actor.hello):
+            return
+        try:
+            actor.node = self._ray.get(actor.hello)
+        except self._ray.exceptions.RayActorError as error:
+            self._actors.remove(actor)
+            if isinstance(error.cause if hasattr(error, "cause") else None, Exception) or "init" in str(error).lower():
+                raise RunStopped(f"a Ray worker did not start: {one_line(error)}") from error
+            self._spawn(actor.pool)
+        else:
+            actor.hello = None
+            self._waiting_since = time.monotonic()
+
+    def _look(self, actor: _Actor) -> Outcome | None:
+        task = actor.task
+        assert task is not None
+        if self._is_done(actor.ref):
+            try:
+                outcome: Outcome = self._ray.get(actor.ref)
+            except self._ray.exceptions.RayError as error:
+                return self._lost(actor, task, f"its worker died: {one_line(error, 160)}")
+            actor.task = actor.ref = actor.asked = None
+            return outcome
+        now, run_on = time.monotonic(), self._plan.manifest.run_on
+        if now - actor.started_at > run_on.deadline_s:
+            return self._lost(actor, task, f"ran past its deadline of {run_on.deadline_s:g} s (deadline_s)")
+        if actor.asked is None:
+            if now - actor.asked_at > run_on.heartbeat_s / 4:
+                actor.asked, actor.asked_at = actor.handle.pulse.remote(), now
+        elif self._is_done(actor.asked):
+            actor.asked = None
+        elif now - actor.asked_at > run_on.heartbeat_s:
+            return self._lost(actor, task, f"no sign of life for {run_on.heartbeat_s:g} s (heartbeat_s)")
+        return None
+
+    def _lost(self, actor: _Actor, task: Task, why: str) -> Outcome:
+        self._ray.kill(actor.handle, no_restart=True)
+        self._actors.remove(actor)
+        gone = not any(n["Alive"] for n in self._ray.nodes() if n["NodeID"] == actor.node)
+        self._spawn(actor.pool)
+        self._waiting_since = time.monotonic()
+        planned = self._plan.stages[task.stage]
+        message = f"stage {planned.name}, shard {task.shard}: {'its node went away' if gone else why}"
+        return Outcome(task=task, failure="preempted" if gone else "lost", message=message)
+
+    def _check_alive(self) -> None:
+        if any(a.is_ready for a in self._actors):
+            self._waiting_since = time.monotonic()
+        elif time.monotonic() - self._waiting_since > START_TIMEOUT_S:
+            raise RunStopped(f"no Ray worker started within {START_TIMEOUT_S:.0f} s: the cluster has no room for one")
+
+    def close(self) -> None:
+        """End the actors, and Ray where this executor started it."""
+        for actor in self._actors:
+            self._ray.kill(actor.handle, no_restart=True)
+        self._actors = []
+        if self._owns_ray:
+            self._ray.shutdown()

@@ -1,0 +1,207 @@
+"""Looks at a run folder without changing it: status, verify, explain. And `clean`, which removes what nobody needs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tarfile
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipeline.graph import steps
+from pipeline.lock import describe, is_alive, read_holder
+from pipeline.record import ALL_SHARDS, Record, read_record
+from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
+from pipeline.stage import SinkStage, WholeStage
+from pipeline.whole import DATASET, ROWS_PER_READ
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from pipeline.plan import Plan, PlannedStage
+    from pipeline.storage import Storage
+
+
+def status(plan: Plan, storage: Storage) -> dict[str, Any]:
+    """How far the run folder is with this plan, and who is at work on it."""
+    holder = read_holder(storage)
+    steps_of: dict[int, list[str]] = {}
+    for index, shard in steps(plan):
+        steps_of.setdefault(index, []).append(shard)
+    stages = []
+    for planned in plan.stages:
+        records = list(_records(planned, storage, steps_of[planned.index]))
+        rows = [r for r in records if not (r.shard == ALL_SHARDS and isinstance(planned.stage, SinkStage))]
+        rejects: Counter[str] = Counter()
+        for record in rows:
+            rejects.update(record.rejects)
+        stages.append(
+            {
+                "stage": planned.name,
+                "fingerprint": planned.fingerprint,
+                "done": len(records),
+                "total": len(steps_of[planned.index]),
+                "rows_out": sum(r.rows_out for r in rows),
+                "rejects": dict(sorted(rejects.items())),
+            }
+        )
+    return {
+        "out": storage.url,
+        "holder": describe(holder) if holder and is_alive(holder) else None,
+        "stages": stages,
+        "complete": all(s["done"] == s["total"] for s in stages),
+    }
+
+
+def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
+    """Everything that is wrong with the run folder, a line each; `deep` also hashes every file."""
+    wrong: list[str] = []
+    kept: dict[str, int] = {}
+    for planned in plan.stages:
+        sizes = storage.sizes(planned.folder)
+        for shard in _shard_names(plan, planned):
+            where = f"stage {planned.name}, shard {shard}"
+            record = read_record(storage, planned.folder, shard)
+            if record is None:
+                wrong.append(f"{where}: no record")
+                continue
+            wrong.extend(f"{where}: {problem}" for problem in _wrong_record(planned, record))
+            wrong.extend(f"{where}: {problem}" for problem in _wrong_files(planned, record, storage, sizes, deep=deep))
+            if shard != ALL_SHARDS and planned.has_rows:
+                if shard in kept and kept[shard] != record.rows_in:
+                    wrong.append(f"{where}: {record.rows_in} rows came in, the stage before left {kept[shard]}")
+                kept[shard] = record.rows_out
+    if isinstance(plan.stages[-1].stage, SinkStage):
+        wrong.extend(_wrong_dataset(storage, deep=deep))
+    return wrong
+
+
+def _wrong_record(planned: PlannedStage, record: Record) -> Iterator[str]:
+    if record.fingerprint != planned.fingerprint:
+        yield f"the record is of another result ({record.fingerprint[:12]})"
+    if record.rows_in != record.rows_kept + sum(record.rejects.values()):
+        yield f"{record.rows_in} rows in, {record.rows_kept} kept, {sum(record.rejects.values())} rejected"
+
+
+def _wrong_files(
+    planned: PlannedStage, record: Record, storage: Storage, sizes: dict[str, int], *, deep: bool
+) -> Iterator[str]:
+    for name, entry in record.files.items():
+        if name.startswith(".."):
+            continue  # the published dataset is looked at by itself
+        rel = f"{planned.folder}/{name}"
+        size = (
+            sizes.get(name) if "/" not in name else storage.sizes(rel.rpartition("/")[0]).get(name.rpartition("/")[2])
+        )
+        if size != entry.bytes:
+            yield f"{name} has {size} bytes, the record says {entry.bytes}"
+        elif deep and _sha256(storage, rel) != entry.sha256:
+            yield f"{name} is not what was written (sha256 differs)"
+
+
+def _wrong_dataset(storage: Storage, *, deep: bool) -> Iterator[str]:
+    try:
+        listed = json.loads(storage.read_bytes(f"{DATASET}/shards.json"))["shards"]
+    except (FileNotFoundError, ValueError, KeyError):
+        yield f"{DATASET}/shards.json: not there or unreadable"
+        return
+    sizes = storage.sizes(DATASET)
+    seen: dict[str, str] = {}
+    for entry in listed:
+        name = entry["file"]
+        if sizes.get(name) != entry["bytes"]:
+            yield f"{DATASET}/{name}: {sizes.get(name)} bytes, shards.json says {entry['bytes']}"
+            continue
+        if deep:
+            if _sha256(storage, f"{DATASET}/{name}") != entry["sha256"]:
+                yield f"{DATASET}/{name}: sha256 differs from shards.json"
+            yield from _wrong_tar(storage, name, int(entry["samples"]), seen)
+    for name in sizes:
+        if name.endswith(".tar") and name not in {e["file"] for e in listed}:
+            yield f"{DATASET}/{name}: not listed in shards.json"
+
+
+def _wrong_tar(storage: Storage, name: str, num_samples: int, seen: dict[str, str]) -> Iterator[str]:
+    keys: list[str] = []
+    with storage.open(f"{DATASET}/{name}") as handle, tarfile.open(fileobj=handle) as tar:
+        for member in tar:
+            key = member.name.partition(".")[0]
+            if not keys or keys[-1] != key:
+                keys.append(key)
+    if len(keys) != num_samples:
+        yield f"{DATASET}/{name}: {len(keys)} samples, shards.json says {num_samples}"
+    for key in keys:
+        if key in seen:
+            yield f"{DATASET}/{name}: sample {key} stands in {seen[key]} too, or its members lie apart"
+        seen[key] = name
+
+
+def _sha256(storage: Storage, rel: str) -> str:
+    with storage.open(rel) as handle:
+        sha = hashlib.sha256()
+        while chunk := handle.read(1 << 20):
+            sha.update(chunk)
+    return sha.hexdigest()
+
+
+def explain(plan: Plan, storage: Storage, sample_id: str) -> list[dict[str, Any]]:
+    """All that each stage did with a sample, its ancestors and its children, in the order of the chain."""
+    root = sample_id.split("-", 1)[0]
+    story: list[dict[str, Any]] = []
+    for planned in plan.stages:
+        if not planned.has_rows:
+            continue
+        sizes = storage.sizes(planned.folder)
+        for shard in plan.shards:
+            for suffix, fate in ((".parquet", "kept"), (".rejects.parquet", "rejected")):
+                if f"{shard.name}{suffix}" in sizes:
+                    rows = _rows_of(storage, f"{planned.folder}/{shard.name}{suffix}", root)
+                    story.extend(
+                        {"stage": planned.name, "shard": shard.name, "fate": fate, "row": row}
+                        for row in rows
+                        if _is_kin(str(row[SAMPLE_ID]), sample_id)
+                    )
+    return story
+
+
+def _is_kin(own: str, asked: str) -> bool:
+    return own == asked or asked.startswith(f"{own}-") or own.startswith(f"{asked}-")
+
+
+def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
+    with storage.open(rel) as handle:
+        file = pq.ParquetFile(handle)
+        light = [n for n in file.schema_arrow.names if not (n in COLUMNS and COLUMNS[n].bulk)]
+        found: list[dict[str, Any]] = []
+        for batch in file.iter_batches(batch_size=ROWS_PER_READ, columns=light):
+            found.extend(batch.filter(pc.starts_with(batch[SAMPLE_ID], root)).to_pylist())
+    for row in found:
+        if row.get(PARENT_ID) is None:
+            row.pop(PARENT_ID, None)
+    return found
+
+
+def clean(needed: Collection[str], storage: Storage, *, dry_run: bool) -> list[tuple[str, int]]:
+    """(folder, bytes) of stage folders that are not in `needed`; removed unless `dry_run`."""
+    folders = [f"stages/{name}" for name in storage.folders("stages")]
+    gone = [(folder, sum(storage.sizes(folder).values())) for folder in folders if folder not in needed]
+    if not dry_run:
+        for folder, _ in gone:
+            storage.remove(folder)
+    return gone
+
+
+def _shard_names(plan: Plan, planned: PlannedStage) -> list[str]:
+    names = [s.name for s in plan.shards] if planned.has_rows else []
+    return [*names, ALL_SHARDS] if isinstance(planned.stage, WholeStage | SinkStage) else names
+
+
+def _records(planned: PlannedStage, storage: Storage, shards: list[str]) -> Iterator[Record]:
+    present = storage.sizes(planned.folder)
+    for shard in shards:
+        record = read_record(storage, planned.folder, shard) if f"{shard}.json" in present else None
+        if record is not None and record.fingerprint == planned.fingerprint:
+            yield record

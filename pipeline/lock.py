@@ -1,0 +1,121 @@
+"""One build at a time on a run folder. The second one is told who holds it; a dead holder's lock is taken over."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import time
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import LockedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pipeline.storage import Storage
+
+LOCK = "run/lock.json"
+STALE_AFTER_S = 900.0
+"""A holder on another machine that has not renewed its lock for so long is taken for dead."""
+
+
+class Lock:
+    """The held lock; `renew` it now and then while the build runs."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._holder = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "process_started": _process_started(os.getpid()),
+            "run_id": storage.run_id,
+            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+        self._renewed = 0.0
+
+    def renew(self) -> None:
+        """Write the time of day into the lock, at most once a minute."""
+        if time.time() - self._renewed > 60:
+            self._renewed = time.time()
+            self._storage.write_bytes(LOCK, json.dumps({**self._holder, "renewed": self._renewed}).encode())
+
+
+@contextlib.contextmanager
+def hold(storage: Storage) -> Iterator[Lock]:
+    """Hold the run folder's lock for the block. Raises `LockedError` naming the holder."""
+    with _exclusive(storage):
+        holder = read_holder(storage)
+        if holder is not None and is_alive(holder):
+            raise LockedError(f"{storage.url}: {describe(holder)}; wait for it, or build into another OUT")
+        lock = Lock(storage)
+        lock.renew()
+    try:
+        yield lock
+    finally:
+        storage.remove(LOCK)
+
+
+def read_holder(storage: Storage) -> dict[str, Any] | None:
+    """What the lock file says, or None when nobody holds it."""
+    try:
+        holder: dict[str, Any] = json.loads(storage.read_bytes(LOCK))
+    except (FileNotFoundError, ValueError):
+        return None
+    return holder
+
+
+def is_alive(holder: dict[str, Any]) -> bool:
+    """True unless the holder's process is known to be gone, or it is elsewhere and has gone silent."""
+    if holder.get("host") != socket.gethostname():
+        return bool(time.time() - float(holder.get("renewed", 0)) < STALE_AFTER_S)
+    pid = int(holder.get("pid", -1))
+    started = _process_started(pid)
+    return started is not None and started == holder.get("process_started", started)
+
+
+def describe(holder: dict[str, Any]) -> str:
+    """One line on who holds the lock."""
+    return f"held by process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
+
+
+def _process_started(pid: int) -> str | None:
+    """When the process started, in the system's own ticks; None when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as handle:  # noqa: PTH123  not a path of ours
+            fields = handle.read().rpartition(")")[2].split()
+    except FileNotFoundError:
+        if os.path.isdir("/proc/self"):  # noqa: PTH112  not a path of ours
+            return None
+        return _exists(pid)
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _exists(pid: int) -> str | None:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return None
+    except PermissionError:
+        pass
+    return "unknown"
+
+
+@contextlib.contextmanager
+def _exclusive(storage: Storage) -> Iterator[None]:
+    """Keep two processes of this machine from looking at the lock at the same moment."""
+    if not storage.is_local:
+        yield
+        return
+    import fcntl
+
+    storage.scratch()
+    path = storage.path("run")
+    os.makedirs(path, exist_ok=True)  # noqa: PTH103  a path in the storage's own terms
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,105 @@
+"""Rejected rows: kept, with stage, reason and what is known of the row, and counted against the rows that came in."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.errors import ContractError
+from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+REJECT_SCHEMA = pa.schema(
+    [(name, pa.string()) for name in ("shard", "stage", SAMPLE_ID, REJECT_REASON, REJECT_DETAIL, "row")]
+)
+"""`row` is a JSON object with the row's light columns as they were when it was rejected."""
+
+MAX_DETAIL_CHARS = 500
+MAX_VALUE_CHARS = 2000
+
+
+class EngineReject(StrEnum):
+    """Reasons that the engine itself gives."""
+
+    DUPLICATE_IMAGE = "duplicate_image"  # the same image bytes stood earlier in the same shard
+    EXCEPTION = "exception"  # the stage raised on this row alone; the detail has the exception
+
+
+class RejectLog:
+    """Collects the rejected rows of one stage on one shard, in the order they came."""
+
+    def __init__(self, stage: str, shard: str, allowed: Collection[str]) -> None:
+        self.stage, self.shard = stage, shard
+        self.allowed = frozenset(allowed) | {r.value for r in EngineReject}
+        self.counts: Counter[str] = Counter()
+        self._tables: list[pa.Table] = []
+
+    def add(self, rows: pa.Table) -> None:
+        """Log rows that carry `sample_id`, `reject_reason` and any light columns worth keeping."""
+        if rows.num_rows == 0:
+            return
+        reasons = [str(r) for r in rows[REJECT_REASON].to_pylist()]
+        for reason in reasons:
+            if reason not in self.allowed:
+                raise ContractError(f"stage {self.stage}: reject reason {reason!r} is not in its `rejects` enum")
+        self.counts.update(reasons)
+        details = rows[REJECT_DETAIL].to_pylist() if REJECT_DETAIL in rows.column_names else [None] * rows.num_rows
+        light = rows.select([n for n in rows.column_names if _is_light(n)])
+        self._tables.append(
+            pa.Table.from_pydict(
+                {
+                    "shard": [self.shard] * rows.num_rows,
+                    "stage": [self.stage] * rows.num_rows,
+                    SAMPLE_ID: rows[SAMPLE_ID].to_pylist(),
+                    REJECT_REASON: reasons,
+                    REJECT_DETAIL: [None if d is None else str(d)[:MAX_DETAIL_CHARS] for d in details],
+                    "row": [_row_json(row) for row in light.to_pylist()],
+                },
+                schema=REJECT_SCHEMA,
+            )
+        )
+
+    def add_quarantined(self, row: pa.Table, detail: str) -> None:
+        """Log one row on which the stage raised."""
+        row = row.select([n for n in row.column_names if n == SAMPLE_ID or _is_light(n)])
+        row = row.append_column(REJECT_REASON, pa.array([EngineReject.EXCEPTION.value], pa.string()))
+        self.add(row.append_column(REJECT_DETAIL, pa.array([detail], pa.string())))
+
+    @property
+    def total(self) -> int:
+        """Rows logged so far."""
+        return sum(self.counts.values())
+
+    def table(self) -> pa.Table:
+        """All rows logged, as stored."""
+        return pa.concat_tables(self._tables) if self._tables else REJECT_SCHEMA.empty_table()
+
+
+def split(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """(kept, rejected) by `reject_reason`; a table without that column is kept whole."""
+    if REJECT_REASON not in rows.column_names:
+        return rows, rows.slice(0, 0)
+    keep = pc.is_null(rows[REJECT_REASON])
+    if pc.all(keep).as_py() or rows.num_rows == 0:
+        return rows, rows.slice(0, 0)
+    return rows.filter(keep), rows.filter(pc.invert(keep))
+
+
+def _is_light(name: str) -> bool:
+    return name in COLUMNS and not COLUMNS[name].bulk and name not in (SAMPLE_ID, PARENT_ID)
+
+
+def _row_json(row: dict[str, Any]) -> str:
+    known = {
+        k: v[:MAX_VALUE_CHARS] if isinstance(v, str) else v
+        for k, v in row.items()
+        if v is not None and not isinstance(v, bytes)
+    }
+    return json.dumps(known, sort_keys=True, ensure_ascii=False, default=str)

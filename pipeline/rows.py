@@ -1,0 +1,88 @@
+"""The rows that reach a stage on one shard: the survivors of the stage before, with columns from all stages before.
+
+Pixels of the input are not copied by the source stage; a stage that reads them makes the source read its shard
+again, row for row, next to the columns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
+from pipeline.tables import Cursor, read_batches, read_light
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipeline.plan import Plan, PlannedStage
+    from pipeline.stage import Shard
+    from pipeline.storage import Storage
+
+
+class ShardRows:
+    """Rows of one shard as one stage gets them."""
+
+    def __init__(
+        self, plan: Plan, storage: Storage, stage: PlannedStage, shard: str,
+        read_source: Callable[[Shard], Iterator[pa.Table]],
+    ) -> None:  # fmt: skip
+        self.plan, self.storage, self.stage, self.shard = plan, storage, stage, shard
+        self._read_source = read_source
+        self.ids = self._survivors()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batches(self, rows_per_batch: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Tables of `sample_id` and the stage's columns, in order, at most so many rows each."""
+        wanted = list(self.stage.providers if columns is None else columns)
+        with contextlib.ExitStack() as stack:
+            cursors = [
+                (self._ids_at(provider), self._cursor(provider, group, virtual, rows_per_batch, stack))
+                for (provider, virtual), group in self._grouped(wanted).items()
+            ]
+            for start in range(0, len(self.ids), rows_per_batch):
+                stop = min(start + rows_per_batch, len(self.ids))
+                columns_ = {SAMPLE_ID: pa.chunked_array([pa.array(self.ids[start:stop], pa.string())])}
+                for ids, cursor in cursors:
+                    table = cursor.take(ids[start:stop])
+                    columns_ |= {name: table[name] for name in table.column_names}
+                yield pa.table(columns_).select([SAMPLE_ID, *wanted])
+
+    def _grouped(self, wanted: Sequence[str]) -> dict[tuple[int, bool], list[str]]:
+        groups: dict[tuple[int, bool], list[str]] = {}
+        for name in wanted:
+            groups.setdefault((self.stage.providers[name], COLUMNS[name].virtual), []).append(name)
+        return groups
+
+    def _cursor(
+        self, provider: int, columns: list[str], virtual: bool, rows_per_batch: int, stack: contextlib.ExitStack
+    ) -> Cursor:
+        stage = self.plan.stages[provider]
+        origin = f"{stage.name}/{self.shard}"
+        if virtual:
+            stream = self._read_source(self.plan.shard(self.shard))
+            if hasattr(stream, "close"):
+                stack.callback(stream.close)
+            return Cursor((t for t in stream if t.num_rows), columns, origin)
+        handle = stack.enter_context(self.storage.open(f"{stage.folder}/{self.shard}.parquet"))
+        return Cursor(read_batches(handle, [SAMPLE_ID, *columns], rows_per_batch), columns, origin)
+
+    def _survivors(self) -> list[str]:
+        upstream = self.plan.stages[self.stage.upstream]
+        table = read_light(self.storage, f"{upstream.folder}/{self.shard}.parquet", [SAMPLE_ID])
+        ids: list[str] = table[SAMPLE_ID].to_pylist()
+        return ids
+
+    def _ids_at(self, provider: int) -> list[str]:
+        """The surviving rows under the ids they had at stage `provider`: `parent_id` of each expand in between."""
+        ids = self.ids
+        for stage in reversed(self.plan.stages[provider + 1 : self.stage.upstream + 1]):
+            if stage.stage.kind == "expand":
+                table = read_light(self.storage, f"{stage.folder}/{self.shard}.parquet", [SAMPLE_ID, PARENT_ID])
+                parent = dict(zip(table[SAMPLE_ID].to_pylist(), table[PARENT_ID].to_pylist(), strict=True))
+                ids = [parent[i] for i in ids]
+        return ids

@@ -1,0 +1,198 @@
+"""One stage on one shard: rows in, the stage's function, the contract checked, files and record out.
+
+Owns row accounting and the order of writing: data first, record last. Does not decide what runs when
+(`pipeline.build`) or where (`pipeline.executors`); what spans all shards is in `pipeline.whole`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import socket
+import time
+import uuid
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.contract import check_expanded, check_mapped, check_source, row_schema
+from pipeline.errors import ContractError
+from pipeline.quarantine import Quarantine
+from pipeline.record import Record, describe_file, output_digest, record_path
+from pipeline.rejects import EngineReject, RejectLog, split
+from pipeline.rows import ShardRows
+from pipeline.schema import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from pipeline.stage import SinkStage
+from pipeline.tables import ColumnWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pipeline.plan import PlannedStage
+    from pipeline.record import FileEntry
+    from pipeline.worker import Task, Worker
+
+
+class ShardOutput:
+    """The files of one stage and shard: rows, rejects and, for a sink, its own file; then the record."""
+
+    def __init__(self, worker: Worker, planned: PlannedStage, task: Task, shard: str) -> None:
+        self.worker, self.planned, self.task, self.shard = worker, planned, task, shard
+        self.rejects = RejectLog(planned.name, shard, [r.value for r in planned.stage.rejects or ()])
+        self.rows_in = self.rows_kept = self.rows_out = 0
+        self._started = time.time()
+        self._stack = ExitStack()
+        self._paths: dict[str, Path] = {}
+        self._writer = ColumnWriter(self.add_file(".parquet"), row_schema(planned))
+
+    def add_file(self, suffix: str) -> Path:
+        """A temporary path for a further file of this shard, named `<shard><suffix>` once the work is done."""
+        name = f"{self.shard}{suffix}"
+        self._paths[name] = self.worker.storage.scratch() / f"{uuid.uuid4().hex}-{name}"
+        self._stack.callback(self._paths[name].unlink, missing_ok=True)
+        return self._paths[name]
+
+    def write(self, rows: pa.Table) -> None:
+        """Split kept from rejected rows and write both."""
+        kept, rejected = split(rows)
+        self.rejects.add(rejected)
+        self.rows_out += kept.num_rows
+        self.rows_kept += len(set(kept[PARENT_ID].to_pylist())) if self._expands else kept.num_rows
+        self._writer.write(kept)
+        self.worker.beat(rows.num_rows)
+
+    @property
+    def _expands(self) -> bool:
+        return self.planned.stage.kind == "expand"
+
+    def finish(self, notes: dict[str, int] | None = None) -> Record:
+        """Check the accounts, move the files to their names and write the record, last."""
+        self._writer.close()
+        if self.rows_in != self.rows_kept + self.rejects.total:
+            raise ContractError(
+                f"stage {self.planned.name}, shard {self.shard}: {self.rows_in} rows went in, "
+                f"{self.rows_kept} were kept and {self.rejects.total} rejected"
+            )
+        if self.rejects.total:
+            pq.write_table(self.rejects.table(), self.add_file(".rejects.parquet"), compression="zstd")
+        storage, folder = self.worker.storage, self.planned.folder
+        files = {name: describe_file(path) for name, path in self._paths.items()}
+        storage.remove(record_path(folder, self.shard))
+        for name, path in self._paths.items():
+            storage.publish(path, f"{folder}/{name}")
+        record = self._record(files, notes or {})
+        storage.write_bytes(record_path(folder, self.shard), record.to_json())
+        return record
+
+    def _record(self, files: dict[str, FileEntry], notes: dict[str, int]) -> Record:
+        return Record(
+            stage=self.planned.name, fingerprint=self.planned.fingerprint, shard=self.shard,
+            input_digest=self.task.input_digest, output_digest=output_digest(files),
+            rows_in=self.rows_in, rows_kept=self.rows_kept, rows_out=self.rows_out,
+            rejects=dict(sorted(self.rejects.counts.items())), notes={k: v for k, v in sorted(notes.items()) if v}, files=files,
+            **provenance(self._started, self.task.attempt),
+        )  # fmt: skip
+
+    def __enter__(self) -> ShardOutput:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._writer.close()
+        self._stack.close()
+
+
+def provenance(started: float, attempt: int) -> dict[str, object]:
+    """When, how long and where, for a record."""
+    return {
+        "started_at": dt.datetime.fromtimestamp(started, dt.UTC).isoformat(timespec="seconds"),
+        "duration_s": round(time.time() - started, 3),
+        "worker": f"{socket.gethostname()}:{os.getpid()}",
+        "attempt": attempt,
+    }
+
+
+def run_source(worker: Worker, planned: PlannedStage, task: Task) -> Record:
+    """Read the input shard; rows whose image bytes stood earlier in the shard are rejected as duplicates."""
+    _, ctx = worker.open(planned.index)
+    ctx.notes.clear()
+    limit = worker.plan.row_limit
+    seen: set[str] = set()
+    with ShardOutput(worker, planned, task, task.shard) as out:
+        for made in worker.read_source(worker.plan.shard(task.shard)):
+            rows = _reject_repeats(check_source(planned, made), seen)
+            if limit is not None:
+                rows = rows.slice(0, max(0, limit - out.rows_in))
+            out.rows_in += rows.num_rows
+            out.write(rows)
+            if limit is not None and out.rows_in >= limit:
+                break
+        return out.finish(dict(ctx.notes))
+
+
+def _reject_repeats(rows: pa.Table, seen: set[str]) -> pa.Table:
+    ids = rows[SAMPLE_ID].to_pylist()
+    reasons = rows[REJECT_REASON].to_pylist() if REJECT_REASON in rows.column_names else [None] * len(ids)
+    details = rows[REJECT_DETAIL].to_pylist() if REJECT_DETAIL in rows.column_names else [None] * len(ids)
+    for i, own in enumerate(ids):
+        if reasons[i] is None and own in seen:
+            reasons[i], details[i] = EngineReject.DUPLICATE_IMAGE.value, "same bytes as an earlier row of the shard"
+        elif reasons[i] is None:
+            seen.add(own)
+    rows = rows.select([n for n in rows.column_names if n not in (REJECT_REASON, REJECT_DETAIL)])
+    rows = rows.append_column(REJECT_REASON, pa.array(reasons, pa.string()))
+    return rows.append_column(REJECT_DETAIL, pa.array(details, pa.string()))
+
+
+def run_batches(worker: Worker, planned: PlannedStage, task: Task) -> Record:
+    """A map or expand stage on one shard, batch by batch."""
+    function, ctx = worker.open(planned.index)
+    ctx.notes.clear()
+    check = check_expanded if planned.stage.kind == "expand" else check_mapped
+    rows_per_batch = max(1, planned.run_on.rows_per_batch >> task.halvings)
+
+    def checked(batch: pa.Table) -> pa.Table:
+        return _with_input(check(planned, batch[SAMPLE_ID].to_pylist(), function(batch)), batch)
+
+    rows = ShardRows(worker.plan, worker.storage, planned, task.shard, worker.read_source)
+    with ShardOutput(worker, planned, task, task.shard) as out:
+        quarantine = Quarantine(out.rejects, len(rows), worker.plan.manifest.run_on.max_quarantined_frac)
+        for batch in rows.batches(rows_per_batch):
+            out.rows_in += batch.num_rows
+            for result in quarantine.apply(checked, batch):
+                out.write(result)
+        return out.finish(dict(ctx.notes))
+
+
+def _with_input(result: pa.Table, batch: pa.Table) -> pa.Table:
+    """Give rejected rows the columns they came with, so that the reject file says what they were."""
+    if REJECT_REASON not in result.column_names or result.num_rows != batch.num_rows:
+        return result
+    for name in batch.column_names:
+        if name not in result.column_names:
+            result = result.append_column(batch.schema.field(name), batch[name])
+    return result
+
+
+def run_sink(worker: Worker, planned: PlannedStage, task: Task) -> Record:
+    """A sink stage on one shard: its own file next to the row file."""
+    assert isinstance(planned.stage, SinkStage)
+    function, ctx = worker.open(planned.index)
+    ctx.notes.clear()
+    rows = ShardRows(worker.plan, worker.storage, planned, task.shard, worker.read_source)
+    with ShardOutput(worker, planned, task, task.shard) as out:
+        sent: list[list[str]] = []
+
+        def batches() -> Iterator[pa.Table]:
+            for batch in rows.batches(max(1, planned.run_on.rows_per_batch >> task.halvings)):
+                sent.append(batch[SAMPLE_ID].to_pylist())
+                yield batch
+
+        for done, result in enumerate(function(task.shard, batches(), out.add_file(planned.stage.suffix))):
+            if done >= len(sent):
+                raise ContractError(f"stage {planned.name}: gave a table more than it was handed")
+            out.rows_in += len(sent[done])
+            out.write(check_mapped(planned, sent[done], result))
+        return out.finish(dict(ctx.notes))

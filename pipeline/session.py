@@ -1,0 +1,154 @@
+"""One build from lock to summary: what `editloom build` does around `pipeline.build.Build`."""
+
+from __future__ import annotations
+
+import json
+import signal
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from pipeline.build import Build, BuildResult
+from pipeline.errors import PlanError, RunStopped
+from pipeline.events import EventLog
+from pipeline.inspect import verify
+from pipeline.lock import hold
+from pipeline.progress import Progress
+from pipeline.record import ALL_SHARDS, read_record
+from pipeline.stage import SinkStage
+from pipeline.whole import DATASET, summarise
+from pipeline.worker import Worker
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from pipeline.executors import Executor
+    from pipeline.plan import Plan
+    from pipeline.storage import Storage
+
+PLAN = "run/plan.json"
+
+
+def run_build(
+    plan: Plan, storage: Storage, *, executor: str, workers: int | None = None, address: str | None = None,
+    quiet: bool = False,
+) -> BuildResult:  # fmt: skip
+    """Build while holding the lock. The first Ctrl-C lets shards in flight end; the second leaves at once."""
+    runs_on = _executor(executor, storage, workers, address)
+    with ExitStack() as stack:
+        lock = stack.enter_context(hold(storage))
+        stack.callback(storage.close)
+        storage.clear_scratch()
+        storage.write_bytes(PLAN, json.dumps(plan_record(plan), indent=1).encode())
+        log = stack.enter_context(EventLog(storage))
+
+        def listen(event: str, fields: dict[str, object]) -> None:
+            if event == "tick":
+                lock.renew()
+                progress.tick()
+                return
+            log.write(event, fields)
+            if event == "failed":
+                progress.say(str(fields["message"]))
+
+        build = Build(plan, storage, runs_on, listen)
+        progress = stack.enter_context(Progress(plan, build.tallies, quiet=quiet))
+        stack.enter_context(_draining(build.interrupt, progress.say))
+        log.write("build_started", {"executor": executor, "shards": len(plan.shards)})
+        result = build.run()
+        log.write("build_ended", {"ok": result.ok, "stopped": result.stopped, "left": result.num_left})
+    return result
+
+
+def _executor(name: str, storage: Storage, workers: int | None, address: str | None) -> Executor:
+    if name == "inprocess":
+        from pipeline.executors.inprocess import InProcessExecutor
+
+        if workers not in (None, 1) or address:
+            raise PlanError("the inprocess executor has one worker and no address; use --executor ray")
+        return InProcessExecutor(storage)
+    from pipeline.executors.ray import RayExecutor
+
+    return RayExecutor(storage, workers, address)
+
+
+@contextmanager
+def _draining(interrupt: Callable[[], None], say: Callable[[str], None]) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into `interrupt()`, the second into KeyboardInterrupt."""
+    asked = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        del frame
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        say(f"{signal.Signals(number).name}: no new shard is started, those in flight end first; again to leave now")
+        interrupt()
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def plan_record(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data, kept with the run."""
+    return {
+        "manifest": plan.manifest.plain(),
+        "stages": [
+            {"stage": s.name, "fingerprint": s.fingerprint, "folder": s.folder, "models": s.revisions}
+            for s in plan.stages
+        ],
+        "shards": [{"name": s.name, "uri": s.uri, "identity": s.identity, "part": s.part} for s in plan.shards],
+    }
+
+
+def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
+    """What a build did, as plain data: the same for a person and for `--json`."""
+    stages = [
+        {
+            "stage": planned.name, "done": t.done, "total": t.total, "cached": t.cached, "failed": t.failed,
+            "rows_in": t.rows_in, "rows_kept": t.rows_kept, "rows_out": t.rows_out,
+            "rejects": dict(sorted(t.rejects.items())), "notes": dict(sorted(t.notes.items())),
+            "worker_s": round(t.seconds, 2),
+        }
+        for planned, t in zip(plan.stages, result.tallies, strict=True)
+    ]  # fmt: skip
+    failures = [
+        {"stage": plan.stages[index].name, "shard": shard, "cause": message}
+        for (index, shard), message in sorted(result.failures.items())
+    ]
+    ends_in_dataset = isinstance(plan.stages[-1].stage, SinkStage)
+    return {
+        "ok": result.ok,
+        "manifest": plan.manifest.name,
+        "out": plan.out,
+        "dataset": f"{plan.out.rstrip('/')}/{DATASET}" if result.ok and ends_in_dataset else None,
+        "nothing_to_do": result.ok and all(t.cached == t.total for t in result.tallies),
+        "interrupted": result.interrupted,
+        "stopped": result.stopped,
+        "failures": failures,
+        "steps_left": result.num_left,
+        "stages": stages,
+        "elapsed_s": round(result.elapsed_s, 2),
+    }
+
+
+def write_report(plan: Plan, storage: Storage, to: Path) -> list[Path]:
+    """Let the sink write its pages again into the local folder `to`. Raises `RunStopped` for an unfinished build."""
+    planned = plan.stages[-1]
+    if not isinstance(planned.stage, SinkStage):
+        raise PlanError(f"manifest {plan.manifest.name!r} does not end in a stage that emits a dataset")
+    wrong = verify(plan, storage, deep=False)
+    if wrong:
+        raise RunStopped(f"{plan.out} is not a finished build: {wrong[0]}")
+    records = [read_record(storage, planned.folder, s.name) for s in plan.shards]
+    filled = [r for r in records if r is not None and r.rows_out and r.shard != ALL_SHARDS]
+    to.mkdir(parents=True, exist_ok=True)
+    planned.stage.collate(to, summarise(Worker(plan, storage), planned, filled))
+    storage.close()
+    return sorted(p for p in to.iterdir() if p.is_file())

@@ -1,0 +1,131 @@
+"""Column files: one Parquet a stage and shard, written in batches and read back aligned to the rows still alive.
+
+Every stage keeps the order of its rows, so a file is read forward once, batch by batch: memory does not grow with
+the shard. `sample_id` is the key; where an expand stands between, its `parent_id` leads back to the older rows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.errors import ContractError
+from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID, column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+    from typing import IO
+
+    from pipeline.storage import Storage
+
+ROW_GROUP_BYTES = 8 << 20
+ROW_GROUP_ROWS = 16_384
+
+
+class ColumnWriter:
+    """Writes batches to one Parquet file: pixels as they are, everything else compressed."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        light = [name for name in schema.names if not (name in COLUMNS and COLUMNS[name].bulk)]
+        paths = {n: (f"{n}.list.element" if pa.types.is_list(schema.field(n).type) else n) for n in schema.names}
+        self.schema = schema
+        self.rows = 0
+        self._held: list[pa.Table] = []
+        self._held_bytes = 0
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression={paths[n]: "zstd" if n in light else "none" for n in schema.names},
+            use_dictionary=[paths[n] for n in light if n not in (SAMPLE_ID, PARENT_ID)],
+            write_statistics=False,
+        )
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows with at least the schema's columns."""
+        rows = rows.select(self.schema.names)
+        if rows.schema != self.schema:
+            rows = rows.cast(self.schema)
+        self.rows += rows.num_rows
+        self._held.append(rows)
+        self._held_bytes += rows.nbytes
+        if self._held_bytes >= ROW_GROUP_BYTES or sum(t.num_rows for t in self._held) >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            self._writer.write_table(pa.concat_tables(self._held))
+        self._held, self._held_bytes = [], 0
+
+    def close(self) -> None:
+        """Write what is held and finish the file."""
+        self._flush()
+        self._writer.close()
+
+
+def read_light(storage: Storage, rel: str, columns: Sequence[str]) -> pa.Table:
+    """The named columns of a whole file. Meant for columns without pixels."""
+    with storage.open(rel) as handle:
+        return pq.read_table(handle, columns=list(columns), use_threads=False)
+
+
+def read_batches(handle: IO[bytes], columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.Table]:
+    """The named columns of an open Parquet file, forward, in batches."""
+    file = pq.ParquetFile(handle)
+    for batch in file.iter_batches(batch_size=rows_per_batch, columns=list(columns), use_threads=False):
+        yield pa.Table.from_batches([batch])
+
+
+class Cursor:
+    """Reads tables forward and hands out the rows of given ids, which must come in the tables' order.
+
+    An id may be asked for several times in a row (children of one parent); an id that never comes raises
+    `ContractError`.
+    """
+
+    def __init__(self, batches: Iterable[pa.Table], columns: Sequence[str], origin: str) -> None:
+        self._batches = iter(batches)
+        self._columns = list(columns)
+        self._origin = origin
+        self._table: pa.Table | None = None
+        self._ids: list[str] = []
+        self._at = 0
+
+    def take(self, ids: Sequence[str]) -> pa.Table:
+        """The cursor's columns for `ids`, in that order."""
+        pieces: list[pa.Table] = []
+        done = 0
+        while done < len(ids):
+            rows: list[int] = []
+            while done < len(ids) and self._at < len(self._ids):
+                if self._ids[self._at] == ids[done]:
+                    rows.append(self._at)
+                    done += 1
+                else:
+                    self._at += 1
+            if rows and self._table is not None:
+                pieces.append(_pick(self._table, rows))
+            if done < len(ids):
+                self._advance(ids[done])
+        return pa.concat_tables(pieces) if pieces else arrow_table(self._columns)
+
+    def _advance(self, wanted: str) -> None:
+        table = next(self._batches, None)
+        if table is None:
+            raise ContractError(f"{self._origin}: row {wanted!r} is missing or out of order")
+        self._ids = table[SAMPLE_ID].to_pylist()
+        self._table = table.select(self._columns)
+        self._at = 0
+
+
+def _pick(table: pa.Table, rows: list[int]) -> pa.Table:
+    if rows[-1] - rows[0] + 1 == len(rows) and len(set(rows)) == len(rows):
+        return table.slice(rows[0], len(rows))
+    return table.take(pa.array(rows, pa.int64()))
+
+
+def arrow_table(columns: Sequence[str]) -> pa.Table:
+    """An empty table with the declared types of `columns`."""
+    return pa.schema([(name, column(name).type) for name in columns]).empty_table()

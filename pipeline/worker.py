@@ -1,0 +1,147 @@
+"""A worker: opens each stage once and runs tasks one at a time. Executors hold one in process or one an actor."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from pipeline.errors import (
+    FATAL_ERRNOS,
+    ContractError,
+    RunStopped,
+    ShardFailed,
+    is_transient,
+    one_line,
+)
+from pipeline.plugins import load_model
+from pipeline.record import ALL_SHARDS, Record
+from pipeline.runner import run_batches, run_sink, run_source
+from pipeline.stage import Context, WholeStage
+from pipeline.storage import Storage
+from pipeline.whole import run_collate, run_whole
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
+
+    from pipeline.plan import Plan
+    from pipeline.stage import Shard
+
+FailureKind = Literal["retry", "memory", "lost", "preempted", "shard", "stop"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Task:
+    """One stage on one shard (or on all of them), with the digest of what it will read."""
+
+    stage: int
+    shard: str
+    input_digest: str
+    attempt: int = 1
+    halvings: int = 0
+    """How often memory ran out before: each halves the rows handed to the stage at a time."""
+
+    @property
+    def key(self) -> tuple[int, str]:
+        """What stays the same from attempt to attempt."""
+        return self.stage, self.shard
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a task ended: a record, or a kind of failure and one line about it.
+
+    `retry` a fault of the machine, `memory` the same for want of memory, `lost` the worker died or went silent,
+    `preempted` its node went away, `shard` this shard cannot be done, `stop` no further shard should be tried.
+    """
+
+    task: Task
+    record: Record | None = None
+    failure: FailureKind | None = None
+    message: str = ""
+
+
+class Worker:
+    """Runs tasks, one at a time; a stage is opened at its first task and stays open."""
+
+    def __init__(self, plan: Plan, storage: Storage) -> None:
+        self.plan, self.storage = plan, storage
+        self._opened: dict[int, tuple[Callable[..., Any], Context]] = {}
+        self._lock = threading.Lock()
+        self._rows = 0
+
+    def beat(self, rows: int) -> None:
+        """Count work done, so that a watcher sees life."""
+        with self._lock:
+            self._rows += rows
+
+    def pulse(self) -> int:
+        """A number that grows while work is done."""
+        with self._lock:
+            return self._rows
+
+    def run(self, task: Task) -> Outcome:
+        """Do the task; every exception becomes an outcome that names stage and shard."""
+        planned = self.plan.stages[task.stage]
+        self.beat(1)
+        try:
+            return Outcome(task=task, record=self._dispatch(task))
+        except Exception as error:  # noqa: BLE001  the one place where any error gets its stage and shard
+            kind, text = classify(error)
+            where = f"stage {planned.name}, shard {task.shard}"
+            return Outcome(task=task, failure=kind, message=text if text.startswith(where) else f"{where}: {text}")
+
+    def _dispatch(self, task: Task) -> Record:
+        planned = self.plan.stages[task.stage]
+        if isinstance(planned.stage, WholeStage):
+            return run_whole(self, planned, task)
+        if task.shard == ALL_SHARDS:
+            return run_collate(self, planned, task)
+        runners = {"source": run_source, "map": run_batches, "expand": run_batches, "sink": run_sink}
+        return runners[planned.stage.kind](self, planned, task)
+
+    def open(self, index: int) -> tuple[Callable[..., Any], Context]:
+        """The stage's function, opened once, and its context."""
+        if index not in self._opened:
+            planned = self.plan.stages[index]
+            ctx = Context(
+                stage_name=planned.name,
+                seed=self.plan.manifest.seed,
+                artifacts={name: self._artifact(i) for name, i in planned.artifacts.items()},
+                artifact_dir=self.storage.scratch(),
+                loader=load_model,
+            )
+            self._opened[index] = (planned.stage.open(ctx), ctx)
+        return self._opened[index]
+
+    def _artifact(self, index: int) -> Any:
+        planned = self.plan.stages[index]
+        assert isinstance(planned.stage, WholeStage)
+        return self.storage.fetch(f"{planned.folder}/artifact/{planned.stage.artifact}", self.storage.scratch())
+
+    def read_source(self, shard: Shard) -> Iterator[pa.Table]:
+        """Rows of the input shard as its source stage makes them, rejected ones included."""
+        function, _ = self.open(0)
+        stream: Iterator[pa.Table] = function(shard)
+        return stream
+
+
+def classify(error: Exception) -> tuple[FailureKind, str]:
+    """What kind of failure an exception is, and one line about it."""
+    text = one_line(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "memory", text
+    if is_transient(error):
+        return "retry", text
+    if isinstance(error, OSError) and error.errno in FATAL_ERRNOS:
+        return (
+            "stop",
+            f"{error.strerror or text} ({error.filename or 'run folder'}); mend it and run the same command again",
+        )
+    if isinstance(error, OSError | ShardFailed):
+        return "shard", text
+    if isinstance(error, RunStopped | ContractError):
+        return "stop", text
+    return "stop", f"{text} (unexpected: a bug in the stage or the engine)"

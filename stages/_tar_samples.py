@@ -1,0 +1,152 @@
+"""Reads samples out of a WebDataset tar that may be damaged or hostile. Nothing is ever extracted to disk.
+
+A key is a member's path up to the first dot of its file name, as WebDataset has it. Members of one key need not lie
+together: the headers are read first. A member that comes a second time under its key starts a further sample, which
+is reported as a duplicate.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tarfile
+import tempfile
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, cast
+
+from fsspec.core import url_to_fs
+
+from pipeline.errors import ShardFailed
+from stages._input_rows import InputReject, InputSample
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
+TEXT_SUFFIX, JSON_SUFFIX = "txt", "json"
+MAX_TEXT_BYTES = 1 << 20
+MAX_KEY_CHARS = 512
+BLOCK = 512
+
+
+@dataclass
+class _Group:
+    key: str
+    repeat: int = 0
+    members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
+
+
+@contextlib.contextmanager
+def open_local(url: str) -> Iterator[IO[bytes]]:
+    """A seekable file with the content of `url`: the file itself, or a temporary copy of a remote one."""
+    fs, path = url_to_fs(url)
+    if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+        with open(path, "rb") as handle:  # noqa: PTH123  fsspec gives text paths
+            yield handle
+        return
+    with tempfile.TemporaryFile() as copy:
+        with fs.open(path, "rb") as remote:
+            shutil.copyfileobj(remote, copy, 1 << 20)
+        copy.seek(0)
+        yield cast("IO[bytes]", copy)
+
+
+def read_samples(url: str, max_image_bytes: int, notes: Counter[str]) -> Iterator[InputSample]:
+    """All samples of a tar in the order of their first member. Raises `ShardFailed` when it is no tar at all."""
+    with open_local(url) as handle:
+        size = handle.seek(0, 2)
+        handle.seek(0)
+        for group in _index(handle, url, size, notes):
+            yield _sample(handle, group, size, max_image_bytes, notes)
+
+
+def _index(handle: IO[bytes], url: str, size: int, notes: Counter[str]) -> list[_Group]:
+    groups: dict[tuple[str, int], _Group] = {}
+    repeats: Counter[str] = Counter()
+    with _open_tar(handle, url, size) as tar:
+        while True:
+            try:
+                member = tar.next()
+            except (tarfile.TarError, EOFError, ValueError, OverflowError):
+                notes["archive damaged: the rest of it could not be read"] += 1
+                break
+            if member is None:
+                break
+            tar.members = []
+            if not member.isreg():
+                notes["members that are no files, ignored"] += not member.isdir()
+                continue
+            key, suffix = split_key(member.name)
+            if not key or not suffix:
+                notes["members without key or suffix, ignored"] += 1
+                continue
+            group = groups.setdefault((key, repeats[key]), _Group(key, repeats[key]))
+            if suffix in group.members:
+                repeats[key] += 1
+                group = groups.setdefault((key, repeats[key]), _Group(key, repeats[key]))
+            group.members[suffix] = member
+        if not _is_ended(handle, tar.offset):
+            notes["archive cut off: no end marker"] += 1
+    return list(groups.values())
+
+
+def _open_tar(handle: IO[bytes], url: str, size: int) -> tarfile.TarFile:
+    if size == 0:
+        raise ShardFailed(f"{url}: the archive is empty (0 bytes)")
+    try:
+        return tarfile.open(fileobj=handle, mode="r:", errors="surrogateescape")
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise ShardFailed(
+            f"{url}: not a tar archive ({error}); compressed tars are not read, unpack them first"
+        ) from None
+
+
+def _is_ended(handle: IO[bytes], offset: int) -> bool:
+    """True when a block of zeros stands where the next header would."""
+    handle.seek(offset)
+    return handle.read(BLOCK) == bytes(BLOCK)
+
+
+def split_key(name: str) -> tuple[str, str]:
+    """(key, lower-cased suffix) of a member's name, split at the first dot of its last part."""
+    folder, _, file = name.rpartition("/")
+    stem, _, suffix = file.partition(".")
+    if not stem:
+        return "", ""
+    return f"{folder}/{stem}" if folder else stem, suffix.lower()
+
+
+def _sample(handle: IO[bytes], group: _Group, size: int, max_image_bytes: int, notes: Counter[str]) -> InputSample:
+    members = group.members
+    images = [s for s in IMAGE_SUFFIXES if s in members]
+    extra = len(members) - len(images[:1]) - (TEXT_SUFFIX in members) - (JSON_SUFFIX in members)
+    if extra and images:
+        notes["extra members, ignored"] += extra
+    sample = InputSample(key=group.key[:MAX_KEY_CHARS])
+    if group.repeat:
+        sample.problem, sample.detail = InputReject.DUPLICATE_KEY, f"occurrence {group.repeat + 1} of this key"
+    if not images:
+        sample.detail = f"members: {', '.join(sorted(members))[:200]}"
+        return sample
+    try:
+        if members[images[0]].size > max_image_bytes:
+            sample.problem, sample.detail = InputReject.OVERSIZE_IMAGE, f"{members[images[0]].size} bytes"
+            return sample
+        sample.image = _content(handle, members[images[0]], size)
+        if TEXT_SUFFIX in members:
+            sample.text = _content(handle, members[TEXT_SUFFIX], size, MAX_TEXT_BYTES)
+        if JSON_SUFFIX in members:
+            sample.metadata = _content(handle, members[JSON_SUFFIX], size, MAX_TEXT_BYTES)
+    except EOFError as error:
+        sample.problem, sample.detail, sample.image = InputReject.TRUNCATED_SHARD, str(error), None
+    return sample
+
+
+def _content(handle: IO[bytes], member: tarfile.TarInfo, size: int, limit: int | None = None) -> bytes:
+    if member.issparse():
+        raise EOFError(f"member {member.name[:80]!r} is a sparse file, which no image is")
+    if member.offset_data + member.size > size:
+        raise EOFError(f"the archive ends within member {member.name[:80]!r}")
+    handle.seek(member.offset_data)
+    return handle.read(member.size if limit is None else min(member.size, limit))

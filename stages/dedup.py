@@ -1,0 +1,157 @@
+"""Keep one of every group of images that are the same or look the same.
+
+Reads   source_sha256 (string), source_dhash (uint64), original_width_px (int32), original_height_px (int32),
+        caption_num_words (int32, where some stage wrote it)
+Writes  duplicate_cluster_id (string), duplicate_cluster_size (int32)
+Drops   all of a cluster but its best: most original pixels, then most caption words, then smallest sample_id, then
+        first shard
+Source  dHash with banding: two hashes within distance d agree in one of d + 1 bands (pigeonhole).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pyarrow as pa
+from pydantic import Field
+
+from pipeline.schema import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from pipeline.stage import Context, Needs, ShardTables, WholeStage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+HASH_BITS = 64
+
+
+class DuplicateReject(StrEnum):
+    """How the row is a duplicate of the one kept."""
+
+    EXACT = "duplicate_exact"  # the same bytes
+    NEAR = "duplicate_near"  # a perceptual hash within max_distance, directly or through others
+
+
+class Dedup(WholeStage):
+    """Clusters by equal bytes and by perceptual hashes that differ in at most `max_distance` bits."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar = ("source_sha256", "source_dhash", "original_width_px", "original_height_px")
+    reads_if_present: ClassVar = ("caption_num_words",)
+    writes: ClassVar = ("duplicate_cluster_id", "duplicate_cluster_size")
+    rejects: ClassVar = DuplicateReject
+    needs: ClassVar = Needs(packages=("scipy",))
+
+    max_distance: int | None = Field(default=3, ge=0, le=16)
+    """Bits of the 64-bit dHash; none: only images with equal bytes are duplicates."""
+
+    def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
+        """A function from light columns of all shards to a verdict a shard; about 100 bytes a row in memory."""
+
+        def verdicts(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:
+            rows = _gather(tables)
+            cluster = self.clusters(rows["sha"], rows["dhash"])
+            kept = best_of_clusters(cluster, rows)
+            ctx.notes["clusters of two or more"] += int((np.bincount(cluster, minlength=1) > 1).sum())
+            start = 0
+            for name, count in rows["shards"]:
+                stop = start + count
+                yield name, _verdict(rows, cluster, kept, start, stop)
+                start = stop
+
+        return verdicts
+
+    def clusters(self, sha: NDArray[Any], dhash: NDArray[np.uint64]) -> NDArray[np.int64]:
+        """Cluster number of each row: connected components of equal bytes and near hashes.
+
+        `sha` (N,) fixed-width bytes, `dhash` (N,) uint64; returns (N,) int64.
+        """
+        if self.max_distance is None or not len(sha):
+            _, by_bytes = np.unique(sha, return_inverse=True)
+            return by_bytes.astype(np.int64)
+        values, by_hash = np.unique(dhash, return_inverse=True)  # equal bytes have equal hashes
+        left, right = near_pairs(values, self.max_distance)
+        return _components(len(values), left, right)[by_hash]
+
+
+def near_pairs(values: NDArray[np.uint64], max_distance: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of all pairs of `values` (N,) that differ in 1 to `max_distance` bits; each pair at least once."""
+    left: list[NDArray[np.int64]] = []
+    right: list[NDArray[np.int64]] = []
+    edges = np.linspace(0, HASH_BITS, max_distance + 2).astype(int)
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        band = (values >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
+        order = np.argsort(band, kind="stable")
+        at = np.arange(len(order) - 1)
+        step = 1
+        while len(at):
+            at = at[at + step < len(order)]
+            at = at[band[order[at]] == band[order[at + step]]]
+            a, b = order[at], order[at + step]
+            close = np.bitwise_count(values[a] ^ values[b]) <= max_distance
+            left.append(a[close])
+            right.append(b[close])
+            step += 1
+    none = np.empty(0, np.int64)
+    return np.concatenate([none, *left]), np.concatenate([none, *right])
+
+
+def _components(num_nodes: int, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(num_nodes, num_nodes))
+    labels: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
+    return labels
+
+
+def best_of_clusters(cluster: NDArray[np.int64], rows: dict[str, Any]) -> NDArray[np.int64]:
+    """Row number of the row kept for each cluster, by the rule in this module's docstring."""
+    order = np.lexsort((np.arange(len(cluster)), rows["id"], -rows["words"], -rows["pixels"], cluster))
+    _, first = np.unique(cluster[order], return_index=True)
+    return order[first]
+
+
+def _gather(tables: ShardTables) -> dict[str, Any]:
+    columns: dict[str, list[NDArray[Any]]] = {"id": [], "sha": [], "dhash": [], "pixels": [], "words": []}
+    shards: list[tuple[str, int]] = []
+    for name, table in tables():
+        shards.append((name, table.num_rows))
+        if not table.num_rows:
+            continue
+        columns["id"].append(np.array(table[SAMPLE_ID].to_pylist(), dtype="S"))
+        columns["sha"].append(np.array([bytes.fromhex(s) for s in table["source_sha256"].to_pylist()], dtype="V32"))
+        columns["dhash"].append(table["source_dhash"].to_numpy().astype(np.uint64))
+        width, height = (table[f"original_{side}_px"].to_numpy().astype(np.int64) for side in ("width", "height"))
+        columns["pixels"].append(width * height)
+        words = table["caption_num_words"].to_numpy() if "caption_num_words" in table.column_names else width * 0
+        columns["words"].append(words.astype(np.int64))
+    empty = {"id": "S1", "sha": "V32", "dhash": np.uint64, "pixels": np.int64, "words": np.int64}
+    return {k: np.concatenate(v) if v else np.empty(0, empty[k]) for k, v in columns.items()} | {"shards": shards}
+
+
+def _verdict(
+    rows: dict[str, Any], cluster: NDArray[np.int64], kept: NDArray[np.int64], start: int, stop: int
+) -> pa.Table:
+    own = np.arange(start, stop)
+    best = kept[cluster[start:stop]]
+    sizes = np.bincount(cluster)[cluster[start:stop]] if stop > start else own
+    same_bytes = rows["sha"][own] == rows["sha"][best]
+    reasons = [
+        None if i == b else (DuplicateReject.EXACT if same else DuplicateReject.NEAR).value
+        for i, b, same in zip(own, best, same_bytes, strict=True)
+    ]
+    kept_ids = [i.decode() for i in rows["id"][best]]
+    details = [f"kept {k}" if r else None for k, r in zip(kept_ids, reasons, strict=True)]
+    return pa.table(
+        {
+            SAMPLE_ID: pa.array([i.decode() for i in rows["id"][own]], pa.string()),
+            "duplicate_cluster_id": pa.array(kept_ids, pa.string()),
+            "duplicate_cluster_size": pa.array(sizes, pa.int32()),
+            REJECT_REASON: pa.array(reasons, pa.string()),
+            REJECT_DETAIL: pa.array(details, pa.string()),
+        }
+    )

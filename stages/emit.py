@@ -1,0 +1,121 @@
+"""Write the dataset: WebDataset tars, a table of everything but pixels, the rejects, a data card and a report.
+
+Reads   source_images (list<binary>), source_format (string), duplicate_cluster_id (string: each image stands once),
+        and every other column that some stage wrote
+Writes  dataset_shard (string)
+Drops   nothing
+Source  WebDataset file layout; Hugging Face dataset cards.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from pipeline.rejects import REJECT_SCHEMA
+from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID, column
+from pipeline.stage import Context, RunSummary, SinkStage
+from stages._dataset_pages import write_card, write_report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+PIXELS = ("source_images",)
+OWN_COLUMNS = ("session_id", "turn", "dataset_shard")
+
+
+class Emit(SinkStage):
+    """One tar a shard, members `<id>.source.<format>` and `<id>.json`; bytes depend on the samples alone."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar = (*PIXELS, "source_format", "duplicate_cluster_id")
+    reads_if_present: ClassVar = tuple(
+        n for n, c in COLUMNS.items() if not c.bulk and n not in (SAMPLE_ID, *OWN_COLUMNS)
+    )
+    writes: ClassVar = ("dataset_shard",)
+    suffix: ClassVar = ".tar"
+
+    report_samples: int = Field(default=240, ge=0)
+    """Samples on the report's contact sheet."""
+
+    def open(self, ctx: Context) -> Callable[[str, Iterator[pa.Table], Path], Iterator[pa.Table]]:
+        """A function that writes the tar of one shard."""
+        del ctx
+
+        def write(shard: str, tables: Iterator[pa.Table], path: Path) -> Iterator[pa.Table]:
+            name = f"{shard}{self.suffix}"
+            with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
+                for table in tables:
+                    light = table.select([n for n in table.column_names if n not in PIXELS]).to_pylist()
+                    for row, images in zip(light, table["source_images"], strict=True):
+                        _add_sample(tar, row, [image.as_buffer() for image in images])
+                    yield table.append_column("dataset_shard", pa.array([name] * table.num_rows, pa.string()))
+
+        return write
+
+    def collate(self, folder: Path, run: RunSummary) -> None:
+        """samples.parquet, rejects.parquet, shards.json, README.md and report.html."""
+        light = [n for n in run.columns if not COLUMNS[n].bulk]
+        _write_samples(folder / "samples.parquet", run, light)
+        with pq.ParquetWriter(folder / "rejects.parquet", REJECT_SCHEMA, compression="zstd") as writer:
+            for table in run.rejects():
+                writer.write_table(table)
+        shards = {"dataset": run.manifest["name"], "shards": _shard_list(run)}
+        (folder / "shards.json").write_text(json.dumps(shards, indent=1) + "\n", encoding="utf-8")
+        write_card(folder / "README.md", run, light)
+        write_report(folder / "report.html", run, light, self.report_samples)
+
+
+def _shard_list(run: RunSummary) -> list[dict[str, Any]]:
+    return [
+        {"file": f"{name}.tar", "samples": entry["rows"], "bytes": entry["bytes"], "sha256": entry["sha256"]}
+        for name, entry in sorted(run.shard_files.items())
+    ]
+
+
+def sample_json(row: dict[str, Any]) -> dict[str, Any]:
+    """What the sample's JSON member says: all light columns that have a value, session and turn filled in."""
+    known = {k: v for k, v in row.items() if v is not None}
+    return {"session_id": known[SAMPLE_ID], "turn": 1, **known}
+
+
+def _add_sample(tar: tarfile.TarFile, row: dict[str, Any], images: list[pa.Buffer]) -> None:
+    own = row[SAMPLE_ID]
+    for number, image in enumerate(images):
+        role = "source" if number == 0 else f"source{number}"
+        _add_member(tar, f"{own}.{role}.{row['source_format']}", image)
+    text = json.dumps(sample_json(row), sort_keys=True, ensure_ascii=False).encode()
+    _add_member(tar, f"{own}.json", text)
+
+
+def _add_member(tar: tarfile.TarFile, name: str, content: bytes | pa.Buffer) -> None:
+    """A member whose header depends on name and size only: no time, no owner."""
+    info = tarfile.TarInfo(name)
+    info.size = len(content) if isinstance(content, bytes) else content.size
+    info.mode = 0o644
+    tar.addfile(info, io.BytesIO(content))
+
+
+def _write_samples(path: Path, run: RunSummary, light: list[str]) -> None:
+    own = [n for n in (SAMPLE_ID, PARENT_ID, *OWN_COLUMNS) if n not in light]
+    schema = pa.schema([(n, column(n).type) for n in [*own, *light]])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for shard, table in run.tables(sorted(run.shard_files), light):
+            rows = table.num_rows
+            filled = {
+                "session_id": table[SAMPLE_ID],
+                "turn": pa.array([1] * rows, pa.int32()),
+                "dataset_shard": pa.array([f"{shard}.tar"] * rows, pa.string()),
+                PARENT_ID: pa.nulls(rows, pa.string()),
+            }
+            for name in own:
+                if name not in table.column_names:
+                    table = table.append_column(name, filled[name])  # noqa: PLW2901  the batch, completed
+            writer.write_table(table.select(schema.names))

@@ -1,0 +1,151 @@
+"""Read image-caption samples from a folder of images with a captions file.
+
+Reads   a captions file (csv, tsv, jsonl or Parquet; Hugging Face's `metadata.jsonl` by default) that names images
+        relative to its own folder; SHARDS may be the folder or the captions file
+Writes  source_raw (binary, virtual: read again on demand), source_sha256 (string), source_key (string),
+        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), caption (string)
+Drops   lines without caption, images that are not there, empty, too big, or outside the folder
+Source  Hugging Face `imagefolder` layout.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import posixpath
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from fsspec.core import url_to_fs
+from pydantic import Field
+
+from pipeline.errors import PlanError, ShardFailed
+from pipeline.inputs import expand_inputs, file_identity, name_shards
+from pipeline.stage import Context, Shard, SourceStage
+from stages._input_rows import SOURCE_COLUMNS, InputReject, InputSample, RowBatcher, to_row
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+
+CAPTIONS_FILES = ("metadata.jsonl", "metadata.csv", "metadata.parquet", "captions.jsonl", "captions.csv",
+                  "captions.tsv", "captions.parquet")  # fmt: skip
+"""Looked for in this order when SHARDS names a folder."""
+
+
+class ReadImageFolder(SourceStage):
+    """Image-caption samples of a folder; one shard for every `rows_per_shard` lines of its captions file."""
+
+    version: ClassVar[int] = 1
+    writes: ClassVar = SOURCE_COLUMNS
+    rejects: ClassVar = InputReject
+
+    file_column: str = "file_name"
+    caption_column: str = "text"
+    rows_per_shard: int = Field(default=1000, ge=1)
+    require_caption: bool = True
+    max_image_bytes: int = Field(default=100_000_000, ge=1)
+
+    def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
+        """Shards `<folder>-00000` … of each captions file. Raises `PlanError` for a folder without one."""
+        files = [_captions_file(url) for url in expand_inputs(inputs, ())]
+        by_folder = {posixpath.dirname(url) or ".": url for url in files}
+        shards = []
+        for name, folder in name_shards(list(by_folder)).items():
+            url = by_folder[folder]
+            identity, size = file_identity(url)
+            rows = len(_read_lines(url))
+            for part, start in enumerate(range(0, rows, self.rows_per_shard)):
+                stop = min(rows, start + self.rows_per_shard)
+                shards.append(
+                    Shard(name=f"{name}-{part:05d}", uri=url, identity=identity, part=(start, stop),
+                          num_bytes=size * (stop - start) // rows)
+                )  # fmt: skip
+        return shards
+
+    def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
+        """A function that reads one span of lines with their images."""
+
+        def read(shard: Shard) -> Iterator[pa.Table]:
+            batcher = RowBatcher()
+            assert shard.part is not None
+            for number, line in enumerate(_read_lines(shard.uri)[slice(*shard.part)], shard.part[0]):
+                sample = self._sample(shard.uri, number, line)
+                table = batcher.add(to_row(sample, shard.name, require_caption=self.require_caption))
+                ctx.notes.update(sample.notes)
+                if table is not None:
+                    yield table
+            last = batcher.flush()
+            if last is not None:
+                yield last
+
+        return read
+
+    def _sample(self, captions_url: str, number: int, line: dict[str, Any] | None) -> InputSample:
+        if line is None:
+            return InputSample(
+                key=f"line {number + 1}", problem=InputReject.BROKEN_METADATA, detail="not a JSON object"
+            )
+        name, caption = line.get(self.file_column), line.get(self.caption_column)
+        sample = InputSample(key=str(name or f"line {number + 1}"), metadata=line)
+        sample.text = caption.encode("utf-8", "surrogateescape") if isinstance(caption, str) else None
+        if not isinstance(name, str) or not name:
+            sample.detail = f"no column {self.file_column!r}"
+            return sample
+        if not _is_inside(name):
+            sample.problem, sample.detail = InputReject.UNSAFE_PATH, name[:200]
+            return sample
+        fs, folder = url_to_fs(posixpath.dirname(captions_url) or ".")
+        path = posixpath.join(folder, name)
+        try:
+            size = int(fs.size(path) or 0)
+            if size > self.max_image_bytes:
+                sample.problem, sample.detail = InputReject.OVERSIZE_IMAGE, f"{size} bytes"
+            else:
+                sample.image = fs.cat_file(path)
+        except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
+            sample.problem, sample.detail = InputReject.UNREADABLE_IMAGE, f"{type(error).__name__}: {name[:200]}"
+        return sample
+
+
+def _is_inside(name: str) -> bool:
+    """True for a relative path that stays below its folder."""
+    plain = posixpath.normpath(name.replace("\\", "/"))
+    return not (plain.startswith(("/", "../")) or plain == ".." or "\0" in name or ":" in plain.split("/")[0])
+
+
+def _captions_file(url: str) -> str:
+    fs, path = url_to_fs(url)
+    if not fs.isdir(path):
+        return url
+    for name in CAPTIONS_FILES:
+        if fs.isfile(posixpath.join(path, name)):
+            return f"{url.rstrip('/')}/{name}"
+    raise PlanError(f"folder {url!r} has no captions file; looked for {', '.join(CAPTIONS_FILES)}")
+
+
+def _read_lines(url: str) -> list[dict[str, Any] | None]:
+    """Rows of the captions file; None for a line that is not a JSON object. Raises `ShardFailed`."""
+    fs, path = url_to_fs(url)
+    data: bytes = fs.cat_file(path)
+    suffix = posixpath.splitext(path)[1].lower()
+    if suffix == ".parquet":
+        import pyarrow.parquet as pq
+
+        rows: list[dict[str, Any] | None] = pq.read_table(io.BytesIO(data)).to_pylist()
+        return rows
+    text = data.decode("utf-8-sig", "surrogateescape")
+    if suffix in (".csv", ".tsv"):
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ","))
+    if suffix in (".jsonl", ".ndjson"):
+        return [_json_object(line) for line in text.splitlines() if line.strip()]
+    raise ShardFailed(f"{url}: captions file of unknown kind {suffix!r}; csv, tsv, jsonl and parquet are read")
+
+
+def _json_object(line: str) -> dict[str, Any] | None:
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

@@ -1,0 +1,55 @@
+"""Read image-caption samples from WebDataset tars in img2dataset's layout.
+
+Reads   `<key>.jpg|jpeg|png|webp|gif|bmp|tif|tiff`, `<key>.txt`, `<key>.json` in each tar
+Writes  source_raw (binary, virtual: read again on demand), source_sha256 (string), source_key (string),
+        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), caption (string)
+Drops   samples without a usable image or caption, repeated keys, what lies behind a cut in the archive
+Source  webdataset and img2dataset file layouts.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from pipeline.inputs import expand_inputs, shards_of_files
+from pipeline.stage import Context, Shard, SourceStage
+from stages._input_rows import SOURCE_COLUMNS, InputReject, RowBatcher, to_row
+from stages._tar_samples import read_samples
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+
+
+class ReadWebdataset(SourceStage):
+    """Image-caption samples of WebDataset tars; one shard a tar."""
+
+    version: ClassVar[int] = 1
+    writes: ClassVar = SOURCE_COLUMNS
+    rejects: ClassVar = InputReject
+
+    require_caption: bool = True
+    max_image_bytes: int = Field(default=100_000_000, ge=1)
+
+    def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
+        """One shard a tar."""
+        return shards_of_files(expand_inputs(inputs, (".tar",)))
+
+    def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
+        """A function that reads one tar, in bounded memory."""
+
+        def read(shard: Shard) -> Iterator[pa.Table]:
+            batcher = RowBatcher()
+            for sample in read_samples(shard.uri, self.max_image_bytes, ctx.notes):
+                table = batcher.add(to_row(sample, shard.name, require_caption=self.require_caption))
+                ctx.notes.update(sample.notes)
+                if table is not None:
+                    yield table
+            last = batcher.flush()
+            if last is not None:
+                yield last
+
+        return read
