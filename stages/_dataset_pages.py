@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pipeline.stage import RunSummary
 
 CATEGORY_COLUMNS = ("edit_type", "original_format")
+THUMBNAIL_PX = 288
 MAX_SAMPLE_SHARDS = 12
 """The contact sheet takes its samples from at most so many shards, evenly spread, to read few pixels."""
 
@@ -101,7 +102,7 @@ def _samples(run: RunSummary, light: Sequence[str], wanted: int) -> Iterator[Rep
         taken = 0
         for _, table in run.tables([name], ["source_images", *light]):
             for row in table.slice(0, min(share - taken, left)).to_pylist():
-                images = {"source": thumbnail(row.pop("source_images")[0])}
+                images = {"source": thumbnail(row.pop("source_images")[0], THUMBNAIL_PX)}
                 yield ReportSample(sample_id=row[SAMPLE_ID], images=images, fields=row)
                 taken, left = taken + 1, left - 1
             if taken >= share or left <= 0:
