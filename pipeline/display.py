@@ -23,7 +23,7 @@ def _plain(text: str) -> None:
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=escape(title), title_justify="left")
     for i, name in enumerate(columns):
-        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold")
+        table.add_column(name, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i == 0)
     return table
 
 

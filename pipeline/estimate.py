@@ -71,7 +71,7 @@ def _scale(plan: Plan, sample: Plan, storage: Storage) -> float:
     if "source_size_bytes" not in source.stage.writes or "source_size_bytes" not in COLUMNS:
         return plan.num_input_bytes / max(1, sample.num_input_bytes)
     table = read_light(storage, f"{source.folder}/{sample.shards[0].name}.parquet", ["source_size_bytes"])
-    num_bytes = (pc.sum(table["source_size_bytes"]).as_py() or 0) + table.num_rows * TAR_OVERHEAD_BYTES
+    num_bytes: int = (pc.sum(table["source_size_bytes"]).as_py() or 0) + table.num_rows * TAR_OVERHEAD_BYTES
     return plan.num_input_bytes / max(1, num_bytes)
 
 

@@ -1,4 +1,4 @@
-"""What depends on what: every (stage, shard) of a plan, what must be done before it, and the digest of what it reads."""
+"""What depends on what: each step of a plan, what must be done before it, and the digest of what it reads."""
 
 from __future__ import annotations
 

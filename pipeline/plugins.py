@@ -5,10 +5,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import ManifestError, nearest
-from pipeline.stage import Stage
+
+if TYPE_CHECKING:
+    from pipeline.stage import Stage
 
 STAGES_PACKAGE = "stages"
 MODELS_REGISTRY = "models.registry"

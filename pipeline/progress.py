@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -27,7 +27,7 @@ class Progress:
         self._began = self._shown = time.monotonic()
         self._live: Live | None = None
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         if self._console.is_terminal and not self._quiet:
             self._live = Live(self._table(), console=self._console, refresh_per_second=2, get_renderable=self._table)
             self._live.__enter__()

@@ -12,9 +12,10 @@ import socket
 import time
 import uuid
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.contract import check_expanded, check_mapped, check_source, row_schema
@@ -23,7 +24,7 @@ from pipeline.quarantine import Quarantine
 from pipeline.record import Record, describe_file, output_digest, record_path
 from pipeline.rejects import EngineReject, RejectLog, split
 from pipeline.rows import ShardRows
-from pipeline.schema import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import SinkStage
 from pipeline.tables import ColumnWriter
 
@@ -60,13 +61,10 @@ class ShardOutput:
         kept, rejected = split(rows)
         self.rejects.add(rejected)
         self.rows_out += kept.num_rows
-        self.rows_kept += len(set(kept[PARENT_ID].to_pylist())) if self._expands else kept.num_rows
+        expands = self.planned.stage.kind == "expand"
+        self.rows_kept += len(set(kept[PARENT_ID].to_pylist())) if expands else kept.num_rows
         self._writer.write(kept)
         self.worker.beat(rows.num_rows)
-
-    @property
-    def _expands(self) -> bool:
-        return self.planned.stage.kind == "expand"
 
     def finish(self, notes: dict[str, int] | None = None) -> Record:
         """Check the accounts, move the files to their names and write the record, last."""
@@ -96,7 +94,7 @@ class ShardOutput:
             **provenance(self._started, self.task.attempt),
         )  # fmt: skip
 
-    def __enter__(self) -> ShardOutput:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -167,12 +165,13 @@ def run_batches(worker: Worker, planned: PlannedStage, task: Task) -> Record:
 
 
 def _with_input(result: pa.Table, batch: pa.Table) -> pa.Table:
-    """Give rejected rows the columns they came with, so that the reject file says what they were."""
-    if REJECT_REASON not in result.column_names or result.num_rows != batch.num_rows:
+    """Give rejected rows the light columns they came with, so that the reject file says what they were."""
+    if REJECT_REASON not in result.column_names or result[REJECT_REASON].null_count == result.num_rows:
         return result
+    where = pc.index_in(result[SAMPLE_ID], batch[SAMPLE_ID])
     for name in batch.column_names:
-        if name not in result.column_names:
-            result = result.append_column(batch.schema.field(name), batch[name])
+        if name not in result.column_names and not COLUMNS[name].bulk:
+            result = result.append_column(batch.schema.field(name), batch[name].take(where))
     return result
 
 

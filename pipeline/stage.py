@@ -83,7 +83,7 @@ class Context:
         """A generator of this sample's own: the same whatever shard, batch or worker it is in."""
         return sample_rng(self.seed, self.stage_name, sample_id)
 
-    def load(self, protocol: type[M], model_id: str) -> M:
+    def load(self, protocol: type[M], model_id: str) -> M:  # noqa: ARG002  names the return type
         """The model behind `model_id`, which has the methods of `protocol`. Call it once a worker, in `open`."""
         if self.loader is None:
             raise LookupError(f"no loader for model {model_id!r}: this context was made without one")

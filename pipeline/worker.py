@@ -18,7 +18,6 @@ from pipeline.plugins import load_model
 from pipeline.record import ALL_SHARDS, Record
 from pipeline.runner import run_batches, run_sink, run_source
 from pipeline.stage import Context, WholeStage
-from pipeline.storage import Storage
 from pipeline.whole import run_collate, run_whole
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
 
     from pipeline.plan import Plan
     from pipeline.stage import Shard
+    from pipeline.storage import Storage
 
 FailureKind = Literal["retry", "memory", "lost", "preempted", "shard", "stop"]
 

@@ -7,6 +7,7 @@ as outcomes, and `pipeline.build` decides.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import time
@@ -87,7 +88,7 @@ class RayExecutor:
 
         self._plan = plan
         self._ray = ray
-        self._remote = ray.remote(RayWorker)
+        self._remote: Any = ray.remote(RayWorker)
         if not ray.is_initialized():
             self._connect()
             self._owns_ray = True
@@ -105,7 +106,7 @@ class RayExecutor:
         }
         try:
             self._ray.init(
-                **({"address": address} if address else local), log_to_driver=False, logging_level="ERROR",
+                **({"address": address} if address else local), log_to_driver=False, logging_level=logging.ERROR,
                 configure_logging=True,
             )  # fmt: skip
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:

@@ -1,0 +1,1 @@
+"""Data made by code, so that every stage can be tried and measured without a download."""
