@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-SIZE_PX = (400, 300)
-COARSE_PX = (50, 38)
+SIZE_PX = (384, 288)
+COARSE_PX = (32, 24)
 QUALITY = 84
 """Gives about 20 KB a picture with the noise below."""
 
@@ -24,7 +24,7 @@ def make_picture(rng: np.random.Generator, size_px: tuple[int, int] = SIZE_PX) -
     """A JPEG of smooth colour fields with fine noise: compresses like a photograph."""
     coarse = rng.integers(0, 256, (COARSE_PX[1], COARSE_PX[0], 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize(size_px, Image.Resampling.BICUBIC)
-    noise = rng.integers(-6, 7, (size_px[1], size_px[0], 1), dtype=np.int16)
+    noise = rng.integers(-4, 5, (size_px[1], size_px[0], 1), dtype=np.int16)
     pixels = np.clip(np.asarray(image, dtype=np.int16) + noise, 0, 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "JPEG", quality=QUALITY)

@@ -13,9 +13,10 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pipeline.errors import RunStopped
 from pipeline.graph import Key, input_digest, needs_of, steps
 from pipeline.record import ALL_SHARDS, Record, read_record
-from pipeline.stage import SinkStage
+from pipeline.stage import SinkStage, WholeStage
 from pipeline.whole import DATASET, PUBLISHED
 from pipeline.worker import Outcome, Task
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.executors import Executor
-    from pipeline.plan import Plan
+    from pipeline.plan import Plan, PlannedStage
     from pipeline.storage import Storage
 
 BACKOFF_S = 0.5
@@ -107,6 +108,8 @@ class Build:
                 if not self._running and (self._over or not self._ready):
                     break
                 self._wait()
+        except RunStopped as stopped:  # the executor itself cannot go on
+            self._stopped = str(stopped)
         finally:
             if self._started:
                 self.executor.close()
@@ -255,11 +258,24 @@ class Build:
             return None
         if task.shard == ALL_SHARDS and isinstance(planned.stage, SinkStage) and not self._is_published(record):
             return None
+        if task.shard == ALL_SHARDS and isinstance(planned.stage, WholeStage) and not self._has_verdicts(task):
+            return None
+        if not self._has_files(planned, record):
+            return None
+        return record
+
+    def _has_verdicts(self, task: Task) -> bool:
+        """True when the row files of a whole stage are there, all from the same pass over the same input."""
+        planned = self.plan.stages[task.stage]
+        records = [read_record(self.storage, planned.folder, s.name) for s in self.plan.shards if planned.has_rows]
+        return all(r and r.input_digest == task.input_digest and self._has_files(planned, r) for r in records)
+
+    def _has_files(self, planned: PlannedStage, record: Record) -> bool:
         for name, entry in record.files.items():
             folder, _, file = f"{planned.folder}/{name}".rpartition("/")
             if self._listing(folder.replace(f"{planned.folder}/../..", "").strip("/")).get(file) != entry.bytes:
-                return None
-        return record
+                return False
+        return True
 
     def _is_published(self, record: Record) -> bool:
         try:

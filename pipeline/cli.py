@@ -30,7 +30,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable resul
 def main() -> None:
     """Run the command line; every error raised on purpose is one line on stderr."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)  # without standalone mode `typer.Exit` comes back as a return value
     except UsageError as error:
         _die(one_line(error, 2000), 2)
     except (EditloomError, OSError) as error:
@@ -41,7 +41,7 @@ def main() -> None:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of the command line itself
             _die(error.format_message(), error.exit_code)
         raise
-    # without standalone mode typer returns the exit code instead of leaving with it
+    sys.exit(code or 0)
 
 
 def _die(message: str, code: int) -> None:

@@ -25,7 +25,7 @@ def check_columns(stage: PlannedStage, rows: pa.Table) -> pa.Table:
         if rows.schema.field(name).type != declared:
             try:
                 cast = rows[name].cast(declared)
-            except pa.ArrowInvalid as error:
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
                 raise ContractError(f"stage {stage.name}: column {name!r} is not {declared}: {error}") from None
             rows = rows.set_column(rows.column_names.index(name), name, cast)
     return rows

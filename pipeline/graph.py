@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pipeline.fingerprint import canonical
 from pipeline.record import ALL_SHARDS, digest
 from pipeline.stage import SinkStage, WholeStage
 
@@ -31,7 +32,8 @@ def needs_of(plan: Plan, key: Key) -> list[Key]:
     index, shard = key
     stage = plan.stages[index]
     if shard == ALL_SHARDS and isinstance(stage.stage, SinkStage):
-        return [(index, s.name) for s in plan.shards]
+        artifacts = [(s.index, ALL_SHARDS) for s in plan.stages if not s.has_rows]  # reported, even if nobody uses them
+        return [*((index, s.name) for s in plan.shards), *artifacts]
     needs = [(i, ALL_SHARDS) for i in stage.artifacts.values()]
     if stage.upstream >= 0:
         above = plan.stages[stage.upstream]
@@ -54,7 +56,8 @@ def input_digest(plan: Plan, key: Key, outputs: Mapping[Key, str]) -> str:
     if shard != ALL_SHARDS:
         return digest(_shard_inputs(stage, shard, outputs))
     if isinstance(stage.stage, SinkStage):
-        return digest(f"{k} {outputs[k]}" for k in sorted(outputs) if k != key)
+        about = canonical(plan.manifest.model_dump(include={"name", "summary", "license", "language"}))
+        return digest([about, *(f"{k} {outputs[k]}" for k in sorted(outputs) if k != key)])
     return digest(
         part for s in plan.shards for part in (s.name, *_shard_inputs(stage, s.name, outputs))
     )  # fmt: skip

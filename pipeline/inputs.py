@@ -84,7 +84,7 @@ def _with_protocol(text: str, name: str) -> str:
 
 
 def file_identity(url: str) -> tuple[str, int]:
-    """(identity, bytes) of a file: the identity changes when the file's content is replaced.
+    """(identity, bytes) of a file: the identity changes when the file's content is replaced or another file is meant.
 
     Raises `PlanError` when the file cannot be looked at.
     """
@@ -94,8 +94,9 @@ def file_identity(url: str) -> tuple[str, int]:
     except OSError as error:
         raise PlanError(f"shard {url!r} cannot be looked at: {error}") from None
     size = int(info.get("size") or 0)
-    stamp = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("LastModified") or ""
-    return f"{size}:{stamp}", size
+    stamps = (info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
+    stamp = next((s for s in stamps if s), "")
+    return f"{size}:{stamp}:{path}", size
 
 
 def name_shards(urls: Sequence[str]) -> dict[str, str]:

@@ -54,7 +54,8 @@ def hold(storage: Storage) -> Iterator[Lock]:
     try:
         yield lock
     finally:
-        storage.remove(LOCK)
+        if (read_holder(storage) or {}).get("run_id") == storage.run_id:  # else another build has taken it over
+            storage.remove(LOCK)
 
 
 def read_holder(storage: Storage) -> dict[str, Any] | None:

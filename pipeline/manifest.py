@@ -3,7 +3,7 @@
 name = "instructions"            summary, licence and language go to the data card
 shards = "data/{00000..00003}.tar"   default input; the command line's --shards replaces it
 seed = 0
-[run_on]                         what only decides speed: workers, attempts, deadline_s …
+[run_on]                         what only decides speed and patience: attempts, deadline_s …
 [[stage]]                        in order; every further key is a setting of that stage
 use = "normalise_image"
 shorter_side_px = 512
@@ -91,8 +91,9 @@ def load_manifest(path: str | Path) -> Manifest:
         raise ManifestError(f"{path}: has no [[stage]] table; a manifest lists its stages in order")
     known = set(Manifest.model_fields) - {"stages"} | {"stage"}
     _refuse_unknown(raw, known, f"{path}: manifest")
+    run_on = _validated(RunOn, raw.pop("run_on", {}), f"{path}: run_on")
     stages = tuple(_stage_entry(entry, f"{path}: stage {i}") for i, entry in enumerate(entries, 1))
-    return _validated(Manifest, {**raw, "stages": stages}, str(path))
+    return _validated(Manifest, {**raw, "run_on": run_on, "stages": stages}, str(path))
 
 
 def _stage_entry(entry: dict[str, Any], where: str) -> StageEntry:

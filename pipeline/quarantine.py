@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import ContractError, ShardFailed, one_line
+from pipeline.errors import EditloomError, ShardFailed, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -18,7 +18,8 @@ class Quarantine:
     """Applies a function to batches of one shard and sends rows it raises on to the rejects.
 
     More than `max_frac` of the shard's rows (one is always allowed) is a fault of the stage, not of the rows:
-    `ShardFailed`. Faults of the machine (an `OSError` with a number) and broken contracts pass through.
+    `ShardFailed`. Faults of the machine (an `OSError` with a number, any of the network) and errors raised on purpose
+    pass through.
     """
 
     def __init__(self, log: RejectLog, num_rows: int, max_frac: float) -> None:
@@ -30,11 +31,12 @@ class Quarantine:
         """Results for `batch` in order, in as many tables as it took."""
         try:
             result = function(batch)
-        except ContractError:
+        except EditloomError:
             raise
         except Exception as error:
             out_of_memory = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-            machine = isinstance(error, OSError) and error.errno is not None
+            network = isinstance(error, ConnectionError | TimeoutError)
+            machine = network or (isinstance(error, OSError) and error.errno is not None)
             if machine or (out_of_memory and batch.num_rows == 1):
                 raise
             if batch.num_rows == 1:

@@ -79,6 +79,8 @@ class ShardOutput:
         storage, folder = self.worker.storage, self.planned.folder
         files = {name: describe_file(path) for name, path in self._paths.items()}
         storage.remove(record_path(folder, self.shard))
+        if not self.rejects.total:
+            storage.remove(f"{folder}/{self.shard}.rejects.parquet")  # of an earlier input
         for name, path in self._paths.items():
             storage.publish(path, f"{folder}/{name}")
         record = self._record(files, notes or {})
@@ -90,7 +92,8 @@ class ShardOutput:
             stage=self.planned.name, fingerprint=self.planned.fingerprint, shard=self.shard,
             input_digest=self.task.input_digest, output_digest=output_digest(files),
             rows_in=self.rows_in, rows_kept=self.rows_kept, rows_out=self.rows_out,
-            rejects=dict(sorted(self.rejects.counts.items())), notes={k: v for k, v in sorted(notes.items()) if v}, files=files,
+            rejects=dict(sorted(self.rejects.counts.items())), notes={k: v for k, v in sorted(notes.items()) if v},
+            files=files,
             **provenance(self._started, self.task.attempt),
         )  # fmt: skip
 
@@ -182,6 +185,7 @@ def run_sink(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     ctx.notes.clear()
     rows = ShardRows(worker.plan, worker.storage, planned, task.shard, worker.read_source)
     with ShardOutput(worker, planned, task, task.shard) as out:
+        out.rows_in = len(rows)  # so that batches which the sink swallows are missed in the accounts
         sent: list[list[str]] = []
 
         def batches() -> Iterator[pa.Table]:
@@ -192,6 +196,5 @@ def run_sink(worker: Worker, planned: PlannedStage, task: Task) -> Record:
         for done, result in enumerate(function(task.shard, batches(), out.add_file(planned.stage.suffix))):
             if done >= len(sent):
                 raise ContractError(f"stage {planned.name}: gave a table more than it was handed")
-            out.rows_in += len(sent[done])
             out.write(check_mapped(planned, sent[done], result))
         return out.finish(dict(ctx.notes))

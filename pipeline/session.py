@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
-from contextlib import ExitStack, contextmanager
+import sys
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 from pipeline.build import Build, BuildResult
@@ -37,6 +38,7 @@ def run_build(
     """Build while holding the lock. The first Ctrl-C lets shards in flight end; the second leaves at once."""
     runs_on = _executor(executor, storage, workers, address)
     with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))  # Ray and stages print; stdout is for the result
         lock = stack.enter_context(hold(storage))
         stack.callback(storage.close)
         storage.clear_scratch()

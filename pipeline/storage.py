@@ -34,7 +34,8 @@ class Storage:
         self.is_local = "file" in _protocols(self.fs)
 
     def __getstate__(self) -> dict[str, str]:
-        return {"url": self.url, "run_id": self.run_id}
+        url = self.root if self.is_local else self.url  # absolute: a worker may stand in another folder
+        return {"url": url, "run_id": self.run_id}
 
     def __setstate__(self, state: dict[str, str]) -> None:
         self.url, self.run_id = state["url"], state["run_id"]

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import (
     FATAL_ERRNOS,
-    ContractError,
-    RunStopped,
+    EditloomError,
     ShardFailed,
     is_transient,
     one_line,
@@ -142,6 +141,6 @@ def classify(error: Exception) -> tuple[FailureKind, str]:
         )
     if isinstance(error, OSError | ShardFailed):
         return "shard", text
-    if isinstance(error, RunStopped | ContractError):
+    if isinstance(error, EditloomError):
         return "stop", text
     return "stop", f"{text} (unexpected: a bug in the stage or the engine)"

@@ -73,7 +73,7 @@ def _index(handle: IO[bytes], url: str, size: int, notes: Counter[str]) -> list[
                 break
             if member is None:
                 break
-            tar.members = []
+            tar.members = []  # type: ignore[attr-defined]  untyped, and it would grow with the archive
             if not member.isreg():
                 notes["members that are no files, ignored"] += not member.isdir()
                 continue

@@ -11,6 +11,7 @@ Source  dHash with banding: two hashes within distance d agree in one of d + 1 b
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -82,7 +83,7 @@ def near_pairs(values: NDArray[np.uint64], max_distance: int) -> tuple[NDArray[n
     left: list[NDArray[np.int64]] = []
     right: list[NDArray[np.int64]] = []
     edges = np.linspace(0, HASH_BITS, max_distance + 2).astype(int)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         band = (values >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
         order = np.argsort(band, kind="stable")
         at = np.arange(len(order) - 1)

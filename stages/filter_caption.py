@@ -25,7 +25,7 @@ WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 MARKUP = re.compile(r"<\s*/?\s*[a-zA-Z!][^>]*>|&(?:[a-z]{2,8}|#x?\d+);", re.IGNORECASE)
 ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\b[\w.-]+\.(?:com|net|org|html?|php)\b|\S+@\S+\.\S+", re.IGNORECASE)
 FILE_NAME = re.compile(
-    r"^\s*\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?)\s*$|\b(?:img|dsc|dscn|image|photo)[_-]?\d{3,}\b", re.I
+    r"^\s*\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?)\s*$|\b(?:img|dsc|dscn|image|photo)[_-]?\d{3,}\b", re.IGNORECASE
 )
 BOILERPLATE = re.compile(
     r"click (?:here|to)|free shipping|add to cart|all rights reserved|copyright|stock (?:photo|image|vector|footage)"

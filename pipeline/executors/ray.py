@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pipeline.storage import Storage
 
 START_TIMEOUT_S = 300.0
-CLEANUP_TIMEOUT_S = 10.0
+NODE_CHECK_S = 2.0
 OBJECT_STORE_BYTES = 128 << 20
 """Ray's shared memory on this machine: enough for plans and records, since no rows go through it."""
 
@@ -79,6 +79,7 @@ class RayExecutor:
         self._actors: list[_Actor] = []
         self._waiting_since = 0.0
         self._owns_ray = False
+        self._nodes_seen = 0.0
 
     def start(self, plan: Plan) -> None:
         """Connect (or start a local Ray) and make the actors. Raises `RunStopped` when Ray does not come up."""
@@ -227,6 +228,10 @@ class RayExecutor:
         return Outcome(task=task, failure="preempted" if gone else "lost", message=message)
 
     def _check_alive(self) -> None:
+        if self._owns_ray and time.monotonic() - self._nodes_seen > NODE_CHECK_S:
+            self._nodes_seen = time.monotonic()
+            if not any(node["Alive"] for node in self._ray.nodes()):
+                raise RunStopped("the local Ray died (its raylet is gone); run the same command to go on")
         if any(a.is_ready for a in self._actors):
             self._waiting_since = time.monotonic()
         elif time.monotonic() - self._waiting_since > START_TIMEOUT_S:

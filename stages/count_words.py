@@ -1,0 +1,48 @@
+"""Count the words of all captions, so that edits can keep to words that the captions use.
+
+Reads   caption (string)
+Writes  nothing: leaves the artifact vocabulary.json, {"captions": int, "words": {lower-case word: occurrences}}
+Drops   nothing
+Source  none: plain counting, with the tokeniser that the caption edits use.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar
+
+from pipeline.stage import Context, ShardTables, WholeStage
+from stages._caption_grammar import tokenise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    import pyarrow as pa
+
+
+class CountWords(WholeStage):
+    """The vocabulary of the captions; the same bytes whatever the order of shards and rows."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("caption",)
+    artifact: ClassVar[str] = "vocabulary.json"
+
+    def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
+        """Count in one pass and write the artifact into `ctx.artifact_dir`. Raises LookupError without that folder."""
+        if ctx.artifact_dir is None:
+            raise LookupError(f"no folder for {self.artifact}: this context was made without `artifact_dir`")
+        path = ctx.artifact_dir / self.artifact
+
+        def count(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:
+            words: Counter[str] = Counter()
+            num_captions = 0
+            for _, table in tables():
+                for caption in table["caption"].to_pylist():
+                    num_captions += caption is not None
+                    words.update(token.lower for token in tokenise(caption or ""))
+            content = {"captions": num_captions, "words": dict(sorted(words.items()))}
+            path.write_text(json.dumps(content, ensure_ascii=False, indent=0) + "\n", encoding="utf-8")
+            yield from ()
+
+        return count

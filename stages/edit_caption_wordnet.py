@@ -1,0 +1,140 @@
+"""Change one noun or adjective of each caption to a co-hyponym or antonym, and say the edit as an instruction.
+
+Reads   caption (string)
+Writes  source_caption (string), target_caption (string), instruction (string), reverse_instruction (string),
+        edit_type (string), source_phrase (string), target_phrase (string)
+Drops   captions without an editable word (no_editable_word) or without a replacement for any (no_replacement)
+Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.1.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import pyarrow as pa
+from pydantic import Field
+
+from models.wordnet import MODEL_ID, WordNet
+from pipeline.schema import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
+from pipeline.stage import BatchFn, Context, ExpandStage, Needs
+from stages._caption_edits import EditFinder
+from stages._caption_requests import Option, Site, request, templates_for
+from stages._wordnet_sisters import Sisters
+
+if TYPE_CHECKING:
+    import random
+
+VOCABULARY = "vocabulary"
+"""Name of the artifact that `count_words` leaves."""
+
+
+class NoEdit(StrEnum):
+    """Why a caption gave no edit."""
+
+    NO_EDITABLE_WORD = "no_editable_word"
+    NO_REPLACEMENT = "no_replacement"
+
+
+class EditCaptionWordnet(ExpandStage):
+    """Edits of a caption by WordNet: one word changes, the rest stays, and both directions are put into words."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar[tuple[str, ...]] = ("caption",)
+    writes: ClassVar[tuple[str, ...]] = (
+        "source_caption", "target_caption", "instruction", "reverse_instruction", "edit_type", "source_phrase",
+        "target_phrase",
+    )  # fmt: skip
+    rejects: ClassVar[type[StrEnum] | None] = NoEdit
+    needs: ClassVar[Needs] = Needs(memory_bytes=400 << 20, packages=("nltk", "wordfreq", "inflect"))
+    uses_rng: ClassVar[bool] = True
+
+    lexicon: str = MODEL_ID
+    edits_per_caption: int = Field(default=1, ge=1)
+    cohyponym_depth: int = Field(default=5, ge=1)
+    """Steps up to the hypernym that a noun and its replacement share: 1 is the direct one."""
+    scope: Literal["visual", "any"] = "visual"
+    """`visual` keeps to nouns that look alike (`stages._visual_kinds`); `any` takes every co-hyponym, as the paper."""
+    vocabulary: Literal["frequency", "corpus", "both"] = "frequency"
+    """What makes a word common: wordfreq, the captions themselves, or wordfreq with the captions raising the rank."""
+    min_zipf: float = Field(default=2.8, ge=0, le=8)
+    """Floor of wordfreq's scale (3 is once in a million words), for `frequency` and `both`."""
+    min_corpus_count: int = Field(default=5, ge=1)
+    """Floor of occurrences in the captions, for `corpus`."""
+    candidates_per_word: int = Field(default=6, ge=1)
+    """How many of the best replacements of a noun one is drawn from."""
+
+    def needs_models(self) -> tuple[str, ...]:
+        """The lexicon."""
+        return (self.lexicon,)
+
+    def needs_artifacts(self) -> tuple[str, ...]:
+        """The vocabulary, when the captions' own counts are used."""
+        return () if self.vocabulary == "frequency" else (VOCABULARY,)
+
+    def open(self, ctx: Context) -> BatchFn:
+        """Load the lexicon once; the worker keeps what it learns of each noun."""
+        corpus = {}
+        if self.needs_artifacts():
+            corpus = json.loads(ctx.artifacts[VOCABULARY].read_text(encoding="utf-8"))["words"]
+        sisters = Sisters(
+            wordnet=ctx.load(WordNet, self.lexicon),
+            depth=self.cohyponym_depth,
+            scope=self.scope,
+            vocabulary=self.vocabulary,
+            min_zipf=self.min_zipf,
+            min_count=self.min_corpus_count,
+            corpus=corpus,
+        )
+        finder = EditFinder(sisters, self.candidates_per_word)
+
+        def edit(batch: pa.Table) -> pa.Table:
+            rows: list[dict[str, Any]] = []
+            pairs = zip(batch[SAMPLE_ID].to_pylist(), batch["caption"].to_pylist(), strict=True)
+            for sample_id, caption in pairs:
+                rows += self._rows(finder, sample_id, caption or "", ctx.rng(sample_id))
+            schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
+            schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
+            return pa.Table.from_pylist(rows, schema=schema)
+
+        return edit
+
+    def _rows(self, finder: EditFinder, sample_id: str, caption: str, rng: random.Random) -> list[dict[str, Any]]:
+        sites = finder.sites(caption)
+        if not sites:
+            found = finder.has_noun_phrase(caption)
+            reason = NoEdit.NO_REPLACEMENT if found else NoEdit.NO_EDITABLE_WORD
+            return [{SAMPLE_ID: sample_id, REJECT_REASON: reason.value, REJECT_DETAIL: caption[:200]}]
+        return [
+            {SAMPLE_ID: f"{sample_id}-e{number}", PARENT_ID: sample_id, **_columns(caption, edit_type, option, rng)}
+            for number, (edit_type, option) in enumerate(draw(sites, self.edits_per_caption, rng), start=1)
+        ]
+
+
+def draw(sites: list[Site], number: int, rng: random.Random) -> list[tuple[str, Option]]:
+    """`number` distinct edits, or all there are: every site once in random order, then again with another word."""
+    order = list(sites)
+    rng.shuffle(order)
+    decks = [rng.sample(site.options, len(site.options)) for site in order]
+    rounds = range(max(len(deck) for deck in decks))
+    drawn = [
+        (site.edit_type, deck[turn])
+        for turn in rounds
+        for site, deck in zip(order, decks, strict=True)
+        if turn < len(deck)
+    ]
+    return drawn[:number]
+
+
+def _columns(caption: str, edit_type: str, option: Option, rng: random.Random) -> dict[str, str]:
+    template = rng.choice(templates_for(edit_type, option.source))
+    return {
+        "source_caption": caption,
+        "target_caption": option.target_caption,
+        "instruction": request(template, option.source, option.target),
+        "reverse_instruction": request(template, option.target, option.source),
+        "edit_type": edit_type,
+        "source_phrase": option.source.phrase,
+        "target_phrase": option.target.phrase,
+    }

@@ -1,0 +1,200 @@
+"""Both executors, kills and resumes, on the drawn scenes: the same tars whatever happened on the way."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+EDITLOOM = str(Path(sys.executable).with_name("editloom"))
+MANIFEST = "manifests/tiny/instructions.toml"
+LIGHT = """
+name = "light"
+[[stage]]
+use = "read_webdataset"
+[[stage]]
+use = "normalise_image"
+shorter_side_px = 512
+[[stage]]
+use = "filter_caption"
+[[stage]]
+use = "dedup"
+max_distance = 0
+[[stage]]
+use = "emit"
+"""
+"""A chain that opens in no time, for the tests that kill."""
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory):
+    path = tmp_path_factory.mktemp("light") / "light.toml"
+    path.write_text(LIGHT)
+    return path
+
+
+def command(out, *flags, shards="data/tiny", manifest=MANIFEST):
+    return [EDITLOOM, "build", str(manifest), "--shards", str(shards), "--out", str(out), "--json", *flags]
+
+
+def build(out, *flags, shards="data/tiny", manifest=MANIFEST):
+    line = command(out, *flags, shards=shards, manifest=manifest)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
+
+
+def tars(out):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((Path(out) / "dataset").glob("*.tar"))}
+
+
+def num_records(out):
+    return len(list(Path(out).glob("stages/*/*.json")))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    out = tmp_path_factory.mktemp("reference") / "out"
+    code, summary, _ = build(out, "--executor", "inprocess")
+    assert code == 0
+    assert summary["stages"][-1]["rows_out"] > 60
+    return tars(out)
+
+
+@pytest.fixture(scope="module")
+def many_shards(tmp_path_factory):
+    """Twelve shards, so that a kill finds work in flight."""
+    folder = tmp_path_factory.mktemp("many")
+    for copy in range(3):
+        for shard in sorted((ROOT / "data" / "tiny").glob("*.tar")):
+            shutil.copyfile(shard, folder / f"{copy}-{shard.name}")
+    return folder
+
+
+@pytest.mark.ray
+def test_ray_with_two_workers_gives_the_same_bytes(reference, tmp_path):
+    code, _, _ = build(tmp_path / "out", "--workers", "2")
+    assert code == 0
+    assert tars(tmp_path / "out") == reference
+
+
+def test_shards_given_in_another_order_give_the_same_bytes(reference, tmp_path):
+    listed = tmp_path / "shards.txt"
+    listed.write_text("\n".join(f"{ROOT}/data/tiny/{n:05d}.tar" for n in (3, 1, 0, 2)))
+    code, _, _ = build(tmp_path / "out", "--executor", "inprocess", shards=listed)
+    assert code == 0
+    assert tars(tmp_path / "out") == reference
+
+
+def test_a_second_build_does_nothing_and_says_so_at_once(light, tmp_path):
+    build(tmp_path / "out", "--executor", "inprocess", manifest=light)
+    began = time.monotonic()
+    code, summary, _ = build(tmp_path / "out", manifest=light)
+    assert code == 0
+    assert summary["nothing_to_do"]
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.ray
+def test_a_killed_driver_is_resumed_without_redoing_recorded_work(light, many_shards, tmp_path):
+    out = tmp_path / "out"
+    driver = subprocess.Popen(
+        command(out, "--workers", "2", shards=many_shards, manifest=light), cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    while num_records(out) < 6:
+        assert driver.poll() is None
+        time.sleep(0.02)
+    driver.kill()
+    driver.wait()
+    time.sleep(1)  # workers notice that their driver is gone
+    before = {p: p.stat().st_mtime_ns for p in out.glob("stages/*/*.json")}
+    code, summary, _ = build(out, "--executor", "inprocess", shards=many_shards, manifest=light)
+    assert code == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    assert sum(s["cached"] for s in summary["stages"]) >= 6
+    undisturbed = tmp_path / "undisturbed"
+    build(undisturbed, "--executor", "inprocess", shards=many_shards, manifest=light)
+    assert tars(out) == tars(undisturbed)
+
+
+@pytest.mark.ray
+def test_a_killed_worker_costs_only_its_shard(light, many_shards, tmp_path):
+    out = tmp_path / "out"
+    driver = subprocess.Popen(
+        command(out, "--workers", "2", shards=many_shards, manifest=light), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    killed = False
+    while driver.poll() is None and not killed:
+        if num_records(out) >= 4:
+            for child in psutil.Process(driver.pid).children(recursive=True):
+                if "RayWorker.run" in " ".join(child.cmdline()):
+                    child.send_signal(signal.SIGKILL)
+                    killed = True
+                    break
+        time.sleep(0.01)
+    summary = json.loads(driver.communicate(timeout=200)[0])
+    assert killed
+    assert driver.returncode == 0
+    assert summary["ok"]
+    events = [json.loads(line) for p in out.glob("run/events-*.jsonl") for line in p.read_text().splitlines()]
+    lost = [e for e in events if e["event"] == "failed"]
+    assert [e["failure"] for e in lost] == ["lost"]
+    assert "its worker died" in lost[0]["message"]
+
+
+@pytest.mark.ray
+def test_the_first_interrupt_lets_shards_in_flight_end(light, many_shards, tmp_path):
+    out = tmp_path / "out"
+    driver = subprocess.Popen(
+        command(out, "--workers", "2", shards=many_shards, manifest=light), cwd=ROOT, stdout=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    while num_records(out) < 4:
+        time.sleep(0.02)
+    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to the driver and all below it
+    summary = json.loads(driver.communicate(timeout=100)[0])
+    assert driver.returncode == 1
+    assert summary["interrupted"]
+    assert summary["failures"] == []
+    assert summary["steps_left"] > 0
+    code, _, _ = build(out, "--executor", "inprocess", shards=many_shards, manifest=light)
+    assert code == 0
+
+
+@pytest.mark.ray
+def test_a_shard_that_always_fails_is_named_and_the_others_are_done(light, tmp_path):
+    folder = tmp_path / "shards"
+    shutil.copytree(ROOT / "data" / "tiny", folder)
+    (folder / "00009.tar").write_bytes(b"not a tar at all" * 100)
+    code, summary, _ = build(tmp_path / "out", "--workers", "2", shards=folder, manifest=light)
+    assert code == 1
+    assert [(f["stage"], f["shard"]) for f in summary["failures"]] == [("read_webdataset", "00009")]
+    assert "not a tar archive" in summary["failures"][0]["cause"]
+    filtered = next(s for s in summary["stages"] if s["stage"] == "filter_caption")
+    assert filtered["done"] == 4
+    with tarfile.open(folder / "00009.tar", "w"):
+        pass  # mended: an archive without samples
+    code, summary, _ = build(tmp_path / "out", "--workers", "2", shards=folder, manifest=light)
+    assert code == 0
+    assert tars(tmp_path / "out")
+
+
+def test_a_second_build_on_one_folder_is_told_who_holds_it(light, many_shards, tmp_path):
+    out = tmp_path / "out"
+    driver = subprocess.Popen(
+        command(out, "--executor", "inprocess", shards=many_shards, manifest=light), cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    while not (out / "run" / "lock.json").exists():
+        time.sleep(0.01)
+    code, _, errors = build(out, "--executor", "inprocess", shards=many_shards, manifest=light)
+    assert code == 1
+    assert f"held by process {driver.pid} on" in errors
+    assert driver.wait(timeout=100) == 0
