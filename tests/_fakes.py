@@ -290,7 +290,7 @@ def rows_of(plan, stage, shard, suffix=".parquet"):
     """All rows that the stage named `stage` left of a shard."""
     planned = next(s for s in plan.stages if s.name == stage)
     with Storage(plan.out).open(f"{planned.folder}/{shard}{suffix}") as handle:
-        return pq.read_table(handle).to_pylist()
+        return pq.read_table(handle, use_threads=False).to_pylist()
 
 
 def shard_rows(plan, stage, shard, rows_per_batch=100):

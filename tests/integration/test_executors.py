@@ -1,63 +1,16 @@
 """Both executors, kills and resumes, on the drawn scenes: the same tars whatever happened on the way."""
 
-import hashlib
 import json
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 import time
-from pathlib import Path
 
 import psutil
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
-EDITLOOM = str(Path(sys.executable).with_name("editloom"))
-MANIFEST = "manifests/tiny/instructions.toml"
-LIGHT = """
-name = "light"
-[[stage]]
-use = "read_webdataset"
-[[stage]]
-use = "normalise_image"
-shorter_side_px = 512
-[[stage]]
-use = "filter_caption"
-[[stage]]
-use = "dedup"
-max_distance = 0
-[[stage]]
-use = "emit"
-"""
-"""A chain that opens in no time, for the tests that kill."""
-
-
-@pytest.fixture(scope="module")
-def light(tmp_path_factory):
-    path = tmp_path_factory.mktemp("light") / "light.toml"
-    path.write_text(LIGHT)
-    return path
-
-
-def command(out, *flags, shards="data/tiny", manifest=MANIFEST):
-    return [EDITLOOM, "build", str(manifest), "--shards", str(shards), "--out", str(out), "--json", *flags]
-
-
-def build(out, *flags, shards="data/tiny", manifest=MANIFEST):
-    line = command(out, *flags, shards=shards, manifest=manifest)
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=240)
-    return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
-
-
-def tars(out):
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((Path(out) / "dataset").glob("*.tar"))}
-
-
-def num_records(out):
-    return len(list(Path(out).glob("stages/*/*.json")))
+from _builds import ROOT, build, command, num_records, tars
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +20,6 @@ def reference(tmp_path_factory):
     assert code == 0
     assert summary["stages"][-1]["rows_out"] > 60
     return tars(out)
-
-
-@pytest.fixture(scope="module")
-def many_shards(tmp_path_factory):
-    """Twelve shards, so that a kill finds work in flight."""
-    folder = tmp_path_factory.mktemp("many")
-    for copy in range(3):
-        for shard in sorted((ROOT / "data" / "tiny").glob("*.tar")):
-            shutil.copyfile(shard, folder / f"{copy}-{shard.name}")
-    return folder
 
 
 @pytest.mark.ray
@@ -198,3 +141,22 @@ def test_a_second_build_on_one_folder_is_told_who_holds_it(light, many_shards, t
     assert code == 1
     assert f"held by process {driver.pid} on" in errors
     assert driver.wait(timeout=100) == 0
+
+
+@pytest.mark.ray
+def test_a_worker_that_goes_silent_is_replaced(light, many_shards, tmp_path):
+    impatient = tmp_path / "impatient.toml"
+    impatient.write_text(light.read_text().replace('name = "light"', 'name = "light"\n[run_on]\nheartbeat_s = 2\n'))
+    out = tmp_path / "out"
+    line = command(out, "--workers", "1", shards=many_shards, manifest=impatient)
+    driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    while num_records(out) < 4:
+        assert driver.poll() is None
+        time.sleep(0.02)
+    below = psutil.Process(driver.pid).children(recursive=True)
+    next(p for p in below if "RayWorker" in " ".join(p.cmdline())).send_signal(signal.SIGSTOP)
+    summary = json.loads(driver.communicate(timeout=100)[0])
+    assert driver.returncode == 0
+    assert summary["ok"]
+    events = [json.loads(text) for p in out.glob("run/events-*.jsonl") for text in p.read_text().splitlines()]
+    assert ["no sign of life for 2 s" in e["message"] for e in events if e["event"] == "failed"] == [True]

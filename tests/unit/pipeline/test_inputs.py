@@ -1,0 +1,144 @@
+import os
+import uuid
+
+import fsspec
+import pytest
+
+from pipeline.errors import PlanError
+from pipeline.inputs import MAX_NAME, expand_braces, expand_inputs, file_identity, name_shards, shards_of_files
+
+
+def touch(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(name)
+
+
+def refusal(*args):
+    with pytest.raises(PlanError) as caught:
+        expand_inputs(*args)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("a.tar", ["a.tar"]),
+        ("{a,b}.tar", ["a.tar", "b.tar"]),
+        ("{8..11}", ["8", "9", "10", "11"]),
+        ("{008..011}", ["008", "009", "010", "011"]),
+        ("{1..03}", ["01", "02", "03"]),
+        ("x{a,b{1..2}}.tar", ["xa.tar", "xb1.tar", "xa.tar", "xb2.tar"]),
+        ("{a,b}/{0..1}", ["a/0", "a/1", "b/0", "b/1"]),
+    ],
+)
+def test_braces_expand_as_in_a_shell(pattern, expected):
+    assert sorted(set(expand_braces(pattern))) == sorted(set(expected))
+
+
+def test_backward_range_is_refused():
+    with pytest.raises(PlanError) as caught:
+        expand_braces("{3..1}.tar")
+    assert str(caught.value) == "shards '{3..1}.tar': range {3..1} runs backwards"
+
+
+def test_glob_stands_for_the_files_it_matches(tmp_path):
+    touch(tmp_path, "b.tar", "a.tar", "c.txt")
+    assert expand_inputs([str(tmp_path / "*.tar")], (".tar",)) == [str(tmp_path / "a.tar"), str(tmp_path / "b.tar")]
+
+
+def test_glob_that_matches_nothing_is_refused(tmp_path):
+    pattern = str(tmp_path / "*.tar")
+    assert refusal([pattern], (".tar",)) == f"shards {pattern!r} match no file"
+
+
+def test_folder_stands_for_its_files_of_the_right_kind(tmp_path):
+    touch(tmp_path, "a.tar", "deep/b.tar", "note.md")
+    assert expand_inputs([str(tmp_path)], (".tar",)) == [str(tmp_path / "a.tar"), str(tmp_path / "deep/b.tar")]
+
+
+def test_folder_without_such_files_is_refused(tmp_path):
+    assert refusal([str(tmp_path)], (".tar",)) == f"folder {str(tmp_path)!r} holds no .tar file"
+
+
+def test_folder_stands_for_itself_where_no_suffix_is_asked_for(tmp_path):
+    assert expand_inputs([f"{tmp_path}/"], ()) == [str(tmp_path)]
+
+
+def test_missing_file_is_refused_by_name(tmp_path):
+    missing = str(tmp_path / "none.tar")
+    assert refusal([missing], (".tar",)) == f"shard {missing!r} is not there: no such file or folder"
+
+
+def test_text_file_stands_for_its_lines_without_comments_and_blanks(tmp_path):
+    touch(tmp_path, "a.tar", "b.tar", "c.tar")
+    listing = tmp_path / "list.txt"
+    listing.write_text(f"# ours\n{tmp_path}/c.tar\n\n  {tmp_path}/{{a,b}}.tar  \n")
+    assert expand_inputs([str(listing)], (".tar",)) == [str(tmp_path / f"{n}.tar") for n in "abc"]
+
+
+def test_input_named_twice_is_taken_once(tmp_path):
+    touch(tmp_path, "a.tar")
+    assert expand_inputs([str(tmp_path), str(tmp_path / "*.tar")], (".tar",)) == [str(tmp_path / "a.tar")]
+
+
+def test_url_keeps_its_protocol_when_globbed():
+    root = f"memory://{uuid.uuid4().hex}"
+    for name in ("a.tar", "b.tar"):
+        with fsspec.open(f"{root}/{name}", "wb") as handle:
+            handle.write(b"x")
+    assert expand_inputs([f"{root}/*.tar"], (".tar",)) == [f"{root}/a.tar", f"{root}/b.tar"]
+    assert expand_inputs([f"{root}/a.tar"], (".tar",)) == [f"{root}/a.tar"]
+    assert expand_inputs([root], (".tar",)) == [f"{root}/a.tar", f"{root}/b.tar"]
+
+
+def test_shard_is_named_by_its_stem():
+    assert list(name_shards(["/x/Train 1.tar", "s3://bucket/b.tar.gz"])) == ["b", "train-1"]
+
+
+def test_dots_within_a_name_are_kept_apart():
+    assert list(name_shards(["/x/v1.2.tar", "/x/v1.3.tar"])) == ["v1-2", "v1-3"]
+
+
+def test_colliding_names_take_their_parent_folders():
+    urls = ["/data/x/0.tar", "/data/y/0.tar", "/data/y/1.tar"]
+    assert name_shards(urls) == {"1": "/data/y/1.tar", "x-0": "/data/x/0.tar", "y-0": "/data/y/0.tar"}
+
+
+def test_collision_that_no_parent_resolves_is_refused():
+    with pytest.raises(PlanError, match=r"have names that cannot be told apart$"):
+        name_shards(["/x/a b.tar", "/x/a-b.tar"])
+
+
+def test_very_long_names_are_cut_and_stay_apart():
+    urls = [f"/x/{'n' * 200}{end}.tar" for end in "ab"]
+    names = list(name_shards(urls))
+    assert len(set(names)) == 2
+    assert all(len(name) <= MAX_NAME for name in names)
+
+
+def test_name_of_odd_characters_only_is_still_a_name():
+    assert list(name_shards(["/x/世界.tar"])) in (["shard"], ["x-shard"])
+
+
+def test_identity_changes_with_content_time_and_place(tmp_path):
+    touch(tmp_path, "x/a.tar", "y/a.tar")
+    for folder in "xy":
+        os.utime(tmp_path / folder / "a.tar", (5, 5))
+    first, size = file_identity(str(tmp_path / "x/a.tar"))
+    assert size == len("x/a.tar")
+    assert file_identity(str(tmp_path / "x/a.tar"))[0] == first
+    assert file_identity(str(tmp_path / "y/a.tar"))[0] != first, "another file of the same size and time"
+    os.utime(tmp_path / "x/a.tar", (6, 6))
+    assert file_identity(str(tmp_path / "x/a.tar"))[0] != first
+
+
+def test_identity_of_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(PlanError, match="cannot be looked at"):
+        file_identity(str(tmp_path / "none.tar"))
+
+
+def test_each_file_is_a_shard_with_its_size(tmp_path):
+    touch(tmp_path, "a.tar", "b.tar")
+    shards = shards_of_files([str(tmp_path / "b.tar"), str(tmp_path / "a.tar")])
+    assert [(s.name, s.num_bytes) for s in shards] == [("a", 5), ("b", 5)]
