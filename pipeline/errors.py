@@ -83,6 +83,8 @@ def is_transient(error: BaseException) -> bool:
 def one_line(error: BaseException, limit: int = 400) -> str:
     """The error as `Type: message`, on one line of at most `limit` characters."""
     text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return f"{error.strerror.lower()}: {error.filename}" if error.filename else error.strerror.lower()
     name = type(error).__name__
     line = text if isinstance(error, EditloomError) else (f"{name}: {text}" if text else name)
     return line if len(line) <= limit else line[: limit - 1] + "…"

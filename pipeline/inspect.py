@@ -176,7 +176,7 @@ def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
         file = pq.ParquetFile(handle)
         light = [n for n in file.schema_arrow.names if not (n in COLUMNS and COLUMNS[n].bulk)]
         found: list[dict[str, Any]] = []
-        for batch in file.iter_batches(batch_size=ROWS_PER_READ, columns=light):
+        for batch in file.iter_batches(batch_size=ROWS_PER_READ, columns=light, use_threads=False):
             found.extend(batch.filter(pc.starts_with(batch[SAMPLE_ID], root)).to_pylist())
     for row in found:
         if row.get(PARENT_ID) is None:

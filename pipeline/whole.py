@@ -141,7 +141,7 @@ def summarise(worker: Worker, planned: PlannedStage, filled: Sequence[Record]) -
                 shard = name.removesuffix(".rejects.parquet")
                 if shard != name and shard in plan.shard_index:
                     with storage.open(f"{stage.folder}/{name}") as handle:
-                        yield pq.read_table(handle)
+                        yield pq.read_table(handle, use_threads=False)
 
     return RunSummary(
         manifest=plan.manifest.plain(),

@@ -135,10 +135,7 @@ def classify(error: Exception) -> tuple[FailureKind, str]:
     if is_transient(error):
         return "retry", text
     if isinstance(error, OSError) and error.errno in FATAL_ERRNOS:
-        return (
-            "stop",
-            f"{error.strerror or text} ({error.filename or 'run folder'}); mend it and run the same command again",
-        )
+        return "stop", f"{text}; mend it and run the same command again"
     if isinstance(error, OSError | ShardFailed):
         return "shard", text
     if isinstance(error, EditloomError):

@@ -1,0 +1,119 @@
+"""What breaks under a build: each fault ends in exit 1 (2 for wrong usage) with one clear line, and the same command
+completes once the cause is mended."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+from _builds import EDITLOOM, ROOT, build, command, tars
+
+from pipeline.build import Build
+from pipeline.executors.inprocess import InProcessExecutor
+from pipeline.manifest import load_manifest
+from pipeline.plan import make_plan
+from pipeline.storage import Storage
+
+IN_PROCESS = ("--executor", "inprocess")
+MISSING_MODEL = """
+name = "x"
+[[stage]]
+use = "read_webdataset"
+[[stage]]
+use = "edit_caption_wordnet"
+lexicon = "wordnet:9"
+"""
+
+
+def can_mount():
+    """True where this user may mount a file system in a name space of its own."""
+    script = "mount -t tmpfs none /mnt"
+    unshare = shutil.which("unshare")
+    return (
+        unshare is not None
+        and subprocess.run([unshare, "-rm", "sh", "-c", script], capture_output=True).returncode == 0
+    )
+
+
+@pytest.mark.skipif(not can_mount(), reason="needs a user name space to mount a small file system in")
+def test_a_full_disk_stops_the_build_and_room_lets_it_go_on(light, tmp_path):
+    small = tmp_path / "small"
+    small.mkdir()
+    first = command(small / "out", *IN_PROCESS, manifest=light)
+    second = command(small / "out", *IN_PROCESS, manifest=light)
+    script = (
+        f"mount -t tmpfs -o size=1200k none {small}\n"
+        f"{' '.join(first)}; echo first $?\n"
+        f"mount -o remount,size=100m {small}\n"
+        f"{' '.join(second)}; echo second $?\n"
+        f"mount -o remount,ro {small}\n"
+        f"{' '.join(second)}; echo third $?\n"
+        f"ls {small}/out/dataset\n"
+    )
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert "first 1\n" in done.stdout, done.stdout + done.stderr
+    assert "no space left on device" in done.stdout
+    assert "mend it and run the same command again" in done.stdout
+    assert "second 0\n" in done.stdout
+    assert "00003.tar" in done.stdout
+    assert "third 1\n" in done.stdout
+    assert "editloom: read-only file system: " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_shard_that_vanishes_is_named_and_its_return_completes_the_build(light, tmp_path):
+    folder = tmp_path / "shards"
+    shutil.copytree(ROOT / "data" / "tiny", folder)
+    storage = Storage(str(tmp_path / "out"))
+    plan = make_plan(load_manifest(light), str(tmp_path / "out"), [str(folder)])
+    hidden = tmp_path / "hidden.tar"
+    (folder / "00002.tar").rename(hidden)
+    result = Build(plan, storage, InProcessExecutor(storage), lambda event, fields: None).run()
+    assert not result.ok
+    (message,) = result.failures.values()
+    assert message.startswith("stage read_webdataset, shard 00002: no such file or directory: ")
+    hidden.rename(folder / "00002.tar")
+    code, summary, _ = build(tmp_path / "out", *IN_PROCESS, shards=folder, manifest=light)
+    assert code == 0
+    assert next(s for s in summary["stages"] if s["stage"] == "normalise_image")["cached"] == 3
+    assert list(tars(tmp_path / "out")) == [f"{n:05d}.tar" for n in range(4)]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_shard_without_read_permission_is_named(light, tmp_path):
+    folder = tmp_path / "shards"
+    shutil.copytree(ROOT / "data" / "tiny", folder)
+    (folder / "00001.tar").chmod(0)
+    code, summary, _ = build(tmp_path / "out", *IN_PROCESS, shards=folder, manifest=light)
+    assert code == 1
+    assert "shard 00001: permission denied" in summary["failures"][0]["cause"]
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "line"),
+    [
+        ('name = "x"\ncolour = 1\n[[stage]]\nuse = "read_webdataset"\n', 2, "unknown key 'colour'"),
+        ('name = "x"\n[[stage]]\nuse = "read_webdatset"\n', 2, "did you mean 'read_webdataset'?"),
+        (
+            'name = "x"\n[[stage]]\nuse = "read_webdataset"\n[[stage]]\nuse = "dedup"\n',
+            2,
+            "stage dedup reads column 'source_dhash', which no stage before it writes",
+        ),
+        (
+            MISSING_MODEL,
+            1,
+            "no model is called 'wordnet:9'",
+        ),
+    ],
+)
+def test_a_wrong_manifest_gets_one_line_and_the_right_exit_code(text, code, line, tmp_path):
+    path = tmp_path / "wrong.toml"
+    path.write_text(text)
+    done = subprocess.run(
+        [EDITLOOM, "build", str(path), "--shards", "data/tiny", "--out", str(tmp_path / "out")],
+        cwd=ROOT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == code
+    assert line in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
