@@ -186,10 +186,16 @@ def _open_reader(path: Path) -> Any:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
     from nltk.data import ZipFilePathPointer
 
+    class Reader(WordNetCorpusReader):  # type: ignore[misc]  # nltk is untyped
+        """Without the map from WordNet 3.0 to this database, which is 3.0: nltk takes seconds to build it."""
+
+        def map_wn(self, version: str = "wordnet") -> None:
+            """No map."""
+
     place = str(path.parent.parent)
     if place not in nltk.data.path:  # nltk refuses files outside its data path
         nltk.data.path.append(place)
     root: Any = str(path) if path.suffix != ".zip" else ZipFilePathPointer(str(path), "wordnet/")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # "multilingual functions are not available": not used here
-        return WordNetCorpusReader(root, None)
+        return Reader(root, None)
