@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -65,7 +66,7 @@ def to_row(sample: InputSample, shard: str, *, require_caption: bool) -> dict[st
         row[SAMPLE_ID], row["source_sha256"] = sample_id_of(sample.image)
         row["source_raw"], row["source_size_bytes"] = sample.image, len(sample.image)
     else:
-        named = hashlib.sha256(f"{shard}/{sample.key}".encode("utf-8", "surrogateescape")).hexdigest()
+        named = hashlib.sha256(f"{shard}/{sample.key}".encode("utf-8", "surrogatepass")).hexdigest()
         row[SAMPLE_ID] = f"x{named[: ID_HEX_DIGITS - 1]}"
     if sample.problem is not None:
         row[REJECT_REASON], row[REJECT_DETAIL] = sample.problem.value, sample.detail
@@ -100,14 +101,29 @@ def _caption(sample: InputSample, row: dict[str, Any]) -> tuple[str | None, Inpu
 
 
 def _metadata(raw: bytes | dict[str, Any] | None) -> tuple[dict[str, Any] | None, bool]:
-    if raw is None or isinstance(raw, dict):
-        return raw or None, False
+    """(the metadata as JSON and UTF-8 can hold it, True when it is no JSON object)."""
+    if raw is None:
+        return None, False
     try:
-        value = json.loads(raw.decode("utf-8-sig"), parse_constant=lambda _: None)
-        json.dumps(value, ensure_ascii=False).encode()
+        value = _plain(raw if isinstance(raw, dict) else json.loads(raw.decode("utf-8-sig")))
     except (ValueError, RecursionError):
         return None, True
     return (value, False) if isinstance(value, dict) else (None, True)
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types: numbers that it does not have become null, what it cannot hold becomes text."""
+    if isinstance(value, str):
+        return _printable(value)
+    if isinstance(value, dict):
+        return {_printable(str(k)): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, bytes):
+        return None  # pixels inside the captions file, most likely
+    return value if value is None or isinstance(value, int) else str(value)
 
 
 def _printable(text: str) -> str:

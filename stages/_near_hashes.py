@@ -76,7 +76,8 @@ def _differing_bits(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     if not len(values):
         return bits[:0]
     differing = np.bitwise_or.reduce(values) ^ np.bitwise_and.reduce(values)
-    return bits[(differing >> bits) & np.uint64(1) == 1]
+    is_differing: NDArray[np.bool_] = (differing >> bits) & np.uint64(1) == 1
+    return bits[is_differing]
 
 
 def _buckets(values: NDArray[np.uint64], band: NDArray[np.uint64]) -> tuple[Indices, Indices]:

@@ -28,6 +28,9 @@ TEXT_SUFFIX, JSON_SUFFIX = "txt", "json"
 MAX_TEXT_BYTES = 1 << 20
 MAX_KEY_CHARS = 512
 BLOCK = 512
+DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, IndexError, RecursionError)
+"""What tarfile raises on headers that are cut, garbled or stacked a thousand deep."""
+DAMAGE_NOTE = "archive damaged: the rest of it could not be read"
 
 
 @dataclass
@@ -65,15 +68,7 @@ def _index(handle: IO[bytes], url: str, size: int, notes: Counter[str]) -> list[
     groups: dict[tuple[str, int], _Group] = {}
     repeats: Counter[str] = Counter()
     with _open_tar(handle, url, size) as tar:
-        while True:
-            try:
-                member = tar.next()
-            except (tarfile.TarError, EOFError, ValueError, OverflowError):
-                notes["archive damaged: the rest of it could not be read"] += 1
-                break
-            if member is None:
-                break
-            tar.members = []  # type: ignore[attr-defined]  untyped, and it would grow with the archive
+        for member in _members(tar, notes):
             if not member.isreg():
                 notes["members that are no files, ignored"] += not member.isdir()
                 continue
@@ -86,9 +81,28 @@ def _index(handle: IO[bytes], url: str, size: int, notes: Counter[str]) -> list[
                 repeats[key] += 1
                 group = groups.setdefault((key, repeats[key]), _Group(key, repeats[key]))
             group.members[suffix] = member
-        if not _is_ended(handle, tar.offset):
+        if not _is_ended(handle, tar.offset, size):
             notes["archive cut off: no end marker"] += 1
     return list(groups.values())
+
+
+def _members(tar: tarfile.TarFile, notes: Counter[str]) -> Iterator[tarfile.TarInfo]:
+    """Members in order, up to the end or to where the headers make no sense."""
+    behind = -1
+    while True:
+        try:
+            member = tar.next()
+        except DAMAGE:
+            notes[DAMAGE_NOTE] += 1
+            return
+        if member is None:
+            return
+        tar.members = []  # type: ignore[attr-defined]  # or it would grow with the archive
+        if member.size < 0 or tar.offset <= behind:  # or it would be read for ever
+            notes[DAMAGE_NOTE] += 1
+            return
+        behind = tar.offset
+        yield member
 
 
 def _open_tar(handle: IO[bytes], url: str, size: int) -> tarfile.TarFile:
@@ -96,14 +110,16 @@ def _open_tar(handle: IO[bytes], url: str, size: int) -> tarfile.TarFile:
         raise ShardFailed(f"{url}: the archive is empty (0 bytes)")
     try:
         return tarfile.open(fileobj=handle, mode="r:", errors="surrogateescape")
-    except (tarfile.TarError, EOFError, ValueError) as error:
+    except DAMAGE as error:
         raise ShardFailed(
             f"{url}: not a tar archive ({error}); compressed tars are not read, unpack them first"
         ) from None
 
 
-def _is_ended(handle: IO[bytes], offset: int) -> bool:
+def _is_ended(handle: IO[bytes], offset: int, size: int) -> bool:
     """True when a block of zeros stands where the next header would."""
+    if not 0 <= offset < size:
+        return False
     handle.seek(offset)
     return handle.read(BLOCK) == bytes(BLOCK)
 
@@ -129,13 +145,16 @@ def _sample(handle: IO[bytes], group: _Group, size: int, max_image_bytes: int, n
     if not images:
         sample.detail = f"members: {', '.join(sorted(members))[:200]}"
         return sample
+    if members[images[0]].issparse():
+        sample.problem, sample.detail = InputReject.UNREADABLE_IMAGE, "a sparse file, which no image is"
+        return sample
     try:
         if members[images[0]].size > max_image_bytes:
             sample.problem, sample.detail = InputReject.OVERSIZE_IMAGE, f"{members[images[0]].size} bytes"
             return sample
         sample.image = _content(handle, members[images[0]], size)
         if TEXT_SUFFIX in members:
-            sample.text = _content(handle, members[TEXT_SUFFIX], size, MAX_TEXT_BYTES)
+            sample.text = _whole_characters(_content(handle, members[TEXT_SUFFIX], size, MAX_TEXT_BYTES))
         if JSON_SUFFIX in members:
             sample.metadata = _content(handle, members[JSON_SUFFIX], size, MAX_TEXT_BYTES)
     except EOFError as error:
@@ -144,9 +163,19 @@ def _sample(handle: IO[bytes], group: _Group, size: int, max_image_bytes: int, n
 
 
 def _content(handle: IO[bytes], member: tarfile.TarInfo, size: int, limit: int | None = None) -> bytes:
-    if member.issparse():
-        raise EOFError(f"member {member.name[:80]!r} is a sparse file, which no image is")
     if member.offset_data + member.size > size:
         raise EOFError(f"the archive ends within member {member.name[:80]!r}")
     handle.seek(member.offset_data)
     return handle.read(member.size if limit is None else min(member.size, limit))
+
+
+def _whole_characters(text: bytes) -> bytes:
+    """`text`, less the character that was cut in two where it was too long."""
+    if len(text) < MAX_TEXT_BYTES:
+        return text
+    for back in range(1, 4):
+        if text[-back] >= 0xC0:  # the first byte of a character of several
+            return text[:-back]
+        if text[-back] < 0x80:
+            break
+    return text

@@ -11,7 +11,6 @@ Source  dHash with banding: two hashes within distance d agree in one of d + 1 b
 from __future__ import annotations
 
 from enum import StrEnum
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -20,13 +19,12 @@ from pydantic import Field
 
 from pipeline.schema import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import Context, Needs, ShardTables, WholeStage
+from stages._near_hashes import near_clusters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
-
-HASH_BITS = 64
 
 
 class DuplicateReject(StrEnum):
@@ -56,11 +54,12 @@ class Dedup(WholeStage):
             rows = _gather(tables)
             cluster = self.clusters(rows["sha"], rows["dhash"])
             kept = best_of_clusters(cluster, rows)
-            ctx.notes["clusters of two or more"] += int((np.bincount(cluster, minlength=1) > 1).sum())
+            sizes = np.bincount(cluster)
+            ctx.notes["clusters of two or more"] += int((sizes > 1).sum())
             start = 0
             for name, count in rows["shards"]:
                 stop = start + count
-                yield name, _verdict(rows, cluster, kept, start, stop)
+                yield name, _verdict(rows, kept[cluster[start:stop]], sizes[cluster[start:stop]], start)
                 start = stop
 
         return verdicts
@@ -74,39 +73,7 @@ class Dedup(WholeStage):
             _, by_bytes = np.unique(sha, return_inverse=True)
             return by_bytes.astype(np.int64)
         values, by_hash = np.unique(dhash, return_inverse=True)  # equal bytes have equal hashes
-        left, right = near_pairs(values, self.max_distance)
-        return _components(len(values), left, right)[by_hash]
-
-
-def near_pairs(values: NDArray[np.uint64], max_distance: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of all pairs of `values` (N,) that differ in 1 to `max_distance` bits; each pair at least once."""
-    left: list[NDArray[np.int64]] = []
-    right: list[NDArray[np.int64]] = []
-    edges = np.linspace(0, HASH_BITS, max_distance + 2).astype(int)
-    for low, high in pairwise(edges):
-        band = (values >> np.uint64(low)) & np.uint64((1 << int(high - low)) - 1)
-        order = np.argsort(band, kind="stable")
-        at = np.arange(len(order) - 1)
-        step = 1
-        while len(at):
-            at = at[at + step < len(order)]
-            at = at[band[order[at]] == band[order[at + step]]]
-            a, b = order[at], order[at + step]
-            close = np.bitwise_count(values[a] ^ values[b]) <= max_distance
-            left.append(a[close])
-            right.append(b[close])
-            step += 1
-    none = np.empty(0, np.int64)
-    return np.concatenate([none, *left]), np.concatenate([none, *right])
-
-
-def _components(num_nodes: int, left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.int64]:
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    graph = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(num_nodes, num_nodes))
-    labels: NDArray[np.int64] = connected_components(graph, directed=False)[1].astype(np.int64)
-    return labels
+        return near_clusters(values, self.max_distance)[by_hash]
 
 
 def best_of_clusters(cluster: NDArray[np.int64], rows: dict[str, Any]) -> NDArray[np.int64]:
@@ -134,12 +101,9 @@ def _gather(tables: ShardTables) -> dict[str, Any]:
     return {k: np.concatenate(v) if v else np.empty(0, empty[k]) for k, v in columns.items()} | {"shards": shards}
 
 
-def _verdict(
-    rows: dict[str, Any], cluster: NDArray[np.int64], kept: NDArray[np.int64], start: int, stop: int
-) -> pa.Table:
-    own = np.arange(start, stop)
-    best = kept[cluster[start:stop]]
-    sizes = np.bincount(cluster)[cluster[start:stop]] if stop > start else own
+def _verdict(rows: dict[str, Any], best: NDArray[np.int64], sizes: NDArray[np.int64], start: int) -> pa.Table:
+    """The verdict on the rows from `start` on: for each the row kept for its cluster, and the cluster's size."""
+    own = np.arange(start, start + len(best))
     same_bytes = rows["sha"][own] == rows["sha"][best]
     reasons = [
         None if i == b else (DuplicateReject.EXACT if same else DuplicateReject.NEAR).value

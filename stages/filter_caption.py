@@ -9,6 +9,7 @@ Source  the checks are of the kind used for LAION-like alt text; none depends on
 from __future__ import annotations
 
 import re
+import unicodedata
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar
 
@@ -21,16 +22,22 @@ from pipeline.stage import Context, MapStage
 if TYPE_CHECKING:
     from pipeline.stage import BatchFn
 
-WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
-MARKUP = re.compile(r"<\s*/?\s*[a-zA-Z!][^>]*>|&(?:[a-z]{2,8}|#x?\d+);", re.IGNORECASE)
-ADDRESS = re.compile(r"(?:https?://|www\.)\S+|\b[\w.-]+\.(?:com|net|org|html?|php)\b|\S+@\S+\.\S+", re.IGNORECASE)
+# A caption may be a megabyte long: each pattern takes linear time, so no open run starts at every character.
+UNSPACED = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+"""Scripts without spaces between words (Thai, Lao, Burmese, Khmer, Japanese, Chinese): two characters count as one."""
+WORD = re.compile(rf"[{UNSPACED}]{{1,2}}|[^\W\d_{UNSPACED}]+(?:['\u2019-][^\W\d_{UNSPACED}]+)*")
+MARKUP = re.compile(r"<\s{0,4}/?\s{0,4}[a-z!][^<>]*>|&(?:[a-z]{2,8}|#\d{1,7}|#x[\da-f]{1,6});", re.IGNORECASE)
+ADDRESS = re.compile(r"(?:https?://|www\.)\S|[\w-]\.(?:com|net|org|html?|php)\b|[^\s@]@[^\s@.]+\.[^\s@]", re.IGNORECASE)
 FILE_NAME = re.compile(
     r"^\s*\S+\.(?:jpe?g|png|gif|webp|bmp|tiff?)\s*$|\b(?:img|dsc|dscn|image|photo)[_-]?\d{3,}\b", re.IGNORECASE
 )
 BOILERPLATE = re.compile(
     r"click (?:here|to)|free shipping|add to cart|all rights reserved|copyright|stock (?:photo|image|vector|footage)"
-    r"|royalty[ -]free|no image available|image not found|placeholder|untitled|thumbnail|image may contain"
-    r"|lorem ipsum|sign up|buy now|read more|for sale|wallpaper download",
+    r"|royalty[ -]free|no image available|image not found|placeholder|untitled|thumbnail (?:for|of|image)"
+    r"|^\s*thumbnail|image may contain|lorem ipsum|sign up (?:now|today)|^\s*sign up|buy now|^\s*read more"
+    r"|read more\W*$|^\s*for sale|wallpaper download",
     re.IGNORECASE,
 )
 
@@ -82,13 +89,14 @@ class FilterCaption(MapStage):
         for reason, pattern in _PATTERNS:
             found = pattern.search(caption)
             if found:
-                return reason, found.group(0)[:80]
-        words = [w.lower() for w in WORD.findall(caption)]
+                return reason, _passage(caption, found)
+        plain = _without_marks(caption)
+        words = [w.lower() for w in WORD.findall(plain)]
         if len(words) < self.min_words:
             return CaptionReject.TOO_FEW_WORDS, f"{len(words)} words"
         if len(words) > self.max_words:
             return CaptionReject.TOO_MANY_WORDS, f"{len(words)} words"
-        visible = [c for c in caption if not c.isspace()]
+        visible = [c for c in plain if not c.isspace()]
         letters_frac = sum(c.isalpha() for c in visible) / len(visible)
         if letters_frac < self.min_letters_frac:
             return CaptionReject.NOT_PROSE, f"{letters_frac:.2f} of it letters"
@@ -103,5 +111,18 @@ _PATTERNS = ((CaptionReject.MARKUP, MARKUP), (CaptionReject.ADDRESS, ADDRESS), (
 
 
 def num_words(caption: str | None) -> int:
-    """Words of the caption: runs of letters, with inner hyphens and apostrophes."""
-    return len(WORD.findall(caption or ""))
+    """Words of the caption: runs of letters, with inner hyphens and apostrophes; see UNSPACED for other scripts."""
+    return len(WORD.findall(_without_marks(caption or "")))
+
+
+def _without_marks(caption: str) -> str:
+    """The caption without accents and vowel signs of their own, joiners and marks of direction: `re` breaks at them."""
+    if caption.isascii():
+        return caption
+    return "".join(c for c in caption if unicodedata.category(c) not in ("Mn", "Mc", "Me", "Cf"))
+
+
+def _passage(caption: str, found: re.Match[str]) -> str:
+    """What was found, from the start of its word."""
+    start = max(caption.rfind(" ", 0, found.start() + 1) + 1, found.start() - 60)
+    return caption[min(start, found.start()) : found.end()][:80]

@@ -59,7 +59,7 @@ class ImageReject(StrEnum):
     ANIMATED = "animated"
 
 
-class _Unusable(Exception):  # noqa: N818  never leaves this module
+class _Unusable(Exception):
     def __init__(self, reason: ImageReject, detail: str) -> None:
         self.reason, self.detail = reason, detail
 

@@ -11,11 +11,14 @@ Source  Hugging Face `imagefolder` layout.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import posixpath
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import pyarrow as pa
 from fsspec.core import url_to_fs
 from pydantic import Field
 
@@ -27,11 +30,15 @@ from stages._input_rows import SOURCE_COLUMNS, InputReject, InputSample, RowBatc
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    import pyarrow as pa
-
 CAPTIONS_FILES = ("metadata.jsonl", "metadata.csv", "metadata.parquet", "captions.jsonl", "captions.csv",
                   "captions.tsv", "captions.parquet")  # fmt: skip
 """Looked for in this order when SHARDS names a folder."""
+
+ROW_ERRNOS = frozenset({errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG,
+                        errno.ELOOP, errno.EINVAL})  # fmt: skip
+"""Errors that say that this one image cannot be read; any other is the machine's."""
+MAX_KEY_CHARS = 512
+MAX_FIELD_CHARS = 1 << 30
 
 
 class ReadImageFolder(SourceStage):
@@ -49,19 +56,26 @@ class ReadImageFolder(SourceStage):
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<folder>-00000` … of each captions file. Raises `PlanError` for a folder without one."""
-        files = [_captions_file(url) for url in expand_inputs(inputs, ())]
-        by_folder = {posixpath.dirname(url) or ".": url for url in files}
+        files = sorted({_captions_file(url) for url in expand_inputs(inputs, ())})
+        in_folder = Counter(posixpath.dirname(url) for url in files)
+        named = {(posixpath.dirname(url) or ".") if in_folder[posixpath.dirname(url)] == 1 else url: url
+                 for url in files}  # fmt: skip
         shards = []
-        for name, folder in name_shards(list(by_folder)).items():
-            url = by_folder[folder]
+        for name, named_by in name_shards(list(named)).items():
+            url = named[named_by]
             identity, size = file_identity(url)
-            rows = len(_read_lines(url))
+            try:
+                rows = len(_read_lines(url))
+            except ShardFailed as error:
+                raise PlanError(str(error)) from None
             for part, start in enumerate(range(0, rows, self.rows_per_shard)):
                 stop = min(rows, start + self.rows_per_shard)
                 shards.append(
                     Shard(name=f"{name}-{part:05d}", uri=url, identity=identity, part=(start, stop),
                           num_bytes=size * (stop - start) // rows)
                 )  # fmt: skip
+        if not shards:
+            raise PlanError(f"captions file {files[0]!r} has no rows")
         return shards
 
     def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
@@ -88,31 +102,51 @@ class ReadImageFolder(SourceStage):
                 key=f"line {number + 1}", problem=InputReject.BROKEN_METADATA, detail="not a JSON object"
             )
         name, caption = line.get(self.file_column), line.get(self.caption_column)
-        sample = InputSample(key=str(name or f"line {number + 1}"), metadata=line)
-        sample.text = caption.encode("utf-8", "surrogateescape") if isinstance(caption, str) else None
+        sample = InputSample(key=str(name or f"line {number + 1}")[:MAX_KEY_CHARS], metadata=line)
+        sample.text = caption.encode("utf-8", "surrogatepass") if isinstance(caption, str) else None
         if not isinstance(name, str) or not name:
             sample.detail = f"no column {self.file_column!r}"
             return sample
-        if not _is_inside(name):
-            sample.problem, sample.detail = InputReject.UNSAFE_PATH, name[:200]
-            return sample
         fs, folder = url_to_fs(posixpath.dirname(captions_url) or ".")
         path = posixpath.join(folder, name)
+        if not _is_inside(name) or ("file" in fs.protocol and not _is_linked_inside(path, captions_url)):
+            sample.problem, sample.detail = InputReject.UNSAFE_PATH, name[:200]
+            return sample
         try:
-            size = int(fs.size(path) or 0)
-            if size > self.max_image_bytes:
+            info = fs.info(path)
+            size = int(info["size"] or 0)
+            if info["type"] != "file":  # a folder, or a pipe that nobody writes to
+                sample.problem, sample.detail = InputReject.UNREADABLE_IMAGE, f"{info['type']}: {name[:200]}"
+            elif size > self.max_image_bytes:
                 sample.problem, sample.detail = InputReject.OVERSIZE_IMAGE, f"{size} bytes"
             else:
                 sample.image = fs.cat_file(path)
-        except (FileNotFoundError, IsADirectoryError, PermissionError, NotADirectoryError) as error:
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError) and error.errno not in ROW_ERRNOS:
+                raise
             sample.problem, sample.detail = InputReject.UNREADABLE_IMAGE, f"{type(error).__name__}: {name[:200]}"
         return sample
 
 
 def _is_inside(name: str) -> bool:
     """True for a relative path that stays below its folder."""
+    try:
+        name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # no file can be called so
+        return False
     plain = posixpath.normpath(name.replace("\\", "/"))
     return not (plain.startswith(("/", "../")) or plain == ".." or "\0" in name or ":" in plain.split("/")[0])
+
+
+def _is_linked_inside(path: str, captions_url: str) -> bool:
+    """True when a local path, links followed, is below the folder of the captions file, or of what that links to.
+
+    The second is how Hugging Face's cache lies: captions file and images are links into one folder of blobs.
+    """
+    real = posixpath.realpath(path)
+    captions = url_to_fs(captions_url)[1]
+    folders = {posixpath.realpath(posixpath.dirname(captions) or "."), posixpath.dirname(posixpath.realpath(captions))}
+    return any(real.startswith(f"{folder.rstrip('/')}/") for folder in folders)
 
 
 def _captions_file(url: str) -> str:
@@ -133,13 +167,18 @@ def _read_lines(url: str) -> list[dict[str, Any] | None]:
     if suffix == ".parquet":
         import pyarrow.parquet as pq
 
-        rows: list[dict[str, Any] | None] = pq.read_table(io.BytesIO(data)).to_pylist()
+        try:
+            rows: list[dict[str, Any] | None] = pq.read_table(io.BytesIO(data)).to_pylist()
+        except (pa.ArrowException, OSError) as error:
+            raise ShardFailed(f"{url}: captions file that is no Parquet ({error})") from None
         return rows
     text = data.decode("utf-8-sig", "surrogateescape")
     if suffix in (".csv", ".tsv"):
-        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter="\t" if suffix == ".tsv" else ","))
-    if suffix in (".jsonl", ".ndjson"):
-        return [_json_object(line) for line in text.splitlines() if line.strip()]
+        csv.field_size_limit(MAX_FIELD_CHARS)
+        delimiter = "\t" if suffix == ".tsv" else ","
+        return list(csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, restkey="_more"))
+    if suffix in (".jsonl", ".ndjson"):  # not splitlines: JSON text may hold U+2028 and the like
+        return [_json_object(line) for line in text.split("\n") if line.strip()]
     raise ShardFailed(f"{url}: captions file of unknown kind {suffix!r}; csv, tsv, jsonl and parquet are read")
 
 

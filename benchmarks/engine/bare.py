@@ -24,11 +24,11 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pipeline.plugins import load_model  # noqa: E402  the repository is not a package
-from pipeline.stage import Context  # noqa: E402
-from stages.dedup import Dedup  # noqa: E402
-from stages.edit_caption_wordnet import EditCaptionWordnet  # noqa: E402
-from stages.filter_caption import FilterCaption  # noqa: E402
+from pipeline.plugins import load_model
+from pipeline.stage import Context
+from stages.dedup import Dedup
+from stages.edit_caption_wordnet import EditCaptionWordnet
+from stages.filter_caption import FilterCaption
 
 EDITS: dict[str, Any] = {}
 
@@ -48,7 +48,8 @@ def first_pass(job: tuple[Path, Path, int]) -> list[tuple[str, bytes, int, int, 
     """Read a shard, normalise and filter; keep the images in a file; return what dedup needs."""
     shard, folder, side = job
     judge = FilterCaption()
-    rows, samples, members = [], [], {}
+    rows, samples = [], []
+    members: dict[str, dict[str, bytes]] = {}
     with tarfile.open(shard) as tar:
         for member in tar:
             key, _, suffix = member.name.partition(".")

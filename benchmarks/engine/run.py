@@ -66,7 +66,7 @@ def _kind(process: psutil.Process, root: int) -> str:
     return "other"
 
 
-def timed(command: list[str], log: Path) -> tuple[float, dict[str, float], dict[str, Any]]:
+def timed(command: list[str], log: Path) -> tuple[float, dict[str, int], dict[str, Any]]:
     """Wall seconds, peak MB by kind of process, and the JSON that the command printed last."""
     with log.open("wb") as errors:
         began = time.monotonic()
@@ -81,14 +81,14 @@ def timed(command: list[str], log: Path) -> tuple[float, dict[str, float], dict[
     return wall_s, peaks, json.loads(output.splitlines()[-1])
 
 
-def engine(shards: str, out: Path) -> tuple[float, dict[str, float], dict[str, Any]]:
+def engine(shards: str, out: Path) -> tuple[float, dict[str, int], dict[str, Any]]:
     """The engine with two Ray workers."""
     shutil.rmtree(out, ignore_errors=True)
     command = [EDITLOOM, "build", str(MANIFEST), "--shards", shards, "--out", str(out), "--workers", "2", "--json"]
     return timed(command, out.with_suffix(".log"))
 
 
-def bare(shards: Path, out: Path) -> tuple[float, dict[str, float], dict[str, Any]]:
+def bare(shards: Path, out: Path) -> tuple[float, dict[str, int], dict[str, Any]]:
     """The script with a pool of two."""
     shutil.rmtree(out, ignore_errors=True)
     script = str(ROOT / "benchmarks" / "engine" / "bare.py")

@@ -54,9 +54,7 @@ def test_unknown_key_of_run_on_is_refused_with_the_nearest_name(tmp_path):
 
 
 def test_unknown_key_of_a_stages_run_on_is_refused_with_the_nearest_name(tmp_path):
-    expected = (
-        "m.toml: stage 2 (filter_caption).run_on: unknown key 'rows_per_bach' (did you mean 'rows_per_batch'?)"
-    )
+    expected = "m.toml: stage 2 (filter_caption).run_on: unknown key 'rows_per_bach' (did you mean 'rows_per_batch'?)"
     assert refusal(tmp_path, 'name = "x"' + CHAIN.replace("rows_per_batch", "rows_per_bach")) == expected
 
 
@@ -97,7 +95,7 @@ def test_missing_file_points_to_the_folder_of_manifests(tmp_path):
 
 
 def test_broken_toml_says_where(tmp_path):
-    message = refusal(tmp_path, "name = ")
+    message = refusal(tmp_path, "name = x\n")
     assert message.startswith("m.toml: cannot be read as TOML: ")
     assert "line 1" in message
 

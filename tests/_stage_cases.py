@@ -1,0 +1,136 @@
+"""For each stage of the catalogue: settings, another value for every setting, and a small input made in code.
+
+`tests/contract/test_stages.py` runs over this table. A new stage adds an entry to `CASES`; that is all.
+"""
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+from PIL import Image
+
+from pipeline.schema import SAMPLE_ID, column
+
+CAPTIONS = ["a red bus on the street", "", "two black dogs in the snow", None, "img_0001.jpg", "the big house"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """`make_input(tmp_path)` gives a table for map and expand, a dict of tables for whole and sink, inputs for source."""
+
+    make_input: Callable[[Any], Any]
+    other: dict[str, Any]
+    """Another valid value for every setting."""
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def png(number, size=(80, 72)):
+    image = Image.new("RGB", size, (40 * number % 256, 90, 200))
+    image.paste((255, 255, 0), (number * 5, 10, number * 5 + 20, 50))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def rows(**columns):
+    """A table of the named columns under ids of the kind that sources make."""
+    count = len(next(iter(columns.values())))
+    ids = [hashlib.sha256(str(n).encode()).hexdigest()[:16] for n in range(count)]
+    arrays = {name: pa.array(values, column(name).type) for name, values in columns.items()}
+    return pa.table({SAMPLE_ID: pa.array(ids, pa.string()), **arrays})
+
+
+def captions(tmp_path):
+    return rows(caption=CAPTIONS)
+
+
+def captions_of_two_shards(tmp_path):
+    table = rows(caption=CAPTIONS)
+    return {"a": table.slice(0, 4), "b": table.slice(4)}
+
+
+def images(tmp_path):
+    return rows(source_raw=[png(1), b"no image", png(2), png(3)[:-40], png(4, (8, 8)), png(5)])
+
+
+def hashed_images(tmp_path):
+    table = rows(
+        source_sha256=[hashlib.sha256(str(n % 4).encode()).hexdigest() for n in range(6)],
+        source_dhash=[2**40 * (n % 4) * 0x1111 for n in range(6)],
+        original_width_px=[100 + n for n in range(6)],
+        original_height_px=[100] * 6,
+        caption_num_words=[3] * 6,
+    )
+    return {"a": table.slice(0, 3), "b": table.slice(3)}
+
+
+def normalised(tmp_path):
+    table = rows(
+        source_images=[[png(n)] for n in range(4)],
+        source_format=["png"] * 4,
+        duplicate_cluster_id=["x"] * 4,
+        caption=["one", None, "drei ü", "four"],
+        source_dhash=[2**63 + 1] * 4,
+    )
+    return {"a": table.slice(0, 3), "b": table.slice(3)}
+
+
+def webdataset(tmp_path):
+    path = tmp_path / "shard.tar"
+    with tarfile.open(path, "w") as tar:
+        for number, caption in enumerate(CAPTIONS):
+            members = [("png", png(number)), ("json", b'{"url": "https://example.org/1"}')]
+            members += [] if caption is None else [("txt", caption.encode())]
+            for suffix, content in members:
+                info = tarfile.TarInfo(f"{number:04d}.{suffix}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    return [str(path)]
+
+
+def image_folder(tmp_path):
+    lines = []
+    for number, caption in enumerate(CAPTIONS):
+        (tmp_path / f"{number}.png").write_bytes(png(number))
+        lines.append(json.dumps({"file_name": f"{number}.png", "text": caption}))
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    return [str(tmp_path)]
+
+
+CASES = {
+    "count_words": Case(captions_of_two_shards, {}),
+    "dedup": Case(hashed_images, {"max_distance": 0}),
+    "edit_caption_wordnet": Case(
+        captions,
+        {
+            "lexicon": "wordnet:3.1", "edits_per_caption": 2, "cohyponym_depth": 1, "scope": "any",
+            "vocabulary": "corpus", "min_zipf": 1.0, "min_corpus_count": 1, "candidates_per_word": 1,
+        },
+        settings={"edits_per_caption": 3},
+    ),
+    "emit": Case(normalised, {"report_samples": 3}),
+    "filter_caption": Case(
+        captions, {"min_words": 1, "max_words": 9, "min_letters_frac": 0.1, "max_repeated_frac": 0.1}
+    ),
+    "normalise_image": Case(
+        images,
+        {
+            "shorter_side_px": 48, "fit": "pad", "upscale": False, "min_side_px": 1, "max_aspect_ratio": 9.0,
+            "max_pixels": 10_000, "animated": "first", "format": "png", "quality": 50,
+        },
+        settings={"shorter_side_px": 32},
+    ),
+    "read_image_folder": Case(
+        image_folder,
+        {
+            "file_column": "image", "caption_column": "caption", "rows_per_shard": 2, "require_caption": False,
+            "max_image_bytes": 9,
+        },
+    ),
+    "read_webdataset": Case(webdataset, {"require_caption": False, "max_image_bytes": 9}),
+}  # fmt: skip

@@ -1,0 +1,110 @@
+"""Who may import whom: stages and trainers stand on the engine, never the other way round."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+READING_HALF = {"pipeline.schema", "pipeline.shards", "pipeline.record"}
+ALLOWED = {
+    "pipeline": {"pipeline"},
+    "models": {"models"},
+    "stages": {"stages", "models", "pipeline"},
+    "trainer": {"trainer", "models", *READING_HALF},
+    "evaluation": {"evaluation", "models", *READING_HALF},
+    "zoo": {"zoo", "evaluation", "trainer", "stages", "models", "pipeline"},
+}
+"""Package -> what it may import of ours; a dotted name allows that module only."""
+OURS = set(ALLOWED)
+MAY_IMPORT_RAY = {"pipeline/executors/ray.py"}
+
+
+def imports(source):
+    """(line, full dotted name) of every import anywhere in the source, `if TYPE_CHECKING` and functions included."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.lineno, f"{'.' * node.level}{node.module or ''}.{alias.name}") for alias in node.names]
+    return found
+
+
+def is_allowed(name, allowed):
+    return any(name == one or name.startswith(f"{one}.") for one in allowed)
+
+
+def forbidden(path, source):
+    """Imports of a file (path below the root) that go the wrong way, a line each."""
+    package = path.partition("/")[0]
+    wrong = []
+    for line, name in imports(source):
+        top = name.partition(".")[0]
+        if not top:
+            wrong.append(f"{path}:{line}: relative import {name}")
+        elif top in OURS and not is_allowed(name, ALLOWED[package]):
+            wrong.append(f"{path}:{line}: {package} imports {name}")
+        elif top == "ray" and path not in MAY_IMPORT_RAY and package != "zoo":
+            wrong.append(f"{path}:{line}: only pipeline/executors/ray.py imports ray")
+    return wrong
+
+
+def sources():
+    for package in sorted(OURS):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+
+
+def test_no_import_goes_the_wrong_way():
+    checked = list(sources())
+    assert {path.partition("/")[0] for path, _ in checked} >= {"pipeline", "stages", "models"}
+    assert [line for path, source in checked for line in forbidden(path, source)] == []
+
+
+def test_every_package_of_the_project_has_a_rule():
+    packages = {p.parent.name for p in ROOT.glob("*/__init__.py")}
+    assert packages - {"tests", "benchmarks"} <= OURS
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "expected"),
+    [
+        ("pipeline/plan.py", "from stages import emit", "pipeline/plan.py:1: pipeline imports stages.emit"),
+        (
+            "pipeline/plan.py",
+            "def f():\n    import models.registry",
+            "pipeline/plan.py:2: pipeline imports models.registry",
+        ),
+        ("models/x.py", "import pipeline.errors", "models/x.py:1: models imports pipeline.errors"),
+        ("stages/x.py", "from zoo.world import draw", "stages/x.py:1: stages imports zoo.world.draw"),
+        ("stages/x.py", "from trainer import loop", "stages/x.py:1: stages imports trainer.loop"),
+        ("trainer/x.py", "from pipeline.build import Build", "trainer/x.py:1: trainer imports pipeline.build.Build"),
+        ("evaluation/x.py", "from pipeline import runner", "evaluation/x.py:1: evaluation imports pipeline.runner"),
+        ("evaluation/x.py", "import zoo", "evaluation/x.py:1: evaluation imports zoo"),
+        ("pipeline/build.py", "import ray", "pipeline/build.py:1: only pipeline/executors/ray.py imports ray"),
+        ("stages/x.py", "from ray.util import x", "stages/x.py:1: only pipeline/executors/ray.py imports ray"),
+        ("stages/x.py", "from . import emit", "stages/x.py:1: relative import ..emit"),
+        (
+            "stages/x.py",
+            "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from zoo import world",
+            "stages/x.py:3: stages imports zoo.world",
+        ),
+    ],
+)
+def test_forbidden_import_is_found(path, source, expected):
+    assert forbidden(path, source) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("stages/x.py", "from pipeline.stage import Stage\nfrom models import wordnet\nfrom stages._helper import f"),
+        ("trainer/x.py", "from pipeline.shards import read\nfrom pipeline import schema\nimport models.vae"),
+        ("pipeline/executors/ray.py", "import ray"),
+        ("zoo/x.py", "from pipeline.stage import Stage\nimport numpy"),
+        ("models/x.py", "import torch, stagesque"),
+    ],
+)
+def test_permitted_import_passes(path, source):
+    assert forbidden(path, source) == []

@@ -1,0 +1,258 @@
+import io
+import json
+import re
+import subprocess
+import sys
+import tarfile
+import time
+
+import pytest
+from PIL import Image
+
+from pipeline import cli
+
+CHAIN = """
+name = "tiny"
+[[stage]]
+use = "read_webdataset"
+[[stage]]
+use = "normalise_image"
+shorter_side_px = 32
+min_side_px = 8
+[[stage]]
+use = "filter_caption"
+[[stage]]
+use = "dedup"
+max_distance = 0
+[[stage]]
+use = "emit"
+"""
+CAPTIONS = ["a red ball on a table", "two dogs run on the grass", "no"]
+HEAVY = ("torch", "transformers", "ray", "PIL", "nltk", "scipy", "imagehash")
+
+
+def write_tar(path, captions):
+    with tarfile.open(path, "w") as tar:
+        for number, caption in enumerate(captions):
+            buffer = io.BytesIO()
+            Image.effect_noise((40, 40), 90 + number).save(buffer, "PNG")
+            for suffix, content in (("png", buffer.getvalue()), ("txt", caption.encode())):
+                info = tarfile.TarInfo(f"{number:04d}.{suffix}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+
+
+@pytest.fixture
+def editloom(monkeypatch, capsys):
+    """Runs the command in this process: gives exit code, stdout and stderr."""
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["editloom", *map(str, args)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def world(tmp_path):
+    """(manifest, common options): a tar with two good samples and one whose caption is too short."""
+    manifest = tmp_path / "tiny.toml"
+    manifest.write_text(CHAIN)
+    write_tar(tmp_path / "a.tar", CAPTIONS)
+    return manifest, ["--shards", tmp_path / "a.tar", "--out", tmp_path / "run"]
+
+
+@pytest.fixture
+def built(world, editloom):
+    manifest, options = world
+    assert editloom("build", manifest, *options, "--executor", "inprocess")[0] == 0
+    return world
+
+
+def one_line(err):
+    assert err.startswith("editloom: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err
+    return err.removeprefix("editloom: ").rstrip("\n")
+
+
+def refused(editloom, *args, code):
+    got, out, err = editloom(*args)
+    assert got == code
+    assert out == ""
+    return one_line(err)
+
+
+def test_build_ends_with_0_and_points_to_the_dataset(world, editloom):
+    manifest, options = world
+    code, out, _ = editloom("build", manifest, *options, "--executor", "inprocess")
+    assert code == 0
+    assert f"dataset: {options[-1]}/dataset" in out
+
+
+def test_second_build_says_that_nothing_is_to_do(built, editloom):
+    manifest, options = built
+    code, out, _ = editloom("build", manifest, *options, "--executor", "inprocess")
+    assert code == 0
+    assert "every step has its record already; nothing to do" in out
+
+
+def test_build_that_cannot_finish_ends_with_1_and_names_the_shard(world, editloom, tmp_path):
+    manifest, options = world
+    (tmp_path / "b.tar").write_bytes(b"no tar at all" * 100)
+    code, out, _ = editloom("build", manifest, *options, "--shards", tmp_path / "b.tar", "--executor", "inprocess")
+    assert code == 1
+    assert "failed: stage read_webdataset, shard b: " in out
+    assert "run the same command to go on" in out
+
+
+def test_json_of_a_build_is_all_there_is_on_stdout(world, editloom):
+    manifest, options = world
+    code, out, _ = editloom("build", manifest, *options, "--executor", "inprocess", "--json")
+    summary = json.loads(out)
+    assert code == 0
+    assert summary["ok"] is True
+    assert [s["rows_out"] for s in summary["stages"]] == [3, 3, 2, 2, 2]
+
+
+def test_json_of_a_failed_build_parses_and_ends_with_1(world, editloom, tmp_path):
+    manifest, options = world
+    (tmp_path / "b.tar").write_bytes(b"")
+    code, out, _ = editloom(
+        "build", manifest, *options, "--shards", tmp_path / "b.tar", "--executor", "inprocess", "--json"
+    )
+    assert code == 1
+    assert json.loads(out)["failures"][0]["shard"] == "b"
+
+
+def test_plan_status_verify_and_explain_speak_json(built, editloom, tmp_path):
+    manifest, options = built
+    plan = json.loads(editloom("plan", manifest, *options, "--json")[1])
+    assert [s["done"] for s in plan["stages"]] == [1, 1, 1, 1, 2]
+    assert json.loads(editloom("status", manifest, *options, "--json")[1])["complete"] is True
+    assert json.loads(editloom("verify", manifest, *options, "--deep", "--json")[1])["ok"] is True
+    with tarfile.open(tmp_path / "run/dataset/a.tar") as tar:
+        sample = tar.getnames()[0].partition(".")[0]
+    story = json.loads(editloom("explain", manifest, sample, *options, "--json")[1])
+    assert [step["stage"] for step in story] == [
+        "read_webdataset",
+        "normalise_image",
+        "filter_caption",
+        "dedup",
+        "emit",
+    ]
+    removed = json.loads(editloom("clean", manifest, "--out", tmp_path / "run", "--json")[1])
+    assert removed == {"removed": [], "dry_run": False}
+    report = json.loads(editloom("report", manifest, *options, "--to", tmp_path / "report", "--json")[1])
+    assert str(tmp_path / "report/report.html") in report["written"]
+
+
+def test_plan_with_a_probe_estimates_every_stage(world, editloom):
+    manifest, options = world
+    plan = json.loads(editloom("plan", manifest, *options, "--probe", "2", "--json")[1])
+    assert all(s["estimated_bytes"] > 0 for s in plan["stages"])
+
+
+def test_unknown_manifest_key_ends_with_2(world, editloom):
+    manifest, options = world
+    manifest.write_text(CHAIN.replace("min_side_px", "min_side"))
+    message = refused(editloom, "plan", manifest, *options, code=2)
+    assert message == f"{manifest}: stage 2 (normalise_image): unknown key 'min_side' (did you mean 'min_side_px'?)"
+
+
+def test_column_that_nobody_writes_ends_with_2(world, editloom):
+    manifest, options = world
+    manifest.write_text(re.sub(r"\[\[stage\]\]\nuse = .normalise_image.*?(?=\[\[)", "", CHAIN, flags=re.DOTALL))
+    message = refused(editloom, "build", manifest, *options, code=2)
+    assert message.startswith("stage dedup reads column 'source_dhash', which no stage before it writes")
+
+
+def test_missing_model_ends_with_1(world, editloom):
+    manifest, options = world
+    manifest.write_text(CHAIN.replace('"dedup"\nmax_distance = 0', '"edit_caption_wordnet"\nlexicon = "wordnet:9"'))
+    message = refused(editloom, "plan", manifest, *options, code=1)
+    assert message.startswith("stage edit_caption_wordnet: no model is called 'wordnet:9'")
+
+
+def test_missing_shard_ends_with_2(world, editloom, tmp_path):
+    manifest, _ = world
+    message = refused(editloom, "plan", manifest, "--shards", tmp_path / "none.tar", code=2)
+    assert message == f"shard '{tmp_path}/none.tar' is not there: no such file or folder"
+
+
+def test_manifest_that_is_not_there_ends_with_2(editloom, tmp_path):
+    message = refused(editloom, "plan", tmp_path / "none.toml", code=2)
+    assert message == f"{tmp_path}/none.toml: no such manifest; see the folder manifests/"
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (["--executor", "slurm"], "'slurm'"),
+        (["--limit", "0"], "Invalid value for .--limit.: "),
+        (["--frobnicate"], "No such option: --frobnicate"),
+    ],
+)
+def test_bad_option_ends_with_2(world, editloom, args, expected):
+    manifest, options = world
+    assert re.search(expected, refused(editloom, "build", manifest, *options, *args, code=2))
+
+
+def test_workers_for_the_inprocess_executor_end_with_2(world, editloom):
+    manifest, options = world
+    message = refused(editloom, "build", manifest, *options, "--executor", "inprocess", "--workers", "3", code=2)
+    assert message == "the inprocess executor has one worker and no address; use --executor ray"
+
+
+def test_verify_of_a_damaged_run_ends_with_1_and_says_what_is_wrong(built, editloom, tmp_path):
+    manifest, options = built
+    (tmp_path / "run/dataset/a.tar").unlink()
+    code, out, err = editloom("verify", manifest, *options)
+    assert code == 1
+    assert out.startswith("dataset/a.tar: None bytes, shards.json says ")
+    assert err == ""
+
+
+def test_explain_of_an_unknown_sample_ends_with_1(built, editloom):
+    manifest, options = built
+    message = refused(editloom, "explain", manifest, "0" * 16, *options, code=1)
+    assert message == f"no stage of {options[-1]} knows sample '{'0' * 16}'"
+
+
+def test_run_folder_that_is_a_file_ends_with_1(world, editloom, tmp_path):
+    manifest, _ = world
+    (tmp_path / "file").write_text("x")
+    options = ["--shards", tmp_path / "a.tar", "--out", tmp_path / "file", "--executor", "inprocess"]
+    assert "file" in refused(editloom, "build", manifest, *options, code=1)
+
+
+def test_help_ends_with_0(editloom):
+    code, out, _ = editloom("--help")
+    assert code == 0
+    assert "build" in out
+
+
+def imported(code, *args):
+    """Of the heavy packages, those that are loaded after `code` ran in a fresh interpreter; and the seconds it took."""
+    tail = f"; import sys; print('LOADED', *(m for m in {HEAVY!r} if m in sys.modules))"
+    began = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code + tail, *args], capture_output=True, text=True, check=True)
+    return done.stdout.rpartition("LOADED")[2].split(), time.perf_counter() - began
+
+
+PLAN = "import pipeline.cli as c; c.app(standalone_mode=False)"
+
+
+def test_plan_starts_under_a_second_without_models_or_ray(world):
+    manifest, options = world
+    runs = [imported(PLAN, "plan", str(manifest), *map(str, options)) for _ in range(2)]
+    assert runs[0][0] == []
+    assert min(seconds for _, seconds in runs) < 1.0
+
+
+def test_the_import_check_can_fail():
+    assert imported("import PIL, scipy")[0] == ["PIL", "scipy"]

@@ -1,0 +1,102 @@
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipeline.errors import ContractError
+from pipeline.schema import SAMPLE_ID, arrow_schema
+from pipeline.storage import Storage
+from pipeline.tables import ColumnWriter, Cursor, read_batches, read_light
+
+
+def table(ids):
+    return pa.table({SAMPLE_ID: list(ids), "caption": [i.upper() for i in ids]})
+
+
+def cursor(*groups):
+    return Cursor([table(g) for g in groups], ["caption"], "upper/a")
+
+
+def taken(result):
+    return result["caption"].to_pylist()
+
+
+def test_rows_are_taken_across_tables_and_others_skipped():
+    reader = cursor("abc", "def", "ghi")
+    assert taken(reader.take(["b", "f"])) == ["B", "F"]
+    assert taken(reader.take(["g", "h"])) == ["G", "H"]
+
+
+def test_id_may_be_asked_for_several_times_in_a_row():
+    reader = cursor("ab", "cd")
+    assert taken(reader.take(["a", "a", "b"])) == ["A", "A", "B"]
+    assert taken(reader.take(["b", "d", "d"])) == ["B", "D", "D"]
+
+
+def test_asking_for_nothing_gives_the_columns_without_rows():
+    empty = cursor("ab").take([])
+    assert empty.num_rows == 0
+    assert empty.schema == arrow_schema(("caption",))
+
+
+def test_empty_tables_in_between_are_passed_over():
+    empty = pa.schema([(SAMPLE_ID, pa.string()), ("caption", pa.string())]).empty_table()
+    reader = Cursor([table("a"), empty, table("b")], ["caption"], "x")
+    assert taken(reader.take(["a", "b"])) == ["A", "B"]
+
+
+def test_missing_row_is_named_with_its_origin():
+    with pytest.raises(ContractError) as caught:
+        cursor("ab").take(["a", "x"])
+    assert str(caught.value) == "upper/a: row 'x' is missing or out of order"
+
+
+def test_row_asked_for_out_of_order_is_refused():
+    with pytest.raises(ContractError, match=r"^upper/a: row 'a' is missing or out of order$"):
+        cursor("abc").take(["b", "a"])
+
+
+def test_lists_of_pixels_come_back_byte_for_byte(tmp_path):
+    schema = arrow_schema((SAMPLE_ID, "source_images", "caption", "duplicate_cluster_size"))
+    writer = ColumnWriter(tmp_path / "a.parquet", schema)
+    images = [[b"\xff\xd8 one"], [], None, [b"two", b"three"]]
+    for n, image in enumerate(images):
+        row = {SAMPLE_ID: str(n), "source_images": image, "caption": "same", "duplicate_cluster_size": n}
+        writer.write(pa.Table.from_pylist([row], schema=schema))
+    writer.close()
+    back = pq.read_table(tmp_path / "a.parquet", use_threads=False)
+    assert back.schema.equals(schema)
+    assert back["source_images"].to_pylist() == images
+    assert writer.rows == 4
+
+
+def test_pixels_are_stored_as_they_are_and_text_compressed(tmp_path):
+    schema = arrow_schema((SAMPLE_ID, "source_images", "caption"))
+    writer = ColumnWriter(tmp_path / "a.parquet", schema)
+    writer.write(pa.Table.from_pylist([{SAMPLE_ID: "1", "source_images": [b"x"], "caption": "y"}], schema=schema))
+    writer.close()
+    group = pq.ParquetFile(tmp_path / "a.parquet").metadata.row_group(0)
+    codecs = {group.column(i).path_in_schema.split(".")[0]: group.column(i).compression for i in range(3)}
+    assert codecs == {SAMPLE_ID: "ZSTD", "source_images": "UNCOMPRESSED", "caption": "ZSTD"}
+
+
+def test_file_without_rows_has_its_columns(tmp_path):
+    schema = arrow_schema((SAMPLE_ID, "source_images"))
+    ColumnWriter(tmp_path / "a.parquet", schema).close()
+    assert pq.read_schema(tmp_path / "a.parquet").equals(schema)
+
+
+def test_writer_drops_columns_that_are_not_its_own(tmp_path):
+    writer = ColumnWriter(tmp_path / "a.parquet", arrow_schema((SAMPLE_ID,)))
+    writer.write(table("ab"))
+    writer.close()
+    assert read_light(Storage(str(tmp_path)), "a.parquet", [SAMPLE_ID])[SAMPLE_ID].to_pylist() == ["a", "b"]
+
+
+def test_batches_are_read_forward_at_the_size_asked_for(tmp_path):
+    writer = ColumnWriter(tmp_path / "a.parquet", arrow_schema((SAMPLE_ID, "caption")))
+    writer.write(table("abcde"))
+    writer.close()
+    with (tmp_path / "a.parquet").open("rb") as handle:
+        batches = list(read_batches(handle, [SAMPLE_ID], 2))
+    assert [b.num_rows for b in batches] == [2, 2, 1]
+    assert batches[0].column_names == [SAMPLE_ID]
