@@ -23,7 +23,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import pyarrow as pa
@@ -33,6 +32,7 @@ from pipeline.seeds import sample_rng
 
 if TYPE_CHECKING:
     import random
+    from pathlib import Path
 
 Kind = Literal["source", "map", "expand", "whole", "sink"]
 BatchFn = Callable[[pa.Table], pa.Table]

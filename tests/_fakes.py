@@ -10,6 +10,7 @@ import io
 import json
 import tarfile
 from enum import StrEnum
+from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
@@ -53,8 +54,7 @@ class ReadLines(SourceStage):
 
     def open(self, ctx):
         def read(shard):
-            with open(shard.uri, encoding="utf-8") as handle:
-                lines = handle.read().splitlines()
+            lines = Path(shard.uri).read_text(encoding="utf-8").splitlines()
             for start in range(0, len(lines), self.rows_per_table):
                 yield source_table(lines[start : start + self.rows_per_table])
 

@@ -21,7 +21,7 @@ CAPTIONS = ["a red bus on the street", "", "two black dogs in the snow", None, "
 
 @dataclass(frozen=True)
 class Case:
-    """`make_input(tmp_path)` gives a table for map and expand, a dict of tables for whole and sink, inputs for source."""
+    """`make_input(tmp_path)` gives a table (map, expand), tables by shard (whole, sink) or inputs (source)."""
 
     make_input: Callable[[Any], Any]
     other: dict[str, Any]

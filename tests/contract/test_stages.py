@@ -108,7 +108,7 @@ def test_every_stage_has_a_case_and_every_case_a_stage():
 
 
 def test_stage_without_a_case_is_named():
-    with pytest.raises(pytest.fail.Exception, match="stage score_pair has no entry in CASES .*: add one"):
+    with pytest.raises(pytest.fail.Exception, match=r"stage score_pair has no entry in CASES .*: add one"):
         case_of("score_pair")
 
 

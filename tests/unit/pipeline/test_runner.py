@@ -33,8 +33,9 @@ def test_row_that_the_source_rejects_does_not_hide_a_later_good_one(tmp_path):
                 for number, rows in enumerate(read(shard)):
                     if number == 0:
                         reason = pa.array(["unusable"] * rows.num_rows)
-                        rows = rows.drop_columns(["reject_reason"]).append_column("reject_reason", reason)
-                    yield rows
+                        yield rows.drop_columns(["reject_reason"]).append_column("reject_reason", reason)
+                    else:
+                        yield rows
 
             return first_out
 
