@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -12,8 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+FILE_WIDTH = 120
+"""Columns of a table that goes to a file or a pipe."""
+
+
 def _console() -> Console:
-    return Console(soft_wrap=True, highlight=False)
+    width = None if sys.stdout.isatty() else FILE_WIDTH
+    return Console(soft_wrap=True, highlight=False, width=width)
 
 
 def _plain(text: str) -> None:

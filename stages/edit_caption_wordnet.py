@@ -20,6 +20,7 @@ from models.wordnet import MODEL_ID, WordNet
 from pipeline.schema import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from pipeline.stage import BatchFn, Context, ExpandStage, Needs
 from stages._caption_edits import EditFinder
+from stages._caption_grammar import pluralise
 from stages._caption_requests import Option, Site, request, templates_for
 from stages._wordnet_sisters import Sisters
 
@@ -88,6 +89,7 @@ class EditCaptionWordnet(ExpandStage):
             corpus=corpus,
         )
         finder = EditFinder(sisters, self.candidates_per_word)
+        pluralise("word")  # loads the grammar here, once a worker, rather than in the first batch
 
         def edit(batch: pa.Table) -> pa.Table:
             rows: list[dict[str, Any]] = []
