@@ -66,6 +66,9 @@ def _scale(plan: Plan, sample: Plan, storage: Storage) -> float:
     source = sample.stages[0]
     record = read_record(storage, source.folder, sample.shards[0].name)
     rows_read = record.rows_in if record else 0
+    parts = [s.part for s in plan.shards if s.part is not None]
+    if len(parts) == len(plan.shards):  # the rows of each shard are known, and its bytes may be of a list of files
+        return sum(stop - start for start, stop in parts) / max(1, rows_read)
     if sample.row_limit is None or rows_read < sample.row_limit:  # the whole first shard was read
         return plan.num_input_bytes / max(1, sample.num_input_bytes)
     if "source_size_bytes" not in source.stage.writes or "source_size_bytes" not in COLUMNS:

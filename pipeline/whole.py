@@ -43,17 +43,18 @@ def run_whole(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     worker.storage.remove(record_path(planned.folder, ALL_SHARDS))
     rows_in = rows_out = 0
     rejects: dict[str, int] = {}
-    digests: list[str] = []
+    passed: dict[str, int] = {}
     waiting = [shard.name for shard in worker.plan.shards] if stage.gives_verdicts else []
-    for name, verdict in function(_shard_tables(worker, planned)):
+    for name, verdict in function(_shard_tables(worker, planned, passed)):
         if not waiting or waiting.pop(0) != name:
             raise ContractError(f"stage {planned.name}: shard {name!r} came twice, out of order, or is unknown")
         record = _write_verdict(worker, planned, task, name, verdict)
         rows_in, rows_out = rows_in + record.rows_in, rows_out + record.rows_out
         rejects = {r: rejects.get(r, 0) + record.rejects.get(r, 0) for r in [*rejects, *record.rejects]}
-        digests.append(record.output_digest)
     if waiting:
         raise ContractError(f"stage {planned.name}: gave no verdict on shard {waiting[0]!r}")
+    if not stage.gives_verdicts:
+        rows_in = rows_out = sum(passed.values())
     files = _publish_artifact(worker, planned, stage)
     record = Record(
         stage=planned.name, fingerprint=planned.fingerprint, shard=ALL_SHARDS, input_digest=task.input_digest,
@@ -64,12 +65,17 @@ def run_whole(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     return record
 
 
-def _shard_tables(worker: Worker, planned: PlannedStage) -> Callable[[], Iterable[tuple[str, pa.Table]]]:
+def _shard_tables(
+    worker: Worker, planned: PlannedStage, passed: dict[str, int]
+) -> Callable[[], Iterable[tuple[str, pa.Table]]]:
+    """Passes over all shards; `passed` gets the rows of each."""
+
     def tables() -> Iterator[tuple[str, pa.Table]]:
         for shard in worker.plan.shards:
             rows = ShardRows(worker.plan, worker.storage, planned, shard.name, worker.read_source)
             batches = list(rows.batches(ROWS_PER_READ))
             worker.beat(len(rows))
+            passed[shard.name] = len(rows)
             empty = pa.schema([(SAMPLE_ID, pa.string())]).empty_table()
             yield shard.name, pa.concat_tables(batches) if batches else empty
 
