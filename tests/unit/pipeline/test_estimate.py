@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from _fakes import Pack, ReadLines, Twins, Upper, plan_of
 
@@ -40,3 +42,13 @@ def test_sample_that_fails_says_why(tmp_path):
     with pytest.raises(RunStopped) as caught:
         probe(plan, 10)
     assert str(caught.value).startswith("the sample failed: stage upper, shard a: raised on 2 rows")
+
+
+def test_shards_of_known_rows_are_scaled_by_rows_whatever_their_bytes_are_of(tmp_path):
+    class Parts(ReadLines):
+        def list_shards(self, inputs):
+            [whole] = super().list_shards(inputs)
+            return [replace(whole, name=f"a-{n}", part=(20 * n, 20 * n + 20), num_bytes=1) for n in range(3)]
+
+    plan = plan_of(tmp_path, [Parts(), Upper()], {"a": lines(60)})
+    assert [e.rows_out for e in probe(plan, 4)] == [60, 60]

@@ -63,6 +63,13 @@ def test_value_out_of_range_names_stage_key_limit_and_value(tmp_path):
     assert refusal(tmp_path, 'name = "x"' + CHAIN.replace("max_words = 20", "max_words = 0")) == expected
 
 
+@pytest.mark.parametrize("value", ["inf", "nan"])
+def test_number_without_an_identity_is_refused(tmp_path, value):
+    chain = CHAIN.replace("filter_caption", "normalise_image").replace("max_words = 20", f"max_aspect_ratio = {value}")
+    expected = f"m.toml: stage 2 (normalise_image): max_aspect_ratio: input should be a finite number, got {value}"
+    assert refusal(tmp_path, 'name = "x"' + chain) == expected
+
+
 def test_run_on_value_out_of_range_names_its_key(tmp_path):
     expected = "m.toml: run_on: deadline_s: input should be greater than 0, got 0"
     assert refusal(tmp_path, 'name = "x"\n[run_on]\ndeadline_s = 0' + CHAIN) == expected
