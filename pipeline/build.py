@@ -7,7 +7,6 @@ are there). Knows no executor's inner workings and opens no stage.
 from __future__ import annotations
 
 import heapq
-import json
 import time
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -16,15 +15,15 @@ from typing import TYPE_CHECKING
 from pipeline.errors import RunStopped
 from pipeline.graph import Key, input_digest, needs_of, steps
 from pipeline.record import ALL_SHARDS, Record, read_record
-from pipeline.stage import SinkStage, WholeStage
-from pipeline.whole import DATASET, PUBLISHED
+from pipeline.resume import RecordBook
+from pipeline.stage import SinkStage
 from pipeline.worker import Outcome, Task
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.executors import Executor
-    from pipeline.plan import Plan, PlannedStage
+    from pipeline.plan import Plan
     from pipeline.storage import Storage
 
 BACKOFF_S = 0.5
@@ -84,7 +83,7 @@ class Build:
         self._retries: dict[Key, Task] = {}
         self._preempted: Counter[Key] = Counter()
         self._running: dict[Key, Task] = {}
-        self._sizes: dict[str, dict[str, int]] = {}
+        self._book = RecordBook(plan, storage)
         self._started = False
         for number, key in enumerate(steps(plan)):
             needs = needs_of(plan, key)
@@ -139,7 +138,7 @@ class Build:
             task = self._retries.get(key) or Task(
                 stage=key[0], shard=key[1], input_digest=input_digest(self.plan, key, self._outputs)
             )
-            record = None if key in self._retries else self._recorded(task)
+            record = None if key in self._retries else self._book.find(key, task.input_digest)
             if record is not None:
                 self._complete(task, record, cached=True)
             elif self._has_room(key[0]):
@@ -247,44 +246,3 @@ class Build:
 
     def _names(self, task: Task) -> dict[str, object]:
         return {"stage": self.plan.stages[task.stage].name, "shard": task.shard}
-
-    def _recorded(self, task: Task) -> Record | None:
-        """The record of this step when it stands for the same stage, the same input and files that are there."""
-        planned = self.plan.stages[task.stage]
-        if f"{task.shard}.json" not in self._listing(planned.folder):
-            return None
-        record = read_record(self.storage, planned.folder, task.shard)
-        if record is None or record.fingerprint != planned.fingerprint or record.input_digest != task.input_digest:
-            return None
-        if task.shard == ALL_SHARDS and isinstance(planned.stage, SinkStage) and not self._is_published(record):
-            return None
-        if task.shard == ALL_SHARDS and isinstance(planned.stage, WholeStage) and not self._has_verdicts(task):
-            return None
-        if not self._has_files(planned, record):
-            return None
-        return record
-
-    def _has_verdicts(self, task: Task) -> bool:
-        """True when the row files of a whole stage are there, all from the same pass over the same input."""
-        planned = self.plan.stages[task.stage]
-        records = [read_record(self.storage, planned.folder, s.name) for s in self.plan.shards if planned.has_rows]
-        return all(r and r.input_digest == task.input_digest and self._has_files(planned, r) for r in records)
-
-    def _has_files(self, planned: PlannedStage, record: Record) -> bool:
-        for name, entry in record.files.items():
-            folder, _, file = f"{planned.folder}/{name}".rpartition("/")
-            if self._listing(folder.replace(f"{planned.folder}/../..", "").strip("/")).get(file) != entry.bytes:
-                return False
-        return True
-
-    def _is_published(self, record: Record) -> bool:
-        try:
-            published: dict[str, str] = json.loads(self.storage.read_bytes(PUBLISHED))
-        except (FileNotFoundError, ValueError):
-            return False
-        return published.get("output_digest") == record.output_digest and self.storage.exists(DATASET)
-
-    def _listing(self, folder: str) -> dict[str, int]:
-        if folder not in self._sizes:
-            self._sizes[folder] = self.storage.sizes(folder)
-        return self._sizes[folder]

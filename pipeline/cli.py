@@ -39,7 +39,7 @@ def main() -> None:
         _die("interrupted", 1)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of the command line itself
-            _die(error.format_message(), error.exit_code)
+            _die(error.format_message() or "which command? see editloom --help", error.exit_code)
         raise
     sys.exit(code or 0)
 

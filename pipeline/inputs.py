@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
 
@@ -16,7 +16,7 @@ from pipeline.errors import PlanError
 from pipeline.stage import Shard
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"^(-?\d+)\.\.(-?\d+)$")
@@ -59,23 +59,36 @@ def expand_inputs(inputs: Sequence[str], suffixes: tuple[str, ...]) -> list[str]
 def _expand_one(text: str, suffixes: tuple[str, ...]) -> list[str]:
     fs, path = url_to_fs(text)
     if text.endswith(".txt") and fs.isfile(path):
-        lines = [line.strip() for line in fs.cat_file(path).decode("utf-8").splitlines()]
-        return expand_inputs([line for line in lines if line and not line.startswith("#")], suffixes)
+        return [url for line in _listed(text, fs.cat_file(path)) for url in _expand_line(text, line, suffixes)]
     if fs.isdir(path):
         if not suffixes:
-            return [text.rstrip("/")]
+            return [_with_protocol(text, path)]
         files = sorted(name for name in fs.find(path) if name.endswith(suffixes))
         if not files:
             raise PlanError(f"folder {text!r} holds no {' or '.join(suffixes)} file")
         return [_with_protocol(text, name) for name in files]
-    if _GLOB.search(text):
+    if _GLOB.search(text) and not fs.exists(path):
         files = sorted(fs.glob(path))
         if not files:
             raise PlanError(f"shards {text!r} match no file")
         return [_with_protocol(text, name) for name in files]
     if not fs.exists(path):
         raise PlanError(f"shard {text!r} is not there: no such file or folder")
-    return [text]
+    return [_with_protocol(text, path)]
+
+
+def _listed(text: str, content: bytes) -> list[str]:
+    try:
+        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise PlanError(f"list of shards {text!r} is not UTF-8 text") from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _expand_line(text: str, line: str, suffixes: tuple[str, ...]) -> list[str]:
+    if line.endswith(".txt"):
+        raise PlanError(f"list of shards {text!r} names another list, {line!r}; name its shards instead")
+    return [url for one in expand_braces(line) for url in _expand_one(one, suffixes)]
 
 
 def _with_protocol(text: str, name: str) -> str:
@@ -94,9 +107,13 @@ def file_identity(url: str) -> tuple[str, int]:
     except OSError as error:
         raise PlanError(f"shard {url!r} cannot be looked at: {error}") from None
     size = int(info.get("size") or 0)
+    return f"{size}:{file_stamp(info)}:{path}", size
+
+
+def file_stamp(info: Mapping[str, Any]) -> str:
+    """What in a file system's details of a file changes with its content: an entity tag or a time."""
     stamps = (info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
-    stamp = next((s for s in stamps if s), "")
-    return f"{size}:{stamp}:{path}", size
+    return str(next((s for s in stamps if s), ""))
 
 
 def name_shards(urls: Sequence[str]) -> dict[str, str]:

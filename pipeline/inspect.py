@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.graph import steps
+from pipeline.graph import needs_of, steps
 from pipeline.lock import describe, is_alive, read_holder
 from pipeline.record import ALL_SHARDS, Record, read_record
+from pipeline.resume import RecordBook
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
 from pipeline.stage import SinkStage, WholeStage
 from pipeline.whole import DATASET, ROWS_PER_READ
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterator, Mapping
 
+    from pipeline.graph import Key
     from pipeline.plan import Plan, PlannedStage
     from pipeline.storage import Storage
 
@@ -28,13 +30,14 @@ if TYPE_CHECKING:
 def status(plan: Plan, storage: Storage) -> dict[str, Any]:
     """How far the run folder is with this plan, and who is at work on it."""
     holder = read_holder(storage)
-    steps_of: dict[int, list[str]] = {}
-    for index, shard in steps(plan):
-        steps_of.setdefault(index, []).append(shard)
+    done = RecordBook(plan, storage).walk()
+    total = Counter(index for index, _ in steps(plan))
     stages = []
     for planned in plan.stages:
-        records = list(_records(planned, storage, steps_of[planned.index]))
-        rows = [r for r in records if not (r.shard == ALL_SHARDS and isinstance(planned.stage, SinkStage))]
+        own = {shard: record for (index, shard), record in done.items() if index == planned.index}
+        if isinstance(planned.stage, WholeStage):
+            own = {shard: record for shard, record in own.items() if shard == ALL_SHARDS}
+        rows = [r for shard, r in own.items() if not (shard == ALL_SHARDS and isinstance(planned.stage, SinkStage))]
         rejects: Counter[str] = Counter()
         for record in rows:
             rejects.update(record.rejects)
@@ -42,8 +45,8 @@ def status(plan: Plan, storage: Storage) -> dict[str, Any]:
             {
                 "stage": planned.name,
                 "fingerprint": planned.fingerprint,
-                "done": len(records),
-                "total": len(steps_of[planned.index]),
+                "done": len(own),
+                "total": total[planned.index],
                 "rows_out": sum(r.rows_out for r in rows),
                 "rejects": dict(sorted(rejects.items())),
             }
@@ -59,6 +62,7 @@ def status(plan: Plan, storage: Storage) -> dict[str, Any]:
 def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
     """Everything that is wrong with the run folder, a line each; `deep` also hashes every file."""
     wrong: list[str] = []
+    standing = RecordBook(plan, storage).walk()
     kept: dict[str, int] = {}
     for planned in plan.stages:
         sizes = storage.sizes(planned.folder)
@@ -68,8 +72,10 @@ def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
             if record is None:
                 wrong.append(f"{where}: no record")
                 continue
-            wrong.extend(f"{where}: {problem}" for problem in _wrong_record(planned, record))
-            wrong.extend(f"{where}: {problem}" for problem in _wrong_files(planned, record, storage, sizes, deep=deep))
+            found = [*_wrong_record(planned, record), *_wrong_files(planned, record, storage, sizes, deep=deep)]
+            if not found and _is_stale(plan, (planned.index, shard), standing):
+                found = ["made from other input than there is now; build again"]
+            wrong.extend(f"{where}: {problem}" for problem in found)
             if shard != ALL_SHARDS and planned.has_rows:
                 if shard in kept and kept[shard] != record.rows_in:
                     wrong.append(f"{where}: {record.rows_in} rows came in, the stage before left {kept[shard]}")
@@ -77,6 +83,14 @@ def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
     if isinstance(plan.stages[-1].stage, SinkStage):
         wrong.extend(_wrong_dataset(storage, deep=deep))
     return wrong
+
+
+def _is_stale(plan: Plan, key: Key, standing: Mapping[Key, Record]) -> bool:
+    """True when the step's record does not stand though all it needs does; the published dataset is another matter."""
+    stage, is_over_all = plan.stages[key[0]].stage, key[1] == ALL_SHARDS
+    if isinstance(stage, SinkStage if is_over_all else WholeStage):
+        return False
+    return key not in standing and all(need in standing for need in needs_of(plan, key))
 
 
 def _wrong_record(planned: PlannedStage, record: Record) -> Iterator[str]:
@@ -197,11 +211,3 @@ def clean(needed: Collection[str], storage: Storage, *, dry_run: bool) -> list[t
 def _shard_names(plan: Plan, planned: PlannedStage) -> list[str]:
     names = [s.name for s in plan.shards] if planned.has_rows else []
     return [*names, ALL_SHARDS] if isinstance(planned.stage, WholeStage | SinkStage) else names
-
-
-def _records(planned: PlannedStage, storage: Storage, shards: list[str]) -> Iterator[Record]:
-    present = storage.sizes(planned.folder)
-    for shard in shards:
-        record = read_record(storage, planned.folder, shard) if f"{shard}.json" in present else None
-        if record is not None and record.fingerprint == planned.fingerprint:
-            yield record

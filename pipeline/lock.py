@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pipeline.storage import Storage
 
 LOCK = "run/lock.json"
+RENEW_EVERY_S = 60.0
 STALE_AFTER_S = 900.0
 """A holder on another machine that has not renewed its lock for so long is taken for dead."""
 
@@ -36,8 +37,13 @@ class Lock:
         self._renewed = 0.0
 
     def renew(self) -> None:
-        """Write the time of day into the lock, at most once a minute."""
-        if time.time() - self._renewed > 60:
+        """Write the time of day into the lock, at most once a minute. Raises `LockedError` when somebody took it."""
+        if time.time() - self._renewed > RENEW_EVERY_S:
+            holder = read_holder(self._storage) if self._renewed else None
+            if holder is not None and holder.get("run_id") != self._storage.run_id:
+                raise LockedError(
+                    f"{self._storage.url}: {describe(holder)}; this build was silent too long and lost it"
+                )
             self._renewed = time.time()
             self._storage.write_bytes(LOCK, json.dumps({**self._holder, "renewed": self._renewed}).encode())
 

@@ -60,6 +60,8 @@ class Plan:
     shards: tuple[Shard, ...]
     row_limit: int | None = None
     """Read at most so many rows of a shard: only for measuring on a sample."""
+    is_limited: bool = False
+    """True when --limit left shards out."""
     shard_index: dict[str, int] = field(default_factory=dict)
 
     def shard(self, name: str) -> Shard:
@@ -86,11 +88,19 @@ def make_plan(
     given = [text for text in inputs or ([manifest.shards] if manifest.shards else []) if text]
     if not given:
         raise PlanError(f"manifest {manifest.name!r} names no shards; give --shards (make: SHARDS=…)")
-    shards = tuple(sorted(source.list_shards(given), key=lambda s: s.name)[:limit])
+    listed = sorted(source.list_shards(given), key=lambda s: s.name)
+    shards = tuple(listed[:limit])
     if not shards:
         raise PlanError(f"no shards to read in {', '.join(given)}")
     index = {shard.name: i for i, shard in enumerate(shards)}
-    return Plan(manifest=manifest, out=out, stages=stages, shards=shards, shard_index=index)
+    return Plan(
+        manifest=manifest,
+        out=out,
+        stages=stages,
+        shards=shards,
+        shard_index=index,
+        is_limited=len(shards) < len(listed),
+    )
 
 
 def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedStage, ...]:

@@ -101,7 +101,7 @@ class ShardOutput:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._writer.close()
+        self._writer.abandon()
         self._stack.close()
 
 

@@ -42,6 +42,7 @@ def run_build(
         lock = stack.enter_context(hold(storage))
         stack.callback(storage.close)
         storage.clear_scratch()
+        _refuse_to_shrink(plan, storage)
         storage.write_bytes(PLAN, json.dumps(plan_record(plan), indent=1).encode())
         log = stack.enter_context(EventLog(storage))
 
@@ -61,6 +62,19 @@ def run_build(
         result = build.run()
         log.write("build_ended", {"ok": result.ok, "stopped": result.stopped, "left": result.num_left})
     return result
+
+
+def _refuse_to_shrink(plan: Plan, storage: Storage) -> None:
+    """Keep a trial run with --limit from replacing the dataset of a larger build."""
+    try:
+        before = {s["name"] for s in json.loads(storage.read_bytes(PLAN))["shards"]}
+    except (FileNotFoundError, ValueError, KeyError):
+        return
+    if plan.is_limited and before > {s.name for s in plan.shards}:
+        raise PlanError(
+            f"{plan.out} holds a build of {len(before)} shards, which --limit {len(plan.shards)} would replace; "
+            "give the trial another --out"
+        )
 
 
 def _executor(name: str, storage: Storage, workers: int | None, address: str | None) -> Executor:

@@ -94,7 +94,7 @@ class Context:
 class Stage(BaseModel):
     """Base of every stage; subclasses declare the class attributes below and implement `open`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     kind: ClassVar[Kind]
     version: ClassVar[int]

@@ -6,6 +6,7 @@ the shard. `sample_id` is the key; where an expand stands between, its `parent_i
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from pipeline.storage import Storage
 
-ROW_GROUP_BYTES = 8 << 20
 ROW_GROUP_ROWS = 16_384
+ROW_GROUP_ROWS_WITH_PIXELS = 64
+"""Fixed numbers, so that the same rows give the same bytes however they were batched."""
 
 
 class ColumnWriter:
@@ -33,8 +35,9 @@ class ColumnWriter:
         paths = {n: (f"{n}.list.element" if pa.types.is_list(schema.field(n).type) else n) for n in schema.names}
         self.schema = schema
         self.rows = 0
+        self._rows_per_group = ROW_GROUP_ROWS if len(light) == len(schema) else ROW_GROUP_ROWS_WITH_PIXELS
         self._held: list[pa.Table] = []
-        self._held_bytes = 0
+        self._num_held = 0
         self._writer = pq.ParquetWriter(
             path,
             schema,
@@ -50,19 +53,25 @@ class ColumnWriter:
             rows = rows.cast(self.schema)
         self.rows += rows.num_rows
         self._held.append(rows)
-        self._held_bytes += rows.nbytes
-        if self._held_bytes >= ROW_GROUP_BYTES or sum(t.num_rows for t in self._held) >= ROW_GROUP_ROWS:
-            self._flush()
+        self._num_held += rows.num_rows
+        while self._num_held >= self._rows_per_group:
+            self._write_group(self._rows_per_group)
 
-    def _flush(self) -> None:
-        if self._held:
-            self._writer.write_table(pa.concat_tables(self._held))
-        self._held, self._held_bytes = [], 0
+    def _write_group(self, rows: int) -> None:
+        held = pa.concat_tables(self._held)
+        self._writer.write_table(held.slice(0, rows).combine_chunks())
+        self._held, self._num_held = [held.slice(rows)], held.num_rows - rows
 
     def close(self) -> None:
         """Write what is held and finish the file."""
-        self._flush()
+        if self._num_held:
+            self._write_group(self._num_held)
         self._writer.close()
+
+    def abandon(self) -> None:
+        """Let go of the file, whatever state it is in; a full disk does not matter any more."""
+        with contextlib.suppress(OSError):
+            self._writer.close()
 
 
 def read_light(storage: Storage, rel: str, columns: Sequence[str]) -> pa.Table:

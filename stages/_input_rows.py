@@ -69,11 +69,11 @@ def to_row(sample: InputSample, shard: str, *, require_caption: bool) -> dict[st
         named = hashlib.sha256(f"{shard}/{sample.key}".encode("utf-8", "surrogatepass")).hexdigest()
         row[SAMPLE_ID] = f"x{named[: ID_HEX_DIGITS - 1]}"
     if sample.problem is not None:
-        row[REJECT_REASON], row[REJECT_DETAIL] = sample.problem.value, sample.detail
+        row[REJECT_REASON], row[REJECT_DETAIL] = sample.problem.value, _printable(sample.detail)
     elif not sample.image:
         empty = sample.image is not None
         row[REJECT_REASON] = (InputReject.EMPTY_IMAGE if empty else InputReject.NO_IMAGE).value
-        row[REJECT_DETAIL] = sample.detail
+        row[REJECT_DETAIL] = _printable(sample.detail)
     elif reason is not None and require_caption:
         row[REJECT_REASON], row[REJECT_DETAIL] = reason.value, detail
     return row

@@ -97,10 +97,10 @@ class FilterCaption(MapStage):
         if len(words) > self.max_words:
             return CaptionReject.TOO_MANY_WORDS, f"{len(words)} words"
         visible = [c for c in plain if not c.isspace()]
-        letters_frac = sum(c.isalpha() for c in visible) / len(visible)
+        letters_frac = sum(c.isalpha() for c in visible) / max(1, len(visible))
         if letters_frac < self.min_letters_frac:
             return CaptionReject.NOT_PROSE, f"{letters_frac:.2f} of it letters"
-        repeated_frac = 1 - len(set(words)) / len(words)
+        repeated_frac = 1 - len(set(words)) / len(words) if words else 0.0
         if repeated_frac > self.max_repeated_frac:
             return CaptionReject.REPETITIVE, f"{repeated_frac:.2f} of its words repeated"
         found = BOILERPLATE.search(caption)

@@ -23,7 +23,8 @@ from fsspec.core import url_to_fs
 from pydantic import Field
 
 from pipeline.errors import PlanError, ShardFailed
-from pipeline.inputs import expand_inputs, file_identity, name_shards
+from pipeline.inputs import expand_inputs, file_identity, file_stamp, name_shards
+from pipeline.record import digest
 from pipeline.stage import Context, Shard, SourceStage
 from stages._input_rows import SOURCE_COLUMNS, InputReject, InputSample, RowBatcher, to_row
 
@@ -65,14 +66,20 @@ class ReadImageFolder(SourceStage):
             url = named[named_by]
             identity, size = file_identity(url)
             try:
-                rows = len(_read_lines(url))
+                lines = _read_lines(url)
             except ShardFailed as error:
                 raise PlanError(str(error)) from None
-            for part, start in enumerate(range(0, rows, self.rows_per_shard)):
-                stop = min(rows, start + self.rows_per_shard)
+            images = _images_below(posixpath.dirname(url) or ".")
+            for part, start in enumerate(range(0, len(lines), self.rows_per_shard)):
+                stop = min(len(lines), start + self.rows_per_shard)
+                names = [str((line or {}).get(self.file_column)) for line in lines[start:stop]]
+                found = [images.get(posixpath.normpath(n), (0, "")) for n in names]
                 shards.append(
-                    Shard(name=f"{name}-{part:05d}", uri=url, identity=identity, part=(start, stop),
-                          num_bytes=size * (stop - start) // rows)
+                    Shard(
+                        name=f"{name}-{part:05d}", uri=url, part=(start, stop),
+                        identity=digest([identity, *(f"{size}:{stamp}" for size, stamp in found)]),
+                        num_bytes=size * (stop - start) // len(lines) + sum(size for size, _ in found),
+                    )
                 )  # fmt: skip
         if not shards:
             raise PlanError(f"captions file {files[0]!r} has no rows")
@@ -126,6 +133,15 @@ class ReadImageFolder(SourceStage):
                 raise
             sample.problem, sample.detail = InputReject.UNREADABLE_IMAGE, f"{type(error).__name__}: {name[:200]}"
         return sample
+
+
+def _images_below(folder: str) -> dict[str, tuple[int, str]]:
+    """(bytes, stamp) of each file below the folder by relative path: tells a replaced image from the one before."""
+    fs, root = url_to_fs(folder)
+    found = fs.find(root, detail=True)
+    return {
+        posixpath.relpath(path, root): (int(info.get("size") or 0), file_stamp(info)) for path, info in found.items()
+    }
 
 
 def _is_inside(name: str) -> bool:

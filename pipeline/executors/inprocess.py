@@ -40,9 +40,7 @@ class InProcessExecutor:
         """Run the task to its end, however long that takes."""
         del timeout_s
         task, self._task = self._task, None
-        assert task is not None
-        assert self._worker is not None
-        return [self._worker.run(task)]
+        return [self._worker.run(task)] if task is not None and self._worker is not None else []
 
     def close(self) -> None:
         """Forget the worker."""

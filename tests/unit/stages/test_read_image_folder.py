@@ -81,8 +81,9 @@ def test_columns_have_the_names_that_the_settings_say(folder):
 
 @pytest.mark.parametrize(
     "name",
-    ["../outside.jpg", "sub/../../outside.jpg", "/etc/passwd", "..\\outside.jpg", "\\outside.jpg", "C:\\x.jpg", "..",
-     "a.jpg\0.png", "lone\ud800.jpg", "http://localhost/x.jpg", "link_out.jpg", "linked_folder/outside.jpg", "zero.jpg"],
+    ["../outside.jpg", "sub/../../outside.jpg", "/etc/passwd", "..\\outside.jpg", "\\outside.jpg", "C:\\x.jpg",
+     "..", "a.jpg\0.png", "lone\ud800.jpg", "http://localhost/x.jpg", "link_out.jpg",
+     "linked_folder/outside.jpg", "zero.jpg"],
 )  # fmt: skip
 def test_a_path_that_leads_out_of_the_folder_is_unsafe(folder, name):
     (folder.parent / "outside.jpg").write_bytes(jpeg(9))

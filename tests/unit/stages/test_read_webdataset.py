@@ -172,6 +172,8 @@ def test_a_name_that_is_not_utf8_is_readable_afterwards(tmp_path):
     blocks = [bytes(header(n, len(c))) + padded(c) for n, c in (("caf\udce9.jpg", IMAGE), ("caf\udce9.txt", b"x"))]
     (row,), _ = read(tmp_path, tar_of(*blocks))
     assert (row["source_key"], row["reject_reason"]) == ("caf?", None)
+    (row,), _ = read(tmp_path, tar_of(bytes(header("b.\udce9", 1)) + padded(b"x")))
+    assert (row["reject_reason"], row["reject_detail"]) == ("no_image", "members: ?")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE])
