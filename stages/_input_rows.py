@@ -7,11 +7,15 @@ import json
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from pipeline.schema import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable, Iterator
 
 SOURCE_COLUMNS = (
     "source_raw", "source_sha256", "source_key", "source_size_bytes", "source_url", "source_metadata", "caption",
@@ -140,20 +144,19 @@ def to_table(rows: list[dict[str, Any]]) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=schema)
 
 
-class RowBatcher:
-    """Gathers rows into tables that stay small whatever the images weigh."""
-
-    def __init__(self) -> None:
-        self._rows: list[dict[str, Any]] = []
-        self._bytes = 0
-
-    def add(self, row: dict[str, Any]) -> pa.Table | None:
-        """A table when enough has gathered, else None."""
-        self._rows.append(row)
-        self._bytes += row["source_size_bytes"] or 0
-        return self.flush() if self._bytes >= BATCH_BYTES or len(self._rows) >= BATCH_ROWS else None
-
-    def flush(self) -> pa.Table | None:
-        """What is left, or None."""
-        rows, self._rows, self._bytes = self._rows, [], 0
-        return to_table(rows) if rows else None
+def tables_of(
+    samples: Iterable[InputSample], shard: str, notes: Counter[str], *, require_caption: bool
+) -> Iterator[pa.Table]:
+    """Rows of the samples in tables that stay small whatever the images weigh."""
+    rows: list[dict[str, Any]] = []
+    num_bytes = 0
+    for sample in samples:
+        row = to_row(sample, shard, require_caption=require_caption)
+        notes.update(sample.notes)
+        rows.append(row)
+        num_bytes += row["source_size_bytes"] or 0
+        if num_bytes >= BATCH_BYTES or len(rows) >= BATCH_ROWS:
+            yield to_table(rows)
+            rows, num_bytes = [], 0
+    if rows:
+        yield to_table(rows)

@@ -26,7 +26,7 @@ from pipeline.errors import PlanError, ShardFailed
 from pipeline.inputs import expand_inputs, file_identity, file_stamp, name_shards
 from pipeline.record import digest
 from pipeline.stage import Context, Shard, SourceStage
-from stages._input_rows import SOURCE_COLUMNS, InputReject, InputSample, RowBatcher, to_row
+from stages._input_rows import SOURCE_COLUMNS, InputReject, InputSample, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -89,17 +89,10 @@ class ReadImageFolder(SourceStage):
         """A function that reads one span of lines with their images."""
 
         def read(shard: Shard) -> Iterator[pa.Table]:
-            batcher = RowBatcher()
             assert shard.part is not None
-            for number, line in enumerate(_read_lines(shard.uri)[slice(*shard.part)], shard.part[0]):
-                sample = self._sample(shard.uri, number, line)
-                table = batcher.add(to_row(sample, shard.name, require_caption=self.require_caption))
-                ctx.notes.update(sample.notes)
-                if table is not None:
-                    yield table
-            last = batcher.flush()
-            if last is not None:
-                yield last
+            lines = enumerate(_read_lines(shard.uri)[slice(*shard.part)], shard.part[0])
+            samples = (self._sample(shard.uri, number, line) for number, line in lines)
+            return tables_of(samples, shard.name, ctx.notes, require_caption=self.require_caption)
 
         return read
 

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from pipeline.inputs import expand_inputs, shards_of_files
 from pipeline.stage import Context, Shard, SourceStage
-from stages._input_rows import SOURCE_COLUMNS, InputReject, RowBatcher, to_row
+from stages._input_rows import SOURCE_COLUMNS, InputReject, tables_of
 from stages._tar_samples import read_samples
 
 if TYPE_CHECKING:
@@ -42,14 +42,7 @@ class ReadWebdataset(SourceStage):
         """A function that reads one tar, in bounded memory."""
 
         def read(shard: Shard) -> Iterator[pa.Table]:
-            batcher = RowBatcher()
-            for sample in read_samples(shard.uri, self.max_image_bytes, ctx.notes):
-                table = batcher.add(to_row(sample, shard.name, require_caption=self.require_caption))
-                ctx.notes.update(sample.notes)
-                if table is not None:
-                    yield table
-            last = batcher.flush()
-            if last is not None:
-                yield last
+            samples = read_samples(shard.uri, self.max_image_bytes, ctx.notes)
+            return tables_of(samples, shard.name, ctx.notes, require_caption=self.require_caption)
 
         return read

@@ -142,3 +142,29 @@ def test_each_file_is_a_shard_with_its_size(tmp_path):
     touch(tmp_path, "a.tar", "b.tar")
     shards = shards_of_files([str(tmp_path / "b.tar"), str(tmp_path / "a.tar")])
     assert [(s.name, s.num_bytes) for s in shards] == [("a", 5), ("b", 5)]
+
+
+def test_list_that_names_a_list_is_refused(tmp_path):
+    listed = tmp_path / "shards.txt"
+    listed.write_text(str(listed))
+    with pytest.raises(PlanError, match="names another list"):
+        expand_inputs([str(listed)], (".tar",))
+
+
+def test_list_that_is_no_text_is_refused(tmp_path):
+    listed = tmp_path / "shards.txt"
+    listed.write_bytes(b"\xff\xfe\x00a")
+    with pytest.raises(PlanError, match="is not UTF-8 text"):
+        expand_inputs([str(listed)], (".tar",))
+
+
+def test_existing_file_is_no_glob_whatever_its_name(tmp_path):
+    odd = tmp_path / "d[1].tar"
+    odd.touch()
+    assert expand_inputs([str(odd)], (".tar",)) == [str(odd)]
+
+
+def test_relative_path_becomes_absolute_for_workers_elsewhere(tmp_path, monkeypatch):
+    (tmp_path / "a.tar").touch()
+    monkeypatch.chdir(tmp_path)
+    assert expand_inputs(["a.tar"], (".tar",)) == [str(tmp_path / "a.tar")]

@@ -108,3 +108,12 @@ def test_lock_works_on_a_remote_folder():
     with hold(remote), pytest.raises(LockedError), hold(Storage(remote.url)):
         pass
     assert read_holder(remote) is None
+
+
+def test_build_that_lost_its_lock_stops_at_the_next_renewal(storage, monkeypatch):
+    with hold(storage) as lock:
+        other = {**read_holder(storage), "run_id": "another", "pid": 4711}
+        storage.write_bytes(LOCK, json.dumps(other).encode())
+        monkeypatch.setattr("time.time", lambda: time.monotonic() + 4e9)
+        with pytest.raises(LockedError, match=r"held by process 4711 .* lost it"):
+            lock.renew()

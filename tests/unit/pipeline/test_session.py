@@ -1,5 +1,6 @@
 import json
 import signal
+from dataclasses import replace
 
 import pytest
 from _fakes import Best, Pack, ReadLines, Scripted, Upper, plan_of
@@ -170,3 +171,13 @@ def test_build_into_a_remote_folder_gives_the_same_dataset(tmp_path):
         if name != "about.json":
             assert here.read_bytes(f"dataset/{name}")[:512] == there.read_bytes(f"dataset/{name}")[:512]
     assert summarised(remote)["nothing_to_do"] is True
+
+
+def test_trial_run_does_not_replace_a_larger_build(tmp_path):
+    plan = plan_of(tmp_path, CHAIN, SHARDS)
+    build(plan)
+    first = plan.shards[:1]
+    trial = replace(plan, shards=first, shard_index={first[0].name: 0}, is_limited=True)
+    with pytest.raises(PlanError, match="holds a build of 2 shards, which --limit 1 would replace"):
+        build(trial)
+    build(replace(trial, out=str(tmp_path / "trial")))

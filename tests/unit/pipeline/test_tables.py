@@ -100,3 +100,16 @@ def test_batches_are_read_forward_at_the_size_asked_for(tmp_path):
         batches = list(read_batches(handle, [SAMPLE_ID], 2))
     assert [b.num_rows for b in batches] == [2, 2, 1]
     assert batches[0].column_names == [SAMPLE_ID]
+
+
+def test_same_rows_give_the_same_bytes_however_they_were_batched(tmp_path):
+    schema = pa.schema([("sample_id", pa.string()), ("source_images", pa.list_(pa.binary()))])
+    rows = pa.table({"sample_id": [f"{i:05d}" for i in range(300)], "source_images": [[b"x" * 900]] * 300})
+    contents = []
+    for size in (1, 37, 300):
+        writer = ColumnWriter(tmp_path / f"{size}.parquet", schema)
+        for start in range(0, 300, size):
+            writer.write(rows.slice(start, size))
+        writer.close()
+        contents.append((tmp_path / f"{size}.parquet").read_bytes())
+    assert contents[0] == contents[1] == contents[2]
