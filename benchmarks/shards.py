@@ -12,7 +12,7 @@ from PIL import Image
 
 SIZE_PX = (384, 288)
 COARSE_PX = (32, 24)
-QUALITY = 84
+QUALITY = 77
 """Gives about 20 KB a picture with the noise below."""
 
 COLOURS = ("red", "blue", "green", "yellow", "black", "white", "brown", "orange")
