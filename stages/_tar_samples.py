@@ -13,7 +13,7 @@ import tarfile
 import tempfile
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, cast
+from typing import IO, TYPE_CHECKING, Self, cast
 
 from fsspec.core import url_to_fs
 
@@ -31,6 +31,15 @@ BLOCK = 512
 DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, IndexError, RecursionError)
 """What tarfile raises on headers that are cut, garbled or stacked a thousand deep."""
 DAMAGE_NOTE = "archive damaged: the rest of it could not be read"
+NAME_HEADERS = (
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+)
+MAX_NAME_HEADER_BYTES = 8192
+"""Twice the longest path of Linux; tarfile's time on a pax header is quadratic in its size (CVE-2024-6232)."""
 
 
 @dataclass
@@ -38,6 +47,18 @@ class _Group:
     key: str
     repeat: int = 0
     members: dict[str, tarfile.TarInfo] = field(default_factory=dict)
+
+
+class _BoundedHeader(tarfile.TarInfo):
+    """A header as tarfile reads it, unless it announces a name longer than any path."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        """The header in a block. Raises `tarfile.ReadError` before a giant name is read."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in NAME_HEADERS and header.size > MAX_NAME_HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {header.size} bytes")
+        return header
 
 
 @contextlib.contextmanager
@@ -109,7 +130,7 @@ def _open_tar(handle: IO[bytes], url: str, size: int) -> tarfile.TarFile:
     if size == 0:
         raise ShardFailed(f"{url}: the archive is empty (0 bytes)")
     try:
-        return tarfile.open(fileobj=handle, mode="r:", errors="surrogateescape")
+        return tarfile.open(fileobj=handle, mode="r:", errors="surrogateescape", tarinfo=_BoundedHeader)
     except DAMAGE as error:
         raise ShardFailed(
             f"{url}: not a tar archive ({error}); compressed tars are not read, unpack them first"

@@ -76,9 +76,21 @@ def member(name, content, tar_format=tarfile.GNU_FORMAT):
 END = bytes(2 * BLOCK)
 
 
-def tar_of(*members, end=END):
+def tar_of(*members, end=END, tar_format=tarfile.GNU_FORMAT):
     """A tar from (name, bytes) pairs or raw blocks; `end` is the end marker."""
-    return b"".join(m if isinstance(m, bytes) else member(*m) for m in members) + end
+    return b"".join(m if isinstance(m, bytes) else member(*m, tar_format) for m in members) + end
+
+
+def special(name, kind, linkname=""):
+    """A member that is no file: link, device, pipe or folder."""
+    return bytes(header(name, 0, kind, linkname=linkname))
+
+
+def sparse(name, size):
+    """A member in GNU's sparse form: `size` bytes of nothing."""
+    block = header(name, 0, tarfile.GNUTYPE_SPARSE)
+    block[483:495] = b"%011o\0" % size
+    return checksummed(block)
 
 
 def sample(key, image, caption=None, metadata=None, suffix="jpg"):

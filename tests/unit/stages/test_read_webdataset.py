@@ -267,6 +267,10 @@ def negative_size():
     return checksummed(block)
 
 
+def digits(number):
+    return bytes(header("pax", number, tarfile.XHDTYPE)) + padded(b"1" * number)
+
+
 def cut_sparse():
     block = header("s.jpg", 3, tarfile.GNUTYPE_SPARSE)
     block[482] = 1  # promises a further block of its map
@@ -286,6 +290,8 @@ def long_names(number):
         pytest.param(pax("size", str(1 << 70)) + member("p.jpg", IMAGE), id="huge pax size"),
         pytest.param(long_names(3000), id="long names stacked"),
         pytest.param(cut_sparse(), id="cut sparse map"),
+        pytest.param(digits(2_000_000), id="pax header of digits"),
+        pytest.param(digits(8192) * 20, id="pax headers of digits"),
         pytest.param(b"\xff" * 512, id="garbage header"),
     ],
 )

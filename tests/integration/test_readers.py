@@ -1,0 +1,139 @@
+"""The emitted dataset in the hands of its readers: webdataset, datasets and pyarrow, with no code of ours."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import imagehash
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import webdataset
+from _builds import build
+from _inputs import jpeg, sample, tar_of
+from PIL import Image
+
+MANIFEST = """
+name = "readable"
+[[stage]]
+use = "read_webdataset"
+[[stage]]
+use = "normalise_image"
+shorter_side_px = 64
+format = "png"
+[[stage]]
+use = "filter_caption"
+[[stage]]
+use = "dedup"
+[[stage]]
+use = "emit"
+"""
+CAPTIONS = [f"a dog with {n} b\u00f6nes \u2028 and \U0001f600 </script in a yard" for n in range(12)]
+SHARDS = {"00000": range(7), "00001": range(7, 12)}
+LOAD = """
+import io, json, sys
+import datasets
+kind, files, cache = sys.argv[1:]
+rows = datasets.load_dataset(kind, data_files={"train": files}, cache_dir=cache)["train"]
+def plain(value):
+    if hasattr(value, "size"):
+        file = io.BytesIO()
+        value.save(file, "PNG")
+        return file.getvalue().hex()
+    return value
+print(json.dumps([{k: plain(v) for k, v in row.items()} for row in rows]))
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    here = tmp_path_factory.mktemp("readers")
+    folder, out, manifest = here / "in", here / "out", here / "readable.toml"
+    folder.mkdir()
+    manifest.write_text(MANIFEST)
+    for name, numbers in SHARDS.items():
+        members = [
+            sample(f"{n:04d}", jpeg(n), CAPTIONS[n], {"url": f"https://x/{n}"} if n % 2 else None) for n in numbers
+        ]
+        (folder / f"{name}.tar").write_bytes(tar_of(*(m for one in members for m in one)))
+    code, told, errors = build(out, "--executor", "inprocess", shards=folder, manifest=manifest)
+    assert (code, errors) == (0, "")
+    assert told["stages"][-1]["rows_out"] == len(CAPTIONS)
+    return SimpleNamespace(here=here, dataset=out / "dataset")
+
+
+def expected_image(number):
+    """What normalise_image should have made of `jpeg(number)`: the same pixels at a shorter side of 64."""
+    whole = Image.open(io.BytesIO(jpeg(number)))
+    return np.asarray(whole.resize((77, 64), Image.Resampling.BICUBIC))
+
+
+def check_record(record):
+    """The JSON of a sample against what went in; returns its number."""
+    number = int(record["source_key"])
+    assert record["caption"] == CAPTIONS[number]
+    assert record.get("source_url") == (f"https://x/{number}" if number % 2 else None)
+    assert (record["width_px"], record["height_px"]) == (77, 64)
+    assert (record["original_width_px"], record["original_height_px"]) == (96, 80)
+    assert record["sample_id"] == record["session_id"] == record["source_sha256"][:16]
+    assert (record["turn"], record["source_format"], record["original_format"]) == (1, "png", "JPEG")
+    return number
+
+
+def load(made, kind, files):
+    """Rows as a stock `datasets` gives them, in a process of its own that can reach no network."""
+    cache = made.here / f"cache-{kind}"
+    env = os.environ | {"HF_HOME": str(cache), "HF_HUB_OFFLINE": "1"}
+    line = [sys.executable, "-c", LOAD, kind, str(files), str(cache)]
+    done = subprocess.run(line, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_webdataset_reads_the_tars(made):
+    url = str(made.dataset / "{00000..00001}.tar")
+    rows = list(webdataset.WebDataset(url, shardshuffle=False).decode("pil"))
+    assert [check_record(row["json"]) for row in rows] == list(range(12))
+    for number, row in enumerate(rows):
+        assert row["__key__"] == row["json"]["sample_id"]
+        assert set(row) == {"__key__", "__url__", "__local_path__", "source.png", "json"}
+        assert (np.asarray(row["source.png"]) == expected_image(number)).all()
+
+
+def test_datasets_reads_the_tars(made):
+    rows = load(made, "webdataset", made.dataset / "*.tar")
+    assert [check_record(row["json"]) for row in rows] == list(range(12))
+    for number, row in enumerate(rows):
+        image = Image.open(io.BytesIO(bytes.fromhex(row["source.png"])))
+        assert (np.asarray(image) == expected_image(number)).all()
+
+
+def test_datasets_reads_the_table(made):
+    rows = load(made, "parquet", made.dataset / "samples.parquet")
+    assert [check_record(row) for row in rows] == list(range(12))
+    assert [row["dataset_shard"] for row in rows] == ["00000.tar"] * 7 + ["00001.tar"] * 5
+    hashes = [str(imagehash.dhash(Image.fromarray(expected_image(n)))) for n in range(12)]
+    assert [f"{row['source_dhash']:016x}" for row in rows] == hashes
+    assert max(row["source_dhash"] for row in rows) >= 2**63  # the half that JSON readers fail on
+
+
+def test_the_table_has_no_pixels(made):
+    schema = pq.read_schema(made.dataset / "samples.parquet")
+    assert not [f.name for f in schema if pa.types.is_binary(f.type) or pa.types.is_nested(f.type)]
+    assert "source_images" not in schema.names
+
+
+def test_the_table_and_the_tars_hold_the_same_samples(made):
+    table = {row["sample_id"]: row for row in pq.read_table(made.dataset / "samples.parquet").to_pylist()}
+    for shard in SHARDS:
+        for row in webdataset.WebDataset(str(made.dataset / f"{shard}.tar"), shardshuffle=False).decode():
+            record = row["json"]
+            of_table = table.pop(record["sample_id"])
+            assert record == {
+                k: v for k, v in of_table.items() if v is not None and k not in ("source_dhash", "dataset_shard")
+            }
+    assert table == {}

@@ -1,0 +1,164 @@
+"""The dataset's tars, byte for byte, and what stands next to them."""
+
+import hashlib
+import json
+import tarfile
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from _inputs import jpeg, table
+
+from pipeline.rejects import REJECT_SCHEMA
+from pipeline.stage import Context, RunSummary
+from stages.emit import Emit, sample_json
+
+IMAGES = [jpeg(n) for n in range(3)]
+COLUMNS = ("source_images", "source_format", "duplicate_cluster_id", "caption", "source_dhash", "parent_id")
+IDS = ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb-e1", "cccccccccccccccc"]
+
+
+def samples(**changes):
+    columns = {
+        "source_images": [[i] for i in IMAGES],
+        "source_format": ["jpg"] * 3,
+        "duplicate_cluster_id": [i[:16] for i in IDS],
+        "caption": ["a caf\u00e9 \u2028 \0 </script>", None, "a dog"],
+        "source_dhash": [2**64 - 1, 0, 7],
+        "parent_id": [None, "bbbbbbbbbbbbbbbb", None],
+    }
+    return table(IDS, **(columns | changes))
+
+
+def write(tmp_path, *tables, name="shard"):
+    path = tmp_path / f"{name}.tmp"
+    made = list(Emit().open(Context(stage_name="emit"))(name, iter(tables), path))
+    return path, made
+
+
+def members(path):
+    with tarfile.open(path) as tar:
+        return [(m, tar.extractfile(m).read()) for m in tar]
+
+
+def test_a_sample_is_its_image_and_its_json_side_by_side(tmp_path):
+    path, made = write(tmp_path, samples())
+    found = members(path)
+    assert [m.name for m, _ in found] == [f"{i}.{suffix}" for i in IDS for suffix in ("source.jpg", "json")]
+    assert [content for _, content in found[::2]] == IMAGES
+    assert json.loads(found[1][1]) == {
+        "sample_id": IDS[0], "session_id": IDS[0], "turn": 1, "caption": "a caf\u00e9 \u2028 \0 </script>",
+        "source_format": "jpg", "duplicate_cluster_id": IDS[0],
+    }  # fmt: skip
+    assert json.loads(found[3][1])["parent_id"] == "bbbbbbbbbbbbbbbb"
+    assert made[0]["dataset_shard"].to_pylist() == ["shard.tar"] * 3
+
+
+def test_a_header_tells_nothing_of_when_or_who(tmp_path):
+    path, _ = write(tmp_path, samples())
+    for info, _ in members(path):
+        assert (info.mtime, info.uid, info.gid, info.uname, info.gname, info.mode) == (0, 0, 0, "", "", 0o644)
+        assert info.isreg()
+        assert info.pax_headers == {}
+
+
+def test_bytes_do_not_depend_on_batches_or_on_when(tmp_path):
+    whole, _ = write(tmp_path, samples(), name="whole")
+    split, made = write(tmp_path, *(samples().slice(n, 1) for n in range(3)), name="split")
+    assert whole.read_bytes() == split.read_bytes()
+    assert [t.num_rows for t in made] == [1, 1, 1]
+
+
+def test_further_source_images_are_numbered(tmp_path):
+    path, _ = write(tmp_path, samples(source_images=[IMAGES[:2], IMAGES[1:], IMAGES[:1]], source_format=["png"] * 3))
+    names = [m.name.split(".", 1)[1] for m, _ in members(path)]
+    assert names == ["source.png", "source1.png", "json", "source.png", "source1.png", "json", "source.png", "json"]
+
+
+def test_a_shard_without_rows_is_a_valid_tar(tmp_path):
+    path, made = write(tmp_path)
+    assert (members(path), made) == ([], [])
+
+
+def test_json_has_no_number_that_readers_cannot_hold():
+    assert sample_json({"sample_id": "a", "source_dhash": 2**64 - 1, "width_px": 3, "caption": None}) == {
+        "sample_id": "a", "session_id": "a", "turn": 1, "width_px": 3,
+    }  # fmt: skip
+
+
+def summary(tmp_path, rows, rejects=()):
+    path, _ = write(tmp_path, rows, name="b")
+    entry = {
+        "rows": rows.num_rows,
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    log = pa.Table.from_pylist([dict(zip(REJECT_SCHEMA.names, r, strict=True)) for r in rejects], schema=REJECT_SCHEMA)
+
+    def tables(shards, columns):
+        assert list(shards) in (["b"], [])
+        for start in range(0, rows.num_rows if shards else 0, 2):
+            yield "b", rows.slice(start, 2).select(["sample_id", *(c for c in columns if c != "sample_id")])
+
+    stage = {
+        "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "rows_in": 3, "rows_kept": 3,
+        "rows_out": 3, "rejects": {}, "notes": {}, "seconds": 0.5,
+    }  # fmt: skip
+    return RunSummary(
+        manifest={"name": "mine", "summary": "<b>", "license": "mit", "language": "en", "stages": []},
+        columns=tuple(n for n in rows.column_names if n != "sample_id"),
+        shard_files={"b": entry} if rows.num_rows else {},
+        stages=[stage],
+        tables=tables,
+        rejects=lambda: iter([log] if rejects else []),
+    )
+
+
+def collated(tmp_path, rows, *, report_samples=240, **options):
+    folder = tmp_path / "dataset"
+    folder.mkdir()
+    Emit(report_samples=report_samples).collate(folder, summary(tmp_path, rows, **options))
+    return folder
+
+
+def test_collate_writes_tables_card_and_report(tmp_path):
+    folder = collated(tmp_path, samples(), rejects=[("b", "dedup", "x", "duplicate_near", "kept a", "{}")])
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "README.md", "rejects.parquet", "report.html", "samples.parquet", "shards.json",
+    ]  # fmt: skip
+    shards = json.loads((folder / "shards.json").read_text())
+    tar = tmp_path / "b.tmp"
+    assert shards == {
+        "dataset": "mine",
+        "shards": [
+            {"file": "b.tar", "samples": 3, "bytes": tar.stat().st_size,
+             "sha256": hashlib.sha256(tar.read_bytes()).hexdigest()},
+        ],
+    }  # fmt: skip
+    assert pq.read_table(folder / "rejects.parquet").to_pylist()[0]["reject_reason"] == "duplicate_near"
+
+
+def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):
+    rows = samples()
+    read = pq.read_table(collated(tmp_path, rows) / "samples.parquet")
+    assert not any(pa.types.is_binary(f.type) or pa.types.is_list(f.type) for f in read.schema)
+    for name in ("sample_id", "caption", "source_dhash", "parent_id"):
+        assert read[name].to_pylist() == rows[name].to_pylist()
+    assert read["session_id"].to_pylist() == IDS
+    assert read["turn"].to_pylist() == [1, 1, 1]
+    assert read["dataset_shard"].to_pylist() == ["b.tar"] * 3
+
+
+@pytest.mark.parametrize(("asked", "shown"), [(0, 0), (2, 2), (240, 3)])
+def test_the_report_shows_as_many_samples_as_asked_for(tmp_path, asked, shown):
+    page = (collated(tmp_path, samples(), report_samples=asked) / "report.html").read_text("utf-8")
+    payload = page.split('<script type="application/json" id="payload">')[1].split("</script>")[0]
+    assert len(json.loads(payload)["samples"]) == shown
+
+
+def test_a_dataset_without_samples_has_all_its_pages(tmp_path):
+    folder = collated(tmp_path, samples().slice(0, 0))
+    assert pq.read_table(folder / "samples.parquet").num_rows == 0
+    assert pq.read_table(folder / "rejects.parquet").schema == REJECT_SCHEMA
+    assert json.loads((folder / "shards.json").read_text())["shards"] == []
+    assert (folder / "report.html").stat().st_size > 1000

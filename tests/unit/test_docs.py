@@ -1,0 +1,131 @@
+"""The documents agree with the project: the catalogue, the names of stages and targets, links, quoted messages."""
+
+import ast
+import errno
+import importlib.util
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from pipeline.plugins import stage_names
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docker/*.md")])
+MANIFESTS = sorted((ROOT / "manifests").rglob("*.toml"))
+LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+TARGET = re.compile(r"(?:^|&&|;|\$)\s*make ([a-z][\w-]*)", re.MULTILINE)
+
+
+def catalogue():
+    spec = importlib.util.spec_from_file_location("make_catalogue", ROOT / "docs" / "make_catalogue.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.catalogue()
+
+
+def targets_named(text):
+    code = [*FENCE.findall(text), *re.findall(r"`([^`\n]+)`", FENCE.sub("", text))]
+    return {target for piece in code for target in TARGET.findall(piece)}
+
+
+def make_targets():
+    return set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def dead_links(page, text):
+    """Relative links of the page whose file or heading is not there."""
+    dead = []
+    for link in LINK.findall(FENCE.sub("", text)):
+        file, _, anchor = link.partition("#")
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        target = (page.parent / file).resolve() if file else page
+        there = not file or target.exists()
+        if there and anchor and target.suffix == ".md":
+            there = anchor in headings(text if target == page else target.read_text())
+        dead += [] if there else [link]
+    return dead
+
+
+def headings(text):
+    """Anchors as GitHub makes them."""
+    found = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in found}
+
+
+def messages_of_the_code():
+    """Every string of the packages, with `…` for what is filled in."""
+    found = [os.strerror(number).lower() for number in errno.errorcode]
+    for path in [p for folder in ("pipeline", "stages", "models") for p in (ROOT / folder).rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(node.value)
+            elif isinstance(node, ast.JoinedStr):
+                found.append("".join(v.value if isinstance(v, ast.Constant) else "…" for v in node.values))
+    return "\n".join(found)
+
+
+def quoted_messages(text):
+    """What stands in backquotes in the first column of tables headed Message or Line."""
+    quoted = []
+    for table in re.findall(r"^\| (?:Message|Line) \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE):
+        for row in table.splitlines():
+            quoted += re.findall(r"`([^`]+)`", row.split(" | ")[0])
+    return quoted
+
+
+def unknown_pieces(message, known):
+    """Pieces between `…` of four letters and more that no string of the code has; numbers are filled in there."""
+    pieces = re.split(r"…|;|\b\d+\b|: (?=…|$)", message.replace("dataset/", "…/"))  # that folder's name is a constant
+    return [p.strip() for p in pieces if len(re.findall("[a-z]", p)) >= 4 and p.strip(" ;,:)(") not in known]
+
+
+def test_catalogue_of_stages_is_up_to_date():
+    stale = (ROOT / "docs" / "stages.md").read_text() != catalogue()
+    assert not stale, "docs/stages.md is out of date: run `.venv/bin/python docs/make_catalogue.py`"
+
+
+def test_catalogue_has_every_stage():
+    assert re.findall(r"^## ([a-z_]+)$", catalogue(), re.MULTILINE) == stage_names()
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_manifest_names_stages_that_exist(path):
+    used = [stage["use"] for stage in tomllib.loads(path.read_text())["stage"]]
+    assert set(used) <= set(stage_names())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_page_names_make_targets_that_exist(page):
+    assert targets_named(page.read_text()) - make_targets() == set()
+
+
+def test_the_check_of_make_targets_can_fail():
+    text = "run `make nonsense A=b`, `x` make room `y`, or\n```\nmake more\n```\nand make nothing of it"
+    assert targets_named(text) == {"nonsense", "more"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_relative_links_lead_somewhere(page):
+    assert dead_links(page, page.read_text()) == []
+
+
+def test_the_check_of_links_can_fail():
+    text = "# A b\n[1](#a-b) [2](#c) [3](nowhere.md) [4](https://example.org/x) [5](docs/glossary.md#data)"
+    assert dead_links(ROOT / "page.md", text) == ["#c", "nowhere.md"]
+
+
+def test_runbook_quotes_messages_that_the_code_has():
+    known = messages_of_the_code()
+    quoted = quoted_messages((ROOT / "docs" / "runbook.md").read_text())
+    assert len(quoted) > 30
+    assert {m: unknown_pieces(m, known) for m in quoted if unknown_pieces(m, known)} == {}
+
+
+def test_the_check_of_messages_can_fail():
+    text = "| Message | Meaning |\n| --- | --- |\n| `the moon … is full` | no |\n"
+    assert unknown_pieces(quoted_messages(text)[0], messages_of_the_code()) == ["the moon", "is full"]
