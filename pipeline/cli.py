@@ -33,6 +33,8 @@ def main() -> None:
         code = app(standalone_mode=False)  # without standalone mode `typer.Exit` comes back as a return value
     except UsageError as error:
         _die(one_line(error, 2000), 2)
+    except ImportError as error:  # fsspec names the package that a URL's protocol needs
+        _die(one_line(error, 2000), 1)
     except (EditloomError, OSError) as error:
         _die(one_line(error, 2000), 1)
     except KeyboardInterrupt:

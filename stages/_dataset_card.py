@@ -33,7 +33,7 @@ MEMBER_MEANINGS = {
     "target.jpg": "the image after the edit",
     "source_mask.png": "what changes, white on black, in the source image",
     "target_mask.png": "what changed, white on black, in the target image",
-    "json": "all columns below",
+    "json": "the columns below, those of 64 bits without sign left out",
 }
 HUB_LICENCES = frozenset({
     "afl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "c-uda", "cc", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0",
@@ -92,7 +92,7 @@ def render_card(card: Card) -> str:
         tags=list(dict.fromkeys([*TAGS, *card.tags])),
         columns=columns,
         image_members=[member for member in card.members if member != "json"],
-        features=[(c.name, *_feature_type(c.type)) for c in columns],
+        features=[(c.name, *_feature_type(c.type)) for c in columns if c.type != pa.uint64()],  # as in the JSON member
         member_meanings=MEMBER_MEANINGS,
         models=[(model, revision, stage.name) for stage in card.stages for model, revision in stage.models.items()],
     )

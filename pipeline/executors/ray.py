@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RunStopped, one_line
+from pipeline.stage import Needs
 from pipeline.worker import Outcome, Task, Worker
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan
-    from pipeline.stage import Needs
     from pipeline.storage import Storage
 
 START_TIMEOUT_S = 300.0
@@ -134,7 +134,11 @@ class RayExecutor:
 
     def _needs(self, pool: str) -> Needs:
         served = [s.stage.needs for s in self._plan.stages if self._pool(s.index) == pool]
-        return max(served, key=lambda n: (n.gpu, n.cpu))
+        return Needs(
+            cpu=max(n.cpu for n in served),
+            gpu=max(n.gpu for n in served),
+            memory_bytes=max(n.memory_bytes for n in served),
+        )
 
     def _spawn(self, pool: str) -> None:
         needs = self._needs(pool)
