@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.manifest import load_manifest
+from pipeline.plan import plan_stages
 from pipeline.plugins import stage_names
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -97,6 +99,12 @@ def test_catalogue_has_every_stage():
 def test_manifest_names_stages_that_exist(path):
     used = [stage["use"] for stage in tomllib.loads(path.read_text())["stage"]]
     assert set(used) <= set(stage_names())
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda p: str(p.relative_to(ROOT)))
+def test_manifest_has_a_chain_that_can_be_planned(path):
+    manifest = load_manifest(path)
+    assert [stage.name for stage in plan_stages(manifest)] == [entry.name for entry in manifest.stages]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
