@@ -101,6 +101,7 @@ class RayExecutor:
     def _connect(self) -> None:
         address = self._address or os.environ.get("RAY_ADDRESS")
         local: dict[str, Any] = {
+            "address": "local",  # or it would join a cluster that happens to run on this machine
             "num_cpus": self._workers or os.cpu_count() or 1,
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,

@@ -36,3 +36,9 @@ def test_a_lost_node_costs_only_the_shards_it_held(cluster, light, many_shards, 
     undisturbed = tmp_path / "undisturbed"
     assert build(undisturbed, "--executor", "inprocess", shards=many_shards, manifest=light)[0] == 0
     assert tars(out) == tars(undisturbed)
+
+
+def test_without_an_address_a_running_cluster_is_left_alone(cluster, light, tmp_path):
+    code, summary, errors = build(tmp_path / "out", "--workers", "1", manifest=light)
+    assert code == 0, errors
+    assert summary["ok"]
