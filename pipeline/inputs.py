@@ -10,10 +10,9 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from fsspec.core import url_to_fs
-
 from pipeline.errors import PlanError
 from pipeline.stage import Shard
+from pipeline.storage import connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,6 +20,8 @@ if TYPE_CHECKING:
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"^(-?\d+)\.\.(-?\d+)$")
 _GLOB = re.compile(r"[*?\[]")
+STAMPS = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created")
+"""What file systems call an entity tag or a time of change."""
 MAX_NAME = 120
 """Longest shard name in characters: leaves room for suffixes in a 255-byte file name."""
 
@@ -57,7 +58,7 @@ def expand_inputs(inputs: Sequence[str], suffixes: tuple[str, ...]) -> list[str]
 
 
 def _expand_one(text: str, suffixes: tuple[str, ...]) -> list[str]:
-    fs, path = url_to_fs(text)
+    fs, path = connect(text)
     if text.endswith(".txt") and fs.isfile(path):
         return [url for line in _listed(text, fs.cat_file(path)) for url in _expand_line(text, line, suffixes)]
     if fs.isdir(path):
@@ -101,7 +102,7 @@ def file_identity(url: str) -> tuple[str, int]:
 
     Raises `PlanError` when the file cannot be looked at.
     """
-    fs, path = url_to_fs(url)
+    fs, path = connect(url)
     try:
         info = fs.info(path)
     except OSError as error:
@@ -112,7 +113,7 @@ def file_identity(url: str) -> tuple[str, int]:
 
 def file_stamp(info: Mapping[str, Any]) -> str:
     """What in a file system's details of a file changes with its content: an entity tag or a time."""
-    stamps = (info.get(key) for key in ("ETag", "etag", "mtime", "LastModified", "created"))
+    stamps = (info.get(key) for key in STAMPS)
     return str(next((s for s in stamps if s), ""))
 
 

@@ -8,13 +8,15 @@ import tarfile
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from pipeline.errors import RunStopped, one_line
 from pipeline.graph import needs_of, steps
 from pipeline.lock import describe, is_alive, read_holder
 from pipeline.record import ALL_SHARDS, Record, read_record
-from pipeline.resume import RecordBook
+from pipeline.resume import RecordBook, is_published
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
 from pipeline.stage import SinkStage, WholeStage
 from pipeline.whole import DATASET, ROWS_PER_READ
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from pipeline.graph import Key
     from pipeline.plan import Plan, PlannedStage
+    from pipeline.record import FileEntry
     from pipeline.storage import Storage
 
 
@@ -81,7 +84,8 @@ def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
                     wrong.append(f"{where}: {record.rows_in} rows came in, the stage before left {kept[shard]}")
                 kept[shard] = record.rows_out
     if isinstance(plan.stages[-1].stage, SinkStage):
-        wrong.extend(_wrong_dataset(storage, deep=deep))
+        record = read_record(storage, plan.stages[-1].folder, ALL_SHARDS)
+        wrong.extend(_wrong_dataset(storage, record, deep=deep))
     return wrong
 
 
@@ -107,22 +111,31 @@ def _wrong_files(
         if name.startswith(".."):
             continue  # the published dataset is looked at by itself
         rel = f"{planned.folder}/{name}"
-        size = (
-            sizes.get(name) if "/" not in name else storage.sizes(rel.rpartition("/")[0]).get(name.rpartition("/")[2])
-        )
-        if size != entry.bytes:
-            yield f"{name} has {size} bytes, the record says {entry.bytes}"
-        elif deep and _sha256(storage, rel) != entry.sha256:
-            yield f"{name} is not what was written (sha256 differs)"
+        folder = rel.rpartition("/")[0]
+        yield from _wrong_file(storage, rel, name, entry, storage.sizes(folder) if "/" in name else sizes, deep=deep)
 
 
-def _wrong_dataset(storage: Storage, *, deep: bool) -> Iterator[str]:
+def _wrong_file(
+    storage: Storage, rel: str, shown: str, entry: FileEntry, sizes: dict[str, int], *, deep: bool
+) -> Iterator[str]:
+    size = sizes.get(rel.rpartition("/")[2])
+    if size != entry.bytes:
+        yield f"{shown} has {size} bytes, the record says {entry.bytes}"
+    elif deep and _sha256(storage, rel) != entry.sha256:
+        yield f"{shown} is not what was written (sha256 differs)"
+
+
+def _wrong_dataset(storage: Storage, record: Record | None, *, deep: bool) -> Iterator[str]:
     try:
         listed = json.loads(storage.read_bytes(f"{DATASET}/shards.json"))["shards"]
     except (FileNotFoundError, ValueError, KeyError):
         yield f"{DATASET}/shards.json: not there or unreadable"
         return
     sizes = storage.sizes(DATASET)
+    if record is not None and not is_published(storage, record):
+        yield f"{DATASET}/ holds another result; build again"
+        return
+    yield from _wrong_pages(storage, record, sizes, deep=deep)
     seen: dict[str, str] = {}
     for entry in listed:
         name = entry["file"]
@@ -132,10 +145,19 @@ def _wrong_dataset(storage: Storage, *, deep: bool) -> Iterator[str]:
         if deep:
             if _sha256(storage, f"{DATASET}/{name}") != entry["sha256"]:
                 yield f"{DATASET}/{name}: sha256 differs from shards.json"
+                continue
             yield from _wrong_tar(storage, name, int(entry["samples"]), seen)
     for name in sizes:
         if name.endswith(".tar") and name not in {e["file"] for e in listed}:
             yield f"{DATASET}/{name}: not listed in shards.json"
+
+
+def _wrong_pages(storage: Storage, record: Record | None, sizes: dict[str, int], *, deep: bool) -> Iterator[str]:
+    """What is wrong with the files of the dataset besides its tars and the list of them."""
+    for path, written in record.files.items() if record is not None else ():
+        rel = f"{DATASET}/{path.rpartition('/')[2]}"
+        if not rel.endswith((".tar", "/shards.json")):
+            yield from _wrong_file(storage, rel, rel, written, sizes, deep=deep)
 
 
 def _wrong_tar(storage: Storage, name: str, num_samples: int, seen: dict[str, str]) -> Iterator[str]:
@@ -187,7 +209,12 @@ def _is_kin(own: str, asked: str) -> bool:
 
 def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
     with storage.open(rel) as handle:
-        file = pq.ParquetFile(handle)
+        try:
+            file = pq.ParquetFile(handle)
+        except pa.ArrowInvalid as error:
+            raise RunStopped(
+                f"{rel} cannot be read ({one_line(error)}); `editloom verify` says what is wrong"
+            ) from None
         light = [n for n in file.schema_arrow.names if not (n in COLUMNS and COLUMNS[n].bulk)]
         found: list[dict[str, Any]] = []
         for batch in file.iter_batches(batch_size=ROWS_PER_READ, columns=light, use_threads=False):

@@ -31,7 +31,7 @@ class RecordBook:
         record = read_record(self.storage, planned.folder, shard)
         if record is None or record.fingerprint != planned.fingerprint or record.input_digest != digest:
             return None
-        if shard == ALL_SHARDS and isinstance(planned.stage, SinkStage) and not self._is_published(record):
+        if shard == ALL_SHARDS and isinstance(planned.stage, SinkStage) and not is_published(self.storage, record):
             return None
         if shard == ALL_SHARDS and isinstance(planned.stage, WholeStage) and self.verdicts(planned, digest) is None:
             return None
@@ -72,14 +72,16 @@ class RecordBook:
                 return False
         return True
 
-    def _is_published(self, record: Record) -> bool:
-        try:
-            published: dict[str, str] = json.loads(self.storage.read_bytes(PUBLISHED))
-        except (FileNotFoundError, ValueError):
-            return False
-        return published.get("output_digest") == record.output_digest and self.storage.exists(DATASET)
-
     def _listing(self, folder: str) -> dict[str, int]:
         if folder not in self._sizes:
             self._sizes[folder] = self.storage.sizes(folder)
         return self._sizes[folder]
+
+
+def is_published(storage: Storage, record: Record) -> bool:
+    """True when `dataset/` is there and holds the result of this record of a sink's last step."""
+    try:
+        published: dict[str, str] = json.loads(storage.read_bytes(PUBLISHED))
+    except (FileNotFoundError, ValueError):
+        return False
+    return published.get("output_digest") == record.output_digest and storage.exists(DATASET)

@@ -17,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
 
+from pipeline.errors import PlanError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -30,7 +32,7 @@ class Storage:
         self._connect()
 
     def _connect(self) -> None:
-        self.fs, self.root = url_to_fs(self.url)
+        self.fs, self.root = connect(self.url)
         self.is_local = "file" in _protocols(self.fs)
 
     def __getstate__(self) -> dict[str, str]:
@@ -134,7 +136,10 @@ class Storage:
             return Path(self.path(rel))
         into.mkdir(parents=True, exist_ok=True)
         local = into / rel.replace("/", "_")
-        self.fs.get_file(self.path(rel), str(local))
+        if not local.exists():  # workers of one machine share the folder
+            part = into / uuid.uuid4().hex
+            self.fs.get_file(self.path(rel), str(part))
+            part.replace(local)
         return local
 
     def publish_folder(self, folder: Path, rel: str, links: Mapping[str, str]) -> None:
@@ -175,6 +180,15 @@ class Storage:
         if self.is_local:
             with contextlib.suppress(OSError):
                 folder.parent.rmdir()
+
+
+def connect(url: str) -> tuple[Any, str]:
+    """(file system, path in it) of a path or fsspec URL. Raises `PlanError` for a protocol that nobody knows."""
+    try:
+        fs, path = url_to_fs(url)
+    except ValueError as error:
+        raise PlanError(f"{url!r} cannot be used: {error}") from None
+    return fs, str(path)
 
 
 def _link(origin: Path, to: Path) -> None:

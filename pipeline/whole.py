@@ -17,6 +17,7 @@ from pipeline.rows import ShardRows
 from pipeline.runner import ShardOutput, provenance
 from pipeline.schema import SAMPLE_ID
 from pipeline.stage import RunSummary, SinkStage, WholeStage
+from pipeline.tables import arrow_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -76,8 +77,7 @@ def _shard_tables(
             batches = list(rows.batches(ROWS_PER_READ))
             worker.beat(len(rows))
             passed[shard.name] = len(rows)
-            empty = pa.schema([(SAMPLE_ID, pa.string())]).empty_table()
-            yield shard.name, pa.concat_tables(batches) if batches else empty
+            yield shard.name, pa.concat_tables(batches) if batches else arrow_table([SAMPLE_ID, *planned.providers])
 
     return tables
 
@@ -162,7 +162,8 @@ def summarise(worker: Worker, planned: PlannedStage, filled: Sequence[Record]) -
 
 
 def _stage_summary(worker: Worker, stage: PlannedStage) -> dict[str, Any]:
-    names = [s.name for s in worker.plan.shards] if stage.has_rows else [ALL_SHARDS]
+    is_whole = isinstance(stage.stage, WholeStage)
+    names = [ALL_SHARDS] if is_whole else [s.name for s in worker.plan.shards]
     records = [r for r in (read_record(worker.storage, stage.folder, n) for n in names) if r is not None]
     rejects: dict[str, int] = {}
     notes: dict[str, int] = {}

@@ -31,6 +31,7 @@ BLOCK = 512
 DAMAGE = (tarfile.TarError, EOFError, ValueError, OverflowError, IndexError, RecursionError)
 """What tarfile raises on headers that are cut, garbled or stacked a thousand deep."""
 DAMAGE_NOTE = "archive damaged: the rest of it could not be read"
+CUT_NOTE = "archive cut off: no end marker"
 NAME_HEADERS = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -103,7 +104,8 @@ def _index(handle: IO[bytes], url: str, size: int, notes: Counter[str]) -> list[
                 group = groups.setdefault((key, repeats[key]), _Group(key, repeats[key]))
             group.members[suffix] = member
         if not _is_ended(handle, tar.offset, size):
-            notes["archive cut off: no end marker"] += 1
+            readable = size - tar.offset >= BLOCK  # a whole header stands there, and is none
+            notes[DAMAGE_NOTE if readable else CUT_NOTE] += not (readable and notes[DAMAGE_NOTE])
     return list(groups.values())
 
 

@@ -77,8 +77,9 @@ class RayExecutor:
     def __init__(self, storage: Storage, workers: int | None = None, address: str | None = None) -> None:
         self._storage, self._workers, self._address = storage, workers, address
         self._actors: list[_Actor] = []
-        self._waiting_since = 0.0
+        self._waiting_since: dict[str, float] = {}
         self._owns_ray = False
+        self._is_local = False
         self._nodes_seen = 0.0
 
     def start(self, plan: Plan) -> None:
@@ -96,10 +97,10 @@ class RayExecutor:
         for pool, size in self._pool_sizes().items():
             for _ in range(size):
                 self._spawn(pool)
-        self._waiting_since = time.monotonic()
 
     def _connect(self) -> None:
         address = self._address or os.environ.get("RAY_ADDRESS")
+        self._is_local = not address
         local: dict[str, Any] = {
             "address": "local",  # or it would join a cluster that happens to run on this machine
             "num_cpus": self._workers or os.cpu_count() or 1,
@@ -144,8 +145,8 @@ class RayExecutor:
     def _spawn(self, pool: str) -> None:
         needs = self._needs(pool)
         handle = self._remote.options(
-            num_cpus=needs.cpu, num_gpus=needs.gpu, memory=needs.memory_bytes or None, max_restarts=0,
-            max_task_retries=0, max_concurrency=2,
+            num_cpus=0 if needs.gpu else needs.cpu, num_gpus=needs.gpu, memory=needs.memory_bytes or None,
+            max_restarts=0, max_task_retries=0, max_concurrency=2,
         ).remote(self._plan, self._storage)  # fmt: skip
         self._actors.append(_Actor(handle, pool, hello=handle.hello.remote()))
 
@@ -170,6 +171,12 @@ class RayExecutor:
     def wait(self, timeout_s: float) -> list[Outcome]:
         """Outcomes of tasks that ended, whose actor died, or that went silent or past the deadline."""
         refs = [a.ref for a in self._actors if a.task] + [a.hello for a in self._actors if not a.is_ready]
+        try:
+            return self._collect(refs, timeout_s)
+        except self._ray.exceptions.RayError as error:
+            raise RunStopped(f"Ray failed: {one_line(error, 200)}; run the same command to go on") from error
+
+    def _collect(self, refs: list[Any], timeout_s: float) -> list[Outcome]:
         if refs:
             self._ray.wait(refs, num_returns=1, timeout=timeout_s, fetch_local=False)
         outcomes: list[Outcome] = []
@@ -198,7 +205,6 @@ class RayExecutor:
             self._spawn(actor.pool)
         else:
             actor.hello = None
-            self._waiting_since = time.monotonic()
 
     def _look(self, actor: _Actor) -> Outcome | None:
         task = actor.task
@@ -227,20 +233,24 @@ class RayExecutor:
         self._actors.remove(actor)
         gone = not any(n["Alive"] for n in self._ray.nodes() if n["NodeID"] == actor.node)
         self._spawn(actor.pool)
-        self._waiting_since = time.monotonic()
         planned = self._plan.stages[task.stage]
         message = f"stage {planned.name}, shard {task.shard}: {'its node went away' if gone else why}"
         return Outcome(task=task, failure="preempted" if gone else "lost", message=message)
 
     def _check_alive(self) -> None:
-        if self._owns_ray and time.monotonic() - self._nodes_seen > NODE_CHECK_S:
-            self._nodes_seen = time.monotonic()
+        now = time.monotonic()
+        if self._is_local and now - self._nodes_seen > NODE_CHECK_S:
+            self._nodes_seen = now
             if not any(node["Alive"] for node in self._ray.nodes()):
                 raise RunStopped("the local Ray died (its raylet is gone); run the same command to go on")
-        if any(a.is_ready for a in self._actors):
-            self._waiting_since = time.monotonic()
-        elif time.monotonic() - self._waiting_since > START_TIMEOUT_S:
-            raise RunStopped(f"no Ray worker started within {START_TIMEOUT_S:.0f} s: the cluster has no room for one")
+        for pool in {a.pool for a in self._actors}:
+            if any(a.is_ready for a in self._actors if a.pool == pool):
+                self._waiting_since[pool] = now
+            elif now - self._waiting_since.setdefault(pool, now) > START_TIMEOUT_S:
+                raise RunStopped(
+                    f"no Ray worker of pool {pool!r} started within {START_TIMEOUT_S:.0f} s: "
+                    "the cluster has no room for one"
+                )
 
     def close(self) -> None:
         """End the actors, and Ray where this executor started it."""

@@ -4,6 +4,7 @@ completes once the cause is mended."""
 import os
 import shutil
 import subprocess
+import tarfile
 
 import pytest
 from _builds import EDITLOOM, ROOT, build, command, tars
@@ -117,3 +118,54 @@ def test_a_wrong_manifest_gets_one_line_and_the_right_exit_code(text, code, line
     assert line in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def one_empty(tmp_path):
+    """A good shard beside one whose rows are all gone by the first stage."""
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    shutil.copyfile(ROOT / "data" / "tiny" / "00000.tar", folder / "good.tar")
+    with tarfile.open(folder / "empty.tar", "w"):
+        pass
+    return folder
+
+
+def test_a_shard_without_rows_does_not_stop_the_whole_chain(one_empty, tmp_path):
+    code, summary, _ = build(tmp_path / "out", *IN_PROCESS, shards=one_empty)
+    assert code == 0, summary
+    assert list(tars(tmp_path / "out")) == ["good.tar"]
+
+
+def test_no_rows_at_all_is_an_empty_dataset(one_empty, tmp_path):
+    (one_empty / "good.tar").unlink()
+    code, summary, _ = build(tmp_path / "out", *IN_PROCESS, shards=one_empty)
+    assert code == 0, summary
+    assert tars(tmp_path / "out") == {}
+    assert (tmp_path / "out" / "dataset" / "report.html").exists()
+
+
+def test_verify_sees_pages_that_are_gone_and_the_dataset_of_another_manifest(light, tmp_path):
+    out = tmp_path / "out"
+    assert build(out, *IN_PROCESS, manifest=light)[0] == 0
+    verify = [EDITLOOM, "verify", str(light), "--shards", "data/tiny", "--out", str(out)]
+    (out / "dataset" / "samples.parquet").unlink()
+    done = subprocess.run(verify, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stdout.startswith("dataset/samples.parquet has None bytes")
+    assert build(out, *IN_PROCESS, manifest=light)[0] == 0
+    other = tmp_path / "other.toml"
+    other.write_text(light.read_text().replace("max_distance = 0", "max_distance = 1"))
+    assert build(out, *IN_PROCESS, manifest=other)[0] == 0
+    done = subprocess.run(verify, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "dataset/ holds another result; build again" in done.stdout
+
+
+def test_an_unknown_protocol_is_one_line(light, tmp_path):
+    for flags in (["--shards", "foo://x", "--out", str(tmp_path / "o")], ["--shards", "data/tiny", "--out", "foo://x"]):
+        done = subprocess.run(
+            [EDITLOOM, "build", str(light), *flags], cwd=ROOT, capture_output=True, text=True, timeout=60
+        )
+        assert done.returncode == 2
+        assert done.stderr == "editloom: 'foo://x' cannot be used: Protocol not known: foo\n"

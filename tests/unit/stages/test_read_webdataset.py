@@ -302,7 +302,14 @@ def test_hostile_headers_end_the_archive_and_cost_no_earlier_row(tmp_path, damag
     assert all(
         reason in ("truncated_shard", "oversize_image") for key, reason in reasons(rows).items() if key != "good"
     )
-    assert notes[CUT_NOTE] == 1
+    assert notes.get(CUT_NOTE, 0) + notes.get(DAMAGE_NOTE, 0) >= 1
+
+
+def test_a_header_that_was_overwritten_is_damage_and_no_cut(tmp_path):
+    whole = tar_of(*GOOD, b"\xff" * 512, *GOOD)
+    rows, notes = read(tmp_path, whole)
+    assert reasons(rows)["good"] is None
+    assert notes == {DAMAGE_NOTE: 1}
 
 
 def test_stacked_long_names_at_the_start_fail_the_shard(tmp_path):
