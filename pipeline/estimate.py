@@ -13,7 +13,6 @@ from pipeline.build import Build
 from pipeline.errors import RunStopped
 from pipeline.executors.inprocess import InProcessExecutor
 from pipeline.record import read_record
-from pipeline.schema import COLUMNS
 from pipeline.storage import Storage
 from pipeline.tables import read_light
 
@@ -71,7 +70,7 @@ def _scale(plan: Plan, sample: Plan, storage: Storage) -> float:
         return sum(stop - start for start, stop in parts) / max(1, rows_read)
     if sample.row_limit is None or rows_read < sample.row_limit:  # the whole first shard was read
         return plan.num_input_bytes / max(1, sample.num_input_bytes)
-    if "source_size_bytes" not in source.stage.writes or "source_size_bytes" not in COLUMNS:
+    if "source_size_bytes" not in source.stage.writes:
         return plan.num_input_bytes / max(1, sample.num_input_bytes)
     table = read_light(storage, f"{source.folder}/{sample.shards[0].name}.parquet", ["source_size_bytes"])
     num_bytes: int = (pc.sum(table["source_size_bytes"]).as_py() or 0) + table.num_rows * TAR_OVERHEAD_BYTES

@@ -68,12 +68,6 @@ def pluralise(noun: str) -> str:
     return str(_engine().plural_noun(noun)) or noun
 
 
-@lru_cache(maxsize=65536)
-def looks_plural(word: str) -> bool:
-    """True when `word` could be a plural by its form alone; `bus` counts too, so ask a lexicon first."""
-    return bool(_engine().singular_noun(word))
-
-
 def replace_span(caption: str, start: int, end: int, replacement: str) -> str:
     """The caption with `caption[start:end]` replaced, its case kept and an `a` or `an` right before it corrected."""
     replacement = match_case(replacement, caption[start:end])

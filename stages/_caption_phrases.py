@@ -76,11 +76,6 @@ class NounPhrase:
         """Where the head ends in the caption."""
         return self.head[-1].end
 
-    @property
-    def has_noun_modifier(self) -> bool:
-        """True when the head is part of a compound that WordNet does not know, such as "print shop"."""
-        return any(word.tag == NOUN for word in self.modifiers)
-
 
 def noun_phrases(caption: str, wordnet: WordNet) -> list[NounPhrase]:
     """The noun phrases of a caption, in order."""

@@ -200,7 +200,7 @@ class RayExecutor:
             actor.node = self._ray.get(actor.hello)
         except self._ray.exceptions.RayActorError as error:
             self._actors.remove(actor)
-            if isinstance(error.cause if hasattr(error, "cause") else None, Exception) or "init" in str(error).lower():
+            if "__init__" in str(error):  # it raised; else it was lost, and another may do
                 raise RunStopped(f"a Ray worker did not start: {one_line(error)}") from error
             self._spawn(actor.pool)
         else:
