@@ -1,0 +1,162 @@
+"""What stages, trainer and evaluation may ask of a model; one protocol a task, each served by several libraries.
+
+Images are RGB PIL images of any size, one or many; sizes may differ within a call. Arrays come back in numpy on the
+CPU. Wrappers batch inside: callers pass what they have. A shape suffix names the axes: B rows, D embedding, N boxes,
+H W pixels of the image that was passed in.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+    Floats = npt.NDArray[np.float32]
+    Bools = npt.NDArray[np.bool_]
+
+
+class Detections(NamedTuple):
+    """Boxes of one image: (x0, y0, x1, y1) in pixels, scores 0 to 1 from high to low, the phrase each answers."""
+
+    boxes_N4: Floats
+    scores_N: Floats
+    phrases: tuple[str, ...]
+
+
+class BoxMasks(NamedTuple):
+    """Masks of one image's boxes, and the model's own estimate of each mask's IoU, about 0 to 1."""
+
+    masks_NHW: Bools
+    scores_N: Floats
+
+
+class Segments(NamedTuple):
+    """A panoptic map of one image: each pixel's segment number (-1: none), each segment's label and score 0 to 1."""
+
+    segment_HW: npt.NDArray[np.int32]
+    labels: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+class Captioner(Protocol):
+    """Says what is on an image."""
+
+    def caption(self, images: Sequence[Image]) -> list[str]:
+        """One caption an image, stripped, never empty on purpose."""
+        ...
+
+
+class TextGenerator(Protocol):
+    """Writes text from a prompt: an instruction-tuned language model."""
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        json_schema: Mapping[str, Any] | None = None,
+        temperature: float = 0.0,
+        seeds: Sequence[int] | None = None,
+    ) -> list[str]:
+        """One continuation a prompt, without the prompt; valid JSON under `json_schema` where one is given.
+
+        With temperature 0 the likeliest tokens; else sampled, each prompt by its own seed. A continuation cut off at
+        `max_new_tokens` may be unfinished JSON.
+        """
+        ...
+
+
+class ImageTextEncoder(Protocol):
+    """Images and texts in one space, where the dot product is the cosine."""
+
+    dim: int
+
+    def encode_images(self, images: Sequence[Image]) -> Floats:
+        """(B, D), each row of length 1."""
+        ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """(B, D), each row of length 1; a text longer than the model reads is cut."""
+        ...
+
+
+class ImageEncoder(Protocol):
+    """Images alone in a space, where the dot product is the cosine."""
+
+    dim: int
+
+    def encode_images(self, images: Sequence[Image]) -> Floats:
+        """(B, D), each row of length 1."""
+        ...
+
+
+class TextSegmenter(Protocol):
+    """Where a phrase is on an image."""
+
+    def segment_phrases(self, images: Sequence[Image], phrases: Sequence[str]) -> list[Floats]:
+        """One phrase an image: a (H, W) map of probabilities at the image's own size."""
+        ...
+
+
+class Detector(Protocol):
+    """Boxes of what phrases name."""
+
+    def detect(self, images: Sequence[Image], phrases: Sequence[Sequence[str]], *, threshold: float) -> list[Detections]:
+        """Boxes scoring at least `threshold`, for each image the phrases asked of it."""
+        ...
+
+
+class BoxSegmenter(Protocol):
+    """Masks of what boxes hold."""
+
+    def segment_boxes(self, images: Sequence[Image], boxes_BN4: Sequence[Floats]) -> list[BoxMasks]:
+        """For each image one mask a box (x0, y0, x1, y1 in pixels); an image without boxes gets none."""
+        ...
+
+
+class PanopticSegmenter(Protocol):
+    """Everything on an image, each pixel once."""
+
+    def segment_panoptic(self, images: Sequence[Image]) -> list[Segments]:
+        """One map an image, at the image's own size."""
+        ...
+
+
+class Tagger(Protocol):
+    """Words for what is on an image."""
+
+    def tag(self, images: Sequence[Image], *, threshold: float) -> list[list[tuple[str, float]]]:
+        """For each image (tag, score) from high to low, scores of at least `threshold`."""
+        ...
+
+
+class ImageSynthesizer(Protocol):
+    """Draws images from text."""
+
+    def generate(
+        self, prompts: Sequence[str], *, seeds: Sequence[int], num_steps: int, guidance_scale: float
+    ) -> list[Image]:
+        """One image a prompt at the model's own size; the seed alone decides the noise, whatever the batch."""
+        ...
+
+
+class EditSynthesizer(Protocol):
+    """Draws something else into a part of an image."""
+
+    def inpaint(
+        self,
+        images: Sequence[Image],
+        masks: Sequence[Bools],
+        prompts: Sequence[str],
+        *,
+        seeds: Sequence[int],
+        num_steps: int,
+        guidance_scale: float,
+    ) -> list[Image]:
+        """One image a row, at the image's own size; pixels outside the (H, W) mask are those of the input."""
+        ...
