@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    Mask = npt.NDArray[np.bool_]
+
 EditKind = Literal[
     "replace_noun", "change_colour", "add", "remove", "move", "change_background", "change_style"
 ]  # fmt: skip
@@ -40,10 +42,12 @@ class Edit:
 
     @property
     def source_caption(self) -> str:
+        """The canonical caption of the source."""
         return caption(self.source)
 
     @property
     def target_caption(self) -> str:
+        """The canonical caption of the target."""
         return caption(self.target)
 
 
@@ -77,7 +81,7 @@ def sample_sequence(scene: Scene, rng: random.Random, num_turns: int) -> list[Ed
     return turns
 
 
-def edit_mask(edit: Edit, size_px: int = SIZE_PX) -> npt.NDArray[np.bool_]:
+def edit_mask(edit: Edit, size_px: int = SIZE_PX) -> Mask:
     """Where the edit may change the picture, (size_px, size_px).
 
     The changed thing in source and target together; all but the things for a background; everything for a style.
@@ -85,11 +89,12 @@ def edit_mask(edit: Edit, size_px: int = SIZE_PX) -> npt.NDArray[np.bool_]:
     if edit.kind == "change_style":
         return np.ones((size_px, size_px), dtype=bool)
     if edit.kind == "change_background":
-        return ~thing_masks(edit.source, size_px).any(0)
+        behind: Mask = ~thing_masks(edit.source, size_px).any(0)
+        return behind
     return _changed(edit.source, edit.target, size_px) | _changed(edit.target, edit.source, size_px)
 
 
-def _changed(scene: Scene, other: Scene, size_px: int) -> npt.NDArray[np.bool_]:
+def _changed(scene: Scene, other: Scene, size_px: int) -> Mask:
     masks = thing_masks(scene, size_px)
     mask = np.zeros((size_px, size_px), dtype=bool)
     for thing, visible in zip(scene.things, masks, strict=True):
@@ -103,7 +108,8 @@ _Made = tuple[Scene, str, str, list[str], list[str]]
 
 def _swap_words(old: str, new: str) -> list[str]:
     a = f"{article(new)} {new}"
-    return [f"replace the {old} with {a}", f"change the {old} into {a}", f"turn the {old} into {a}", f"swap the {old} for {a}"]
+    verbs = ("replace", "with"), ("change", "into"), ("turn", "into"), ("swap", "for")
+    return [f"{verb} the {old} {link} {a}" for verb, link in verbs]
 
 
 def _replace_noun(scene: Scene, rng: random.Random) -> _Made:
@@ -118,7 +124,8 @@ def _replace_noun(scene: Scene, rng: random.Random) -> _Made:
 
 
 def _recolour_words(noun: str, colour: str) -> list[str]:
-    return [f"make the {noun} {colour}", f"turn the {noun} {colour}", f"change the colour of the {noun} to {colour}", f"paint the {noun} {colour}"]
+    wordings = "make the {}", "turn the {}", "change the colour of the {} to", "paint the {}"
+    return [f"{wording.format(noun)} {colour}" for wording in wordings]
 
 
 def _change_colour(scene: Scene, rng: random.Random) -> _Made:
@@ -131,11 +138,13 @@ def _change_colour(scene: Scene, rng: random.Random) -> _Made:
 
 def _add_words(thing: Thing) -> list[str]:
     named = f"{article(thing.colour)} {thing.phrase}"
-    return [f"add {named}", f"add {named} on the {thing.position}", f"put {named} on the {thing.position}", f"insert {named}"]
+    there = f"{named} on the {thing.position}"
+    return [f"add {named}", f"add {there}", f"put {there}", f"insert {named}"]
 
 
 def _remove_words(thing: Thing) -> list[str]:
-    return [f"remove the {thing.noun}", f"remove the {thing.phrase}", f"delete the {thing.noun}", f"take the {thing.noun} away"]
+    noun = thing.noun
+    return [f"remove the {noun}", f"remove the {thing.phrase}", f"delete the {noun}", f"take the {noun} away"]
 
 
 def _add(scene: Scene, rng: random.Random) -> _Made:
@@ -163,12 +172,13 @@ def _move(scene: Scene, rng: random.Random) -> _Made:
 
 
 def _move_words(noun: str, position: str) -> list[str]:
-    where = f"to the {position}"
-    return [f"move the {noun} {where}", f"shift the {noun} {where}", f"put the {noun} {'in' if position == 'centre' else 'on'} the {position}"]
+    to, at = f"to the {position}", f"{'in' if position == 'centre' else 'on'} the {position}"
+    return [f"move the {noun} {to}", f"shift the {noun} {to}", f"put the {noun} {at}"]
 
 
 def _place_words(phrase: str) -> list[str]:
-    return [f"change the background so that it is {phrase}", f"make it {phrase}", f"move the scene so that it is {phrase}"]
+    wordings = "change the background so that it is", "make it", "move the scene so that it is"
+    return [f"{wording} {phrase}" for wording in wordings]
 
 
 def _change_background(scene: Scene, rng: random.Random) -> _Made:
@@ -185,7 +195,8 @@ def _style_words(style: str | None) -> list[str]:
 
 def _change_style(scene: Scene, rng: random.Random) -> _Made:
     style = rng.choice([style for style in (*STYLES, None) if style != scene.style])
-    return replace(scene, style=style), scene.style or "picture", style or "picture", _style_words(style), _style_words(scene.style)
+    words, back = _style_words(style), _style_words(scene.style)
+    return replace(scene, style=style), scene.style or "picture", style or "picture", words, back
 
 
 _MAKE = {

@@ -73,5 +73,5 @@ SIZES: tuple[str, ...] = ("small", "medium", "large")
 
 
 def article(word: str) -> str:
-    """ "a" or "an", whichever stands before `word`."""
+    """Whichever of "a" and "an" stands before `word`."""
     return "an" if word[0] in "aeiou" else "a"

@@ -1,0 +1,67 @@
+"""Tokenizers of the miniature models: the libraries' own kinds, trained on what the world says."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING
+
+from zoo.world import COLOURS, NOUNS, caption, sample_edit, scene_of, varied_caption
+
+if TYPE_CHECKING:
+    from transformers import BertTokenizer, CLIPTokenizer
+
+CORPUS_SCENES = 4000
+CLIP_LENGTH = 32
+START, END = "<|startoftext|>", "<|endoftext|>"
+
+
+def corpus() -> list[str]:
+    """Captions and instructions of the world, enough for every word of it to occur; always the same."""
+    rng = random.Random("corpus")
+    lines: list[str] = []
+    for index in range(CORPUS_SCENES):
+        scene = scene_of(0, index)
+        edit = sample_edit(scene, rng)
+        lines += [caption(scene), varied_caption(scene, rng), edit.instruction, edit.reverse_instruction]
+    lines += [f"a photo of a {noun}" for noun in NOUNS] + [f"something {colour}" for colour in COLOURS]
+    return lines
+
+
+def words() -> list[str]:
+    """Every word of the world, sorted."""
+    return sorted({word for line in corpus() for word in line.lower().replace(",", " ").split()})
+
+
+def clip_tokenizer() -> CLIPTokenizer:
+    """CLIP's byte-pair encoding with the world's words as single tokens."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import BPE
+    from tokenizers.pre_tokenizers import ByteLevel
+    from tokenizers.trainers import BpeTrainer
+    from transformers import CLIPTokenizer
+
+    learnt = Tokenizer(BPE(end_of_word_suffix="</w>"))
+    learnt.train_from_iterator(words(), BpeTrainer(vocab_size=4000, end_of_word_suffix="</w>", show_progress=False))
+    vocabulary = {symbol: index for index, symbol in enumerate(sorted(ByteLevel.alphabet()))}
+    for symbol in sorted(ByteLevel.alphabet()):
+        vocabulary[f"{symbol}</w>"] = len(vocabulary)
+    merges = [tuple(pair) for pair in json.loads(learnt.to_str())["model"]["merges"]]
+    for pair in merges:
+        vocabulary.setdefault("".join(pair), len(vocabulary))
+    for special in (START, END):
+        vocabulary[special] = len(vocabulary)
+    return CLIPTokenizer(
+        vocab=vocabulary, merges=merges, bos_token=START, eos_token=END, pad_token=END, unk_token=END,
+        model_max_length=CLIP_LENGTH,
+    )  # fmt: skip
+
+
+def bert_tokenizer() -> BertTokenizer:
+    """BERT's WordPiece with the world's words whole, and letters for the rest."""
+    from transformers import BertTokenizer
+
+    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "?", *letters, *(f"##{c}" for c in letters)]
+    pieces += [word for word in words() if word not in pieces]
+    return BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, model_max_length=64)

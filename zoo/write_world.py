@@ -1,0 +1,158 @@
+"""`python -m zoo.write_world FOLDER --shards N --scenes-per-shard M --seed S`: the miniature world as input data.
+
+Owns two layouts of the same scenes. `webdataset` is what img2dataset writes: tars of `<key>.png`, `.txt`, `.json`, the
+JSON with `world_seed` and `world_index`, from which `scene_of` draws the scene again with its truth. `laion` is a table
+of addresses and alt-text as LAION published them, beside the images that the addresses lead to: after
+`python -m http.server --directory FOLDER/images 8000` they can be downloaded. Same arguments, same bytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import random
+import sys
+import tarfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from zoo.world import SIZE_PX, Scene, alt_text, caption, facts_of, read_facts, render, scene_of, varied_caption
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+BASE_URL = "http://127.0.0.1:8000"
+MIN_SIZE_PX = 16
+ROW_GROUPS = 4
+"""Of each Parquet file in the laion layout, so that readers meet more than one."""
+
+WORDINGS: dict[str, Callable[[Scene, random.Random], str]] = {
+    "canonical": lambda scene, _rng: caption(scene),
+    "varied": varied_caption,
+    "alt": alt_text,
+}
+USUAL_WORDING = {"webdataset": "varied", "laion": "alt"}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """How much of which world to write, and how."""
+
+    seed: int
+    num_shards: int
+    scenes_per_shard: int
+    size_px: int
+    wording: str
+    base_url: str = BASE_URL
+
+    def scenes(self, shard: int) -> Iterator[tuple[int, Scene, str]]:
+        """(number in the world, scene, caption) of each scene of a shard."""
+        first = shard * self.scenes_per_shard
+        for index in range(first, first + self.scenes_per_shard):
+            scene = scene_of(self.seed, index)
+            yield index, scene, WORDINGS[self.wording](scene, random.Random(f"{self.seed}/{index}/caption"))
+
+
+def write_webdataset(folder: Path, order: Order) -> None:
+    """Tars `00000.tar` … of PNG images, captions and metadata."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for shard in range(order.num_shards):
+        path = folder / f"{shard:05d}.tar"
+        temporary = path.with_suffix(".tmp")
+        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
+            for number, (index, scene, text) in enumerate(order.scenes(shard)):
+                key = f"{shard:05d}{number:04d}"
+                metadata = {
+                    "key": key, "caption": text, "url": None, "status": "success", "error_message": None,
+                    "width": order.size_px, "height": order.size_px, "original_width": order.size_px,
+                    "original_height": order.size_px, "world_seed": order.seed, "world_index": index,
+                }  # fmt: skip
+                _add(tar, f"{key}.png", png_of(scene, order.size_px))
+                _add(tar, f"{key}.txt", text.encode())
+                _add(tar, f"{key}.json", json.dumps(metadata).encode())
+        temporary.replace(path)
+
+
+def write_laion(folder: Path, order: Order) -> None:
+    """`metadata/part-00000.parquet` … and `images/<seed>/<number in the world>.png`."""
+    images = folder / "images" / str(order.seed)
+    images.mkdir(parents=True, exist_ok=True)
+    (folder / "metadata").mkdir(exist_ok=True)
+    for shard in range(order.num_shards):
+        rows = []
+        for index, scene, text in order.scenes(shard):
+            (images / f"{index:09d}.png").write_bytes(png_of(scene, order.size_px))
+            rows.append(_laion_row(order, index, scene, text))
+        _write_parquet(folder / "metadata" / f"part-{shard:05d}.parquet", rows)
+
+
+def png_of(scene: Scene, size_px: int) -> bytes:
+    """The scene as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(render(scene, size_px)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(content)
+    tar.addfile(info, io.BytesIO(content))
+
+
+def _laion_row(order: Order, index: int, scene: Scene, text: str) -> dict[str, Any]:
+    """A row as LAION has it. The three scores are drawn, not computed: only similarity has to do with the picture."""
+    rng = random.Random(f"{order.seed}/{index}/scores")
+    said, true = set(read_facts(text).things), set(facts_of(scene).things)
+    return {
+        "URL": f"{order.base_url}/{order.seed}/{index:09d}.png",
+        "TEXT": text,
+        "WIDTH": order.size_px,
+        "HEIGHT": order.size_px,
+        "similarity": round(0.27 + 0.07 * len(said & true) / len(true) + rng.uniform(-0.03, 0.03), 6),
+        "punsafe": round(rng.random() ** 8, 6),
+        "pwatermark": round(rng.random() ** 4, 6),
+    }
+
+
+def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    temporary = path.with_suffix(".tmp")
+    pq.write_table(pa.Table.from_pylist(rows), temporary, row_group_size=max(1, -(-len(rows) // ROW_GROUPS)))
+    temporary.replace(path)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write what the command line orders; 0."""
+    parser = argparse.ArgumentParser(prog="python -m zoo.write_world", description=str(__doc__).split(":", 1)[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--shards", type=int, default=4, help="how many (%(default)s)")
+    parser.add_argument("--scenes-per-shard", type=int, default=16, help="%(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="which world (%(default)s)")
+    parser.add_argument("--size-px", type=int, default=SIZE_PX, help="side of the images (%(default)s)")
+    parser.add_argument("--layout", choices=sorted(USUAL_WORDING), default="webdataset", help="%(default)s")
+    parser.add_argument("--captions", choices=sorted(WORDINGS), help="default: varied, and alt for laion")
+    parser.add_argument("--base-url", default=BASE_URL, help="where FOLDER/images is served from (%(default)s)")
+    given = parser.parse_args(argv)
+    if min(given.shards, given.scenes_per_shard) < 1 or given.size_px < MIN_SIZE_PX:
+        parser.error(f"needs at least one shard, one scene in each and {MIN_SIZE_PX} px")
+    order = Order(
+        seed=given.seed,
+        num_shards=given.shards,
+        scenes_per_shard=given.scenes_per_shard,
+        size_px=given.size_px,
+        wording=given.captions or USUAL_WORDING[given.layout],
+        base_url=given.base_url.rstrip("/"),
+    )
+    (write_laion if given.layout == "laion" else write_webdataset)(given.folder, order)
+    print(f"{order.num_shards * order.scenes_per_shard} scenes in {given.folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
