@@ -59,9 +59,31 @@ def clip_tokenizer() -> CLIPTokenizer:
 
 def bert_tokenizer() -> BertTokenizer:
     """BERT's WordPiece with the world's words whole, and letters for the rest."""
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *_PUNCTUATION, *_LETTERS]
+    return _word_pieces(pieces)
+
+
+def grounding_tokenizer() -> BertTokenizer:
+    """The same with [CLS], [SEP], "." and "?" at the numbers of bert-base-uncased.
+
+    GroundingDINO's code finds the phrases of a prompt by these numbers; fillers stand between, as in BERT's own list.
+    """
+    pieces = [f"[unused{index}]" for index in range(1030)]
+    fixed = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}
+    for index, piece in fixed.items():
+        pieces[index] = piece
+    rest = [piece for piece in dict.fromkeys([*_PUNCTUATION, *_LETTERS, *words()]) if piece not in fixed.values()]
+    pieces[104 : 104 + len(rest)] = rest
+    return _word_pieces(pieces)
+
+
+_ALPHABET = "abcdefghijklmnopqrstuvwxyz0123456789"
+_LETTERS = (*_ALPHABET, *(f"##{letter}" for letter in _ALPHABET))
+_PUNCTUATION = (".", ",", "?")
+
+
+def _word_pieces(pieces: list[str]) -> BertTokenizer:
     from transformers import BertTokenizer
 
-    letters = "abcdefghijklmnopqrstuvwxyz0123456789"
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", ".", ",", "?", *letters, *(f"##{c}" for c in letters)]
-    pieces += [word for word in words() if word not in pieces]
-    return BertTokenizer(vocab={piece: index for index, piece in enumerate(pieces)}, model_max_length=64)
+    known = dict.fromkeys([*pieces, *words()])
+    return BertTokenizer(vocab={piece: index for index, piece in enumerate(known)}, model_max_length=64)

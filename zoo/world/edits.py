@@ -89,7 +89,7 @@ def edit_mask(edit: Edit, size_px: int = SIZE_PX) -> Mask:
     if edit.kind == "change_style":
         return np.ones((size_px, size_px), dtype=bool)
     if edit.kind == "change_background":
-        behind: Mask = ~thing_masks(edit.source, size_px).any(0)
+        behind: Mask = np.all(~thing_masks(edit.source, size_px), axis=0)
         return behind
     return _changed(edit.source, edit.target, size_px) | _changed(edit.target, edit.source, size_px)
 

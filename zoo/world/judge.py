@@ -1,0 +1,87 @@
+"""Whether a text edit makes sense in the world: what changed between two captions, and whether the wording says so."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import TYPE_CHECKING, NamedTuple
+
+from zoo.world.captions import Facts, read_facts
+from zoo.world.edits import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIELDS = ("edit_type", "object", "instruction", "target_caption", "reverse_instruction")
+_PLAIN = ("normal", "plain")
+
+
+class _Change(NamedTuple):
+    """Things that went and came, as (colour, noun)."""
+
+    gone: list[tuple[str, str]]
+    come: list[tuple[str, str]]
+
+
+def fault_of(source_caption: str, edit: Mapping[str, object]) -> str | None:
+    """Why `edit` (the fields of `FIELDS`) is no consistent edit of `source_caption`; None when it is one."""
+    if set(edit) != set(FIELDS) or not all(isinstance(value, str) and value for value in edit.values()):
+        return "fields"
+    kind, named, instruction, target_caption, reverse = (str(edit[field]) for field in FIELDS)
+    if kind not in KINDS:
+        return "edit_type"
+    source, target = read_facts(source_caption), read_facts(target_caption)
+    before, after = Counter(source.things), Counter(target.things)
+    change = _Change(sorted((before - after).elements()), sorted((after - before).elements()))
+    wanted = _wanted(kind, source, target, change)
+    if wanted is None or (kind == "move" and target_caption == source_caption):
+        return "target_caption"
+    subject, forward_words, back_words = wanted
+    if subject is not None and named != subject:
+        return "object"
+    if not _mentions(instruction, forward_words):
+        return "instruction"
+    if not _mentions(reverse, back_words):
+        return "reverse_instruction"
+    return None
+
+
+_Wanted = tuple[str | None, list[tuple[str, ...]], list[tuple[str, ...]]]
+
+
+def _wanted(kind: str, source: Facts, target: Facts, change: _Change) -> _Wanted | None:
+    """The object, and words (one of each group) that the two instructions must say; None: the facts do not fit."""
+    counts = (len(change.gone), len(change.come), source.place != target.place, source.style != target.style)
+    if counts != _COUNTS[kind]:
+        return None
+    if kind == "change_background":
+        return "background", [(str(target.place),)], [(str(source.place),)]
+    if kind == "change_style":
+        return "picture", [(target.style,) if target.style else _PLAIN], [(source.style,) if source.style else _PLAIN]
+    if kind == "move":
+        position = [("left", "right", "centre")]
+        return None, position, position
+    (old_colour, old_noun), (new_colour, new_noun) = (change.gone or change.come)[0], (change.come or change.gone)[0]
+    if kind == "replace_noun":
+        both = [(old_noun,), (new_noun,)]
+        return (old_noun, both, both) if old_colour == new_colour else None
+    if kind == "change_colour":
+        return (old_noun, [(old_noun,), (new_colour,)], [(old_noun,), (old_colour,)]) if old_noun == new_noun else None
+    whole = [(new_colour,), (new_noun,)]
+    return (new_noun, whole, [(new_noun,)]) if kind == "add" else (old_noun, [(old_noun,)], whole)
+
+
+_COUNTS = {  # things gone, things come, place changed, style changed
+    "replace_noun": (1, 1, False, False),
+    "change_colour": (1, 1, False, False),
+    "add": (0, 1, False, False),
+    "remove": (1, 0, False, False),
+    "move": (0, 0, False, False),
+    "change_background": (0, 0, True, False),
+    "change_style": (0, 0, False, True),
+}
+
+
+def _mentions(text: str, groups: list[tuple[str, ...]]) -> bool:
+    said = set(re.findall(r"[a-z]+", text.lower()))
+    return all(said.intersection(group) for group in groups)
