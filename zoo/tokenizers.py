@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import random
+from collections import Counter
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from zoo.world import COLOURS, NOUNS, caption, sample_edit, scene_of, varied_caption
@@ -33,20 +34,39 @@ def words() -> list[str]:
     return sorted({word for line in corpus() for word in line.lower().replace(",", " ").split()})
 
 
+def learn_merges(known: list[str]) -> list[tuple[str, str]]:
+    """Byte-pair merges (Sennrich et al. 2016) that make every word of `known` one token ending in "</w>".
+
+    The commonest pair first, the alphabetically first of equals: the library's own trainer settles ties by chance.
+    """
+    pieces = [[*word[:-1], f"{word[-1]}</w>"] for word in known]
+    merges: list[tuple[str, str]] = []
+    while pairs := Counter(pair for word in pieces for pair in pairwise(word)):
+        first, second = max(sorted(pairs), key=pairs.__getitem__)
+        merges.append((first, second))
+        pieces = [_merge(word, first, second) for word in pieces]
+    return merges
+
+
+def _merge(word: list[str], first: str, second: str) -> list[str]:
+    merged: list[str] = []
+    for piece in word:
+        if merged and merged[-1] == first and piece == second:
+            merged[-1] = first + second
+        else:
+            merged.append(piece)
+    return merged
+
+
 def clip_tokenizer() -> CLIPTokenizer:
     """CLIP's byte-pair encoding with the world's words as single tokens."""
-    from tokenizers import Tokenizer
-    from tokenizers.models import BPE
     from tokenizers.pre_tokenizers import ByteLevel
-    from tokenizers.trainers import BpeTrainer
     from transformers import CLIPTokenizer
 
-    learnt = Tokenizer(BPE(end_of_word_suffix="</w>"))
-    learnt.train_from_iterator(words(), BpeTrainer(vocab_size=4000, end_of_word_suffix="</w>", show_progress=False))
     vocabulary = {symbol: index for index, symbol in enumerate(sorted(ByteLevel.alphabet()))}
     for symbol in sorted(ByteLevel.alphabet()):
         vocabulary[f"{symbol}</w>"] = len(vocabulary)
-    merges = [tuple(pair) for pair in json.loads(learnt.to_str())["model"]["merges"]]
+    merges = learn_merges(words())
     for pair in merges:
         vocabulary.setdefault("".join(pair), len(vocabulary))
     for special in (START, END):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PATCH_PX = 8
 WIDTH = 128
-TRAINING = Training("clip", num_steps=1000, batch_size=128, learning_rate=1.5e-3, autocast=True)
+TRAINING = Training("clip", num_steps=1600, batch_size=64, learning_rate=2e-3, muon_rate=0.012, autocast=True)
 
 
 def build(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -39,7 +39,7 @@ def text_of(scene: Scene, rng: random.Random) -> str:
     thing = rng.choice(scene.things)
     if kind < 0.5:
         return caption(scene)
-    if kind < 0.88:
+    if kind < 0.82:
         return varied_caption(scene, rng)
     if kind < 0.94:
         return f"a photo of a {thing.noun}"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 ABSENT_FRAC = 0.35
-TRAINING = Training("clipseg", num_steps=1200, batch_size=48, learning_rate=1e-3, autocast=True)
+TRAINING = Training("clipseg", num_steps=1200, batch_size=32, learning_rate=2e-3, muon_rate=0.012, autocast=True)
 
 
 def build(clip: CLIPModel) -> CLIPSegForImageSegmentation:
@@ -37,6 +37,9 @@ def build(clip: CLIPModel) -> CLIPSegForImageSegmentation:
         decoder_num_attention_heads=4, decoder_intermediate_size=256, conditional_layer=0,
     )  # fmt: skip
     model = CLIPSegForImageSegmentation(config)
+    for module in model.decoder.modules():
+        if isinstance(module, nn.Linear | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)  # the library starts them at a standard deviation of about 1
     model.clip.load_state_dict(clip.state_dict())
     model.clip.requires_grad_(requires_grad=False)  # the library runs it without gradients, as the paper does
     return model

@@ -16,7 +16,7 @@ from zoo.world import NOUNS, SIZE_PX, sample_scene
 PATCH_PX = 8
 WIDTH = 128
 ONE_THING_FRAC = 0.7
-TRAINING = Training("dino", num_steps=1200, batch_size=64, learning_rate=1.5e-3, autocast=True)
+TRAINING = Training("dino", num_steps=900, batch_size=48, learning_rate=2e-3, muon_rate=0.012, autocast=True)
 
 
 def build() -> Dinov2Model:

@@ -24,7 +24,7 @@ from zoo.world import COLOURS, NOUNS, SIZE_PX, Scene, Thing, boxes, thing_masks
 STAGES = ["stage2", "stage3", "stage4"]
 WIDTH = 64
 NUM_PHRASES = (3, 4, 5)
-TRAINING = Training("grounding-dino", num_steps=2000, batch_size=16, learning_rate=8e-4, ema=0.995)
+TRAINING = Training("grounding-dino", num_steps=1600, batch_size=16, learning_rate=8e-4, muon_rate=0.008, ema=0.995)
 
 
 def build(vocabulary: int) -> GroundingDinoForObjectDetection:

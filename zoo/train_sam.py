@@ -18,7 +18,7 @@ PATCH_PX = 4
 WIDTH = 96
 DECODER_WIDTH = 64
 BOX_JITTER_PX = 1.0
-TRAINING = Training("sam", num_steps=1600, batch_size=20, learning_rate=1.5e-3, ema=0.995, autocast=True)
+TRAINING = Training("sam", num_steps=1600, batch_size=20, learning_rate=1.5e-3, muon_rate=0.012, ema=0.995, autocast=True)
 
 
 def build() -> SamModel:
@@ -26,12 +26,19 @@ def build() -> SamModel:
     vision = {
         "hidden_size": WIDTH, "num_hidden_layers": 4, "num_attention_heads": 4, "mlp_dim": 4 * WIDTH, "image_size": SIZE_PX,
         "patch_size": PATCH_PX, "output_channels": DECODER_WIDTH, "window_size": 0, "global_attn_indexes": [0, 1, 2, 3],
-        "num_pos_feats": DECODER_WIDTH // 2,
+        "initializer_range": 0.02, "num_pos_feats": DECODER_WIDTH // 2, "scale": 1.0,  # the paper's; the library's own default is far too high
     }  # fmt: skip
     prompt = {"hidden_size": DECODER_WIDTH, "image_size": SIZE_PX, "patch_size": PATCH_PX, "mask_input_channels": 8}
     prompt |= {"image_embedding_size": SIZE_PX // PATCH_PX}
     decoder = {"hidden_size": DECODER_WIDTH, "mlp_dim": 256, "num_attention_heads": 4, "iou_head_hidden_dim": 64}
-    return SamModel(SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder))
+    model = SamModel(SamConfig(vision_config=vision, prompt_encoder_config=prompt, mask_decoder_config=decoder))
+    for module in model.mask_decoder.modules():
+        if isinstance(module, nn.Linear | nn.ConvTranspose2d):
+            nn.init.xavier_uniform_(module.weight)  # a mask is a product of two outputs: both near zero, none learns
+    for embedding in (model.shared_image_embedding, model.prompt_encoder.shared_embedding):
+        embedding.requires_grad_(requires_grad=False)  # random Fourier features, the same in both
+    model.prompt_encoder.shared_embedding.load_state_dict(model.shared_image_embedding.state_dict())
+    return model
 
 
 def mask_loss(logit_NHW: torch.Tensor, mask_NHW: torch.Tensor) -> torch.Tensor:

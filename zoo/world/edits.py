@@ -84,7 +84,8 @@ def sample_sequence(scene: Scene, rng: random.Random, num_turns: int) -> list[Ed
 def edit_mask(edit: Edit, size_px: int = SIZE_PX) -> Mask:
     """Where the edit may change the picture, (size_px, size_px).
 
-    The changed thing in source and target together; all but the things for a background; everything for a style.
+    The changed thing in source and target together; all but the things for a background; everything for a style. A mask
+    holds what is more than half opaque: the soft edge around it changes too, one pixel wide, in a sketch two.
     """
     if edit.kind == "change_style":
         return np.ones((size_px, size_px), dtype=bool)

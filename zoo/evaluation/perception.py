@@ -1,0 +1,183 @@
+"""Measures the models that look: clip, blip, clipseg, grounding-dino, sam, mask2former, dino."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from models import registry
+from models.convert_clip import convert
+from models.protocols import (
+    BoxSegmenter,
+    Captioner,
+    Detector,
+    ImageEncoder,
+    ImageTextEncoder,
+    PanopticSegmenter,
+    TextSegmenter,
+)
+from zoo.batches import HELD_OUT_SEED, held_out
+from zoo.evaluation.metrics import average_precision, iou, mean_class_iou, nearest_labels
+from zoo.export import WEIGHTS
+from zoo.world import (
+    COLOURS,
+    NOUNS,
+    STUFF,
+    Scene,
+    boxes,
+    caption,
+    facts_of,
+    panoptic,
+    read_facts,
+    render,
+    sample_scene,
+    thing_masks,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NUM_SCENES = 500
+EMPTY_PX = 8  # a mask of fewer pixels is empty
+NEIGHBOURS = 10
+NUM_KNOWN = 3000
+
+Figures = dict[str, float]
+
+
+def pictures(scenes: list[Scene]) -> list[Image.Image]:
+    """The scenes as a stage would hand them to a model."""
+    return [Image.fromarray(render(scene)) for scene in scenes]
+
+
+def one_thing_scenes(count: int, seed: str) -> list[Scene]:
+    """Scenes with a single thing; `seed` says which."""
+    return [sample_scene(random.Random(f"{seed}/{index}"), num_things=1) for index in range(count)]
+
+
+def measure_clip() -> Figures:
+    """Retrieval among distinct captions, zero-shot nouns and colours, and the same weights through open_clip."""
+    clip = registry.load("ImageTextEncoder", "zoo:clip")
+    figures = _encoder_figures(clip)
+    with tempfile.TemporaryDirectory() as folder:
+        convert(WEIGHTS / "clip", Path(folder) / "clip")
+        other = registry.load("ImageTextEncoder", f"path:{folder}/clip")
+        images = pictures(held_out(64))
+        figures["open_clip_difference"] = float(np.abs(clip.encode_images(images) - other.encode_images(images)).max())
+        texts = [caption(scene) for scene in held_out(64)]
+        text_difference = float(np.abs(clip.encode_texts(texts) - other.encode_texts(texts)).max())
+        figures["open_clip_difference"] = max(figures["open_clip_difference"], text_difference)
+    return figures
+
+
+def _encoder_figures(clip: ImageTextEncoder) -> Figures:
+    distinct: dict[str, Scene] = {}
+    for scene in held_out(2 * NUM_SCENES):
+        distinct.setdefault(caption(scene), scene)
+    texts, scenes = list(distinct)[:NUM_SCENES], list(distinct.values())[:NUM_SCENES]
+    cosines_BB = clip.encode_images(pictures(scenes)) @ clip.encode_texts(texts).T
+    single = one_thing_scenes(NUM_SCENES, f"zero-shot {HELD_OUT_SEED}")
+    seen_BD = clip.encode_images(pictures(single))
+    nouns = (seen_BD @ clip.encode_texts([f"a photo of a {noun}" for noun in NOUNS]).T).argmax(1)
+    colours = (seen_BD @ clip.encode_texts([f"something {colour}" for colour in COLOURS]).T).argmax(1)
+    return {
+        "recall_at_1": float((cosines_BB.argmax(1) == np.arange(len(texts))).mean()),
+        "noun_zero_shot": _share(NOUNS[guess] == scene.things[0].noun for guess, scene in zip(nouns, single, strict=True)),
+        "colour_zero_shot": _share(
+            tuple(COLOURS)[guess] == scene.things[0].colour for guess, scene in zip(colours, single, strict=True)
+        ),
+    }
+
+
+def measure_blip() -> Figures:
+    """Shares of captions with every noun, colour and the place right; and with the style right as well."""
+    scenes = held_out(NUM_SCENES)
+    said = [read_facts(text) for text in registry.load("Captioner", "zoo:blip").caption(pictures(scenes))]
+    true = [facts_of(scene) for scene in scenes]
+    return {
+        "right": _share(one[:2] == other[:2] for one, other in zip(said, true, strict=True)),
+        "right_with_style": _share(one == other for one, other in zip(said, true, strict=True)),
+    }
+
+
+def measure_clipseg() -> Figures:
+    """Mean IoU of "red car" phrases, and the share of wrong phrases (colour or noun not there) with an empty mask."""
+    clipseg = registry.load("TextSegmenter", "zoo:clipseg")
+    rng = random.Random("clipseg")
+    scenes = held_out(NUM_SCENES)
+    chosen = [rng.randrange(len(scene.things)) for scene in scenes]
+    images = pictures(scenes)
+    found = clipseg.segment_phrases(images, [scene.things[index].phrase for scene, index in zip(scenes, chosen, strict=True)])
+    ious = [iou(one >= 0.5, thing_masks(scene)[index]) for one, scene, index in zip(found, scenes, chosen, strict=True)]
+    wrong_noun = [
+        f"{scene.things[0].colour} {rng.choice([n for n in NOUNS if n not in {t.noun for t in scene.things}])}" for scene in scenes
+    ]
+    wrong_colour = [
+        f"{rng.choice([c for c in COLOURS if c != scene.things[0].colour])} {scene.things[0].noun}" for scene in scenes
+    ]
+    empty = [[(one >= 0.5).sum() < EMPTY_PX for one in clipseg.segment_phrases(images, phrases)] for phrases in (wrong_noun, wrong_colour)]
+    return {"iou": float(np.mean(ious)), "wrong_noun_empty": _share(empty[0]), "wrong_colour_empty": _share(empty[1])}
+
+
+def measure_grounding_dino() -> Figures:
+    """Average precision at IoU 0.5; every image is asked for its things and for two that are not there."""
+    detector = registry.load("Detector", "zoo:grounding-dino")
+    rng = random.Random("grounding-dino")
+    scenes = held_out(NUM_SCENES)
+    asked, truths = [], []
+    for scene in scenes:
+        here = {thing.noun for thing in scene.things}
+        absent = rng.sample([noun for noun in NOUNS if noun not in here], 2)
+        phrases = [thing.phrase for thing in scene.things] + [f"{rng.choice(tuple(COLOURS))} {noun}" for noun in absent]
+        asked.append(rng.sample(phrases, len(phrases)))
+        truths.append(list(zip((t.phrase for t in scene.things), boxes(thing_masks(scene)), strict=True)))
+    found = detector.detect(pictures(scenes), asked, threshold=0.05)
+    return {"ap50": average_precision(found, truths)}
+
+
+def measure_sam() -> Figures:
+    """Mean IoU of the mask from each thing's true box."""
+    scenes = held_out(NUM_SCENES)
+    masks = [thing_masks(scene) for scene in scenes]
+    found = registry.load("BoxSegmenter", "zoo:sam").segment_boxes(pictures(scenes), [boxes(mask) for mask in masks])
+    ious = [iou(a, b) for one, mask in zip(found, masks, strict=True) for a, b in zip(one.masks_NHW, mask, strict=True)]
+    return {"iou": float(np.mean(ious))}
+
+
+def measure_mask2former() -> Figures:
+    """Mean IoU over the classes, nouns and stuff, of the panoptic map read as a semantic one."""
+    classes = {label: index for index, label in enumerate((*NOUNS, *STUFF))}
+    scenes = held_out(NUM_SCENES)
+    found = registry.load("PanopticSegmenter", "zoo:mask2former").segment_panoptic(pictures(scenes))
+    read = [np.array([classes[label] for label in one.labels] + [-1])[one.segment_HW] for one in found]
+    true = [np.array([classes[label] for label in labels])[segments] for segments, labels in map(panoptic, scenes)]
+    return {"mean_iou": mean_class_iou(read, true, len(classes))}
+
+
+def measure_dino() -> Figures:
+    """Share of single things whose noun is that of most of the ten nearest among 3,000 known scenes."""
+    dino = registry.load("ImageEncoder", "zoo:dino")
+    known, asked = one_thing_scenes(NUM_KNOWN, "known"), one_thing_scenes(NUM_SCENES, f"asked {HELD_OUT_SEED}")
+    labels = [scene.things[0].noun for scene in known]
+    said = nearest_labels(dino.encode_images(pictures(asked)), dino.encode_images(pictures(known)), labels, NEIGHBOURS)
+    return {"knn_noun": _share(one == scene.things[0].noun for one, scene in zip(said, asked, strict=True))}
+
+
+def _share(values: object) -> float:
+    return float(np.mean(list(values)))  # type: ignore[call-overload]  # an iterable of booleans
+
+
+MEASURES: dict[str, Callable[[], Figures]] = {
+    "clip": measure_clip,
+    "blip": measure_blip,
+    "clipseg": measure_clipseg,
+    "grounding-dino": measure_grounding_dino,
+    "sam": measure_sam,
+    "mask2former": measure_mask2former,
+    "dino": measure_dino,
+}
