@@ -38,21 +38,19 @@ def pixels(scenes: list[Scene], size_px: int = SIZE_PX) -> torch.Tensor:
     return to_pixels(np.stack([render(scene, size_px) for scene in scenes]))
 
 
-def to_pixels(images_BHWC: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]  # uint8 pictures
+def to_pixels(images_BHWC: np.ndarray) -> torch.Tensor:
     """uint8 pictures (B, H, W, 3) as float tensors (B, 3, H, W), -1 to 1."""
     return torch.from_numpy(images_BHWC).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
 
 
 class PatchTruth(NamedTuple):
-    """What each patch shows: shares of nouns and colours, (B, patches, classes + 1), the last class is nothing;
-    which pixels of it belong to things, (B, patches, pixels); place and style of the scene, (B,).
-    """
+    """What each patch shows, and the scene as a whole."""
 
-    noun_BPC: torch.Tensor
-    colour_BPC: torch.Tensor
-    visible_BPX: torch.Tensor
-    place_B: torch.Tensor
-    style_B: torch.Tensor
+    nouns: torch.Tensor  # (B, patches, nouns + 1), shares of the patch's pixels; the last is nothing
+    colours: torch.Tensor  # (B, patches, colours + 1), likewise
+    visible: torch.Tensor  # (B, patches, pixels of a patch), 1 where a thing is
+    place: torch.Tensor  # (B,)
+    style: torch.Tensor  # (B,), 0 is none
 
 
 def patch_truth(scenes: list[Scene], patch_px: int) -> PatchTruth:
@@ -72,7 +70,8 @@ def patch_truth(scenes: list[Scene], patch_px: int) -> PatchTruth:
     colours[..., -1] = 1 - colours.sum(-1)
     places = torch.tensor([_PLACE[scene.place] for scene in scenes])
     styles = torch.tensor([_STYLE[scene.style] for scene in scenes])
-    return PatchTruth(*(torch.from_numpy(array) for array in (nouns, colours, visible)), places, styles)
+    from_numpy = torch.from_numpy
+    return PatchTruth(from_numpy(nouns), from_numpy(colours), from_numpy(visible), places, styles)
 
 
 class PatchHead(nn.Module):
@@ -94,12 +93,12 @@ class PatchHead(nn.Module):
         noun, colour, visible = self.patches(tokens_BPD).float().split(self.sizes, dim=-1)
         place, style = self.scene(tokens_BPD.mean(1)).float().split((len(PLACES), 1 + len(STYLES)), dim=-1)
         cross_entropy = nn.functional.cross_entropy
-        seen = 1 + 4 * (truth.noun_BPC[..., :-1].sum(-1) > 0).float()  # patches with things are the rarer ones
+        seen = (1 + 4 * (truth.nouns[..., :-1].sum(-1) > 0).float()).flatten()  # patches with things are the rarer ones
         losses = [
-            (cross_entropy(noun.flatten(0, 1), truth.noun_BPC.flatten(0, 1), reduction="none") * seen.flatten()).mean(),
-            (cross_entropy(colour.flatten(0, 1), truth.colour_BPC.flatten(0, 1), reduction="none") * seen.flatten()).mean(),
-            nn.functional.binary_cross_entropy_with_logits(visible, truth.visible_BPX),
-            cross_entropy(place, truth.place_B),
-            cross_entropy(style, truth.style_B),
+            (cross_entropy(noun.flatten(0, 1), truth.nouns.flatten(0, 1), reduction="none") * seen).mean(),
+            (cross_entropy(colour.flatten(0, 1), truth.colours.flatten(0, 1), reduction="none") * seen).mean(),
+            nn.functional.binary_cross_entropy_with_logits(visible, truth.visible),
+            cross_entropy(place, truth.place),
+            cross_entropy(style, truth.style),
         ]
         return torch.stack(losses).mean()

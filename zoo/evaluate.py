@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from zoo.evaluation import generation, perception
+from zoo.export import WEIGHTS, folder_of, model_id
 
 RESULTS = Path(__file__).parent / "results.json"
 MEASURES = perception.MEASURES | generation.MEASURES
@@ -44,9 +45,11 @@ def main(names: list[str]) -> int:
             bar = BARS[name].get(key)
             is_missed = bar is not None and value < bar
             missed += is_missed
-            print(f"{'zoo:' + name:<16}{key:<26}{value:>9.3f}{'' if bar is None else f'{bar:.2f}':>7}{'  missed' if is_missed else ''}")
+            wanted = "" if bar is None else f"{bar:.2f}"
+            print(f"{model_id(name):<16}{key:<26}{value:>9.3f}{wanted:>7}{'  missed' if is_missed else ''}")
         print(f"{'':<16}{time.monotonic() - started_s:.0f} s", flush=True)
-        results[name] = figures
+        if folder_of(name) == WEIGHTS / name:
+            results[name] = figures
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
     return 1 if missed else 0
 

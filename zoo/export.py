@@ -1,4 +1,8 @@
-"""Writes trained models into zoo/weights: half-precision safetensors beside their configuration."""
+"""Where the miniature models lie, and how a trained one is written there: half-precision safetensors.
+
+They lie in zoo/weights. With EDITLOOM_ZOO_OUTPUT set to a folder, what is trained goes there instead, and is read from
+there before zoo/weights: so a model can be trained anew and measured without touching the one in the repository.
+"""
 
 from __future__ import annotations
 
@@ -7,25 +11,45 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-WEIGHTS = Path(os.environ.get("EDITLOOM_ZOO_WEIGHTS", Path(__file__).parent / "weights"))
+WEIGHTS = Path(__file__).parent / "weights"
+OUTPUT_VARIABLE = "EDITLOOM_ZOO_OUTPUT"
 
 
-def export(name: str, *parts: Any, into: Path | None = None) -> Path:
-    """Saves every part (model, tokenizer, processor) with its own `save_pretrained` into one folder; models in fp16.
+def output_folder() -> Path:
+    """Where trained models are written."""
+    return Path(os.environ.get(OUTPUT_VARIABLE) or WEIGHTS)
 
-    The folder replaces an older one; a README there is kept.
+
+def folder_of(name: str) -> Path:
+    """Where the model `name` is read from."""
+    retrained = output_folder() / name
+    return retrained if retrained.is_dir() else WEIGHTS / name
+
+
+def model_id(name: str) -> str:
+    """The id by which the wrappers of `models` load the model `name`."""
+    folder = folder_of(name)
+    return f"zoo:{name}" if folder == WEIGHTS / name else f"path:{folder.resolve()}"
+
+
+def export(name: str, *parts: Any) -> Path:
+    """Saves every part (model, tokenizer, processor, pipeline) with its `save_pretrained` into one folder, in fp16.
+
+    The folder replaces an older one; a model card there is kept.
     """
-    folder = into or WEIGHTS / name
+    folder = output_folder() / name
     beside = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     for part in parts:
         if hasattr(part, "parameters"):
             part.half()
         part.save_pretrained(beside)
+    for file in beside.rglob("*"):
+        file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors writes for the owner alone
     card = folder / "README.md"
     if card.exists():
         shutil.copy(card, beside / "README.md")
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)
-    print("wrote", folder, f"{sum(f.stat().st_size for f in folder.rglob('*')) / 1e6:.1f} MB")
+    print(f"wrote {folder}, {sum(file.stat().st_size for file in folder.rglob('*')) / 1e6:.1f} MB")
     return folder

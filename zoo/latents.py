@@ -27,7 +27,7 @@ def training_scene(index: int) -> Scene:
 def encode(vae: AutoencoderKL, image_BCHW: torch.Tensor) -> torch.Tensor:
     """Scaled latents (B, 4, H / 4, W / 4) of pictures from -1 to 1, drawn from the posterior."""
     parts = [vae.encode(part.to(device())).latent_dist.sample() for part in image_BCHW.split(64)]
-    return torch.cat(parts) * vae.config.scaling_factor
+    return torch.cat(parts) * float(vae.config.scaling_factor)
 
 
 def scene_latents(vae: AutoencoderKL, count: int, name: str = "latents") -> torch.Tensor:

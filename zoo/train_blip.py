@@ -26,7 +26,12 @@ TRAINING = Training("blip", num_steps=2200, batch_size=32, learning_rate=2e-3, m
 def build(tokenizer: BertTokenizer) -> BlipForConditionalGeneration:
     """A BLIP captioner with random weights: 128 wide, 4 vision layers over 8 px patches, 3 text layers."""
     layers = {"hidden_size": WIDTH, "intermediate_size": 4 * WIDTH, "num_attention_heads": 4}
-    text = {**layers, "vocab_size": len(tokenizer), "encoder_hidden_size": WIDTH, "num_hidden_layers": 3}
+    text: dict[str, float] = {
+        **layers,
+        "vocab_size": len(tokenizer),
+        "encoder_hidden_size": WIDTH,
+        "num_hidden_layers": 3,
+    }
     text |= {"max_position_embeddings": MAX_TOKENS, "projection_dim": WIDTH, "label_smoothing": 0.0}
     text |= {"bos_token_id": tokenizer.cls_token_id, "pad_token_id": tokenizer.pad_token_id}
     text |= {"eos_token_id": tokenizer.sep_token_id, "sep_token_id": tokenizer.sep_token_id}
@@ -59,11 +64,11 @@ class Trained(nn.Module):
         return {"words": told.loss, "patches": self.head(seen[:, 1:], patch_truth(scenes, PATCH_PX))}
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains and exports to zoo/weights/blip."""
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     trained = Trained().to(device())
-    train(TRAINING, trained, lambda step: trained.losses(TRAINING, step))
+    train(training, trained, lambda step: trained.losses(training, step))
     processor = BlipImageProcessor(
         size={"height": SIZE_PX, "width": SIZE_PX}, image_mean=IMAGE_MEAN, image_std=IMAGE_STD
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,6 +15,8 @@ from zoo.training import Training, device, train
 from zoo.world import SIZE_PX, Scene, caption, varied_caption
 
 if TYPE_CHECKING:
+    import random
+
     from transformers import CLIPTokenizer
 
 PATCH_PX = 8
@@ -71,11 +72,11 @@ class Trained(nn.Module):
         return {"contrast": contrast, "patches": patches}
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains and exports to zoo/weights/clip."""
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     trained = Trained().to(device())
-    train(TRAINING, trained, lambda step: trained.losses(TRAINING, step))
+    train(training, trained, lambda step: trained.losses(training, step))
     processor = CLIPImageProcessor(
         size={"shortest_edge": SIZE_PX}, crop_size=SIZE_PX, image_mean=IMAGE_MEAN, image_std=IMAGE_STD
     )

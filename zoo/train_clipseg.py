@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,11 +17,13 @@ from transformers import (
 )
 
 from zoo.batches import draw, pixels
-from zoo.export import WEIGHTS, export
+from zoo.export import export, folder_of
 from zoo.training import Training, device, train
-from zoo.world import COLOURS, NOUNS, SIZE_PX, Scene, thing_masks
+from zoo.world import COLOURS, NOUNS, Scene, thing_masks
 
 if TYPE_CHECKING:
+    import random
+
     import numpy.typing as npt
 
 ABSENT_FRAC = 0.35
@@ -60,7 +61,9 @@ def phrase_of(scene: Scene, rng: random.Random) -> tuple[str, npt.NDArray[np.boo
     return rng.choice(near), nowhere
 
 
-def losses(model: CLIPSegForImageSegmentation, tokenizer: object, training: Training, step: int) -> dict[str, torch.Tensor]:
+def losses(
+    model: CLIPSegForImageSegmentation, tokenizer: object, training: Training, step: int
+) -> dict[str, torch.Tensor]:
     """Binary cross-entropy of every pixel, and dice where the phrase is there."""
     rng = training.rng(step)
     scenes = draw(rng, training.batch_size)
@@ -75,14 +78,14 @@ def losses(model: CLIPSegForImageSegmentation, tokenizer: object, training: Trai
     return {"pixels": 5 * cross, "dice": dice.mean()}
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains on zoo/weights/clip and exports to zoo/weights/clipseg."""
-    torch.manual_seed(TRAINING.seed)
-    clip = CLIPModel.from_pretrained(WEIGHTS / "clip", dtype=torch.float32, use_safetensors=True)
-    tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "clip")
+    torch.manual_seed(training.seed)
+    clip = CLIPModel.from_pretrained(folder_of("clip"), dtype=torch.float32, use_safetensors=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder_of("clip"))
     model = build(clip).to(device())
-    train(TRAINING, model, lambda step: losses(model, tokenizer, TRAINING, step))
-    processor = CLIPImageProcessor.from_pretrained(WEIGHTS / "clip")
+    train(training, model, lambda step: losses(model, tokenizer, training, step))
+    processor = CLIPImageProcessor.from_pretrained(folder_of("clip"))
     export("clipseg", model, CLIPSegProcessor(processor, tokenizer))
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from transformers import AutoTokenizer, BitImageProcessor, CLIPModel, Dinov2Config, Dinov2Model
 
 from zoo.batches import IMAGE_MEAN, IMAGE_STD, pixels
-from zoo.export import WEIGHTS, export
+from zoo.export import export, folder_of
 from zoo.training import Training, device, train
 from zoo.world import NOUNS, SIZE_PX, sample_scene
+
+if TYPE_CHECKING:
+    import random
 
 PATCH_PX = 8
 WIDTH = 128
@@ -22,7 +25,8 @@ TRAINING = Training("dino", num_steps=900, batch_size=48, learning_rate=2e-3, mu
 def build() -> Dinov2Model:
     """A Dinov2Model with random weights: 128 wide, 4 layers over 8 px patches."""
     config = Dinov2Config(
-        hidden_size=WIDTH, num_hidden_layers=4, num_attention_heads=4, mlp_ratio=4, image_size=SIZE_PX, patch_size=PATCH_PX
+        hidden_size=WIDTH, num_hidden_layers=4, num_attention_heads=4, mlp_ratio=4, image_size=SIZE_PX,
+        patch_size=PATCH_PX,
     )  # fmt: skip
     return Dinov2Model(config)
 
@@ -43,9 +47,11 @@ class Teacher:
 
     @torch.no_grad()
     def __init__(self) -> None:
-        self.clip = CLIPModel.from_pretrained(WEIGHTS / "clip", dtype=torch.float32, use_safetensors=True).to(device()).eval()
+        self.clip = (
+            CLIPModel.from_pretrained(folder_of("clip"), dtype=torch.float32, use_safetensors=True).to(device()).eval()
+        )
         self.clip.requires_grad_(requires_grad=False)
-        tokenizer = AutoTokenizer.from_pretrained(WEIGHTS / "clip")
+        tokenizer = AutoTokenizer.from_pretrained(folder_of("clip"))
         texts = tokenizer([f"a photo of a {noun}" for noun in NOUNS], padding=True, return_tensors="pt").to(device())
         read = self.clip.text_projection(self.clip.text_model(**texts).pooler_output)
         self.nouns_KD = nn.functional.normalize(read, dim=-1)
@@ -61,7 +67,9 @@ class Teacher:
 def losses(trained: Trained, teacher: Teacher, training: Training, step: int) -> dict[str, torch.Tensor]:
     """Cosine to the teacher's embedding, Kullback-Leibler divergence to its nouns, squared error to its patches."""
     rng: random.Random = training.rng(step)
-    scenes = [sample_scene(rng, num_things=1 if rng.random() < ONE_THING_FRAC else None) for _ in range(training.batch_size)]
+    scenes = [
+        sample_scene(rng, num_things=1 if rng.random() < ONE_THING_FRAC else None) for _ in range(training.batch_size)
+    ]
     image_BCHW = pixels(scenes).to(device())
     embedding_BD, noun_BK, patch_BPD = teacher(image_BCHW)
     tokens = trained.dino(image_BCHW).last_hidden_state
@@ -76,12 +84,12 @@ def losses(trained: Trained, teacher: Teacher, training: Training, step: int) ->
     }
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains on zoo/weights/clip and exports to zoo/weights/dino."""
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     teacher = Teacher()
     trained = Trained(teacher.clip.config.projection_dim).to(device())
-    train(TRAINING, trained, lambda step: losses(trained, teacher, TRAINING, step))
+    train(training, trained, lambda step: losses(trained, teacher, training, step))
     processor = BitImageProcessor(
         size={"shortest_edge": SIZE_PX}, crop_size=SIZE_PX, image_mean=IMAGE_MEAN, image_std=IMAGE_STD
     )

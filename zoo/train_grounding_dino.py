@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -21,6 +21,9 @@ from zoo.tokenizers import grounding_tokenizer
 from zoo.training import Training, device, train
 from zoo.world import COLOURS, NOUNS, SIZE_PX, Scene, Thing, boxes, thing_masks
 
+if TYPE_CHECKING:
+    import random
+
 STAGES = ["stage2", "stage3", "stage4"]
 WIDTH = 64
 NUM_PHRASES = (3, 4, 5)
@@ -30,8 +33,9 @@ TRAINING = Training("grounding-dino", num_steps=1600, batch_size=16, learning_ra
 def build(vocabulary: int) -> GroundingDinoForObjectDetection:
     """A GroundingDINO with random weights: Swin backbone, 2-layer BERT, 2 + 2 layers 64 wide, 12 queries."""
     text = BertConfig(
-        vocab_size=vocabulary, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=4, intermediate_size=2 * WIDTH,
-        max_position_embeddings=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        vocab_size=vocabulary, hidden_size=WIDTH, num_hidden_layers=2, num_attention_heads=4,
+        intermediate_size=2 * WIDTH, max_position_embeddings=64, hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
     )  # fmt: skip
     config = GroundingDinoConfig(
         backbone_config=swin(*STAGES), text_config=text, d_model=WIDTH, encoder_layers=2, decoder_layers=2,
@@ -85,7 +89,9 @@ class Trained(nn.Module):
         for scene in scenes:
             phrases, answers = prompt_of(scene, rng, count, with_colour=with_colour)
             corner_N4 = torch.from_numpy(boxes(thing_masks(scene))) / SIZE_PX
-            centre_N4 = torch.cat([(corner_N4[:, :2] + corner_N4[:, 2:]) / 2, corner_N4[:, 2:] - corner_N4[:, :2]], dim=1)
+            centre_N4 = torch.cat(
+                [(corner_N4[:, :2] + corner_N4[:, 2:]) / 2, corner_N4[:, 2:] - corner_N4[:, :2]], dim=1
+            )
             prompts.append(". ".join(phrases) + ".")
             labels.append({"class_labels": torch.tensor(answers).to(device()), "boxes": centre_N4.to(device())})
         texts = self.tokenizer(prompts, return_tensors="pt").to(device())
@@ -93,11 +99,11 @@ class Trained(nn.Module):
         return {"detection": out.loss, "patches": 4 * self.head(scenes)}
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains and exports to zoo/weights/grounding-dino."""
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     trained = Trained().to(device())
-    train(TRAINING, trained, lambda step: trained.losses(TRAINING, step))
+    train(training, trained, lambda step: trained.losses(training, step))
     processor = GroundingDinoImageProcessor(
         size={"height": SIZE_PX, "width": SIZE_PX}, image_mean=IMAGE_MEAN, image_std=IMAGE_STD, do_pad=False
     )

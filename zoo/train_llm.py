@@ -66,14 +66,17 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def build(words: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     """A Llama with random weights: 160 wide, 4 layers, tied embeddings."""
     config = LlamaConfig(
-        vocab_size=len(words), hidden_size=WIDTH, intermediate_size=3 * WIDTH, num_hidden_layers=4, num_attention_heads=5,
-        num_key_value_heads=5, max_position_embeddings=256, tie_word_embeddings=True, bos_token_id=None,
+        vocab_size=len(words), hidden_size=WIDTH, intermediate_size=3 * WIDTH, num_hidden_layers=4,
+        num_attention_heads=5, num_key_value_heads=5, max_position_embeddings=256,
+        tie_word_embeddings=True, bos_token_id=None,
         eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id,
     )  # fmt: skip
     return LlamaForCausalLM(config)
 
 
-def losses(model: LlamaForCausalLM, words: PreTrainedTokenizerFast, training: Training, step: int) -> dict[str, torch.Tensor]:
+def losses(
+    model: LlamaForCausalLM, words: PreTrainedTokenizerFast, training: Training, step: int
+) -> dict[str, torch.Tensor]:
     """Next-token prediction of the answers; prompts are given, not learnt."""
     rng = training.rng(step)
     rows = []
@@ -91,12 +94,12 @@ def losses(model: LlamaForCausalLM, words: PreTrainedTokenizerFast, training: Tr
     return {"tokens": out.loss}
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains and exports to zoo/weights/llm."""
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     words = tokenizer()
     model = build(words).to(device())
-    train(TRAINING, model, lambda step: losses(model, words, TRAINING, step))
+    train(training, model, lambda step: losses(model, words, training, step))
     model.generation_config.max_new_tokens = MAX_TOKENS
     export("llm", model, words)
 

@@ -15,7 +15,9 @@ from zoo.world import NOUNS, SIZE_PX, STUFF, Scene, panoptic
 STAGES = ["stage1", "stage2", "stage3", "stage4"]
 WIDTH = 64
 LABELS = (*NOUNS, *STUFF)
-TRAINING = Training("mask2former", num_steps=1200, batch_size=16, learning_rate=8e-4, muon_rate=0.008, ema=0.995, autocast=True)
+TRAINING = Training(
+    "mask2former", num_steps=1200, batch_size=16, learning_rate=8e-4, muon_rate=0.008, ema=0.995, autocast=True
+)
 
 
 def build() -> Mask2FormerForUniversalSegmentation:
@@ -56,11 +58,11 @@ class Trained(nn.Module):
         return {"segments": out.loss.squeeze(), "patches": 4 * self.head(scenes)}
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains and exports to zoo/weights/mask2former."""
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     trained = Trained().to(device())
-    train(TRAINING, trained, lambda step: trained.losses(TRAINING, step))
+    train(training, trained, lambda step: trained.losses(training, step))
     processor = Mask2FormerImageProcessor(
         size={"height": SIZE_PX, "width": SIZE_PX}, image_mean=IMAGE_MEAN, image_std=IMAGE_STD, ignore_index=255
     )

@@ -1,8 +1,8 @@
-"""Trains zoo:sam, a SamModel, to cut out what a box holds (Kirillov et al. 2023; focal and dice loss, IoU regression)."""
+"""Trains zoo:sam, a SamModel, to cut out what a box holds (Kirillov et al. 2023; its focal loss is plain here)."""
 
 from __future__ import annotations
 
-import random
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,19 +14,25 @@ from zoo.export import export
 from zoo.training import Training, device, train
 from zoo.world import SIZE_PX, boxes, thing_masks
 
+if TYPE_CHECKING:
+    import random
+
 PATCH_PX = 4
 WIDTH = 96
 DECODER_WIDTH = 64
 BOX_JITTER_PX = 1.0
-TRAINING = Training("sam", num_steps=1600, batch_size=20, learning_rate=1.5e-3, muon_rate=0.012, ema=0.995, autocast=True)
+TRAINING = Training(
+    "sam", num_steps=1600, batch_size=20, learning_rate=1.5e-3, muon_rate=0.012, ema=0.995, autocast=True
+)
 
 
 def build() -> SamModel:
     """A SamModel with random weights: 96 wide, 4 global vision layers over 4 px patches, masks at 64 px."""
     vision = {
-        "hidden_size": WIDTH, "num_hidden_layers": 4, "num_attention_heads": 4, "mlp_dim": 4 * WIDTH, "image_size": SIZE_PX,
-        "patch_size": PATCH_PX, "output_channels": DECODER_WIDTH, "window_size": 0, "global_attn_indexes": [0, 1, 2, 3],
-        "initializer_range": 0.02, "num_pos_feats": DECODER_WIDTH // 2, "scale": 1.0,  # the paper's; the library's own default is far too high
+        "hidden_size": WIDTH, "num_hidden_layers": 4, "num_attention_heads": 4, "mlp_dim": 4 * WIDTH,
+        "image_size": SIZE_PX, "patch_size": PATCH_PX, "output_channels": DECODER_WIDTH,
+        "window_size": 0, "global_attn_indexes": [0, 1, 2, 3], "num_pos_feats": DECODER_WIDTH // 2,
+        "initializer_range": 0.02, "scale": 1.0,  # the library's own start, 1e-10 and width / 2, is for loaded weights
     }  # fmt: skip
     prompt = {"hidden_size": DECODER_WIDTH, "image_size": SIZE_PX, "patch_size": PATCH_PX, "mask_input_channels": 8}
     prompt |= {"image_embedding_size": SIZE_PX // PATCH_PX}
@@ -67,7 +73,9 @@ class Trained(nn.Module):
         masks = [thing_masks(scene)[index] for scene, index in zip(scenes, chosen, strict=True)]
         box_B14 = torch.from_numpy(np.stack([boxes(mask[None]) + _jitter(rng) for mask in masks]))
         out = self.sam(
-            image_embeddings=embedded, input_boxes=box_B14.clamp(0, SIZE_PX).to(device()), multimask_output=step % 2 == 1
+            image_embeddings=embedded,
+            input_boxes=box_B14.clamp(0, SIZE_PX).to(device()),
+            multimask_output=step % 2 == 1,
         )
         logit_BKHW = out.pred_masks[:, 0].float()
         mask_BHW = torch.from_numpy(np.stack(masks)).float().to(device())
@@ -81,15 +89,15 @@ class Trained(nn.Module):
         return {"masks": torch.stack(each).mean(), "guessed": guessed, "patches": 0.5 * patches}
 
 
-def _jitter(rng: random.Random) -> np.ndarray:  # type: ignore[type-arg]  # four float32
+def _jitter(rng: random.Random) -> np.ndarray:
     return np.array([[rng.uniform(-BOX_JITTER_PX, BOX_JITTER_PX) for _ in range(4)]], dtype=np.float32)
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains and exports to zoo/weights/sam."""
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     trained = Trained().to(device())
-    train(TRAINING, trained, lambda step: trained.losses(TRAINING, step))
+    train(training, trained, lambda step: trained.losses(training, step))
     processor = SamImageProcessor(
         size={"longest_edge": SIZE_PX}, pad_size={"height": SIZE_PX, "width": SIZE_PX},
         mask_size={"longest_edge": SIZE_PX}, mask_pad_size={"height": SIZE_PX, "width": SIZE_PX},

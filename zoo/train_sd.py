@@ -5,7 +5,6 @@ Rombach et al. 2022 with 10 % empty prompts for guidance and the min-SNR weights
 
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,13 +13,15 @@ from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from zoo import train_vae
-from zoo.export import WEIGHTS, export
+from zoo.export import export
 from zoo.latents import LATENT_PX, scene_latents, training_scene
 from zoo.tokenizers import CLIP_LENGTH, clip_tokenizer
 from zoo.training import Training, device, train
 from zoo.world import Scene, caption, varied_caption
 
 if TYPE_CHECKING:
+    import random
+
     from diffusers import AutoencoderKL
     from torch import Tensor
 
@@ -79,21 +80,26 @@ class Trained(nn.Module):
 
     def encode_prompts(self, prompts: list[str]) -> Tensor:
         """Hidden states (B, 32, 128), padded to full length as the pipeline pads."""
-        tokens = self.tokenizer(prompts, padding="max_length", max_length=CLIP_LENGTH, truncation=True, return_tensors="pt")
+        tokens = self.tokenizer(
+            prompts, padding="max_length", max_length=CLIP_LENGTH, truncation=True, return_tensors="pt"
+        )
         hidden: Tensor = self.text_encoder(tokens.input_ids.to(device())).last_hidden_state
         return hidden
 
     def loss(self, latent_BCHW: Tensor, prompts: list[str], extra_BCHW: Tensor | None = None) -> Tensor:
         """The weighted squared error of the predicted noise; `extra_BCHW` joins the UNet's input channels."""
         noise_BCHW = torch.randn_like(latent_BCHW)
-        timestep_B = torch.randint(0, self.noise.config.num_train_timesteps, (len(latent_BCHW),), device=latent_BCHW.device)
+        timestep_B = torch.randint(
+            0, self.noise.config.num_train_timesteps, (len(latent_BCHW),), device=latent_BCHW.device
+        )
         noisy_BCHW = self.noise.add_noise(latent_BCHW, noise_BCHW, timestep_B)
         given = noisy_BCHW if extra_BCHW is None else torch.cat([noisy_BCHW, extra_BCHW], dim=1)
         predicted_BCHW = self.unet(given, timestep_B, self.encode_prompts(prompts)).sample
         alpha_B = self.noise.alphas_cumprod.to(latent_BCHW.device)[timestep_B]
         snr_B = alpha_B / (1 - alpha_B)
         weight_B = snr_B.clamp(max=MIN_SNR_GAMMA) / snr_B
-        return (weight_B * (predicted_BCHW - noise_BCHW).square().mean((1, 2, 3))).mean()
+        loss: Tensor = (weight_B * (predicted_BCHW - noise_BCHW).square().mean((1, 2, 3))).mean()
+        return loss
 
 
 def losses(trained: Trained, latents: Tensor, training: Training, step: int) -> dict[str, Tensor]:
@@ -112,14 +118,14 @@ def pipeline(trained: Trained, vae: AutoencoderKL) -> StableDiffusionPipeline:
     )  # fmt: skip
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains (the VAE first where needed) and exports to zoo/weights/sd."""
     vae = train_vae.trained()
     latents = scene_latents(vae, NUM_SCENES)
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     trained = Trained().to(device())
-    train(TRAINING, trained, lambda step: losses(trained, latents, TRAINING, step))
-    export("sd", pipeline(trained, vae).to(dtype=torch.float16), into=WEIGHTS / "sd")
+    train(training, trained, lambda step: losses(trained, latents, training, step))
+    export("sd", pipeline(trained, vae).to(dtype=torch.float16))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
 from zoo.batches import pixels
-from zoo.export import WEIGHTS, export
+from zoo.export import export, folder_of
 from zoo.latents import LATENT_PX, encode, scene_latents, training_scene
 from zoo.train_sd import Trained, prompt
 from zoo.training import CHECKPOINTS, Training, device, train
@@ -67,13 +67,17 @@ def holed_latents(vae: AutoencoderKL, count: int) -> Tensor:
 
 def start_from_sd(trained: Trained) -> None:
     """Copies zoo:sd's weights; the channels it does not have begin at zero."""
-    sd = UNet2DConditionModel.from_pretrained(WEIGHTS / "sd", subfolder="unet", torch_dtype=torch.float32, use_safetensors=True)
+    sd = UNet2DConditionModel.from_pretrained(
+        folder_of("sd"), subfolder="unet", torch_dtype=torch.float32, use_safetensors=True
+    )
     weights = sd.state_dict()
     narrow = weights["conv_in.weight"]
     wide = torch.zeros(len(narrow), 9, *narrow.shape[2:])
     wide[:, :4] = narrow
     trained.unet.load_state_dict(weights | {"conv_in.weight": wide})
-    text = CLIPTextModel.from_pretrained(WEIGHTS / "sd", subfolder="text_encoder", dtype=torch.float32, use_safetensors=True)
+    text = CLIPTextModel.from_pretrained(
+        folder_of("sd"), subfolder="text_encoder", dtype=torch.float32, use_safetensors=True
+    )
     trained.text_encoder.load_state_dict(text.state_dict())
     trained.text_encoder.requires_grad_(requires_grad=False)
 
@@ -86,16 +90,18 @@ def losses(trained: Trained, latents: Tensor, holed: Tensor, training: Training,
     return {"noise": trained.loss(latents[chosen].to(device()), prompts, holed[chosen].to(device()))}
 
 
-def main() -> None:
+def main(training: Training = TRAINING) -> None:
     """Trains on zoo/weights/sd and exports to zoo/weights/sd-inpaint."""
-    vae = AutoencoderKL.from_pretrained(WEIGHTS / "sd", subfolder="vae", torch_dtype=torch.float32, use_safetensors=True)
+    vae = AutoencoderKL.from_pretrained(
+        folder_of("sd"), subfolder="vae", torch_dtype=torch.float32, use_safetensors=True
+    )
     vae = vae.to(device()).eval()
     latents, holed = scene_latents(vae, NUM_SCENES, "inpaint-latents"), holed_latents(vae, NUM_SCENES)
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     trained = Trained(in_channels=9)
     start_from_sd(trained)
     trained = trained.to(device())
-    train(TRAINING, trained, lambda step: losses(trained, latents, holed, TRAINING, step))
+    train(training, trained, lambda step: losses(trained, latents, holed, training, step))
     pipeline = StableDiffusionInpaintPipeline(
         vae=vae, text_encoder=trained.text_encoder, tokenizer=trained.tokenizer, unet=trained.unet,
         scheduler=trained.noise, safety_checker=None, feature_extractor=None, requires_safety_checker=False,

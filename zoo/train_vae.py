@@ -50,11 +50,11 @@ def set_scaling(vae: AutoencoderKL) -> None:
     vae.register_to_config(scaling_factor=round(1 / float(latent.sample().std()), 5))
 
 
-def trained() -> AutoencoderKL:
+def trained(training: Training = TRAINING) -> AutoencoderKL:
     """The trained autoencoder, in fp32; trains it first when there is no finished checkpoint."""
-    torch.manual_seed(TRAINING.seed)
+    torch.manual_seed(training.seed)
     vae = build().to(device())
-    train(TRAINING, vae, lambda step: losses(vae, TRAINING, step))
+    train(training, vae, lambda step: losses(vae, training, step))
     set_scaling(vae)
     return vae.eval()
 

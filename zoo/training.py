@@ -92,7 +92,7 @@ def train(training: Training, module: torch.nn.Module, loss_at: Callable[[int], 
         with torch.autocast(device().type, torch.bfloat16, enabled=training.autocast):
             losses = loss_at(step)
         module.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        torch.stack(list(losses.values())).sum().backward()
         norm = torch.nn.utils.clip_grad_norm_(state.parameters, training.clip_norm)
         for optimiser in state.optimisers:
             optimiser.step()
@@ -142,7 +142,9 @@ class _State:
 
     def moments(self, parameter: torch.nn.Parameter) -> dict[str, torch.Tensor]:
         """The optimiser's memory of one parameter; empty before its first step."""
-        owner = next(one for one in self.optimisers if any(parameter is p for g in one.param_groups for p in g["params"]))
+        owner = next(
+            one for one in self.optimisers if any(parameter is p for g in one.param_groups for p in g["params"])
+        )
         state: dict[str, torch.Tensor] = owner.state[parameter]
         return state
 

@@ -8,12 +8,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from models import registry
-from models.protocols import Captioner, EditSynthesizer, ImageSynthesizer, TextGenerator
 from zoo.batches import HELD_OUT_SEED, held_out
 from zoo.evaluation.perception import pictures
+from zoo.export import model_id
 from zoo.train_llm import MAX_TOKENS, PROMPT
 from zoo.world import COLOURS, NOUNS, SIZE_PX, Scene, boxes, caption, facts_of, read_facts, sample_scene, thing_masks
 from zoo.world.judge import FIELDS, fault_of
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import numpy.typing as npt
+    from PIL import Image
 
     from zoo.evaluation.perception import Figures
 
@@ -41,7 +41,7 @@ SCHEMA = {
 
 def measure_llm() -> Figures:
     """Shares of edits that parse, and that are consistent with the caption, freely written and under the schema."""
-    llm = registry.load("TextGenerator", "zoo:llm")
+    llm = registry.load("TextGenerator", model_id("llm"))
     captions = [caption(scene) for scene in held_out(NUM_CAPTIONS)]
     prompts = [PROMPT.format(caption=text) for text in captions]
     answers = llm.generate(prompts, max_new_tokens=MAX_TOKENS)
@@ -72,14 +72,16 @@ def prompted_scenes(count: int, num_things: int) -> list[Scene]:
 
 def measure_sd() -> Figures:
     """Shares of drawings in which zoo:blip reads the things and the place of the prompt."""
-    sd, blip = registry.load("ImageSynthesizer", "zoo:sd"), registry.load("Captioner", "zoo:blip")
+    sd, blip = registry.load("ImageSynthesizer", model_id("sd")), registry.load("Captioner", model_id("blip"))
     figures = {}
     for name, num_things, count in (("one_thing", 1, NUM_PROMPTS), ("two_things", 2, NUM_TWO_THINGS)):
         scenes = prompted_scenes(count, num_things)
         prompts = [caption(scene) for scene in scenes]
         drawn = sd.generate(prompts, seeds=range(count), num_steps=NUM_STEPS, guidance_scale=GUIDANCE)
         read = [read_facts(text) for text in blip.caption(drawn)]
-        figures[name] = float(np.mean([one[:2] == facts_of(scene)[:2] for one, scene in zip(read, scenes, strict=True)]))
+        figures[name] = float(
+            np.mean([one[:2] == facts_of(scene)[:2] for one, scene in zip(read, scenes, strict=True)])
+        )
     return figures
 
 
@@ -105,11 +107,19 @@ def inpainting_tasks(count: int) -> list[tuple[Scene, Scene, npt.NDArray[np.bool
 
 def measure_inpaint() -> Figures:
     """Share of filled holes in which zoo:blip reads what was asked for; share of pictures unchanged outside."""
-    inpaint, blip = registry.load("EditSynthesizer", "zoo:sd-inpaint"), registry.load("Captioner", "zoo:blip")
+    inpaint, blip = (
+        registry.load("EditSynthesizer", model_id("sd-inpaint")),
+        registry.load("Captioner", model_id("blip")),
+    )
     sources, targets, holes = zip(*inpainting_tasks(NUM_PROMPTS), strict=True)
     images = pictures(list(sources))
     drawn = inpaint.inpaint(
-        images, holes, [caption(scene) for scene in targets], seeds=range(len(images)), num_steps=NUM_STEPS, guidance_scale=GUIDANCE
+        images,
+        holes,
+        [caption(scene) for scene in targets],
+        seeds=range(len(images)),
+        num_steps=NUM_STEPS,
+        guidance_scale=GUIDANCE,
     )
     read = [read_facts(text) for text in blip.caption(drawn)]
     kept = [_same_outside(a, b, hole) for a, b, hole in zip(images, drawn, holes, strict=True)]

@@ -68,7 +68,9 @@ def nearest_labels(
     return [Counter(labels[index] for index in row).most_common(1)[0][0] for row in nearest_Qk]
 
 
-def mean_class_iou(found: Sequence[npt.NDArray[np.int64]], truths: Sequence[npt.NDArray[np.int64]], num_classes: int) -> float:
+def mean_class_iou(
+    found: Sequence[npt.NDArray[np.int64]], truths: Sequence[npt.NDArray[np.int64]], num_classes: int
+) -> float:
     """Mean over the classes that occur of intersection over union, pixels of all images together; -1 is no class."""
     common, seen, there = (np.zeros(num_classes) for _ in range(3))
     for one, truth in zip(found, truths, strict=True):

@@ -12,18 +12,9 @@ from PIL import Image
 
 from models import registry
 from models.convert_clip import convert
-from models.protocols import (
-    BoxSegmenter,
-    Captioner,
-    Detector,
-    ImageEncoder,
-    ImageTextEncoder,
-    PanopticSegmenter,
-    TextSegmenter,
-)
 from zoo.batches import HELD_OUT_SEED, held_out
 from zoo.evaluation.metrics import average_precision, iou, mean_class_iou, nearest_labels
-from zoo.export import WEIGHTS
+from zoo.export import folder_of, model_id
 from zoo.world import (
     COLOURS,
     NOUNS,
@@ -41,6 +32,10 @@ from zoo.world import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from models.protocols import (
+        ImageTextEncoder,
+    )
 
 NUM_SCENES = 500
 EMPTY_PX = 8  # a mask of fewer pixels is empty
@@ -62,10 +57,10 @@ def one_thing_scenes(count: int, seed: str) -> list[Scene]:
 
 def measure_clip() -> Figures:
     """Retrieval among distinct captions, zero-shot nouns and colours, and the same weights through open_clip."""
-    clip = registry.load("ImageTextEncoder", "zoo:clip")
+    clip = registry.load("ImageTextEncoder", model_id("clip"))
     figures = _encoder_figures(clip)
     with tempfile.TemporaryDirectory() as folder:
-        convert(WEIGHTS / "clip", Path(folder) / "clip")
+        convert(folder_of("clip"), Path(folder) / "clip")
         other = registry.load("ImageTextEncoder", f"path:{folder}/clip")
         images = pictures(held_out(64))
         figures["open_clip_difference"] = float(np.abs(clip.encode_images(images) - other.encode_images(images)).max())
@@ -87,7 +82,9 @@ def _encoder_figures(clip: ImageTextEncoder) -> Figures:
     colours = (seen_BD @ clip.encode_texts([f"something {colour}" for colour in COLOURS]).T).argmax(1)
     return {
         "recall_at_1": float((cosines_BB.argmax(1) == np.arange(len(texts))).mean()),
-        "noun_zero_shot": _share(NOUNS[guess] == scene.things[0].noun for guess, scene in zip(nouns, single, strict=True)),
+        "noun_zero_shot": _share(
+            NOUNS[guess] == scene.things[0].noun for guess, scene in zip(nouns, single, strict=True)
+        ),
         "colour_zero_shot": _share(
             tuple(COLOURS)[guess] == scene.things[0].colour for guess, scene in zip(colours, single, strict=True)
         ),
@@ -97,7 +94,7 @@ def _encoder_figures(clip: ImageTextEncoder) -> Figures:
 def measure_blip() -> Figures:
     """Shares of captions with every noun, colour and the place right; and with the style right as well."""
     scenes = held_out(NUM_SCENES)
-    said = [read_facts(text) for text in registry.load("Captioner", "zoo:blip").caption(pictures(scenes))]
+    said = [read_facts(text) for text in registry.load("Captioner", model_id("blip")).caption(pictures(scenes))]
     true = [facts_of(scene) for scene in scenes]
     return {
         "right": _share(one[:2] == other[:2] for one, other in zip(said, true, strict=True)),
@@ -107,26 +104,35 @@ def measure_blip() -> Figures:
 
 def measure_clipseg() -> Figures:
     """Mean IoU of "red car" phrases, and the share of wrong phrases (colour or noun not there) with an empty mask."""
-    clipseg = registry.load("TextSegmenter", "zoo:clipseg")
+    clipseg = registry.load("TextSegmenter", model_id("clipseg"))
     rng = random.Random("clipseg")
     scenes = held_out(NUM_SCENES)
     chosen = [rng.randrange(len(scene.things)) for scene in scenes]
     images = pictures(scenes)
-    found = clipseg.segment_phrases(images, [scene.things[index].phrase for scene, index in zip(scenes, chosen, strict=True)])
-    ious = [iou(one >= 0.5, thing_masks(scene)[index]) for one, scene, index in zip(found, scenes, chosen, strict=True)]
-    wrong_noun = [
-        f"{scene.things[0].colour} {rng.choice([n for n in NOUNS if n not in {t.noun for t in scene.things}])}" for scene in scenes
-    ]
-    wrong_colour = [
-        f"{rng.choice([c for c in COLOURS if c != scene.things[0].colour])} {scene.things[0].noun}" for scene in scenes
-    ]
-    empty = [[(one >= 0.5).sum() < EMPTY_PX for one in clipseg.segment_phrases(images, phrases)] for phrases in (wrong_noun, wrong_colour)]
-    return {"iou": float(np.mean(ious)), "wrong_noun_empty": _share(empty[0]), "wrong_colour_empty": _share(empty[1])}
+    phrases = [scene.things[index].phrase for scene, index in zip(scenes, chosen, strict=True)]
+    found = clipseg.segment_phrases(images, phrases)
+    masks = [thing_masks(scene)[index] for scene, index in zip(scenes, chosen, strict=True)]
+    ious = [iou(one >= 0.5, mask) for one, mask in zip(found, masks, strict=True)]
+    figures = {"iou": float(np.mean(ious))}
+    wrong = [wrong_phrases(scene) for scene in scenes]
+    for which, name in enumerate(("wrong_noun_empty", "wrong_colour_empty")):
+        maps = clipseg.segment_phrases(images, [both[which] for both in wrong])
+        figures[name] = _share((one >= 0.5).sum() < EMPTY_PX for one in maps)
+    return figures
+
+
+def wrong_phrases(scene: Scene) -> tuple[str, str]:
+    """Two phrases that name nothing in `scene`: its first thing with another noun, and in another colour."""
+    rng = random.Random(caption(scene))
+    thing = scene.things[0]
+    noun = rng.choice([noun for noun in NOUNS if noun not in {one.noun for one in scene.things}])
+    colour = rng.choice([colour for colour in COLOURS if colour != thing.colour])
+    return f"{thing.colour} {noun}", f"{colour} {thing.noun}"
 
 
 def measure_grounding_dino() -> Figures:
     """Average precision at IoU 0.5; every image is asked for its things and for two that are not there."""
-    detector = registry.load("Detector", "zoo:grounding-dino")
+    detector = registry.load("Detector", model_id("grounding-dino"))
     rng = random.Random("grounding-dino")
     scenes = held_out(NUM_SCENES)
     asked, truths = [], []
@@ -144,7 +150,9 @@ def measure_sam() -> Figures:
     """Mean IoU of the mask from each thing's true box."""
     scenes = held_out(NUM_SCENES)
     masks = [thing_masks(scene) for scene in scenes]
-    found = registry.load("BoxSegmenter", "zoo:sam").segment_boxes(pictures(scenes), [boxes(mask) for mask in masks])
+    found = registry.load("BoxSegmenter", model_id("sam")).segment_boxes(
+        pictures(scenes), [boxes(mask) for mask in masks]
+    )
     ious = [iou(a, b) for one, mask in zip(found, masks, strict=True) for a, b in zip(one.masks_NHW, mask, strict=True)]
     return {"iou": float(np.mean(ious))}
 
@@ -153,7 +161,7 @@ def measure_mask2former() -> Figures:
     """Mean IoU over the classes, nouns and stuff, of the panoptic map read as a semantic one."""
     classes = {label: index for index, label in enumerate((*NOUNS, *STUFF))}
     scenes = held_out(NUM_SCENES)
-    found = registry.load("PanopticSegmenter", "zoo:mask2former").segment_panoptic(pictures(scenes))
+    found = registry.load("PanopticSegmenter", model_id("mask2former")).segment_panoptic(pictures(scenes))
     read = [np.array([classes[label] for label in one.labels] + [-1])[one.segment_HW] for one in found]
     true = [np.array([classes[label] for label in labels])[segments] for segments, labels in map(panoptic, scenes)]
     return {"mean_iou": mean_class_iou(read, true, len(classes))}
@@ -161,7 +169,7 @@ def measure_mask2former() -> Figures:
 
 def measure_dino() -> Figures:
     """Share of single things whose noun is that of most of the ten nearest among 3,000 known scenes."""
-    dino = registry.load("ImageEncoder", "zoo:dino")
+    dino = registry.load("ImageEncoder", model_id("dino"))
     known, asked = one_thing_scenes(NUM_KNOWN, "known"), one_thing_scenes(NUM_SCENES, f"asked {HELD_OUT_SEED}")
     labels = [scene.things[0].noun for scene in known]
     said = nearest_labels(dino.encode_images(pictures(asked)), dino.encode_images(pictures(known)), labels, NEIGHBOURS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from zoo.world.captions import Facts, read_facts
@@ -46,7 +47,8 @@ def fault_of(source_caption: str, edit: Mapping[str, object]) -> str | None:
     return None
 
 
-_Wanted = tuple[str | None, list[tuple[str, ...]], list[tuple[str, ...]]]
+_Words = Sequence[tuple[str, ...]]
+_Wanted = tuple[str | None, _Words, _Words]
 
 
 def _wanted(kind: str, source: Facts, target: Facts, change: _Change) -> _Wanted | None:
@@ -82,6 +84,6 @@ _COUNTS = {  # things gone, things come, place changed, style changed
 }
 
 
-def _mentions(text: str, groups: list[tuple[str, ...]]) -> bool:
+def _mentions(text: str, groups: _Words) -> bool:
     said = set(re.findall(r"[a-z]+", text.lower()))
     return all(said.intersection(group) for group in groups)
