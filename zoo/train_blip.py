@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PATCH_PX = 8
 WIDTH = 128
 MAX_TOKENS = 40
-TRAINING = Training("blip", num_steps=2200, batch_size=32, learning_rate=2e-3, muon_rate=0.012, autocast=True)
+TRAINING = Training("blip", num_steps=3200, batch_size=32, learning_rate=1e-3, muon_rate=0.006, autocast=True)
 
 
 def build(tokenizer: BertTokenizer) -> BlipForConditionalGeneration:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 ABSENT_FRAC = 0.35
-TRAINING = Training("clipseg", num_steps=1200, batch_size=32, learning_rate=2e-3, muon_rate=0.012, autocast=True)
+TRAINING = Training("clipseg", num_steps=1200, batch_size=32, learning_rate=2e-3, muon_rate=0.006, autocast=True)
 
 
 def build(clip: CLIPModel) -> CLIPSegForImageSegmentation:

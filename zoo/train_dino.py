@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATCH_PX = 8
 WIDTH = 128
 ONE_THING_FRAC = 0.7
-TRAINING = Training("dino", num_steps=900, batch_size=48, learning_rate=2e-3, muon_rate=0.012, autocast=True)
+TRAINING = Training("dino", num_steps=900, batch_size=48, learning_rate=2e-3, muon_rate=0.006, autocast=True)
 
 
 def build() -> Dinov2Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -13,6 +13,8 @@ from transformers import (
     GroundingDinoImageProcessor,
     GroundingDinoProcessor,
 )
+from transformers.loss.loss_grounding_dino import GroundingDinoHungarianMatcher, GroundingDinoImageLoss
+from transformers.models.grounding_dino.modeling_grounding_dino import build_label_maps, build_text_mask
 
 from zoo.batches import IMAGE_MEAN, IMAGE_STD, draw, pixels
 from zoo.export import export
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 STAGES = ["stage2", "stage3", "stage4"]
 WIDTH = 64
 NUM_PHRASES = (3, 4, 5)
-TRAINING = Training("grounding-dino", num_steps=1600, batch_size=16, learning_rate=8e-4, muon_rate=0.008, ema=0.995)
+TRAINING = Training("grounding-dino", num_steps=1600, batch_size=16, learning_rate=8e-4, muon_rate=0.005, ema=0.995)
 
 
 def build(vocabulary: int) -> GroundingDinoForObjectDetection:
@@ -96,7 +98,30 @@ class Trained(nn.Module):
             labels.append({"class_labels": torch.tensor(answers).to(device()), "boxes": centre_N4.to(device())})
         texts = self.tokenizer(prompts, return_tensors="pt").to(device())
         out = self.detector(pixel_values=pixels(scenes).to(device()), **texts, labels=labels)
-        return {"detection": out.loss, "patches": 4 * self.head(scenes)}
+        return {
+            "detection": out.loss,
+            "proposals": self._proposals(out, texts, labels),
+            "patches": 4 * self.head(scenes),
+        }
+
+    def _proposals(self, out: Any, texts: Any, labels: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        """The same loss on the proposals of every place of the encoder's maps.
+
+        The library's loss looks at proposals that were cut off from the graph, so its proposal head would stay random.
+        """
+        config = self.detector.config
+        matcher = GroundingDinoHungarianMatcher(config.class_cost, config.bbox_cost, config.giou_cost)
+        criterion = GroundingDinoImageLoss(matcher, config.focal_alpha, ["labels", "boxes"])
+        proposed = {
+            "logits": out.enc_outputs_class,
+            "pred_boxes": out.enc_outputs_coord_logits.sigmoid(),
+            "label_maps": build_label_maps(out.enc_outputs_class, texts.input_ids),
+            "text_mask": build_text_mask(out.enc_outputs_class, texts.attention_mask),
+        }
+        parts = criterion(proposed, labels)
+        weights = (2.0, config.bbox_loss_coefficient, config.giou_loss_coefficient)
+        names = ("loss_ce", "loss_bbox", "loss_giou")
+        return torch.stack([weight * parts[name] for weight, name in zip(weights, names, strict=True)]).sum()
 
 
 def main(training: Training = TRAINING) -> None:

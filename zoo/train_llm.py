@@ -22,7 +22,7 @@ END = "<|end|>"
 PROMPT = "Caption: {caption}\nEdit as JSON: "
 CORPUS_LINES = 8000
 MAX_TOKENS = 160
-TRAINING = Training("llm", num_steps=700, batch_size=48, learning_rate=2e-3, muon_rate=0.008, ema=0.995, autocast=True)
+TRAINING = Training("llm", num_steps=700, batch_size=48, learning_rate=2e-3, muon_rate=0.005, ema=0.995, autocast=True)
 _ASIDE = re.compile(r" on the (left|right)")
 
 

@@ -16,7 +16,7 @@ STAGES = ["stage1", "stage2", "stage3", "stage4"]
 WIDTH = 64
 LABELS = (*NOUNS, *STUFF)
 TRAINING = Training(
-    "mask2former", num_steps=1200, batch_size=16, learning_rate=8e-4, muon_rate=0.008, ema=0.995, autocast=True
+    "mask2former", num_steps=1200, batch_size=16, learning_rate=8e-4, muon_rate=0.005, ema=0.995, autocast=True
 )
 
 

@@ -35,8 +35,9 @@ class Training:
     """How one model is trained.
 
     `ema` is the decay of the averaged weights that are kept; 0 keeps the last ones. With a `muon_rate` the matrices
-    inside transformer blocks are trained by Muon (Jordan et al. 2024) at that rate, everything else by AdamW at
-    `learning_rate`: vision transformers of this size learn the world's nouns from several times fewer pictures so.
+    and convolutions (flattened to matrices) inside numbered blocks are trained by Muon (Jordan et al. 2024) at that
+    rate, everything else by AdamW at `learning_rate`: vision transformers of this size learn the world's nouns from
+    several times fewer pictures so.
     """
 
     name: str
@@ -65,8 +66,8 @@ class Training:
         return random.Random(f"{self.name}/{self.seed}/{step}")
 
 
-def _is_block_matrix(name: str) -> bool:
-    """Muon's share: matrices of numbered blocks; where deformable attention looks is left to AdamW's small steps."""
+def _is_in_block(name: str) -> bool:
+    """Muon's share: weights of numbered blocks; where deformable attention looks is left to AdamW's small steps."""
     return _BLOCK.search(name) is not None and "offset" not in name
 
 
@@ -94,8 +95,7 @@ def train(training: Training, module: torch.nn.Module, loss_at: Callable[[int], 
         module.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         norm = torch.nn.utils.clip_grad_norm_(state.parameters, training.clip_norm)
-        for optimiser in state.optimisers:
-            optimiser.step()
+        state.step()
         step += 1
         state.average(step)
         if step % LOG_EVERY == 0 or step == training.num_steps:
@@ -119,8 +119,9 @@ class _State:
         self.named = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.buffers = dict(module.named_buffers())
         self.parameters = list(self.named.values())
-        muon = [p for n, p in self.named.items() if training.muon_rate and p.ndim == 2 and _is_block_matrix(n)]
+        muon = [p for n, p in self.named.items() if training.muon_rate and p.ndim in {2, 4} and _is_in_block(n)]
         taken = {id(p) for p in muon}
+        self.matrices = {id(p): torch.nn.Parameter(p.detach().flatten(1)) for p in muon}  # views: same memory
         rest = [p for p in self.parameters if id(p) not in taken]
         groups = [
             {"params": [p for p in rest if p.ndim > 1], "weight_decay": training.weight_decay},
@@ -131,7 +132,10 @@ class _State:
         ]
         if muon:
             rate, decay = training.muon_rate, training.weight_decay
-            self.optimisers.append(torch.optim.Muon(muon, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw"))
+            matrices = list(self.matrices.values())
+            self.optimisers.append(
+                torch.optim.Muon(matrices, lr=rate, weight_decay=decay, adjust_lr_fn="match_rms_adamw")
+            )
         self.peaks = [[group["lr"] for group in optimiser.param_groups] for optimiser in self.optimisers]
         self.averages = {n: p.detach().clone() for n, p in self.named.items()} if training.ema else {}
 
@@ -140,12 +144,17 @@ class _State:
             for group, peak in zip(optimiser.param_groups, peaks, strict=True):
                 group["lr"] = frac * peak
 
+    def step(self) -> None:
+        for parameter in self.parameters:
+            if id(parameter) in self.matrices and parameter.grad is not None:
+                self.matrices[id(parameter)].grad = parameter.grad.flatten(1)
+        for optimiser in self.optimisers:
+            optimiser.step()
+
     def moments(self, parameter: torch.nn.Parameter) -> dict[str, torch.Tensor]:
         """The optimiser's memory of one parameter; empty before its first step."""
-        owner = next(
-            one for one in self.optimisers if any(parameter is p for g in one.param_groups for p in g["params"])
-        )
-        state: dict[str, torch.Tensor] = owner.state[parameter]
+        is_muon = id(parameter) in self.matrices
+        state: dict[str, torch.Tensor] = self.optimisers[is_muon].state[self.matrices.get(id(parameter), parameter)]
         return state
 
     @torch.no_grad()

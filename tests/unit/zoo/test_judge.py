@@ -1,0 +1,49 @@
+import json
+import random
+
+import pytest
+
+from zoo.train_llm import PROMPT, lesson
+from zoo.world import KINDS
+from zoo.world.judge import fault_of
+
+SOURCE = "a red car and a blue cat in a meadow"
+GOOD = {
+    "edit_type": "change_colour",
+    "object": "car",
+    "instruction": "make the car green",
+    "target_caption": "a green car and a blue cat in a meadow",
+    "reverse_instruction": "paint the car red",
+}
+
+
+def test_every_lesson_of_the_language_model_is_consistent():
+    seen = set()
+    for index in range(600):
+        prompt, answer = lesson(random.Random(index))
+        edit = json.loads(answer)
+        source = prompt.removeprefix(PROMPT.split("{")[0]).split("\n")[0]
+        assert fault_of(source, edit) is None, (source, answer)
+        seen.add(edit["edit_type"])
+    assert seen == set(KINDS)
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"target_caption": SOURCE}, "target_caption"),
+        ({"target_caption": "a green car and a blue cat on a beach"}, "target_caption"),
+        ({"target_caption": "a green bus and a blue cat in a meadow"}, "target_caption"),
+        ({"object": "cat"}, "object"),
+        ({"instruction": "make the cat green"}, "instruction"),
+        ({"instruction": "make the car yellow"}, "instruction"),
+        ({"reverse_instruction": "paint the car green"}, "reverse_instruction"),
+        ({"edit_type": "remove"}, "target_caption"),
+        ({"edit_type": "explode"}, "edit_type"),
+        ({"object": ""}, "fields"),
+        ({"mood": "bright"}, "fields"),
+    ],
+)
+def test_an_edit_that_contradicts_itself_is_found_out(change, fault):
+    assert fault_of(SOURCE, GOOD) is None
+    assert fault_of(SOURCE, {**GOOD, **change}) == fault

@@ -1,0 +1,118 @@
+"""One step of every model's script at a small batch: each trained parameter gets a finite gradient, not all zero."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from zoo import (
+    train_blip,
+    train_clip,
+    train_clipseg,
+    train_dino,
+    train_grounding_dino,
+    train_llm,
+    train_mask2former,
+    train_sam,
+    train_sd,
+    train_vae,
+)
+
+UNUSED = {  # part of the library's class, without a part in this training
+    "blip": (),
+    "clip": (),
+    "sam": ("mask_embed", "point_embed.0", "point_embed.1", "not_a_point_embed"),  # prompts of masks and points
+    "mask2former": ("swin.layernorm",),  # the classifier's last norm, behind the maps
+    "grounding-dino": ("swin.layernorm",),
+    "dino": ("mask_token",),
+}
+
+
+def small(script, batch_size=4):
+    return dataclasses.replace(script.TRAINING, batch_size=batch_size)
+
+
+def clipseg():
+    torch.manual_seed(0)
+    tokenizer = train_clip.clip_tokenizer()
+    model = train_clipseg.build(train_clip.build(tokenizer))
+    return model, lambda step: train_clipseg.losses(model, tokenizer, small(train_clipseg, 12), step)
+
+
+def of_module(script, batch_size=4):
+    trained = script.Trained()
+    return trained, lambda step: trained.losses(small(script, batch_size), step)
+
+
+def llm():
+    words = train_llm.tokenizer()
+    model = train_llm.build(words)
+    return model, lambda step: train_llm.losses(model, words, small(train_llm), step)
+
+
+def sd(in_channels=4):
+    trained = train_sd.Trained(in_channels)
+    latents = torch.randn(4, 4, 16, 16)
+    if in_channels == 4:
+        return trained, lambda step: train_sd.losses(trained, latents, small(train_sd), step)
+    return trained, lambda _: {"noise": trained.loss(latents, ["a red car"] * 4, torch.randn(4, 5, 16, 16))}
+
+
+def vae():
+    model = train_vae.build()
+    return model, lambda step: train_vae.losses(model, small(train_vae, 2), step)
+
+
+class StandIn:
+    """A teacher without weights: random answers of the right shapes."""
+
+    def __call__(self, image_BCHW):
+        rows = len(image_BCHW)
+        embedding = nn.functional.normalize(torch.randn(rows, 128), dim=-1)
+        return embedding, torch.randn(rows, 28), torch.randn(rows, 64, 128)
+
+
+def dino():
+    trained = train_dino.Trained(128)
+    return trained, lambda step: train_dino.losses(trained, StandIn(), small(train_dino), step)
+
+
+SCRIPTS = {
+    "clip": lambda: of_module(train_clip),
+    "blip": lambda: of_module(train_blip),
+    "sam": lambda: of_module(train_sam),
+    "grounding-dino": lambda: of_module(train_grounding_dino),
+    "mask2former": lambda: of_module(train_mask2former),
+    "clipseg": clipseg,
+    "dino": dino,
+    "llm": llm,
+    "vae": vae,
+    "sd": sd,
+    "sd-inpaint": lambda: sd(9),
+}
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_trained_parameter_gets_a_finite_gradient(name):
+    torch.manual_seed(0)
+    module, losses = SCRIPTS[name]()
+    unused = UNUSED.get(name, ())
+    wanting = {key: p for key, p in module.named_parameters() if p.requires_grad}
+    grads = {key: torch.zeros_like(p) for key, p in wanting.items()}
+    for step in range(3):
+        module.zero_grad(set_to_none=True)
+        torch.stack([value.reshape(()) for value in losses(step).values()]).sum().backward()
+        for key, parameter in wanting.items():
+            if parameter.grad is not None:
+                assert torch.isfinite(parameter.grad).all(), key
+                grads[key] += parameter.grad.abs()
+                parameter.data -= 1e-2 * parameter.grad.sign()  # what starts at zero hides what lies behind it
+    without = [key for key, grad in grads.items() if not grad.any() and not any(part in key for part in unused)]
+    assert without == []
+
+
+def test_frozen_towers_of_clipseg_get_none():
+    model, losses = clipseg()
+    torch.stack(list(losses(0).values())).sum().backward()
+    assert all(parameter.grad is None for parameter in model.clip.parameters())
