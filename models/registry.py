@@ -1,38 +1,159 @@
-"""From a model id in a manifest to the loaded model: which wrapper serves it, its revision, and what is missing.
+"""From a model id in a manifest to the loaded model: which wrapper serves it, what pins it, and what is missing.
 
-Importing it is light: a wrapper's libraries are imported when a model of its scheme is loaded.
+A wrapper is chosen by the protocol that a stage asks for and by the kind of model that lies behind the id: the
+`model_type` of a config.json, or what stands in for it. Importing this module is light, and so is every function but
+`load`: a wrapper's libraries are imported when a model is loaded.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from models import wordnet
+from models.placement import Placement
+from models.weights import fetch, find, not_here
+from models.weights import licence as licence_of
+from models.weights import pin as pin_of
+
+if TYPE_CHECKING:
+    from models.weights import Weights
+
+CHAT, CAUSAL = "any image-text-to-text model", "any causal language model"
+"""Kinds that stand for all models that transformers lists under a task, where no kind of the table fits better."""
+
+_CLIP, _DINO = "models.encode_clip:Clip", "models.encode_image:DinoEncoder"
+
+WRAPPERS: dict[str, dict[str, str]] = {
+    "Captioner": {
+        "blip": "models.caption_blip:Blip",
+        "blip-2": "models.caption_blip2:Blip2",
+        "openai": "models.caption_openai:OpenaiCaptioner",
+        CHAT: "models.caption_chat:ChatCaptioner",
+    },
+    "TextGenerator": {
+        "gguf": "models.text_transformers:TransformersText",
+        "openai": "models.text_openai:OpenaiText",
+        "vllm": "models.text_vllm:VllmText",
+        CAUSAL: "models.text_transformers:TransformersText",
+    },
+    "ImageTextEncoder": {"clip": _CLIP, "siglip": _CLIP, "open_clip": "models.encode_open_clip:OpenClip"},
+    "ImageEncoder": {"dinov2": _DINO, "dinov2_with_registers": _DINO, "vit": _DINO},
+    "TextSegmenter": {"clipseg": "models.segment_phrase:ClipSeg"},
+    "Detector": {"grounding-dino": "models.detect:GroundingDino"},
+    "BoxSegmenter": {"sam": "models.segment_box:Sam"},
+    "PanopticSegmenter": {"mask2former": "models.segment_panoptic:Mask2Former"},
+    "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), "models.tag:ZeroShotTagger"),
+    "ImageSynthesizer": {"diffusers": "models.synthesize:StableDiffusion"},
+    "EditSynthesizer": {"diffusers": "models.inpaint:StableDiffusionInpaint"},
+    "WordNet": {"wordnet": "models.wordnet:WordNet"},
+}
+"""Protocol -> kind of model -> wrapper; all but the lexicon and the tagger are made by `Class(weights, placement)`."""
+
+PACKAGES = {"open_clip": ("open_clip",), "openai": ("httpx2",), "vllm": ("vllm",), "wordnet": ()}
+"""Scheme -> packages that its wrappers import; torch and transformers for all others."""
+DISTRIBUTIONS = {"open_clip": "open_clip_torch", "vllm": "'.[vllm]'"}
+"""What to ask pip for, where that is not the package's own name."""
 
 
-def load(model_id: str) -> Any:
-    """The model behind `model_id`, ready to use. Raises LookupError for an unknown id or absent data."""
-    _check(model_id)
-    return wordnet.WordNet()
+def load(protocol: str, model_id: str, placement: Placement | None = None, **settings: Any) -> Any:
+    """The model behind `model_id`, ready to use, with the methods of `protocol` (a name from `models.protocols`).
+
+    `settings` go to the wrapper: a prompt, a number of beams. Raises LookupError for an unknown id, absent weights, a
+    model that cannot serve the protocol, and a package that is not installed; ValueError for settings it does not have.
+    """
+    weights = fetch(find(model_id))
+    wrapper = _wrapper(protocol, weights)
+    try:
+        if protocol == "WordNet":
+            return wrapper(Path(weights.location))
+        if protocol == "Tagger":
+            return wrapper(load("ImageTextEncoder", model_id, placement), **settings)
+        return wrapper(weights, placement or Placement(), **settings)
+    except ModuleNotFoundError as error:
+        raise LookupError(_install_line(model_id, str(error.name))) from error
 
 
 def revision(model_id: str) -> str:
     """What identifies the weights or data behind `model_id`; enters the fingerprint of stages. Raises LookupError."""
-    _check(model_id)
-    return wordnet.wordnet_revision()
+    return pin_of(find(model_id))
+
+
+def licence(model_id: str) -> str | None:
+    """The licence that came with the model; None when it says none or is not on this machine."""
+    try:
+        return licence_of(find(model_id))
+    except LookupError:
+        return None
 
 
 def missing(model_id: str) -> str | None:
     """One line saying why `model_id` cannot be loaded and what to do; None when it can."""
     try:
-        _check(model_id)
+        weights = find(model_id)
     except LookupError as error:
-        return str(error.args[0])
-    return wordnet.missing_message()
+        return str(error)
+    message = not_here(weights)
+    if message is not None:
+        return message
+    for package in _packages(weights):
+        if importlib.util.find_spec(package) is None:
+            return _install_line(model_id, package)
+    return None
 
 
-def _check(model_id: str) -> None:
-    if model_id != wordnet.MODEL_ID:
+def kind_of(weights: Weights) -> str:
+    """The kind of model: `model_type` of its config.json, `diffusers`, `gguf`, or a scheme. Raises LookupError."""
+    if weights.scheme in ("openai", "vllm", "open_clip", "wordnet"):
+        return weights.scheme
+    root = Path(weights.location)
+    if root.is_file() or not (root / "config.json").is_file():
+        for name, kind in (("model_index.json", "diffusers"), ("open_clip_config.json", "open_clip")):
+            if (root / name).is_file():
+                return kind
+        if root.suffix == ".gguf" or any(root.glob("*.gguf")):
+            return "gguf"
         raise LookupError(
-            f"no model is called {model_id!r} (known: {wordnet.MODEL_ID}); correct the id in the manifest"
+            f"model {weights.model_id!r}: {root} has no config.json or model_index.json to say what it is"
         )
+    config = json.loads((root / "config.json").read_bytes())
+    if "model_type" not in config:
+        raise LookupError(f"model {weights.model_id!r}: {root / 'config.json'} names no model_type")
+    return str(config["model_type"])
+
+
+def _wrapper(protocol: str, weights: Weights) -> Any:
+    if protocol not in WRAPPERS:
+        raise LookupError(f"no protocol is called {protocol!r} (known: {', '.join(WRAPPERS)})")
+    kind, served = kind_of(weights), WRAPPERS[protocol]
+    target = served.get(kind) or served.get(_task_of(kind, served))
+    if target is None:
+        raise LookupError(
+            f"model {weights.model_id!r} is of kind {kind!r}, which cannot serve {protocol} "
+            f"(served by: {', '.join(served)}); name another model in the manifest"
+        )
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _task_of(kind: str, served: dict[str, str]) -> str:
+    """The task whose models `kind` is one of, when the protocol is served by a task's models; else nothing."""
+    if not {CHAT, CAUSAL} & served.keys():
+        return ""
+    from transformers.models.auto import modeling_auto as known
+
+    if CHAT in served and kind in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        return CHAT
+    return CAUSAL if CAUSAL in served and kind in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else ""
+
+
+def _packages(weights: Weights) -> tuple[str, ...]:
+    gguf = ("accelerate", "gguf") if weights.location.endswith(".gguf") else ()
+    return PACKAGES.get(weights.scheme, ("torch", "transformers", *gguf))
+
+
+def _install_line(model_id: str, package: str) -> str:
+    distribution = DISTRIBUTIONS.get(package, package)
+    return f"model {model_id!r} needs the package {package}: pip install {distribution}"

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -33,10 +33,22 @@ class _Strict(BaseModel):
 
 
 class StageRunOn(_Strict):
-    """Speed of one stage: rows handed to its function at a time; at most `workers` shards of it at once."""
+    """Speed of one stage: rows handed to its function at a time; at most `workers` shards of it at once.
+
+    Where its models run: on which device, in which precision (results then agree to about three digits), and how many
+    rows a model takes at once.
+    """
 
     rows_per_batch: int = Field(default=128, ge=1)
     workers: int | None = Field(default=None, ge=1)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    rows_per_forward: int = Field(default=16, ge=1)
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """What a model's loader is told."""
+        return {"device": self.device, "dtype": self.dtype, "batch_size": self.rows_per_forward}
 
 
 class RunOn(_Strict):

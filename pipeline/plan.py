@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import MissingDependencyError, PlanError, nearest
 from pipeline.fingerprint import fingerprint, stage_folder
-from pipeline.plugins import model_missing, model_revision, packages_missing
+from pipeline.plugins import model_licence, model_missing, model_revision, packages_missing
+from pipeline.record import ModelEntry
 from pipeline.schema import PARENT_ID, column
 from pipeline.stage import SinkStage, SourceStage, WholeStage
 
@@ -36,7 +37,8 @@ class PlannedStage:
     """Column read -> index of the stage that wrote it last."""
     artifacts: dict[str, int]
     """Artifact used -> index of the whole stage that builds it."""
-    revisions: dict[str, str]
+    models: dict[str, ModelEntry]
+    """Model used -> its revision and licence."""
     run_on: StageRunOn
 
     @property
@@ -115,13 +117,15 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
     for entry in entries:
         _check_place(entry.name, entry.stage, planned)
         _check_machine(entry.name, entry.stage)
-        revisions = {m: model_revision(m) for m in entry.stage.needs_models()}
+        models = {
+            m: ModelEntry(revision=model_revision(m), licence=model_licence(m)) for m in entry.stage.needs_models()
+        }
         artifacts = _resolve_artifacts(entry.name, entry.stage, planned)
         upstream = next((p.index for p in reversed(planned) if p.has_rows), -1)
         print_ = fingerprint(
             entry.name,
             entry.stage,
-            revisions=revisions,
+            revisions={name: model.revision for name, model in models.items()},
             seed=manifest.seed,
             upstream=planned[upstream].fingerprint if upstream >= 0 else "",
             artifacts=[planned[i].fingerprint for i in artifacts.values()],
@@ -131,7 +135,7 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
                 index=len(planned), name=entry.name, stage=entry.stage, fingerprint=print_,
                 folder=stage_folder(entry.name, print_), upstream=upstream,
                 providers=_resolve_columns(entry.name, entry.stage, planned), artifacts=artifacts,
-                revisions=revisions, run_on=entry.run_on,
+                models=models, run_on=entry.run_on,
             )
         )  # fmt: skip
     return tuple(planned)

@@ -7,9 +7,11 @@ import importlib.util
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ManifestError, nearest
+from pipeline.errors import ManifestError, MissingDependencyError, nearest
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pipeline.stage import Stage
 
 STAGES_PACKAGE = "stages"
@@ -37,15 +39,31 @@ def stage_name(stage: Stage) -> str:
     return type(stage).__module__.rsplit(".", 1)[-1]
 
 
-def load_model(model_id: str) -> Any:
-    """The model behind an id. Heavy: call it in a worker only."""
-    return importlib.import_module(MODELS_REGISTRY).load(model_id)
+def load_model(protocol: str, model_id: str, *, placement: Mapping[str, Any] | None = None, **settings: Any) -> Any:
+    """The model behind an id, with the methods of `protocol`. Heavy: call it in a worker only.
+
+    `placement` is where and how it runs, `settings` are its wrapper's. Raises `MissingDependencyError` when the model
+    cannot be had here or does not serve the protocol.
+    """
+    registry = importlib.import_module(MODELS_REGISTRY)
+    try:
+        return registry.load(protocol, model_id, registry.Placement(**(placement or {})), **settings)
+    except LookupError as error:
+        if isinstance(error, KeyError | IndexError):
+            raise  # a bug in a wrapper
+        raise MissingDependencyError(str(error)) from error
 
 
 def model_revision(model_id: str) -> str:
     """What pins the model's content, for the fingerprint. Light."""
     revision: str = importlib.import_module(MODELS_REGISTRY).revision(model_id)
     return revision
+
+
+def model_licence(model_id: str) -> str | None:
+    """The licence that came with the model, or None when it says none. Light."""
+    licence: str | None = importlib.import_module(MODELS_REGISTRY).licence(model_id)
+    return licence
 
 
 def model_missing(model_id: str) -> str | None:

@@ -32,6 +32,15 @@ class FileEntry(BaseModel):
     sha256: str
 
 
+class ModelEntry(BaseModel):
+    """A model that the stage used: what pins its content, and the licence that came with it where it says one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    revision: str
+    licence: str | None = None
+
+
 class Record(BaseModel):
     """What one stage did on one shard. rows_in = rows_kept + the sum of `rejects`, always."""
 
@@ -50,6 +59,7 @@ class Record(BaseModel):
     notes: dict[str, int] = {}
     """Things worth knowing that are not rows, with counts (members ignored, archive cut off …)."""
     files: dict[str, FileEntry] = {}
+    models: dict[str, ModelEntry] = {}
     started_at: str = ""
     duration_s: float = 0.0
     worker: str = ""

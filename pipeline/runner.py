@@ -93,7 +93,7 @@ class ShardOutput:
             input_digest=self.task.input_digest, output_digest=output_digest(files),
             rows_in=self.rows_in, rows_kept=self.rows_kept, rows_out=self.rows_out,
             rejects=dict(sorted(self.rejects.counts.items())), notes={k: v for k, v in sorted(notes.items()) if v},
-            files=files,
+            files=files, models=self.planned.models,
             **provenance(self._started, self.task.attempt),
         )  # fmt: skip
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from pipeline.executors import Executor
-    from pipeline.plan import Plan
+    from pipeline.plan import Plan, PlannedStage
     from pipeline.storage import Storage
 
 PLAN = "run/plan.json"
@@ -116,11 +116,15 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     return {
         "manifest": plan.manifest.plain(),
         "stages": [
-            {"stage": s.name, "fingerprint": s.fingerprint, "folder": s.folder, "models": s.revisions}
+            {"stage": s.name, "fingerprint": s.fingerprint, "folder": s.folder, "models": _models(s)}
             for s in plan.stages
         ],
         "shards": [{"name": s.name, "uri": s.uri, "identity": s.identity, "part": s.part} for s in plan.shards],
     }
+
+
+def _models(planned: PlannedStage) -> dict[str, dict[str, str | None]]:
+    return {name: model.model_dump() for name, model in planned.models.items()}
 
 
 def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class Context:
     """Local path of each artifact that the stage asked for with `needs_artifacts`."""
     artifact_dir: Path | None = None
     """Where a whole stage puts its own artifact, as a file named `Stage.artifact`."""
-    loader: Callable[[str], Any] | None = None
+    loader: Callable[..., Any] | None = None
+    """Called with a protocol's name, a model id and settings of the model's wrapper."""
     notes: Counter[str] = field(default_factory=Counter)
     """Counts of what is worth knowing of a shard and is not a row; the engine moves them to its record."""
 
@@ -83,11 +84,14 @@ class Context:
         """A generator of this sample's own: the same whatever shard, batch or worker it is in."""
         return sample_rng(self.seed, self.stage_name, sample_id)
 
-    def load(self, protocol: type[M], model_id: str) -> M:  # noqa: ARG002  names the return type
-        """The model behind `model_id`, which has the methods of `protocol`. Call it once a worker, in `open`."""
+    def load(self, protocol: type[M], model_id: str, **settings: Any) -> M:
+        """The model behind `model_id`, which has the methods of `protocol`. Call it once a worker, in `open`.
+
+        `settings` go to the model's wrapper (a captioner's prompt): fields of the stage, as they decide results.
+        """
         if self.loader is None:
             raise LookupError(f"no loader for model {model_id!r}: this context was made without one")
-        model: M = self.loader(model_id)
+        model: M = self.loader(protocol.__name__, model_id, **settings)
         return model
 
 
@@ -186,7 +190,8 @@ class RunSummary:
     shard_files: Mapping[str, Mapping[str, Any]]
     """Shard with rows -> rows, bytes and sha256 of the file that the sink wrote for it."""
     stages: Sequence[Mapping[str, Any]]
-    """A stage in order: name, fingerprint, settings, models, rows_in, rows_kept, rows_out, rejects, notes, seconds."""
+    """A stage in order: name, fingerprint, settings, models, licences, rows_in, rows_kept, rows_out, rejects, notes,
+    seconds; `models` has the revision of each model id, `licences` the licence of those that say one."""
     tables: Callable[[Sequence[str], Sequence[str]], Iterator[tuple[str, pa.Table]]]
     """Call with shard and column names for batches of (shard name, Table of `sample_id` and the columns)."""
     rejects: Callable[[], Iterator[pa.Table]]

@@ -60,7 +60,8 @@ def run_whole(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     record = Record(
         stage=planned.name, fingerprint=planned.fingerprint, shard=ALL_SHARDS, input_digest=task.input_digest,
         output_digest=output_digest(files), rows_in=rows_in, rows_kept=rows_out, rows_out=rows_out, rejects=rejects,
-        notes={k: v for k, v in sorted(ctx.notes.items()) if v}, files=files, **provenance(started, task.attempt),
+        notes={k: v for k, v in sorted(ctx.notes.items()) if v}, files=files, models=planned.models,
+        **provenance(started, task.attempt),
     )  # fmt: skip
     worker.storage.write_bytes(record_path(planned.folder, ALL_SHARDS), record.to_json())
     return record
@@ -176,7 +177,8 @@ def _stage_summary(worker: Worker, stage: PlannedStage) -> dict[str, Any]:
         "name": stage.name,
         "fingerprint": stage.fingerprint,
         "settings": stage.stage.model_dump(mode="json"),
-        "models": stage.revisions,
+        "models": {name: model.revision for name, model in stage.models.items()},
+        "licences": {name: model.licence for name, model in stage.models.items() if model.licence},
         "rows_in": sum(r.rows_in for r in records),
         "rows_kept": sum(r.rows_kept for r in records),
         "rows_out": sum(r.rows_out for r in records),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from pipeline.errors import (
@@ -110,7 +111,7 @@ class Worker:
                 seed=self.plan.manifest.seed,
                 artifacts={name: self._artifact(i) for name, i in planned.artifacts.items()},
                 artifact_dir=self.storage.scratch(),
-                loader=load_model,
+                loader=partial(load_model, placement=planned.run_on.placement),
             )
             self._opened[index] = (planned.stage.open(ctx), ctx)
         return self._opened[index]

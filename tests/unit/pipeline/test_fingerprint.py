@@ -18,7 +18,7 @@ def test_setting_spelt_out_at_its_default_is_the_same_result():
 
 
 def test_run_on_does_not_change_the_fingerprint():
-    fast = entry(Upper(), rows_per_batch=1, workers=7)
+    fast = entry(Upper(), rows_per_batch=1, workers=7, device="cuda", dtype="bfloat16", rows_per_forward=2)
     assert prints(ReadLines(), Upper()) == prints(ReadLines(), fast)
 
 

@@ -111,7 +111,17 @@ def test_plain_form_spells_out_defaults_and_holds_every_stage():
     plain = manifest_of(entry(Upper(suffix="!"), workers=2), license="mit").plain()
     assert plain["license"] == "mit"
     assert plain["stages"] == [
-        {"use": "upper", "suffix": "!", "run_on": {"rows_per_batch": 128, "workers": 2}},
+        {
+            "use": "upper",
+            "suffix": "!",
+            "run_on": {
+                "rows_per_batch": 128,
+                "workers": 2,
+                "device": "auto",
+                "dtype": "auto",
+                "rows_per_forward": 16,
+            },
+        },
     ]
 
 

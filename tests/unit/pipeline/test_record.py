@@ -1,11 +1,14 @@
+import json
+
 import pytest
 
-from pipeline.record import ALL_SHARDS, FileEntry, Record, describe_file, digest, output_digest, read_record
+from pipeline.record import ALL_SHARDS, FileEntry, ModelEntry, Record, describe_file, digest, output_digest, read_record
 from pipeline.storage import Storage
 
 RECORD = Record(
     stage="upper", fingerprint="f", shard="a", input_digest="i", output_digest="o", rows_in=3, rows_kept=2, rows_out=2,
     rejects={"dropped": 1}, files={"a.parquet": FileEntry(bytes=3, sha256="s")},
+    models={"zoo:clip": ModelEntry(revision="r", licence="mit"), "wordnet:3.0": ModelEntry(revision="w")},
 )  # fmt: skip
 
 
@@ -13,6 +16,13 @@ def test_record_comes_back_as_it_was_written(tmp_path):
     storage = Storage(str(tmp_path))
     storage.write_bytes("stages/x/a.json", RECORD.to_json())
     assert read_record(storage, "stages/x", "a") == RECORD
+
+
+def test_record_written_before_models_were_kept_still_counts(tmp_path):
+    storage = Storage(str(tmp_path))
+    older = {key: value for key, value in RECORD.model_dump().items() if key != "models"}
+    storage.write_bytes("stages/x/a.json", json.dumps(older).encode())
+    assert read_record(storage, "stages/x", "a") == RECORD.model_copy(update={"models": {}})
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"\x00" * 40, b"[]", b'{"stage": "upper"}', RECORD.to_json()[:-20]])

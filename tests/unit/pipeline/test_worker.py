@@ -1,10 +1,17 @@
 import errno
+from typing import Protocol
 
 import pytest
-from _fakes import ReadLines, Upper, plan_of
+from _fakes import ReadLines, Upper, entry, plan_of, run
 
+from models import registry
+from models.placement import Placement
 from pipeline.errors import ContractError, MissingDependencyError, RunStopped, ShardFailed
+from pipeline.plugins import load_model
+from pipeline.record import read_record
+from pipeline.session import plan_record
 from pipeline.storage import Storage
+from pipeline.whole import _stage_summary
 from pipeline.worker import Task, Worker, classify
 
 
@@ -65,3 +72,70 @@ def test_stage_is_opened_once_for_all_its_tasks(tmp_path, monkeypatch):
         assert worker.run(Task(stage=0, shard=shard, input_digest="d")).record
     assert opened == [1]
     assert worker.pulse() > before
+
+
+class Asks(Upper):
+    """Loads a model and says nothing about it."""
+
+    def needs_models(self):
+        return ("zoo:fake",)
+
+    def open(self, ctx):
+        ctx.load(Speaker, "zoo:fake", prompt="p")
+        return super().open(ctx)
+
+
+class Speaker(Protocol):
+    """What `Asks` wants of a model."""
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """What the registry was asked to load; there is one model, under a licence."""
+    calls = []
+
+    def load(protocol, model_id, placement, **settings):
+        calls.append((protocol, model_id, placement, settings))
+
+    monkeypatch.setattr(registry, "load", load)
+    monkeypatch.setattr(registry, "missing", lambda model_id: None)
+    monkeypatch.setattr(registry, "revision", lambda model_id: "r1")
+    monkeypatch.setattr(registry, "licence", lambda model_id: "mit")
+    return calls
+
+
+def test_model_is_asked_for_by_protocol_with_its_settings_and_the_stages_placement(tmp_path, asked):
+    plan = plan_of(tmp_path, [ReadLines(), entry(Asks(), device="cpu", dtype="bfloat16", rows_per_forward=3)])
+    Worker(plan, Storage(plan.out)).open(1)
+    placement = Placement(device="cpu", dtype="bfloat16", batch_size=3)
+    assert asked == [("Speaker", "zoo:fake", placement, {"prompt": "p"})]
+
+
+def test_record_and_plan_name_models_with_revision_and_licence(tmp_path, asked):
+    plan = plan_of(tmp_path, [ReadLines(), Asks()])
+    assert run(plan).ok
+    used = {"zoo:fake": {"revision": "r1", "licence": "mit"}}
+    records = [read_record(Storage(plan.out), stage.folder, "a").model_dump() for stage in plan.stages]
+    assert [record["models"] for record in records] == [{}, used]
+    assert [stage["models"] for stage in plan_record(plan)["stages"]] == [{}, used]
+    assert [_stage_summary(Worker(plan, Storage(plan.out)), stage)["licences"] for stage in plan.stages] == [
+        {},
+        {"zoo:fake": "mit"},
+    ]
+
+
+def test_model_that_cannot_be_loaded_stops_the_run_with_its_own_words(tmp_path, asked, monkeypatch):
+    def refuse(*args, **settings):
+        raise LookupError("model 'zoo:fake' is of kind 'clip', which cannot serve Speaker")
+
+    monkeypatch.setattr(registry, "load", refuse)
+    plan = plan_of(tmp_path, [ReadLines(), Asks()])
+    outcome = Worker(plan, Storage(plan.out)).run(Task(stage=1, shard="a", input_digest="d"))
+    assert outcome.failure == "stop"
+    assert outcome.message == "stage asks, shard a: model 'zoo:fake' is of kind 'clip', which cannot serve Speaker"
+
+
+def test_slip_in_a_wrapper_is_not_taken_for_a_missing_model(monkeypatch):
+    monkeypatch.setattr(registry, "load", lambda *args: {}["x"])
+    with pytest.raises(KeyError):
+        load_model("Speaker", "zoo:fake")

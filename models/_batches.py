@@ -1,0 +1,49 @@
+"""What the wrappers of image models share: groups of rows, and the form of what goes in and comes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Sequence
+
+    from PIL.Image import Image
+
+    from models.protocols import Floats
+
+
+def alike(keys: Iterable[Hashable]) -> list[list[int]]:
+    """Row numbers in groups that share a key, each row once.
+
+    With the image's size as the key no image is padded to its neighbours, so the batch does not change the result.
+    """
+    rows_of: dict[Hashable, list[int]] = {}
+    for row, key in enumerate(keys):
+        rows_of.setdefault(key, []).append(row)
+    return list(rows_of.values())
+
+
+def as_rgb(images: Iterable[Image]) -> list[Image]:
+    """The images in mode RGB; those that are, unchanged."""
+    return [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+
+
+def unit_rows(emb_BD: Any) -> list[Floats]:
+    """The rows of a torch tensor (B, D) as float32 in numpy on the CPU, each divided by its length."""
+    emb: Any = emb_BD.float()
+    return list((emb / emb.norm(dim=-1, keepdim=True)).cpu().numpy())
+
+
+def stacked(rows: Sequence[Floats], dim: int) -> Floats:
+    """(B, dim) of B rows, (0, dim) of none."""
+    import numpy as np
+
+    return np.stack(rows) if rows else np.zeros((0, dim), np.float32)
+
+
+def same_length(**rows: Sequence[Any]) -> None:
+    """Raises ValueError when the named lists, one entry a row, differ in length."""
+    lengths = {name: len(values) for name, values in rows.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{length} {name}" for name, length in lengths.items())
+        raise ValueError(f"lists of one call differ in length ({told}); pass one entry a row in each")

@@ -1,0 +1,118 @@
+"""CLIP through open_clip: its published weights by architecture and tag, or a local folder in its format.
+
+Source  Radford et al. 2021, CLIP; Cherti et al. 2023, Reproducible scaling laws (OpenCLIP). A transformers checkpoint
+becomes such a folder by `python -m models.convert_clip`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from models._batches import as_rgb, stacked, unit_rows
+from models.placement import in_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
+    from models.placement import Placement
+    from models.protocols import Floats
+    from models.weights import Weights
+
+PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+"""torch's names of dtypes to open_clip's."""
+
+
+class OpenClip:
+    """An ImageTextEncoder over open_clip, with the preprocessing and the tokenizer that belong to the weights."""
+
+    dim: int
+
+    def __init__(self, weights: Weights, placement: Placement) -> None:
+        """Load the weights. Raises LookupError for a name that open_clip does not know or that is not downloaded."""
+        import open_clip
+
+        name, source = _source(weights)
+        precision = PRECISIONS[str(placement.torch_dtype()).removeprefix("torch.")]
+        self._device = placement.torch_device()
+        self._batch_size = placement.batch_size
+        made: Any = open_clip.create_model_and_transforms(
+            name, precision=precision, device=self._device, require_pretrained=True, **source
+        )
+        self._model, self._preprocess = made[0].eval(), made[2]
+        self._input_dtype = open_clip.get_input_dtype(precision)
+        config: Any = open_clip.get_model_config(name)
+        self.dim = config["embed_dim"]
+        from_hub = config["text_cfg"].get("hf_tokenizer_name")
+        local_only = {"local_files_only": weights.pretrained_arguments()["local_files_only"]}
+        self._tokenize: Any = open_clip.get_tokenizer(name, **(local_only if from_hub else {}))
+
+    def encode_images(self, images: Sequence[Image]) -> Floats:
+        """(B, D), each row of length 1."""
+        return stacked(in_batches(self._encode_images, images, self._batch_size), self.dim)
+
+    def encode_texts(self, texts: Sequence[str]) -> Floats:
+        """(B, D), each row of length 1; a text longer than the model reads is cut."""
+        return stacked(in_batches(self._encode_texts, texts, self._batch_size), self.dim)
+
+    def _encode_images(self, images: Sequence[Image]) -> list[Floats]:
+        import torch
+
+        image_BCHW = torch.stack([self._preprocess(image) for image in as_rgb(images)])
+        with torch.inference_mode():
+            return unit_rows(self._model.encode_image(image_BCHW.to(self._device, self._input_dtype)))
+
+    def _encode_texts(self, texts: Sequence[str]) -> list[Floats]:
+        import torch
+
+        ids_BL = self._tokenize(list(texts)).to(self._device)
+        with torch.inference_mode():
+            return unit_rows(self._model.encode_text(ids_BL))
+
+
+def _source(weights: Weights) -> tuple[str, dict[str, Any]]:
+    """open_clip's name of the model, and what else it must be told to load these weights and no others.
+
+    Of a published tag the checkpoint is found first, so that nothing is downloaded unasked; activation (QuickGELU or
+    GELU) and preprocessing are those that the tag was trained with, whatever the architecture's name says.
+    """
+    if weights.is_local:
+        return f"local-dir:{weights.location}", {}
+    from open_clip import get_pretrained_cfg, list_models, list_pretrained_tags_by_model
+
+    name, _, tag = weights.location.partition("/")
+    known = get_pretrained_cfg(name, tag)
+    if not known:
+        tags = ", ".join(list_pretrained_tags_by_model(name))
+        hint = f"its tags for {name}: {tags}" if name in list_models() else f"no architecture is called {name!r}"
+        raise LookupError(f"open_clip has no weights {weights.location!r} ({hint}); correct the model id")
+    return name, {
+        "pretrained": _checkpoint(weights, known),
+        "force_quick_gelu": known.get("quick_gelu", False),
+        "image_mean": known.get("mean"),
+        "image_std": known.get("std"),
+        "image_interpolation": known.get("interpolation"),
+        "image_resize_mode": known.get("resize_mode"),
+    }
+
+
+def _checkpoint(weights: Weights, known: dict[str, Any]) -> str:
+    """The checkpoint file in the local cache; downloaded where that is allowed. Raises LookupError."""
+    from huggingface_hub import try_to_load_from_cache
+    from open_clip import download_pretrained
+    from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
+
+    from models.weights import DOWNLOAD_VARIABLE, downloads_allowed
+
+    repository, _, filename = known.get("hf_hub", "").rpartition("/")
+    for candidate in (filename,) if filename else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME):
+        path = try_to_load_from_cache(repository, candidate) if repository else None
+        if isinstance(path, str):
+            return path
+    if not downloads_allowed():
+        raise LookupError(
+            f"model {weights.model_id!r} is not in the local cache ({repository or known.get('url')}); "
+            f"set {DOWNLOAD_VARIABLE}=1 to let workers download it"
+        )
+    return str(download_pretrained(known))

@@ -1,0 +1,64 @@
+"""A language model run by vLLM inside the worker: many times the throughput of transformers on a large GPU.
+
+vLLM is no dependency of this project: it pins its own torch and CUDA. It batches by itself, so `batch_size` is not
+used; the same prompt and seed give the same text up to the rounding of its batches. Written for vLLM 0.12 and later.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from models.llm_sampling import checked_seeds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from models.placement import Placement
+    from models.weights import Weights
+
+
+class VllmText:
+    """A TextGenerator over `vllm.LLM`; `memory_frac` (0 to 1) is the share of the GPU's memory that it takes."""
+
+    def __init__(
+        self, weights: Weights, placement: Placement, *, system_prompt: str | None = None, memory_frac: float = 0.9
+    ) -> None:
+        """Start the engine. Raises ModuleNotFoundError where vLLM is not installed."""
+        from vllm import LLM
+
+        is_gguf = weights.location.endswith(".gguf")
+        self._llm: Any = LLM(
+            model=weights.location,
+            dtype=placement.dtype,
+            gpu_memory_utilization=memory_frac,
+            load_format="gguf" if is_gguf else "safetensors",
+            generation_config="vllm",  # not the checkpoint's own temperature and penalties
+        )
+        self._has_turns = bool(getattr(self._llm.get_tokenizer(), "chat_template", None))
+        self._system = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        *,
+        max_new_tokens: int,
+        json_schema: Mapping[str, Any] | None = None,
+        temperature: float = 0.0,
+        seeds: Sequence[int] | None = None,
+    ) -> list[str]:
+        """One continuation a prompt, without the prompt. Raises ValueError for seeds that do not match."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import StructuredOutputsParams
+
+        seeds = checked_seeds(prompts, temperature, seeds)
+        if not prompts:
+            return []
+        constraint = None if json_schema is None else StructuredOutputsParams(json=dict(json_schema))
+        shared = {"max_tokens": max_new_tokens, "temperature": temperature, "structured_outputs": constraint}
+        how = [SamplingParams(seed=None if seeds is None else seeds[row], **shared) for row in range(len(prompts))]
+        if not self._has_turns:
+            outputs = self._llm.generate(list(prompts), how, use_tqdm=False)
+        else:
+            turns = [[*self._system, {"role": "user", "content": prompt}] for prompt in prompts]
+            outputs = self._llm.chat(turns, how, use_tqdm=False, chat_template_kwargs={"enable_thinking": False})
+        return [str(output.outputs[0].text) for output in outputs]
