@@ -7,11 +7,12 @@ OUT ?= runs/$(subst /,-,$(patsubst manifests/%,%,$(basename $(MANIFEST))))
 EXECUTOR ?= ray
 SHARDS ?=
 WORKERS ?=
+MODELS ?=
 BIN := $(VENV)/bin
 BUILD_FLAGS = --out '$(OUT)' $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test check smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world \
-  world-picture lock clean-runs
+  world-picture zoo zoo-evaluate zoo-report lock clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -65,6 +66,15 @@ bench-world: setup-dev ## Scenes of the miniature world per second on one core (
 
 world-picture: setup ## Draw docs/images/world.png
 	@$(BIN)/python -m zoo.draw_world docs/images/world.png
+
+zoo: setup ## Train the miniature models: hours on a CPU, goes on where it stopped (MODELS="clip blip" for some)
+	@$(BIN)/python -m zoo.train $(MODELS)
+
+zoo-evaluate: setup ## Measure the miniature models against their bars, write their cards
+	@$(BIN)/python -m zoo.evaluate $(MODELS); status=$$?; $(BIN)/python -m zoo.cards && exit $$status
+
+zoo-report: setup ## The gallery of the miniature models, runs/zoo.html
+	@$(BIN)/python -m zoo.report runs/zoo.html
 
 lock: setup-dev ## Pin the packages anew
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK_FLAGS) -o requirements/runtime.txt

@@ -106,7 +106,9 @@ class TextSegmenter(Protocol):
 class Detector(Protocol):
     """Boxes of what phrases name."""
 
-    def detect(self, images: Sequence[Image], phrases: Sequence[Sequence[str]], *, threshold: float) -> list[Detections]:
+    def detect(
+        self, images: Sequence[Image], phrases: Sequence[Sequence[str]], *, threshold: float
+    ) -> list[Detections]:
         """Boxes scoring at least `threshold`, for each image the phrases asked of it."""
         ...
 

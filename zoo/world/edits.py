@@ -138,9 +138,12 @@ def _change_colour(scene: Scene, rng: random.Random) -> _Made:
 
 
 def _add_words(thing: Thing) -> list[str]:
-    named = f"{article(thing.colour)} {thing.phrase}"
-    there = f"{named} on the {thing.position}"
-    return [f"add {named}", f"add {there}", f"put {there}", f"insert {named}"]
+    named, where = f"{article(thing.colour)} {thing.phrase}", _where(thing.position)
+    return [f"add {named}", f"add {named} {where}", f"put {named} {where}", f"insert {named}"]
+
+
+def _where(position: str) -> str:
+    return f"{'in' if position == 'centre' else 'on'} the {position}"
 
 
 def _remove_words(thing: Thing) -> list[str]:
@@ -173,8 +176,8 @@ def _move(scene: Scene, rng: random.Random) -> _Made:
 
 
 def _move_words(noun: str, position: str) -> list[str]:
-    to, at = f"to the {position}", f"{'in' if position == 'centre' else 'on'} the {position}"
-    return [f"move the {noun} {to}", f"shift the {noun} {to}", f"put the {noun} {at}"]
+    to = f"to the {position}"
+    return [f"move the {noun} {to}", f"shift the {noun} {to}", f"put the {noun} {_where(position)}"]
 
 
 def _place_words(phrase: str) -> list[str]:
