@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 PATCH_PX = 8
 WIDTH = 128
 GROUP = 8
-TRAINING = Training("clip", num_steps=1600, batch_size=64, learning_rate=1e-3, muon_rate=0.006, autocast=True)
+TRAINING = Training("clip", num_steps=2400, batch_size=64, learning_rate=1e-3, muon_rate=0.006, autocast=True)
 
 
 def build(tokenizer: CLIPTokenizer) -> CLIPModel:
@@ -61,7 +61,7 @@ def text_of(scene: Scene, rng: random.Random) -> str:
     thing = rng.choice(scene.things)
     if kind < 0.5:
         return caption(scene)
-    if kind < 0.82:
+    if kind < 0.76:
         return varied_caption(scene, rng)
     if kind < 0.94:
         return f"a photo of a {thing.noun}"
