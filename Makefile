@@ -11,7 +11,7 @@ MODELS ?=
 BIN := $(VENV)/bin
 BUILD_FLAGS = --out '$(OUT)' $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help build-dataset test check smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world \
+.PHONY: help build-dataset test check smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world bench-smollm2 \
   world-picture zoo zoo-evaluate zoo-report lock clean-runs
 
 help: ## List the targets
@@ -75,6 +75,9 @@ zoo-evaluate: setup ## Measure the miniature models against their bars, write th
 
 zoo-report: setup ## The gallery of the miniature models, runs/zoo.html
 	@$(BIN)/python -m zoo.report runs/zoo.html
+
+bench-smollm2: setup setup-smollm2 ## A small real language model on the captions of SHARDS= (benchmarks/smollm2)
+	@$(BIN)/python benchmarks/smollm2/run.py '$(SHARDS)'
 
 lock: setup-dev ## Pin the packages anew
 	@$(BIN)/uv pip compile pyproject.toml $(LOCK_FLAGS) -o requirements/runtime.txt

@@ -62,7 +62,7 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
     """The model behind `model_id`, ready to use, with the methods of `protocol` (a name from `models.protocols`).
 
     `settings` go to the wrapper: a prompt, a number of beams. Raises LookupError for an unknown id, absent weights, a
-    model that cannot serve the protocol, and a package that is not installed; ValueError for settings it does not have.
+    model that cannot serve the protocol, and a package that is not installed; TypeError for settings it does not have.
     """
     weights = fetch(find(model_id))
     wrapper = _wrapper(protocol, weights)
