@@ -37,10 +37,10 @@ def main(names: list[str]) -> int:
         return 2
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     missed = 0
-    print(f"{'model':<16}{'figure':<26}{'measured':>9}{'bar':>7}")
+    print(f"{'model':<20}{'figure':<26}{'measured':>9}{'bar':>7}")
     for name in names or MEASURES:
         if not folder_of(name).is_dir():
-            print(f"{model_id(name):<16}not there: `make zoo MODELS={name}` trains it")
+            print(f"{model_id(name):<20}not there: `make zoo MODELS={name}` trains it")
             missed += 1
             continue
         started_s = time.monotonic()
@@ -50,8 +50,8 @@ def main(names: list[str]) -> int:
             is_missed = bar is not None and value < bar
             missed += is_missed
             wanted = "" if bar is None else f"{bar:.2f}"
-            print(f"{model_id(name):<16}{key:<26}{value:>9.3f}{wanted:>7}{'  missed' if is_missed else ''}")
-        print(f"{'':<16}{time.monotonic() - started_s:.0f} s", flush=True)
+            print(f"{model_id(name):<20}{key:<26}{value:>9.3f}{wanted:>7}{'  missed' if is_missed else ''}")
+        print(f"{'':<20}{time.monotonic() - started_s:.0f} s", flush=True)
         if folder_of(name) == WEIGHTS / name:
             results[name] = figures
     RESULTS.write_text(json.dumps(results, indent=1) + "\n")
