@@ -58,7 +58,7 @@ SUBJECTS = {
     ),
     "llm": Subject(
         "Writes an edit of a caption as JSON: edit_type, object, instruction, target_caption, reverse_instruction.",
-        "Captions and edits of the world. The prompt is `Caption: ...`, a new line, `Edit as JSON: `.",
+        "Captions and edits of the world. A prompt has the lines `Caption: ...`, `Edit type: ...`, `Edit as JSON: `.",
         "Knows the world's words only.",
     ),
     "sd": Subject(

@@ -24,13 +24,14 @@ from zoo.evaluate import BARS, RESULTS
 from zoo.evaluation.generation import (
     GUIDANCE,
     NUM_STEPS,
+    edit_prompt,
     fault_of_answer,
     inpainting_tasks,
     prompted_scenes,
 )
 from zoo.evaluation.perception import pictures, wrong_phrases
 from zoo.export import model_id
-from zoo.train_llm import MAX_TOKENS, PROMPT
+from zoo.train_llm import MAX_TOKENS
 from zoo.world import Scene, boxes, caption, facts_of, panoptic, read_facts, render, thing_masks
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ def _filled() -> Section:
 
 def _written(scenes: Sequence[Scene]) -> Section:
     captions = [caption(scene) for scene in scenes]
-    prompts = [PROMPT.format(caption=text) for text in captions]
+    prompts = [edit_prompt(scene) for scene in scenes]
     answers = registry.load("TextGenerator", model_id("llm")).generate(prompts, max_new_tokens=MAX_TOKENS)
     figures = [
         Figure([], [Line(text), Line(answer, fault_of_answer(text, answer) is not None)])

@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 
 WIDTH = 160
 END = "<|end|>"
-PROMPT = "Caption: {caption}\nEdit as JSON: "
+PROMPT = "Caption: {caption}\nEdit type: {kind}\nEdit as JSON: "
+ANY_KIND = "any"
+ANY_FRAC = 0.2
 CORPUS_LINES = 8000
 MAX_TOKENS = 160
-TRAINING = Training("llm", num_steps=700, batch_size=48, learning_rate=2e-3, muon_rate=0.005, ema=0.995, autocast=True)
+TRAINING = Training("llm", num_steps=2000, batch_size=48, learning_rate=2e-3, muon_rate=0.005, ema=0.995, autocast=True)
 _ASIDE = re.compile(r" on the (left|right)")
 
 
 def lesson(rng: random.Random) -> tuple[str, str]:
-    """A prompt and the answer to it. What the caption does not say, the answer does not know."""
+    """A prompt and the answer to it. What the caption does not say, the answer does not know.
+
+    The prompt names the type of edit it wants: left to choose, the likeliest answer would always be of one type.
+    """
     scene = sample_scene(rng)
     edit = sample_edit(scene, rng)
     source = caption(scene) if rng.random() < 0.6 or edit.kind == "move" else varied_caption(scene, rng)
@@ -42,7 +47,8 @@ def lesson(rng: random.Random) -> tuple[str, str]:
         "target_caption": target,
         "reverse_instruction": edit.reverse_instruction,
     }
-    return PROMPT.format(caption=source), json.dumps(answer)
+    asked = ANY_KIND if rng.random() < ANY_FRAC else edit.kind
+    return PROMPT.format(caption=source, kind=asked), json.dumps(answer)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:

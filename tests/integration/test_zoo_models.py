@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 
 from models import registry
-from zoo.evaluation.generation import inpainting_tasks
+from zoo.evaluation.generation import edit_prompt, inpainting_tasks
 from zoo.export import WEIGHTS
-from zoo.train_llm import PROMPT
 from zoo.world import boxes, caption, render, scene_of, thing_masks
 
 SCENES = [scene_of(77, index) for index in range(4)]
@@ -159,7 +158,7 @@ def test_llm_writes_what_the_librarys_generate_writes():
         single(LlamaForCausalLM.from_pretrained(WEIGHTS / "llm", **SAFE)),
         AutoTokenizer.from_pretrained(WEIGHTS / "llm"),
     )
-    prompts = [PROMPT.format(caption=caption(scene)) for scene in SCENES]
+    prompts = [edit_prompt(scene) for scene in SCENES]
     expected = []
     for prompt in prompts:
         inputs = tokenizer(prompt, return_tensors="pt", add_special_tokens=False, return_token_type_ids=False)

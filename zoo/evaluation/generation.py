@@ -14,7 +14,19 @@ from zoo.batches import HELD_OUT_SEED, held_out
 from zoo.evaluation.perception import pictures
 from zoo.export import model_id
 from zoo.train_llm import MAX_TOKENS, PROMPT
-from zoo.world import COLOURS, NOUNS, SIZE_PX, Scene, boxes, caption, facts_of, read_facts, sample_scene, thing_masks
+from zoo.world import (
+    COLOURS,
+    NOUNS,
+    SIZE_PX,
+    Scene,
+    boxes,
+    caption,
+    facts_of,
+    possible_kinds,
+    read_facts,
+    sample_scene,
+    thing_masks,
+)
 from zoo.world.judge import FIELDS, fault_of
 
 if TYPE_CHECKING:
@@ -42,17 +54,30 @@ SCHEMA = {
 def measure_llm() -> Figures:
     """Shares of edits that parse, and that are consistent with the caption, freely written and under the schema."""
     llm = registry.load("TextGenerator", model_id("llm"))
-    captions = [caption(scene) for scene in held_out(NUM_CAPTIONS)]
-    prompts = [PROMPT.format(caption=text) for text in captions]
+    scenes = held_out(NUM_CAPTIONS)
+    captions = [caption(scene) for scene in scenes]
+    prompts = [edit_prompt(scene) for scene in scenes]
     answers = llm.generate(prompts, max_new_tokens=MAX_TOKENS)
     few = llm.generate(prompts[:50], max_new_tokens=MAX_TOKENS, json_schema=SCHEMA)
     faults = [fault_of_answer(text, answer) for text, answer in zip(captions, answers, strict=True)]
+    obeyed = [f'"edit_type": "{_kind_of(prompt)}"' in answer for prompt, answer in zip(prompts, answers, strict=True)]
     constrained = [fault_of_answer(text, answer) for text, answer in zip(captions, few, strict=False)]
     return {
+        "type_as_asked": float(np.mean(obeyed)),
         "parses": float(np.mean([fault != "json" for fault in faults])),
         "consistent": float(np.mean([fault is None for fault in faults])),
         "consistent_constrained": float(np.mean([fault is None for fault in constrained])),
     }
+
+
+def edit_prompt(scene: Scene) -> str:
+    """A prompt for one of the edits that `scene` can take, the same one each time."""
+    kind = random.Random(f"edit {caption(scene)}").choice(possible_kinds(scene))
+    return PROMPT.format(caption=caption(scene), kind=kind)
+
+
+def _kind_of(prompt: str) -> str:
+    return prompt.split("Edit type: ")[1].split("\n", maxsplit=1)[0]
 
 
 def fault_of_answer(source_caption: str, answer: str) -> str | None:
