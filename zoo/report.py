@@ -30,12 +30,12 @@ from zoo.evaluation.generation import (
     prompted_scenes,
 )
 from zoo.evaluation.perception import pictures, wrong_phrases
-from zoo.export import model_id
+from zoo.export import folder_of, model_id
 from zoo.train_llm import MAX_TOKENS
 from zoo.world import Scene, boxes, caption, facts_of, panoptic, read_facts, render, thing_masks
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -70,12 +70,23 @@ class Section:
 
 
 def gallery() -> str:
-    """The page. Raises LookupError when a model is missing."""
+    """The page; a model that is not there has no part in it, and the page says so."""
     scenes = held_out(SHOWN)
-    sections = [
-        _world(scenes), _captions(scenes), _phrases(scenes), _boxes(scenes), _box_masks(scenes), _panoptic(scenes),
-        _drawn(), _filled(), _written(scenes),
-    ]  # fmt: skip
+    parts: list[tuple[tuple[str, ...], Callable[[], Section]]] = [
+        ((), lambda: _world(scenes)),
+        (("blip",), lambda: _captions(scenes)),
+        (("clipseg",), lambda: _phrases(scenes)),
+        (("grounding-dino",), lambda: _boxes(scenes)),
+        (("sam",), lambda: _box_masks(scenes)),
+        (("mask2former",), lambda: _panoptic(scenes)),
+        (("sd", "blip"), _drawn),
+        (("sd-inpaint",), _filled),
+        (("llm",), lambda: _written(scenes)),
+    ]
+    sections = []
+    for names, part in parts:
+        absent = [name for name in names if not folder_of(name).is_dir()]
+        sections.append(Section(f"zoo:{absent[0]}", "This model is not there.") if absent else part())
     results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     rows = []
     for name, figures in results.items():
