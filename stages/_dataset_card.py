@@ -94,7 +94,11 @@ def render_card(card: Card) -> str:
         image_members=[member for member in card.members if member != "json"],
         features=[(c.name, *_feature_type(c.type)) for c in columns if c.type != pa.uint64()],  # as in the JSON member
         member_meanings=MEMBER_MEANINGS,
-        models=[(model, revision, stage.name) for stage in card.stages for model, revision in stage.models.items()],
+        models=[
+            (model, revision, stage.licences.get(model), stage.name)
+            for stage in card.stages
+            for model, revision in stage.models.items()
+        ],
     )
 
 

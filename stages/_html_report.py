@@ -36,7 +36,10 @@ _MIME_BY_MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageCount:
-    """What one stage did: rows, reject reasons (reason -> rows), models (id -> revision), seconds of work."""
+    """What one stage did: rows, reject reasons (reason -> rows), models (id -> revision), seconds of work.
+
+    `licences` holds the licence (id -> name) of each model that states one.
+    """
 
     name: str
     fingerprint: str
@@ -44,6 +47,7 @@ class StageCount:
     rows_out: int
     rejects: Mapping[str, int] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
+    licences: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property

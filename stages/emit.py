@@ -34,7 +34,7 @@ OWN_COLUMNS = ("session_id", "turn", "dataset_shard")
 class Emit(SinkStage):
     """One tar a shard, members `<id>.source.<format>` and `<id>.json`; bytes depend on the samples alone."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar = (*PIXELS, "source_format", "duplicate_cluster_id")
     reads_if_present: ClassVar = tuple(
         n for n, c in COLUMNS.items() if not c.bulk and n not in (SAMPLE_ID, *OWN_COLUMNS)

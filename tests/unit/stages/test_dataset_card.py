@@ -50,7 +50,15 @@ def card(text="plain", **changes):
         members=("source.jpg", "json"),
         columns=COLUMN_NAMES,
         stages=[
-            StageCount(name=text, fingerprint="ab" * 32, rows_in=0, rows_out=9, rejects={text: 1}, models={text: text}),
+            StageCount(
+                name=text,
+                fingerprint="ab" * 32,
+                rows_in=0,
+                rows_out=9,
+                rejects={text: 1},
+                models={text: text},
+                licences={text: text},
+            ),
             StageCount(name="emit", fingerprint="cd" * 32, rows_in=9, rows_out=9),
         ],
         manifest={"name": text, text: [1]},
@@ -169,11 +177,16 @@ def test_every_column_is_explained():
         assert f"| `{name}` | `{COLUMNS[name].type}` |" in readme
 
 
-def test_models_are_listed_with_their_revision():
-    stages = [StageCount(name="caption", fingerprint="a", rows_in=1, rows_out=1, models={"hf:a/b": "abc", "zoo:c": ""})]
+def test_models_are_listed_with_their_revision_and_licence():
+    stages = [
+        StageCount(
+            name="caption", fingerprint="a", rows_in=1, rows_out=1, models={"hf:a/b": "abc", "zoo:c": ""},
+            licences={"hf:a/b": "bsd-3-clause"},
+        )
+    ]  # fmt: skip
     readme = render_card(card(stages=stages))
-    assert "| `hf:a/b` | `abc` | `caption` |" in readme
-    assert "| `zoo:c` | `not pinned` | `caption` |" in readme
+    assert "| `hf:a/b` | `abc` | bsd-3-clause | `caption` |" in readme
+    assert "| `zoo:c` | `not pinned` | not stated | `caption` |" in readme
     assert "No stage used a model." in render_card(card(stages=[]))
 
 

@@ -101,7 +101,8 @@ def summary(tmp_path, rows, rejects=()):
             yield "b", rows.slice(start, 2).select(["sample_id", *(c for c in columns if c != "sample_id")])
 
     stage = {
-        "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "rows_in": 3, "rows_kept": 3,
+        "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "licences": {},
+        "rows_in": 3, "rows_kept": 3,
         "rows_out": 3, "rejects": {}, "notes": {}, "seconds": 0.5,
     }  # fmt: skip
     return RunSummary(
