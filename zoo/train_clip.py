@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 PATCH_PX = 8
 WIDTH = 128
 GROUP = 8
-TRAINING = Training("clip", num_steps=2400, batch_size=64, learning_rate=1e-3, muon_rate=0.006, autocast=True)
+TRAINING = Training(
+    "clip", num_steps=3200, batch_size=64, learning_rate=1e-3, muon_rate=0.006, ema=0.998, autocast=True
+)
 
 
 def build(tokenizer: CLIPTokenizer) -> CLIPModel:
