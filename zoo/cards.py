@@ -146,9 +146,10 @@ def _training(name: str) -> str:
 
 
 def main() -> None:
-    """Writes the cards of all models that are there."""
+    """Writes the cards of all models that are there and were measured."""
+    measured = json.loads(RESULTS.read_text())
     for name in ORDER:
-        if (WEIGHTS / name).is_dir():
+        if (WEIGHTS / name).is_dir() and name in measured:
             (WEIGHTS / name / "README.md").write_text(card(name))
 
 
