@@ -11,6 +11,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 WEIGHTS = Path(__file__).parent / "weights"
 OUTPUT_VARIABLE = "EDITLOOM_ZOO_OUTPUT"
 
@@ -41,7 +43,7 @@ def export(name: str, *parts: Any) -> Path:
     beside = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(beside, ignore_errors=True)
     for part in parts:
-        if hasattr(part, "parameters"):
+        if isinstance(part, nn.Module):  # a pipeline comes in half precision; it has `parameters` too, of another kind
             part.half()
         part.save_pretrained(beside)
     for file in beside.rglob("*"):

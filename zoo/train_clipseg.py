@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,12 +23,13 @@ from zoo.training import Training, device, train
 from zoo.world import COLOURS, NOUNS, Scene, thing_masks
 
 if TYPE_CHECKING:
-    import random
-
     import numpy.typing as npt
+    from transformers import PreTrainedTokenizerBase
 
-ABSENT_FRAC = 0.35
-TRAINING = Training("clipseg", num_steps=1200, batch_size=32, learning_rate=2e-3, muon_rate=0.006, autocast=True)
+ABSENT_FRAC = 0.45
+TRAINING = Training(
+    "clipseg", num_steps=2400, batch_size=32, learning_rate=2e-3, muon_rate=0.006, ema=0.995, autocast=True
+)
 
 
 def build(clip: CLIPModel) -> CLIPSegForImageSegmentation:
@@ -38,12 +40,41 @@ def build(clip: CLIPModel) -> CLIPSegForImageSegmentation:
         decoder_num_attention_heads=4, decoder_intermediate_size=256, conditional_layer=0,
     )  # fmt: skip
     model = CLIPSegForImageSegmentation(config)
-    for module in model.decoder.modules():
-        if isinstance(module, nn.Linear | nn.ConvTranspose2d):
-            nn.init.xavier_uniform_(module.weight)  # the library starts them at a standard deviation of about 1
     model.clip.load_state_dict(clip.state_dict())
     model.clip.requires_grad_(requires_grad=False)  # the library runs it without gradients, as the paper does
     return model
+
+
+@torch.no_grad()
+def start_decoder(model: CLIPSegForImageSegmentation, tokenizer: PreTrainedTokenizerBase) -> None:
+    """Starts the decoder so that phrase and patches meet at the same scale and every block does nothing.
+
+    What comes from CLIP is far from zero mean and unit spread: phrases share most of their embedding, patches most of
+    theirs. The layers that read them take the mean out and divide by the spread, measured on phrases and scenes of
+    the world. From xavier weights alone the decoder masks whatever stands in the picture and does not read the phrase.
+    """
+    decoder, rng = model.decoder, random.Random("clipseg")
+    phrases = [f"{colour} {noun}" for colour in COLOURS for noun in NOUNS]
+    words = tokenizer(phrases, padding=True, return_tensors="pt").to(device())
+    read_ND = model.clip.get_text_features(**words).pooler_output
+    _standardise(decoder.film_mul, read_ND, bias=1.0)
+    _standardise(decoder.film_add, read_ND)
+    seen = model.clip.vision_model(pixels(draw(rng, 64)).to(device()), output_hidden_states=True).hidden_states
+    for reduce, layer in zip(decoder.reduces, reversed(model.extract_layers), strict=True):
+        _standardise(reduce, seen[layer + 1].flatten(0, 1))
+    for block in decoder.layers:
+        for last in (block.self_attn.out_proj, block.mlp.fc2):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+    nn.init.xavier_uniform_(decoder.transposed_convolution.weight)  # the library starts it near a deviation of 1
+
+
+def _standardise(linear: nn.Linear, inputs_ND: torch.Tensor, bias: float = 0.0) -> None:
+    """Random weights whose outputs have mean `bias` and deviation 1 on `inputs_ND`."""
+    mean_D = inputs_ND.mean(0)
+    deviation = float((inputs_ND - mean_D).square().mean().sqrt())
+    nn.init.normal_(linear.weight, std=1 / (deviation * linear.in_features**0.5))
+    linear.bias.copy_(bias - linear.weight @ mean_D)
 
 
 def phrase_of(scene: Scene, rng: random.Random) -> tuple[str, npt.NDArray[np.bool_]]:
@@ -84,6 +115,7 @@ def main(training: Training = TRAINING) -> None:
     clip = CLIPModel.from_pretrained(folder_of("clip"), dtype=torch.float32, use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(folder_of("clip"))
     model = build(clip).to(device())
+    start_decoder(model, tokenizer)
     train(training, model, lambda step: losses(model, tokenizer, training, step))
     processor = CLIPImageProcessor.from_pretrained(folder_of("clip"))
     export("clipseg", model, CLIPSegProcessor(processor, tokenizer))

@@ -1,13 +1,23 @@
-"""Trains zoo:mask2former, a Mask2FormerForUniversalSegmentation, on the world's panoptic maps (Cheng et al. 2022)."""
+"""Trains zoo:mask2former, a Mask2FormerForUniversalSegmentation, on the world's panoptic maps (Cheng et al. 2022).
+
+Its Swin backbone starts from zoo:grounding-dino's, as published Mask2Formers start from a trained backbone: masks are
+learnt in minutes, but a backbone that knows no nouns yet leaves the classes to chance (0.14 of things right after
+1,200 steps, their masks at an IoU of 0.95).
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
-from transformers import Mask2FormerConfig, Mask2FormerForUniversalSegmentation, Mask2FormerImageProcessor
+from transformers import (
+    GroundingDinoForObjectDetection,
+    Mask2FormerConfig,
+    Mask2FormerForUniversalSegmentation,
+    Mask2FormerImageProcessor,
+)
 
 from zoo.batches import IMAGE_MEAN, IMAGE_STD, draw, pixels
-from zoo.export import export
+from zoo.export import export, folder_of
 from zoo.swin import BackboneHead, swin
 from zoo.training import Training, device, train
 from zoo.world import NOUNS, SIZE_PX, STUFF, Scene, panoptic
@@ -16,7 +26,7 @@ STAGES = ["stage1", "stage2", "stage3", "stage4"]
 WIDTH = 64
 LABELS = (*NOUNS, *STUFF)
 TRAINING = Training(
-    "mask2former", num_steps=1200, batch_size=16, learning_rate=8e-4, muon_rate=0.005, ema=0.995, autocast=True
+    "mask2former", num_steps=2400, batch_size=16, learning_rate=8e-4, muon_rate=0.005, ema=0.995, autocast=True
 )
 
 
@@ -36,6 +46,17 @@ def truth_of(scene: Scene) -> tuple[torch.Tensor, torch.Tensor]:
     segments, labels = panoptic(scene)
     masks = torch.stack([torch.from_numpy(segments == index) for index in range(len(labels))])
     return masks.float(), torch.tensor([LABELS.index(label) for label in labels])
+
+
+def start_backbone(segmenter: Mask2FormerForUniversalSegmentation) -> None:
+    """Copies the backbone of zoo:grounding-dino, which has all of it but the norm of the finest map."""
+    detector = GroundingDinoForObjectDetection.from_pretrained(
+        folder_of("grounding-dino"), dtype=torch.float32, use_safetensors=True
+    )
+    weights = detector.model.backbone.conv_encoder.model.state_dict()
+    missing, unknown = segmenter.model.pixel_level_module.encoder.load_state_dict(weights, strict=False)
+    if unknown or any("norms.stage1" not in name for name in missing):
+        raise ValueError(f"the backbones differ: {[*missing, *unknown]}; train zoo:grounding-dino anew")
 
 
 class Trained(nn.Module):
@@ -61,7 +82,9 @@ class Trained(nn.Module):
 def main(training: Training = TRAINING) -> None:
     """Trains and exports to zoo/weights/mask2former."""
     torch.manual_seed(training.seed)
-    trained = Trained().to(device())
+    trained = Trained()
+    start_backbone(trained.segmenter)
+    trained = trained.to(device())
     train(training, trained, lambda step: trained.losses(training, step))
     processor = Mask2FormerImageProcessor(
         size={"height": SIZE_PX, "width": SIZE_PX}, image_mean=IMAGE_MEAN, image_std=IMAGE_STD, ignore_index=255

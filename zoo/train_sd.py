@@ -29,7 +29,7 @@ WIDTH = 128
 NUM_SCENES = 24_000
 EMPTY_PROMPT_FRAC = 0.1
 MIN_SNR_GAMMA = 5.0
-TRAINING = Training("sd", num_steps=3000, batch_size=32, learning_rate=1e-3, ema=0.998)
+TRAINING = Training("sd", num_steps=3000, batch_size=32, learning_rate=1e-3, muon_rate=0.005, ema=0.998)
 
 
 def build_unet(in_channels: int = 4) -> UNet2DConditionModel:

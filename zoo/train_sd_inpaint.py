@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 NUM_SCENES = 16_000
 THING_FRAC = 0.7
 MARGIN_PX = (2, 6)
-TRAINING = Training("sd-inpaint", num_steps=1200, batch_size=32, learning_rate=5e-4, ema=0.995)
+TRAINING = Training("sd-inpaint", num_steps=1200, batch_size=32, learning_rate=5e-4, muon_rate=0.0025, ema=0.995)
 
 
 def hole_of(scene: Scene, rng: random.Random) -> npt.NDArray[np.bool_]:
