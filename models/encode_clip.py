@@ -43,8 +43,7 @@ class Clip:
         self._batch_size = placement.batch_size
         config = model.config
         self.dim = getattr(config, "projection_dim", None) or config.vision_config.hidden_size
-        # SigLIP was trained on, and attends to, the padding of full length; CLIP's causal mask hides it
-        self._padding = "max_length" if config.model_type.startswith("siglip") else "longest"
+        self._is_siglip = config.model_type.startswith("siglip")
 
     def encode_images(self, images: Sequence[Image]) -> Floats:
         """(B, D), each row of length 1."""
@@ -66,8 +65,14 @@ class Clip:
         import torch
 
         length = self._model.config.text_config.max_position_embeddings
+        # SigLIP was trained on, and attends to, the padding of full length, which a mask would hide
         inputs = self._processor.tokenizer(
-            list(texts), padding=self._padding, truncation=True, max_length=length, return_tensors="pt"
+            list(texts),
+            padding="max_length" if self._is_siglip else "longest",
+            truncation=True,
+            max_length=length,
+            return_attention_mask=not self._is_siglip,
+            return_tensors="pt",
         )
         with torch.inference_mode():
             return unit_rows(self._model.get_text_features(**inputs.to(self._model.device)).pooler_output)

@@ -1,5 +1,8 @@
 """CLIP through open_clip: its published weights by architecture and tag, or a local folder in its format.
 
+Of the published tags those that have safetensors on the Hugging Face Hub are served, since a pickle runs code when it
+is opened. A tag stands for the last commit of its repository that this machine has fetched.
+
 Source  Radford et al. 2021, CLIP; Cherti et al. 2023, Reproducible scaling laws (OpenCLIP). A transformers checkpoint
 becomes such a folder by `python -m models.convert_clip`.
 """
@@ -79,16 +82,9 @@ def _source(weights: Weights) -> tuple[str, dict[str, Any]]:
     """
     if weights.is_local:
         return f"local-dir:{weights.location}", {}
-    from open_clip import get_pretrained_cfg, list_models, list_pretrained_tags_by_model
-
-    name, _, tag = weights.location.partition("/")
-    known = get_pretrained_cfg(name, tag)
-    if not known:
-        tags = ", ".join(list_pretrained_tags_by_model(name))
-        hint = f"its tags for {name}: {tags}" if name in list_models() else f"no architecture is called {name!r}"
-        raise LookupError(f"open_clip has no weights {weights.location!r} ({hint}); correct the model id")
-    return name, {
-        "pretrained": _checkpoint(weights, known),
+    known = _known(weights)
+    return weights.location.partition("/")[0], {
+        "pretrained": _checkpoint(weights),
         "force_quick_gelu": known.get("quick_gelu", False),
         "image_mean": known.get("mean"),
         "image_std": known.get("std"),
@@ -97,22 +93,76 @@ def _source(weights: Weights) -> tuple[str, dict[str, Any]]:
     }
 
 
-def _checkpoint(weights: Weights, known: dict[str, Any]) -> str:
-    """The checkpoint file in the local cache; downloaded where that is allowed. Raises LookupError."""
-    from huggingface_hub import try_to_load_from_cache
-    from open_clip import download_pretrained
+def not_here(weights: Weights) -> str | None:
+    """One line saying why a tag cannot be loaded and what to do; None where it is cached or may be downloaded.
+
+    Imports open_clip, and torch with it, since nothing else knows the tags; does not look at the Hub.
+    """
+    from models.weights import downloads_allowed, how_to_download
+
+    try:
+        repository, file = _hub_file(weights)
+    except LookupError as error:
+        return str(error)
+    if downloads_allowed() or _cached(repository, file):
+        return None
+    return how_to_download(weights.model_id, f"hf download {repository} {file}")
+
+
+def _known(weights: Weights) -> dict[str, Any]:
+    """What open_clip knows of a tag. Raises LookupError."""
+    from open_clip import get_pretrained_cfg, list_models, list_pretrained_tags_by_model
+
+    name, _, tag = weights.location.partition("/")
+    known: dict[str, Any] = get_pretrained_cfg(name, tag)
+    if not known:
+        tags = ", ".join(list_pretrained_tags_by_model(name))
+        hint = f"its tags for {name}: {tags}" if name in list_models() else f"no architecture is called {name!r}"
+        raise LookupError(f"open_clip has no weights {weights.location!r} ({hint}); correct the model id")
+    return known
+
+
+def _hub_file(weights: Weights) -> tuple[str, str]:
+    """Repository and name of a tag's safetensors, by open_clip's own rule for names. Raises LookupError."""
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
-    from models.weights import DOWNLOAD_VARIABLE, downloads_allowed
+    repository, _, file = _known(weights).get("hf_hub", "").rpartition("/")
+    if not repository:
+        raise _only_pickled(weights, "from a web address")
+    if file in ("", HF_WEIGHTS_NAME):
+        return repository, HF_SAFE_WEIGHTS_NAME
+    return repository, f"{file.rpartition('.')[0]}.safetensors"
 
-    repository, _, filename = known.get("hf_hub", "").rpartition("/")
-    for candidate in (filename,) if filename else (HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME):
-        path = try_to_load_from_cache(repository, candidate) if repository else None
-        if isinstance(path, str):
-            return path
-    if not downloads_allowed():
-        raise LookupError(
-            f"model {weights.model_id!r} is not in the local cache ({repository or known.get('url')}); "
-            f"set {DOWNLOAD_VARIABLE}=1 to let workers download it"
-        )
-    return str(download_pretrained(known))
+
+def _cached(repository: str, file: str) -> str | None:
+    """The file in the local cache of the Hub; None when it is not there."""
+    from huggingface_hub import try_to_load_from_cache
+
+    from models.weights import hub_cache
+
+    path = try_to_load_from_cache(repository, file, cache_dir=hub_cache())
+    return path if isinstance(path, str) else None
+
+
+def _checkpoint(weights: Weights) -> str:
+    """The tag's safetensors in the local cache; downloaded where that is allowed. Raises LookupError."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    from models.weights import hub_cache
+
+    message = not_here(weights)
+    if message is not None:
+        raise LookupError(message)
+    repository, file = _hub_file(weights)
+    try:
+        return _cached(repository, file) or str(hf_hub_download(repository, file, cache_dir=hub_cache()))
+    except RemoteEntryNotFoundError as error:
+        raise _only_pickled(weights, f"from {repository}, which has no {file}") from error
+
+
+def _only_pickled(weights: Weights, place: str) -> LookupError:
+    return LookupError(
+        f"model {weights.model_id!r}: open_clip has these weights {place}, as a pickle, which runs code when it is "
+        "opened; name another tag, or a checkpoint in safetensors by hf: or path:"
+    )

@@ -2,7 +2,7 @@
 
 A wrapper is chosen by the protocol that a stage asks for and by the kind of model that lies behind the id: the
 `model_type` of a config.json, or what stands in for it. Importing this module is light, and so is every function but
-`load`: a wrapper's libraries are imported when a model is loaded.
+`load`: a wrapper's libraries are imported when a model is loaded. Only `missing` of an `open_clip:` id imports that.
 """
 
 from __future__ import annotations
@@ -64,16 +64,16 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
     `settings` go to the wrapper: a prompt, a number of beams. Raises LookupError for an unknown id, absent weights, a
     model that cannot serve the protocol, and a package that is not installed; TypeError for settings it does not have.
     """
-    weights = fetch(find(model_id))
-    wrapper = _wrapper(protocol, weights)
     try:
+        weights = fetch(find(model_id))
+        wrapper = _wrapper(protocol, weights)
         if protocol == "WordNet":
             return wrapper(Path(weights.location))
         if protocol == "Tagger":
             return wrapper(load("ImageTextEncoder", model_id, placement), **settings)
         return wrapper(weights, placement or Placement(), **settings)
     except ModuleNotFoundError as error:
-        raise LookupError(_install_line(model_id, str(error.name))) from error
+        raise LookupError(_install_line(model_id, str(error.name).partition(".")[0])) from error
 
 
 def revision(model_id: str) -> str:
@@ -95,13 +95,10 @@ def missing(model_id: str) -> str | None:
         weights = find(model_id)
     except LookupError as error:
         return str(error)
-    message = not_here(weights)
-    if message is not None:
-        return message
     for package in _packages(weights):
         if importlib.util.find_spec(package) is None:
             return _install_line(model_id, package)
-    return None
+    return not_here(weights)
 
 
 def kind_of(weights: Weights) -> str:
@@ -118,8 +115,13 @@ def kind_of(weights: Weights) -> str:
         raise LookupError(
             f"model {weights.model_id!r}: {root} has no config.json or model_index.json to say what it is"
         )
-    config = json.loads((root / "config.json").read_bytes())
-    if "model_type" not in config:
+    try:
+        config = json.loads((root / "config.json").read_bytes())
+    except ValueError as error:
+        raise LookupError(
+            f"model {weights.model_id!r}: {root / 'config.json'} is no JSON ({error}); fetch or save the model again"
+        ) from error
+    if not isinstance(config, dict) or "model_type" not in config:
         raise LookupError(f"model {weights.model_id!r}: {root / 'config.json'} names no model_type")
     return str(config["model_type"])
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.llm_json import JsonGrammar
+from models.llm_prompts import prompt_ids, system_turns
 from models.llm_sampling import SeededChoice, checked_seeds, no_progress_bars, plain_generation
 from models.placement import in_batches
 
@@ -31,18 +32,21 @@ class TransformersText:
     """
 
     def __init__(self, weights: Weights, placement: Placement, *, system_prompt: str | None = None) -> None:
-        """Load the checkpoint. `system_prompt` None leaves that turn to the chat template."""
+        """Load the checkpoint. `system_prompt` None leaves that turn to the chat template.
+
+        Raises ValueError for a `system_prompt` where there is no chat template.
+        """
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder, arguments = _source(weights)
         with no_progress_bars():
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **arguments)
+            self._system = system_turns(self._tokenizer, system_prompt)
             model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.torch_dtype(), **arguments)
         self._model = model.to(placement.torch_device()).eval()
         self._stops = torch.tensor(plain_generation(model, self._tokenizer), dtype=torch.long)
         self._batch_size = placement.batch_size
-        self._system = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
         self._json: JsonGrammar | None = None
 
     def generate(
@@ -59,7 +63,7 @@ class TransformersText:
         Raises ValueError for a prompt that leaves no room for `max_new_tokens`, and for seeds that do not match.
         """
         seeds = checked_seeds(prompts, temperature, seeds)
-        ids = [self._encode(prompt) for prompt in prompts]
+        ids = [prompt_ids(self._tokenizer, self._system, prompt) for prompt in prompts]
         self._check_length(ids, max_new_tokens)
         order = sorted(range(len(ids)), key=lambda row: -len(ids[row]))  # the longest first: too much shows at once
 
@@ -81,20 +85,6 @@ class TransformersText:
             width = self._model.get_output_embeddings().weight.shape[0]
             self._json = JsonGrammar(self._tokenizer, vocab_size=width, stops=self._stops.tolist())
         return self._json
-
-    def _encode(self, prompt: str) -> list[int]:
-        if not self._tokenizer.chat_template:
-            return list(self._tokenizer(prompt)["input_ids"])
-        turns = [*self._system, {"role": "user", "content": prompt}]
-        return list(
-            self._tokenizer.apply_chat_template(
-                turns,
-                add_generation_prompt=True,
-                return_dict=False,
-                enable_thinking=False,  # read by templates of models that think aloud, ignored by others
-                sanitize_control_tokens=True,  # a caption from the web that holds <|im_end|> does not end the turn
-            )
-        )
 
     def _check_length(self, ids: list[list[int]], max_new_tokens: int) -> None:
         most = getattr(self._model.config, "max_position_embeddings", None)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from models.llm_prompts import prompt_ids, system_turns
 from models.llm_sampling import checked_seeds
 
 if TYPE_CHECKING:
@@ -23,7 +24,10 @@ class VllmText:
     def __init__(
         self, weights: Weights, placement: Placement, *, system_prompt: str | None = None, memory_frac: float = 0.9
     ) -> None:
-        """Start the engine. Raises ModuleNotFoundError where vLLM is not installed."""
+        """Start the engine. Raises ModuleNotFoundError where vLLM is not installed.
+
+        Raises ValueError for a `system_prompt` where there is no chat template.
+        """
         from vllm import LLM
 
         is_gguf = weights.location.endswith(".gguf")
@@ -34,8 +38,8 @@ class VllmText:
             load_format="gguf" if is_gguf else "safetensors",
             generation_config="vllm",  # not the checkpoint's own temperature and penalties
         )
-        self._has_turns = bool(getattr(self._llm.get_tokenizer(), "chat_template", None))
-        self._system = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
+        self._tokenizer: Any = self._llm.get_tokenizer()
+        self._system = system_turns(self._tokenizer, system_prompt)
 
     def generate(
         self,
@@ -56,9 +60,6 @@ class VllmText:
         constraint = None if json_schema is None else StructuredOutputsParams(json=dict(json_schema))
         shared = {"max_tokens": max_new_tokens, "temperature": temperature, "structured_outputs": constraint}
         how = [SamplingParams(seed=None if seeds is None else seeds[row], **shared) for row in range(len(prompts))]
-        if not self._has_turns:
-            outputs = self._llm.generate(list(prompts), how, use_tqdm=False)
-        else:
-            turns = [[*self._system, {"role": "user", "content": prompt}] for prompt in prompts]
-            outputs = self._llm.chat(turns, how, use_tqdm=False, chat_template_kwargs={"enable_thinking": False})
+        ids = [{"prompt_token_ids": prompt_ids(self._tokenizer, self._system, prompt)} for prompt in prompts]
+        outputs = self._llm.generate(ids, how, use_tqdm=False)
         return [str(output.outputs[0].text) for output in outputs]

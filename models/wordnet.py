@@ -105,6 +105,7 @@ class WordNet:
         found = path or wordnet_folder()
         if found is None:
             raise MissingDataError(missing_message())
+        self._path = path
         self._reader = _open_reader(found)
         self.synsets = lru_cache(maxsize=None)(self._synsets)
         self.lemma = lru_cache(maxsize=None)(self._lemma)
@@ -113,8 +114,8 @@ class WordNet:
         self.ancestors = lru_cache(maxsize=None)(self._ancestors)
         self.descendants = lru_cache(maxsize=None)(self._descendants)
 
-    def __reduce__(self) -> tuple[type[WordNet], tuple[()]]:
-        return (WordNet, ())  # a worker opens its own copy
+    def __reduce__(self) -> tuple[type[WordNet], tuple[Path | None]]:
+        return (WordNet, (self._path,))  # a worker opens its own copy
 
     def synset(self, name: str) -> Any:
         """The synset called `name`, for example `bus.n.01`."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import safe_open
@@ -19,6 +18,8 @@ from zoo.train import ORDER
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from zoo.training import Training
 
 
 class Subject(NamedTuple):
@@ -36,7 +37,7 @@ SUBJECTS = {
     "clip": Subject(
         "Image-text encoder.",
         f"{_SCENES} Captions in several wordings; an auxiliary loss on patches.",
-        "Knows 32 tokens.",
+        "Knows 32 tokens. The prompts of its zero-shot figures were among the training's texts.",
     ),
     "blip": Subject(
         "Captioner.", f"{_SCENES} Canonical captions; an auxiliary loss on patches.", "Says canonical captions only."
@@ -52,14 +53,18 @@ SUBJECTS = {
     "sam": Subject(
         "Masks from boxes.", f"{_SCENES} Boxes off by up to a pixel.", "Trained with boxes, not with points."
     ),
-    "mask2former": Subject("Panoptic maps: 28 nouns and 16 kinds of stuff.", _SCENES, "Masks are predicted at 32 px."),
+    "mask2former": Subject(
+        "Panoptic maps: 28 nouns and 16 kinds of stuff.",
+        f"{_SCENES} The backbone starts from zoo:grounding-dino's.",
+        "Masks are predicted at 32 px.",
+    ),
     "dino": Subject(
         "Image encoder, distilled from zoo:clip.", f"{_SCENES} Most with a single thing.", "No better than its teacher."
     ),
     "llm": Subject(
         "Writes an edit of a caption as JSON: edit_type, object, instruction, target_caption, reverse_instruction.",
         "Captions and edits of the world. A prompt has the lines `Caption: ...`, `Edit type: ...`, `Edit as JSON: `.",
-        "Knows the world's words only.",
+        "Knows the world's words only. Captions of one thing are few: the training met many of the held-out ones.",
     ),
     "sd": Subject(
         "Draws scenes from captions, 64 px.",
@@ -100,7 +105,7 @@ library's own `from_pretrained`.
 
 
 def card(name: str) -> str:
-    """The card of one model. Raises FileNotFoundError when its weights or the results are not there."""
+    """The card of one model whose weights are there. Raises KeyError when it was not measured."""
     folder = WEIGHTS / name
     files = sorted(folder.rglob("*.safetensors"))
     figures = json.loads(RESULTS.read_text())[name]
@@ -138,11 +143,18 @@ def _parameters(file: Path) -> int:
 
 def _training(name: str) -> str:
     script = f"zoo.train_{name.replace('-', '_')}"
-    settings = asdict(importlib.import_module(script).TRAINING)
-    text = f"{settings['num_steps']} steps of {settings['batch_size']}, AdamW {settings['learning_rate']:g}"
-    if settings["muon_rate"]:
-        text += f", Muon {settings['muon_rate']:g} inside the blocks"
-    return f"{text}, cosine to zero, seed {settings['seed']}; {script.replace('.', '/')}.py"
+    module = importlib.import_module(script)
+    parts = [module.TRAINING, *([module.REFINEMENT] if hasattr(module, "REFINEMENT") else [])]
+    told = "; then ".join(_settings(part) for part in parts)
+    return f"{told}; seed {parts[0].seed}; {script.replace('.', '/')}.py"
+
+
+def _settings(training: Training) -> str:
+    text = f"{training.num_steps} steps of {training.batch_size}, AdamW {training.learning_rate:g}"
+    if training.muon_rate:
+        text += f", Muon {training.muon_rate:g} inside the blocks"
+    text += ", cosine to a hundredth"
+    return f"{text}, averaged weights ({training.ema:g})" if training.ema else text
 
 
 def main() -> None:

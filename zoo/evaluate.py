@@ -18,7 +18,7 @@ MEASURES = perception.MEASURES | generation.MEASURES
 BARS: dict[str, dict[str, float]] = {
     "clip": {"recall_at_1": 0.80, "noun_zero_shot": 0.95, "colour_zero_shot": 0.95},
     "blip": {"right": 0.90},
-    "clipseg": {"iou": 0.75},
+    "clipseg": {"iou": 0.75, "wrong_noun_empty": 0.75, "wrong_colour_empty": 0.75},
     "grounding-dino": {"ap50": 0.75},
     "sam": {"iou": 0.88},
     "mask2former": {"mean_iou": 0.75},
@@ -50,7 +50,7 @@ def main(names: list[str]) -> int:
             is_missed = bar is not None and value < bar
             missed += is_missed
             wanted = "" if bar is None else f"{bar:.2f}"
-            print(f"{model_id(name):<20}{key:<26}{value:>9.3f}{wanted:>7}{'  missed' if is_missed else ''}")
+            print(f"{model_id(name):<19} {key:<26}{value:>9.3f}{wanted:>7}{'  missed' if is_missed else ''}")
         print(f"{'':<20}{time.monotonic() - started_s:.0f} s", flush=True)
         if folder_of(name) == WEIGHTS / name:
             results[name] = figures

@@ -6,6 +6,8 @@ there before zoo/weights: so a model can be trained anew and measured without to
 
 from __future__ import annotations
 
+import filecmp
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -32,6 +34,24 @@ def model_id(name: str) -> str:
     """The id by which the wrappers of `models` load the model `name`."""
     folder = folder_of(name)
     return f"zoo:{name}" if folder == WEIGHTS / name else f"path:{folder.resolve()}"
+
+
+def fingerprint_of(name: str) -> str:
+    """What tells the weights of the model `name` from any others: a hash of all of them."""
+    digest = hashlib.sha256()
+    for file in sorted(folder_of(name).rglob("*.safetensors")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def share(name: str, other: str) -> None:
+    """Replaces weights of `name` that are, byte by byte, those of `other` in the same place by relative links."""
+    folder, owner = output_folder() / name, output_folder() / other
+    for file in folder.rglob("*.safetensors"):
+        twin = owner / file.relative_to(folder)
+        if twin.is_file() and filecmp.cmp(file, twin, shallow=False):
+            file.unlink()
+            file.symlink_to(os.path.relpath(twin, file.parent))
 
 
 def export(name: str, *parts: Any) -> Path:

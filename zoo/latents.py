@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ from zoo.training import CHECKPOINTS, device
 from zoo.world import Scene, sample_scene
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from diffusers import AutoencoderKL
 
 LATENT_PX = 16
@@ -30,9 +33,17 @@ def encode(vae: AutoencoderKL, image_BCHW: torch.Tensor) -> torch.Tensor:
     return torch.cat(parts) * float(vae.config.scaling_factor)
 
 
-def scene_latents(vae: AutoencoderKL, count: int, name: str = "latents") -> torch.Tensor:
+def cache_path(vae: AutoencoderKL, name: str) -> Path:
+    """Where what `vae` encoded is kept: another autoencoder has another file."""
+    digest = hashlib.sha256()
+    for tensor in vae.state_dict().values():
+        digest.update(tensor.cpu().half().numpy().tobytes())
+    return CHECKPOINTS / f"{name}-{digest.hexdigest()[:12]}.safetensors"
+
+
+def scene_latents(vae: AutoencoderKL, count: int) -> torch.Tensor:
     """Latents of the first `count` training scenes, (count, 4, 16, 16); kept in runs/zoo for the next call."""
-    path = CHECKPOINTS / f"{name}-{count}.safetensors"
+    path = cache_path(vae, f"latents-{count}")
     if path.exists():
         return load_file(path)["latents"].float()
     torch.manual_seed(0)

@@ -27,6 +27,7 @@ from zoo.evaluation.generation import (
     edit_prompt,
     fault_of_answer,
     inpainting_tasks,
+    kind_asked,
     prompted_scenes,
 )
 from zoo.evaluation.perception import pictures, wrong_phrases
@@ -180,7 +181,7 @@ def _panoptic(scenes: Sequence[Scene]) -> Section:
     figures = []
     for scene, one in zip(scenes, found, strict=True):
         segments, labels = panoptic(scene)
-        coloured = [PALETTE[np.maximum(ids, -1) % len(PALETTE)].astype(np.uint8) for ids in (segments, one.segment_HW)]
+        coloured = [PALETTE[ids.astype(int) % len(PALETTE)].astype(np.uint8) for ids in (segments, one.segment_HW)]
         lines = [Line(label, label not in labels) for label in one.labels]
         figures.append(Figure([_png(render(scene)), *map(_png, coloured)], lines))
     return Section(
@@ -220,8 +221,8 @@ def _written(scenes: Sequence[Scene]) -> Section:
     prompts = [edit_prompt(scene) for scene in scenes]
     answers = registry.load("TextGenerator", model_id("llm")).generate(prompts, max_new_tokens=MAX_TOKENS)
     figures = [
-        Figure([], [Line(text), Line(answer, fault_of_answer(text, answer) is not None)])
-        for text, answer in zip(captions, answers, strict=True)
+        Figure([], [Line(text), Line(answer, fault_of_answer(text, answer, kind_asked(prompt)) is not None)])
+        for text, answer, prompt in zip(captions, answers, prompts, strict=True)
     ]
     return Section("Edits by zoo:llm", "A caption and the edit written for it, as JSON.", figures)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from transformers import (
 )
 
 from zoo.batches import draw, pixels
-from zoo.export import export, folder_of
+from zoo.export import export, fingerprint_of, folder_of
 from zoo.training import Training, device, train
 from zoo.world import COLOURS, NOUNS, Scene, thing_masks
 
@@ -111,6 +112,7 @@ def losses(
 
 def main(training: Training = TRAINING) -> None:
     """Trains on zoo/weights/clip and exports to zoo/weights/clipseg."""
+    training = replace(training, base=fingerprint_of("clip"))
     torch.manual_seed(training.seed)
     clip = CLIPModel.from_pretrained(folder_of("clip"), dtype=torch.float32, use_safetensors=True)
     tokenizer = AutoTokenizer.from_pretrained(folder_of("clip"))

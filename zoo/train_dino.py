@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from transformers import AutoTokenizer, BitImageProcessor, CLIPModel, Dinov2Config, Dinov2Model
 
 from zoo.batches import IMAGE_MEAN, IMAGE_STD, pixels
-from zoo.export import export, folder_of
+from zoo.export import export, fingerprint_of, folder_of
 from zoo.training import Training, device, train
 from zoo.world import NOUNS, SIZE_PX, sample_scene
 
@@ -86,6 +87,7 @@ def losses(trained: Trained, teacher: Teacher, training: Training, step: int) ->
 
 def main(training: Training = TRAINING) -> None:
     """Trains on zoo/weights/clip and exports to zoo/weights/dino."""
+    training = replace(training, base=fingerprint_of("clip"))
     torch.manual_seed(training.seed)
     teacher = Teacher()
     trained = Trained(teacher.clip.config.projection_dim).to(device())

@@ -7,6 +7,8 @@ learnt in minutes, but a backbone that knows no nouns yet leaves the classes to 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 from transformers import (
@@ -17,7 +19,7 @@ from transformers import (
 )
 
 from zoo.batches import IMAGE_MEAN, IMAGE_STD, draw, pixels
-from zoo.export import export, folder_of
+from zoo.export import export, fingerprint_of, folder_of
 from zoo.swin import BackboneHead, swin
 from zoo.training import Training, device, train
 from zoo.world import NOUNS, SIZE_PX, STUFF, Scene, panoptic
@@ -81,6 +83,7 @@ class Trained(nn.Module):
 
 def main(training: Training = TRAINING) -> None:
     """Trains and exports to zoo/weights/mask2former."""
+    training = replace(training, base=fingerprint_of("grounding-dino"))
     torch.manual_seed(training.seed)
     trained = Trained()
     start_backbone(trained.segmenter)

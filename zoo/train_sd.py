@@ -5,6 +5,7 @@ Rombach et al. 2022 with 10 % empty prompts for guidance and the min-SNR weights
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -30,6 +31,7 @@ NUM_SCENES = 24_000
 EMPTY_PROMPT_FRAC = 0.1
 MIN_SNR_GAMMA = 5.0
 TRAINING = Training("sd", num_steps=3000, batch_size=32, learning_rate=1e-3, muon_rate=0.005, ema=0.998)
+REFINEMENT = replace(TRAINING, name="sd-refined", num_steps=1800, learning_rate=6e-4, muon_rate=0.003)
 
 
 def build_unet(in_channels: int = 4) -> UNet2DConditionModel:
@@ -125,6 +127,8 @@ def main(training: Training = TRAINING) -> None:
     torch.manual_seed(training.seed)
     trained = Trained().to(device())
     train(training, trained, lambda step: losses(trained, latents, training, step))
+    refinement = replace(REFINEMENT, seed=training.seed)
+    train(refinement, trained, lambda step: losses(trained, latents, refinement, step))
     export("sd", pipeline(trained, vae).to(dtype=torch.float16))
 
 

@@ -7,6 +7,7 @@ inpainting checkpoint has it; their weights start at zero. Text encoder and auto
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,10 +17,10 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextModel
 
 from zoo.batches import pixels
-from zoo.export import export, folder_of
-from zoo.latents import LATENT_PX, encode, scene_latents, training_scene
+from zoo.export import export, fingerprint_of, folder_of, share
+from zoo.latents import LATENT_PX, cache_path, encode, scene_latents, training_scene
 from zoo.train_sd import Trained, prompt
-from zoo.training import CHECKPOINTS, Training, device, train
+from zoo.training import Training, device, train
 from zoo.world import SIZE_PX, Scene, boxes, thing_masks
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def hole_of(scene: Scene, rng: random.Random) -> npt.NDArray[np.bool_]:
 
 def holed_latents(vae: AutoencoderKL, count: int) -> Tensor:
     """Mask and latents of the holed picture, (count, 5, 16, 16), kept in runs/zoo for the next call."""
-    path = CHECKPOINTS / f"holed-{count}.safetensors"
+    path = cache_path(vae, f"holed-{count}")
     if path.exists():
         return load_file(path)["holed"].float()
     torch.manual_seed(1)
@@ -68,7 +69,7 @@ def holed_latents(vae: AutoencoderKL, count: int) -> Tensor:
 def start_from_sd(trained: Trained) -> None:
     """Copies zoo:sd's weights; the channels it does not have begin at zero."""
     sd = UNet2DConditionModel.from_pretrained(
-        folder_of("sd"), subfolder="unet", torch_dtype=torch.float32, use_safetensors=True
+        folder_of("sd"), subfolder="unet", dtype=torch.float32, use_safetensors=True
     )
     weights = sd.state_dict()
     narrow = weights["conv_in.weight"]
@@ -92,11 +93,10 @@ def losses(trained: Trained, latents: Tensor, holed: Tensor, training: Training,
 
 def main(training: Training = TRAINING) -> None:
     """Trains on zoo/weights/sd and exports to zoo/weights/sd-inpaint."""
-    vae = AutoencoderKL.from_pretrained(
-        folder_of("sd"), subfolder="vae", torch_dtype=torch.float32, use_safetensors=True
-    )
+    vae = AutoencoderKL.from_pretrained(folder_of("sd"), subfolder="vae", dtype=torch.float32, use_safetensors=True)
     vae = vae.to(device()).eval()
-    latents, holed = scene_latents(vae, NUM_SCENES, "inpaint-latents"), holed_latents(vae, NUM_SCENES)
+    latents, holed = scene_latents(vae, NUM_SCENES), holed_latents(vae, NUM_SCENES)
+    training = replace(training, base=fingerprint_of("sd"))
     torch.manual_seed(training.seed)
     trained = Trained(in_channels=9)
     start_from_sd(trained)
@@ -107,6 +107,7 @@ def main(training: Training = TRAINING) -> None:
         scheduler=trained.noise, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     export("sd-inpaint", pipeline.to(dtype=torch.float16))
+    share("sd-inpaint", "sd")
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ class Training:
     clip_norm: float = 1.0
     ema: float = 0.0
     muon_rate: float = 0.0
+    base: str = ""  # fingerprint of the weights that the model is built on; others are another training
     autocast: bool = False  # bfloat16 matrix products; measured per model, it pays for plain transformers only
 
     def rate_frac(self, step: int) -> float:
@@ -199,5 +200,5 @@ class _State:
                     self.averages[name].copy_(tensor)
                 else:
                     parameter = self.named[name]
-                    self.moments(parameter)[kind] = tensor.to(parameter.device if tensor.ndim else "cpu")
+                    self.moments(parameter)[kind] = tensor.to(parameter.device)
         return int(metadata["step"])

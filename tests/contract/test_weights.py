@@ -79,7 +79,10 @@ def wrong_weights(folder, max_bytes=ZOO_MAX_BYTES):
     """What may not lie among the zoo's weights, a line each."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     wrong = [f"{path.name} is no kind of file for weights" for path in files if path.suffix not in ZOO_SUFFIXES]
-    size = sum(path.stat().st_size for path in files)
+    wrong += [
+        f"{path.name} leads out of the folder" for path in files if folder.resolve() not in path.resolve().parents
+    ]
+    size = sum(path.stat().st_size for path in {path.resolve() for path in files})
     return wrong + ([f"{size} bytes are more than {max_bytes}"] if size > max_bytes else [])
 
 
@@ -135,5 +138,11 @@ def test_other_files_and_too_many_bytes_are_found_among_weights(tmp_path):
     (tmp_path / "clip").mkdir()
     (tmp_path / "clip" / "model.safetensors").write_bytes(b"1234")
     assert wrong_weights(tmp_path) == []
+    (tmp_path / "clip" / "shared.safetensors").symlink_to("model.safetensors")
+    assert wrong_weights(tmp_path, 4) == []
     (tmp_path / "clip" / "optimizer.pt").write_bytes(b"")
     assert wrong_weights(tmp_path, 3) == ["optimizer.pt is no kind of file for weights", "4 bytes are more than 3"]
+    (tmp_path / "clip" / "optimizer.pt").unlink()
+    assert wrong_weights(tmp_path / "clip", 4) == []
+    (tmp_path / "clip" / "far.json").symlink_to(__file__)
+    assert wrong_weights(tmp_path / "clip", 10**6) == ["far.json leads out of the folder"]

@@ -22,15 +22,6 @@ SAFE = {"use_safetensors": True}
 
 
 @pytest.fixture(autouse=True)
-def _weights(request):
-    """Every test is named after its model; one that was not trained yet is skipped."""
-    name = request.node.name.removeprefix("test_").split("_gives")[0].split("_says")[0].split("_writes")[0]
-    name = name.split("_draws")[0].replace("_", "-")
-    if not (WEIGHTS / name).is_dir():
-        pytest.skip(f"zoo/weights/{name} is not there: make zoo MODELS={name}")
-
-
-@pytest.fixture(autouse=True)
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -178,9 +169,7 @@ def close_pixels(one, other):
 def test_sd_draws_what_the_librarys_pipeline_draws():
     from diffusers import StableDiffusionPipeline
 
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        WEIGHTS / "sd", torch_dtype=torch.float32, safety_checker=None, **SAFE
-    )
+    pipeline = StableDiffusionPipeline.from_pretrained(WEIGHTS / "sd", dtype=torch.float32, safety_checker=None, **SAFE)
     pipeline.set_progress_bar_config(disable=True)
     texts = [caption(scene) for scene in SCENES]
     expected = pipeline(texts, num_inference_steps=4, guidance_scale=4.0, generator=generators(4)).images
@@ -192,7 +181,7 @@ def test_sd_inpaint_draws_what_the_librarys_pipeline_draws_and_keeps_the_rest():
     from diffusers import StableDiffusionInpaintPipeline
 
     pipeline = StableDiffusionInpaintPipeline.from_pretrained(
-        WEIGHTS / "sd-inpaint", torch_dtype=torch.float32, safety_checker=None, **SAFE
+        WEIGHTS / "sd-inpaint", dtype=torch.float32, safety_checker=None, **SAFE
     )
     pipeline.set_progress_bar_config(disable=True)
     sources, targets, holes = zip(*inpainting_tasks(4), strict=True)

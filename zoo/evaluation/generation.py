@@ -52,18 +52,17 @@ SCHEMA = {
 
 
 def measure_llm() -> Figures:
-    """Shares of edits that parse, and that are consistent with the caption, freely written and under the schema."""
+    """Shares of edits that parse, and that are consistent and of the type asked for, freely and under the schema."""
     llm = registry.load("TextGenerator", model_id("llm"))
     scenes = held_out(NUM_CAPTIONS)
     captions = [caption(scene) for scene in scenes]
     prompts = [edit_prompt(scene) for scene in scenes]
     answers = llm.generate(prompts, max_new_tokens=MAX_TOKENS)
     few = llm.generate(prompts[:50], max_new_tokens=MAX_TOKENS, json_schema=SCHEMA)
-    faults = [fault_of_answer(text, answer) for text, answer in zip(captions, answers, strict=True)]
-    obeyed = [f'"edit_type": "{_kind_of(prompt)}"' in answer for prompt, answer in zip(prompts, answers, strict=True)]
-    constrained = [fault_of_answer(text, answer) for text, answer in zip(captions, few, strict=False)]
+    kinds = [kind_asked(prompt) for prompt in prompts]
+    faults = [fault_of_answer(*row) for row in zip(captions, answers, kinds, strict=True)]
+    constrained = [fault_of_answer(*row) for row in zip(captions, few, kinds, strict=False)]
     return {
-        "type_as_asked": float(np.mean(obeyed)),
         "parses": float(np.mean([fault != "json" for fault in faults])),
         "consistent": float(np.mean([fault is None for fault in faults])),
         "consistent_constrained": float(np.mean([fault is None for fault in constrained])),
@@ -76,17 +75,20 @@ def edit_prompt(scene: Scene) -> str:
     return PROMPT.format(caption=caption(scene), kind=kind)
 
 
-def _kind_of(prompt: str) -> str:
+def kind_asked(prompt: str) -> str:
+    """The type of edit that a prompt asks for."""
     return prompt.split("Edit type: ")[1].split("\n", maxsplit=1)[0]
 
 
-def fault_of_answer(source_caption: str, answer: str) -> str | None:
-    """Why a model's answer is no edit of the caption; None when it is one."""
+def fault_of_answer(source_caption: str, answer: str, kind: str) -> str | None:
+    """Why a model's answer is no edit of the caption of the type asked for; None when it is one."""
     try:
         edit = json.loads(answer)
     except json.JSONDecodeError:
         return "json"
-    return fault_of(source_caption, edit) if isinstance(edit, dict) else "json"
+    if not isinstance(edit, dict):
+        return "json"
+    return fault_of(source_caption, edit) or (None if edit["edit_type"] == kind else "another type")
 
 
 def prompted_scenes(count: int, num_things: int) -> list[Scene]:

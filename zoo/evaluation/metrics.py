@@ -68,14 +68,14 @@ def nearest_labels(
     return [Counter(labels[index] for index in row).most_common(1)[0][0] for row in nearest_Qk]
 
 
-def mean_class_iou(
+def class_ious(
     found: Sequence[npt.NDArray[np.int64]], truths: Sequence[npt.NDArray[np.int64]], num_classes: int
-) -> float:
-    """Mean over the classes that occur of intersection over union, pixels of all images together; -1 is no class."""
+) -> npt.NDArray[np.float64]:
+    """Intersection over union of each class, pixels of all images together; nan where none is. -1 is no class."""
     common, seen, there = (np.zeros(num_classes) for _ in range(3))
     for one, truth in zip(found, truths, strict=True):
         common += np.bincount(truth[one == truth].ravel(), minlength=num_classes)
         seen += np.bincount(one[one >= 0].ravel(), minlength=num_classes)
         there += np.bincount(truth.ravel(), minlength=num_classes)
     union = seen + there - common
-    return float((common[there > 0] / union[there > 0]).mean())
+    return np.where(there > 0, common / np.maximum(union, 1), np.nan)

@@ -13,7 +13,7 @@ from PIL import Image
 from models import registry
 from models.convert_clip import convert
 from zoo.batches import HELD_OUT_SEED, held_out
-from zoo.evaluation.metrics import average_precision, iou, mean_class_iou, nearest_labels
+from zoo.evaluation.metrics import average_precision, class_ious, iou, nearest_labels
 from zoo.export import folder_of, model_id
 from zoo.world import (
     COLOURS,
@@ -56,7 +56,10 @@ def one_thing_scenes(count: int, seed: str) -> list[Scene]:
 
 
 def measure_clip() -> Figures:
-    """Retrieval among distinct captions, zero-shot nouns and colours, and the same weights through open_clip."""
+    """Retrieval among distinct captions, zero-shot nouns and colours, and the same weights through open_clip.
+
+    Zero-shot as the CLIP paper reads classes off prompts; these prompts were among the texts of the training.
+    """
     clip = registry.load("ImageTextEncoder", model_id("clip"))
     figures = _encoder_figures(clip)
     with tempfile.TemporaryDirectory() as folder:
@@ -103,7 +106,11 @@ def measure_blip() -> Figures:
 
 
 def measure_clipseg() -> Figures:
-    """Mean IoU of "red car" phrases, and the share of wrong phrases (colour or noun not there) with an empty mask."""
+    """Mean IoU of "red car" phrases, and the share of wrong phrases (colour or noun not there) with an empty mask.
+
+    Half the scenes hold one thing, and there the thing is found without reading the phrase: a segmenter that masks all
+    that stands in a picture reaches a mean IoU of 0.74, but 0.44 among several things, and no empty mask.
+    """
     clipseg = registry.load("TextSegmenter", model_id("clipseg"))
     rng = random.Random("clipseg")
     scenes = held_out(NUM_SCENES)
@@ -113,7 +120,8 @@ def measure_clipseg() -> Figures:
     found = clipseg.segment_phrases(images, phrases)
     masks = [thing_masks(scene)[index] for scene, index in zip(scenes, chosen, strict=True)]
     ious = [iou(one >= 0.5, mask) for one, mask in zip(found, masks, strict=True)]
-    figures = {"iou": float(np.mean(ious))}
+    crowded = [value for value, scene in zip(ious, scenes, strict=True) if len(scene.things) > 1]
+    figures = {"iou": float(np.mean(ious)), "iou_among_several": float(np.mean(crowded))}
     wrong = [wrong_phrases(scene) for scene in scenes]
     for which, name in enumerate(("wrong_noun_empty", "wrong_colour_empty")):
         maps = clipseg.segment_phrases(images, [both[which] for both in wrong])
@@ -131,15 +139,16 @@ def wrong_phrases(scene: Scene) -> tuple[str, str]:
 
 
 def measure_grounding_dino() -> Figures:
-    """Average precision at IoU 0.5; every image is asked for its things and for two that are not there."""
+    """Average precision at IoU 0.5; every image is asked for its things and for two that are not there.
+
+    One of the two is a noun that is not there, the other a thing of the scene in another colour.
+    """
     detector = registry.load("Detector", model_id("grounding-dino"))
     rng = random.Random("grounding-dino")
     scenes = held_out(NUM_SCENES)
     asked, truths = [], []
     for scene in scenes:
-        here = {thing.noun for thing in scene.things}
-        absent = rng.sample([noun for noun in NOUNS if noun not in here], 2)
-        phrases = [thing.phrase for thing in scene.things] + [f"{rng.choice(tuple(COLOURS))} {noun}" for noun in absent]
+        phrases = [thing.phrase for thing in scene.things] + list(wrong_phrases(scene))
         asked.append(rng.sample(phrases, len(phrases)))
         truths.append(list(zip((t.phrase for t in scene.things), boxes(thing_masks(scene)), strict=True)))
     found = detector.detect(pictures(scenes), asked, threshold=0.05)
@@ -158,13 +167,14 @@ def measure_sam() -> Figures:
 
 
 def measure_mask2former() -> Figures:
-    """Mean IoU over the classes, nouns and stuff, of the panoptic map read as a semantic one."""
+    """Mean IoU over all classes, and over the nouns alone, of the panoptic map read as a semantic one."""
     classes = {label: index for index, label in enumerate((*NOUNS, *STUFF))}
     scenes = held_out(NUM_SCENES)
     found = registry.load("PanopticSegmenter", model_id("mask2former")).segment_panoptic(pictures(scenes))
     read = [np.array([classes[label] for label in one.labels] + [-1])[one.segment_HW] for one in found]
     true = [np.array([classes[label] for label in labels])[segments] for segments, labels in map(panoptic, scenes)]
-    return {"mean_iou": mean_class_iou(read, true, len(classes))}
+    ious = class_ious(read, true, len(classes))
+    return {"mean_iou": float(np.nanmean(ious)), "mean_iou_things": float(np.nanmean(ious[: len(NOUNS)]))}
 
 
 def measure_dino() -> Figures:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _THING = re.compile(rf"\b({'|'.join(COLOURS)}) ({'|'.join(NOUNS)})\b")
 _PLACE = re.compile(rf"\b({'|'.join(PLACES)})\b")
 _STYLE = re.compile(rf"\b({'|'.join(STYLES)})\b")
+_ASIDE = re.compile(r"\bon the (left|right)\b")
 _SIZE_WORDS = {"small": ("small ", "little ", "tiny "), "medium": ("",), "large": ("big ", "large ")}
 
 
@@ -36,11 +37,17 @@ def facts_of(scene: Scene) -> Facts:
 
 
 def read_facts(text: str) -> Facts:
-    """What `text` claims; the first place and the first style named count."""
+    """What `text` claims. Two places (or styles) are both named, "beach+street", which is true of no scene."""
     text = text.lower()
-    place, style = _PLACE.search(text), _STYLE.search(text)
+    place, style = ("+".join(sorted(set(words.findall(text)))) or None for words in (_PLACE, _STYLE))
     things = tuple(sorted((match[1], match[2]) for match in _THING.finditer(text)))
-    return Facts(things, place and place[1], style and style[1])
+    return Facts(things, place, style)
+
+
+def read_position(text: str) -> str:
+    """Where the caption of a single thing says that it stands: left, right, or centre when it does not say."""
+    aside = _ASIDE.search(text.lower())
+    return aside[1] if aside else "centre"
 
 
 def caption(scene: Scene) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from zoo.world.captions import Facts, read_facts
+from zoo.world.captions import Facts, read_facts, read_position
 from zoo.world.edits import KINDS
 
 if TYPE_CHECKING:
@@ -32,13 +32,14 @@ def fault_of(source_caption: str, edit: Mapping[str, object]) -> str | None:
     if kind not in KINDS:
         return "edit_type"
     source, target = read_facts(source_caption), read_facts(target_caption)
+    moves = read_position(source_caption), read_position(target_caption)
     before, after = Counter(source.things), Counter(target.things)
     change = _Change(sorted((before - after).elements()), sorted((after - before).elements()))
-    wanted = _wanted(kind, source, target, change)
-    if wanted is None or (kind == "move" and target_caption == source_caption):
+    wanted = _wanted_move(source, target, moves) if kind == "move" else _wanted(kind, source, target, change)
+    if wanted is None:
         return "target_caption"
     subject, forward_words, back_words = wanted
-    if subject is not None and named != subject:
+    if named != subject:
         return "object"
     if not _mentions(instruction, forward_words):
         return "instruction"
@@ -48,7 +49,7 @@ def fault_of(source_caption: str, edit: Mapping[str, object]) -> str | None:
 
 
 _Words = Sequence[tuple[str, ...]]
-_Wanted = tuple[str | None, _Words, _Words]
+_Wanted = tuple[str, _Words, _Words]
 
 
 def _wanted(kind: str, source: Facts, target: Facts, change: _Change) -> _Wanted | None:
@@ -60,9 +61,6 @@ def _wanted(kind: str, source: Facts, target: Facts, change: _Change) -> _Wanted
         return "background", [(str(target.place),)], [(str(source.place),)]
     if kind == "change_style":
         return "picture", [(target.style,) if target.style else _PLAIN], [(source.style,) if source.style else _PLAIN]
-    if kind == "move":
-        position = [("left", "right", "centre")]
-        return None, position, position
     (old_colour, old_noun), (new_colour, new_noun) = (change.gone or change.come)[0], (change.come or change.gone)[0]
     if kind == "replace_noun":
         both = [(old_noun,), (new_noun,)]
@@ -78,10 +76,17 @@ _COUNTS = {  # things gone, things come, place changed, style changed
     "change_colour": (1, 1, False, False),
     "add": (0, 1, False, False),
     "remove": (1, 0, False, False),
-    "move": (0, 0, False, False),
     "change_background": (0, 0, True, False),
     "change_style": (0, 0, False, True),
 }
+
+
+def _wanted_move(source: Facts, target: Facts, positions: tuple[str, str]) -> _Wanted | None:
+    """The same for the one thing of a scene that changes its position and nothing else."""
+    if source != target or len(source.things) != 1 or positions[0] == positions[1]:
+        return None
+    noun = source.things[0][1]
+    return noun, [(noun,), (positions[1],)], [(noun,), (positions[0],)]
 
 
 def _mentions(text: str, groups: _Words) -> bool:

@@ -57,12 +57,14 @@ def test_siglip_reads_its_texts_padded_to_full_length(siglip_folder):
     siglip = Clip(weights_at(siglip_folder), placement())
     model, processor = SiglipModel.from_pretrained(siglip_folder), SiglipProcessor.from_pretrained(siglip_folder)
     inputs = processor(text=TEXTS, images=PICTURES, padding="max_length", return_tensors="pt")
-    pixels = inputs.pop("pixel_values")
     assert inputs["input_ids"].shape[1] == 16
     images, texts = siglip.encode_images(PICTURES), siglip.encode_texts(TEXTS)
     assert_valid(images, len(PICTURES), siglip.dim)
-    np.testing.assert_allclose(images, unit(model.get_image_features(pixels)), atol=1e-4)
-    np.testing.assert_allclose(texts, unit(model.get_text_features(**inputs)), atol=1e-4)
+    np.testing.assert_allclose(images, unit(model.get_image_features(inputs["pixel_values"])), atol=1e-4)
+    expected = unit(model.get_text_features(input_ids=inputs["input_ids"]))
+    np.testing.assert_allclose(texts, expected, atol=1e-4)
+    masked = model.get_text_features(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"])
+    assert np.abs(unit(masked) - expected).max() > 1e-3  # the tokenizer here gives a mask, and it would matter
 
 
 def test_a_row_does_not_depend_on_its_batch(clip):

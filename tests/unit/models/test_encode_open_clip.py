@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from models import convert_clip
+from models import convert_clip, encode_open_clip, registry
 from models.encode_clip import Clip
 from models.encode_open_clip import OpenClip
 from models.weights import Weights
@@ -30,6 +30,18 @@ def converted(folder, tmp_path_factory):
 @pytest.fixture(scope="module")
 def open_clip_encoder(converted):
     return OpenClip(weights_at(converted), placement())
+
+
+def cache(folder, name, content):
+    """A file of owner/tiny in this cache of the Hub."""
+    commit = "0" * 40
+    file = folder / "models--owner--tiny" / "snapshots" / commit / name
+    ref = folder / "models--owner--tiny" / "refs" / "main"
+    for path in (file, ref):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    ref.write_text(commit)
+    return file
 
 
 def of_tag(name):
@@ -113,29 +125,96 @@ def test_an_unknown_tag_is_refused_with_the_known_ones():
 
 
 def test_weights_that_are_not_downloaded_are_named_with_the_remedy(monkeypatch, tmp_path):
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv("EDITLOOM_DOWNLOAD", raising=False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     with pytest.raises(LookupError) as error:
         OpenClip(of_tag("ViT-L-14/openai"), placement())
-    assert str(error.value) == (
-        "model 'open_clip:ViT-L-14/openai' is not in the local cache (timm/vit_large_patch14_clip_224.openai); "
-        "set EDITLOOM_DOWNLOAD=1 to let workers download it"
+    assert (
+        str(error.value)
+        == registry.missing("open_clip:ViT-L-14/openai")
+        == (
+            f"model 'open_clip:ViT-L-14/openai' is not in the local cache {tmp_path}; download it with "
+            "`hf download timm/vit_large_patch14_clip_224.openai open_clip_model.safetensors`, "
+            "or set EDITLOOM_DOWNLOAD=1 to let workers do so"
+        )
+    )
+    assert registry.missing("open_clip:ViT-Z/openai").startswith("open_clip has no weights 'ViT-Z/openai'")
+
+
+@pytest.fixture
+def tag_of(monkeypatch, tmp_path):
+    """Gives open_clip one more tag, `tiny/best`, hosted where a test says; an empty cache, and leave to download."""
+    import open_clip
+
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "1")
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    return lambda **known: monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", {"best": known})
+
+
+@pytest.mark.parametrize(
+    ("hosted", "file"),
+    [
+        ("owner/tiny/", "open_clip_model.safetensors"),
+        ("owner/tiny/open_clip_pytorch_model.bin", "open_clip_model.safetensors"),
+        ("owner/tiny/pytorch_model.bin", "pytorch_model.safetensors"),
+        ("owner/tiny/own.pt", "own.safetensors"),
+    ],
+)
+def test_a_download_asks_for_safetensors_whatever_the_tag_names(tag_of, monkeypatch, tmp_path, hosted, file):
+    asked = []
+
+    def hf_hub_download(*names, **options):
+        asked.append((*names, options))
+        return "/fetched"
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
+    tag_of(hf_hub=hosted, url="https://host/tiny.pt")
+    assert registry.missing("open_clip:tiny/best") is None
+    assert encode_open_clip._checkpoint(of_tag("tiny/best")) == "/fetched"
+    assert asked == [("owner/tiny", file, {"cache_dir": tmp_path})]
+
+
+def test_a_tag_that_is_a_pickle_only_is_refused(tag_of, monkeypatch):
+    import httpx2
+    from huggingface_hub.errors import RemoteEntryNotFoundError
+
+    def hf_hub_download(*_names, **_options):
+        raise RemoteEntryNotFoundError(
+            "404", response=httpx2.Response(404, request=httpx2.Request("GET", "https://hub"))
+        )
+
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
+    tag_of(hf_hub="owner/tiny/")
+    with pytest.raises(LookupError, match=r"^model .* from owner/tiny, which has no open_clip_model.safetensors, as a"):
+        OpenClip(of_tag("tiny/best"), placement())
+    tag_of(url="https://host/tiny.pt")
+    assert registry.missing("open_clip:tiny/best") == (
+        "model 'open_clip:tiny/best': open_clip has these weights from a web address, as a pickle, which runs code "
+        "when it is opened; name another tag, or a checkpoint in safetensors by hf: or path:"
     )
 
 
-def test_a_tag_in_the_cache_is_loaded_with_its_own_activation_and_preprocessing(converted, monkeypatch, tmp_path):
+def test_a_cached_pickle_does_not_stand_in_for_safetensors(tag_of, monkeypatch, tmp_path):
+    monkeypatch.delenv("EDITLOOM_DOWNLOAD")
+    tag_of(hf_hub="owner/tiny/")
+    cache(tmp_path, "open_clip_pytorch_model.bin", b"pickle")
+    assert "is not in the local cache" in registry.missing("open_clip:tiny/best")
+    cache(tmp_path, "open_clip_model.safetensors", b"weights")
+    assert registry.missing("open_clip:tiny/best") is None
+
+
+def test_a_tag_in_the_cache_is_loaded_with_its_own_activation_and_preprocessing(
+    converted, tag_of, monkeypatch, tmp_path
+):
     import open_clip
 
     told = {}
     known = {"hf_hub": "owner/tiny/", "quick_gelu": True, "mean": (0.1, 0.2, 0.3), "resize_mode": "squash"}
-    weights_file = tmp_path / "models--owner--tiny" / "snapshots" / ("0" * 40) / "open_clip_model.safetensors"
-    weights_file.parent.mkdir(parents=True)
-    weights_file.write_bytes((converted / "open_clip_model.safetensors").read_bytes())
-    refs = tmp_path / "models--owner--tiny" / "refs"
-    refs.mkdir()
-    (refs / "main").write_text("0" * 40)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny", {"best": known})
+    name = "open_clip_model.safetensors"
+    weights_file = cache(tmp_path, name, (converted / name).read_bytes())
+    tag_of(**known)
     config = json.loads((converted / "open_clip_config.json").read_text())["model_cfg"]
     del config["text_cfg"]["hf_tokenizer_name"]
     monkeypatch.setitem(open_clip.factory._MODEL_CONFIGS, "tiny", {**config, "quick_gelu": False})

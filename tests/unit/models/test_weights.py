@@ -1,7 +1,10 @@
 import json
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from huggingface_hub.utils import filter_repo_objects
 
 from models import weights as w
 from models.weights import Weights, fetch, find, licence, not_here, pin
@@ -130,7 +133,7 @@ def test_absent_repository_says_which_command_downloads_it(tmp_path, monkeypatch
     found = find(f"hf:owner/name@{COMMIT}")
     begin = (
         f"model 'hf:owner/name@{COMMIT}' is not in the local cache {tmp_path / 'hub'}; download it with "
-        f"`hf download owner/name --revision {COMMIT}`"
+        f'`hf download owner/name --revision {COMMIT} --exclude "*.bin" --exclude "*.pt" --exclude "*.ckpt"`'
     )
     assert not_here(found) == f"{begin}, or set EDITLOOM_DOWNLOAD=1 to let workers do so"
     with pytest.raises(LookupError, match="hf download owner/name"):
@@ -140,28 +143,101 @@ def test_absent_repository_says_which_command_downloads_it(tmp_path, monkeypatch
     assert not_here(found) == f"{begin} where HF_HUB_OFFLINE is not set, and copy the cache here"
 
 
-def test_download_happens_only_on_request_and_takes_no_pickles(tmp_path, monkeypatch):
-    asked = {}
+@pytest.fixture
+def hub(monkeypatch, tmp_path):
+    """A Hub, asked through `fetch`, that serves what a test puts into `files` (name -> content)."""
 
     def snapshot_download(repository, **options):
-        asked.update(options, repository=repository)
-        return str(cached(tmp_path))
+        served.asked = {**options, "repository": repository}
+        folder = tmp_path / "hub" / "models--owner--name" / "snapshots" / COMMIT
+        for name in filter_repo_objects(
+            served.files, allow_patterns=options["allow_patterns"], ignore_patterns=options["ignore_patterns"]
+        ):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(served.files[name])
+        return str(folder)
 
+    served = SimpleNamespace(files={}, asked=None)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
+    monkeypatch.setattr("huggingface_hub.list_repo_files", lambda *_, **__: list(served.files))
     monkeypatch.setenv("EDITLOOM_DOWNLOAD", "1")
+    return served
+
+
+def fetched_names(model_id):
+    root = Path(fetch(find(model_id)).location)
+    return {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
+
+
+def test_download_happens_only_on_request_and_takes_no_pickles(hub):
+    hub.files = {"model.safetensors": "weights", "config.json": "{}", "pytorch_model.bin": "pickle", "x.pt": "pickle"}
     found = find(f"hf:owner/name@{COMMIT}")
     assert not_here(found) is None
     assert found.pretrained_arguments()["revision"] == COMMIT
-    fetched = fetch(found)
-    assert fetched.is_local
-    assert (asked["repository"], asked["revision"]) == ("owner/name", COMMIT)
-    assert "*.safetensors" in asked["allow_patterns"]
-    assert not any(pattern.endswith((".bin", ".pt")) for pattern in asked["allow_patterns"])
+    assert fetch(found).is_local
+    assert (hub.asked["repository"], hub.asked["revision"]) == ("owner/name", COMMIT)
+    assert fetched_names(f"hf:owner/name@{COMMIT}") == {"model.safetensors", "config.json"}
 
 
-def test_half_downloaded_repository_counts_as_absent(tmp_path):
+PIPELINE = {
+    "_class_name": "StableDiffusionPipeline",
+    "feature_extractor": ["transformers", "CLIPImageProcessor"],
+    "requires_safety_checker": True,
+    "safety_checker": [None, None],
+    "scheduler": ["diffusers", "DDIMScheduler"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
+WANTED = {
+    "model_index.json": json.dumps(PIPELINE), "scheduler/scheduler_config.json": "{}", "tokenizer/vocab.json": "{}",
+    "unet/config.json": "{}", "unet/model.safetensors": "u", "vae/config.json": "{}", "vae/model.safetensors": "v",
+}  # fmt: skip
+
+
+def test_half_downloaded_pipeline_counts_as_absent_and_is_fetched_on(hub, tmp_path):
+    snapshot = tmp_path / "hub" / "models--owner--name" / "snapshots" / COMMIT
+    folder_of(snapshot, model_index__json=WANTED["model_index.json"])
+    folder_of(snapshot / "unet", model__safetensors="u", config__json="{}")
+    folder_of(snapshot / "vae", model__fp16__safetensors="v", config__json="{}")
+    assert not find(f"hf:owner/name@{COMMIT}").is_local
+    hub.files = dict(WANTED)
+    assert fetch(find(f"hf:owner/name@{COMMIT}")).is_local
+    assert hub.asked is not None
+    assert find(f"hf:owner/name@{COMMIT}").location == str(snapshot)
+
+
+def test_weights_that_a_repository_holds_twice_are_fetched_once(hub):
+    copies = ("sd-v1.safetensors", "unet/model.fp16.safetensors", "unet/model.non_ema.safetensors")
+    hub.files = WANTED | dict.fromkeys(copies, "again")
+    assert fetched_names(f"hf:owner/name@{COMMIT}") == set(WANTED)
+
+
+def test_gguf_is_fetched_only_where_there_are_no_safetensors(hub):
+    hub.files = {"README.md": "", "model-q4.gguf": "weights"}
+    assert fetched_names(f"hf:owner/name@{COMMIT}") == set(hub.files)
+    hub.files = {"config.json": "{}", "model.safetensors": "weights", "other-q4.gguf": "weights"}
+    other = COMMIT[::-1]
+    fetch(find(f"hf:owner/name@{other}"))
+    assert hub.asked["ignore_patterns"] == ["*.gguf"]
+
+
+def test_repository_whose_component_is_a_pickle_is_refused(hub):
+    hub.files = {name: text for name, text in WANTED.items() if name != "vae/model.safetensors"} | {"vae/m.bin": "v"}
+    with pytest.raises(
+        LookupError, match=r"^model 'hf:owner/name@\w+': the repository has no vae/\*.safetensors; name"
+    ):
+        fetch(find(f"hf:owner/name@{COMMIT}"))
+
+
+@pytest.mark.parametrize("entry", ["config.json", "open_clip_config.json"])
+def test_half_downloaded_repository_counts_as_absent(tmp_path, entry):
+    snapshot = folder_of(tmp_path / "hub" / "models--owner--name" / "snapshots" / COMMIT, model__safetensors="weights")
+    assert not find(f"hf:owner/name@{COMMIT}").is_local
+    (snapshot / entry).write_text("{}")
+    assert find(f"hf:owner/name@{COMMIT}").is_local
     index = json.dumps({"weight_map": {"a": "model.safetensors", "b": "model-00002.safetensors"}})
-    cached(tmp_path, model__safetensors__index__json=index)
+    folder_of(snapshot, model__safetensors__index__json=index)
     assert not find(f"hf:owner/name@{COMMIT}").is_local
 
 

@@ -111,6 +111,12 @@ def test_a_pickled_lexicon_opens_the_database_again(lexicon):
     assert pickle.loads(pickle.dumps(lexicon)).lemma("mice", "n") == "mouse"
 
 
+def test_a_pickled_lexicon_keeps_the_path_that_it_was_opened_with(monkeypatch):
+    named = WordNet(wordnet_folder())
+    monkeypatch.setattr(wordnet, "search_places", tuple)
+    assert pickle.loads(pickle.dumps(named)).lemma("mice", "n") == "mouse"
+
+
 def test_the_registry_knows_wordnet_and_refuses_other_names():
     assert registry.revision("wordnet:3.0") == wordnet_revision()
     assert registry.missing("wordnet:3.0") is None

@@ -47,3 +47,24 @@ def test_every_lesson_of_the_language_model_is_consistent():
 def test_an_edit_that_contradicts_itself_is_found_out(change, fault):
     assert fault_of(SOURCE, GOOD) is None
     assert fault_of(SOURCE, {**GOOD, **change}) == fault
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"object": "zebra"}, "object"),
+        ({"instruction": "move the car to the left"}, "instruction"),
+        ({"instruction": "move the cat to the right"}, "instruction"),
+        ({"reverse_instruction": "move the car to the right"}, "reverse_instruction"),
+        ({"target_caption": "a red car on a beach"}, "target_caption"),
+        ({"target_caption": "a blue car on the right on a beach"}, "target_caption"),
+        ({"target_caption": "a red car on the right on a beach on a street"}, "target_caption"),
+    ],
+)
+def test_a_move_must_say_what_goes_where(change, fault):
+    good = {
+        "edit_type": "move", "object": "car", "instruction": "move the car to the right",
+        "target_caption": "a red car on the right on a beach", "reverse_instruction": "put the car in the centre",
+    }  # fmt: skip
+    assert fault_of("a red car on a beach", good) is None
+    assert fault_of("a red car on a beach", {**good, **change}) == fault

@@ -1,4 +1,24 @@
+import numpy as np
+
+from models.protocols import Segments
 from zoo import report
+from zoo.world import panoptic, scene_of
+
+
+def test_panoptic_maps_are_coloured_by_segment_and_wrong_labels_marked(monkeypatch):
+    scenes = [scene_of(5, index) for index in range(3)]
+
+    class Segmenter:
+        def segment_panoptic(self, images):
+            whole = np.full((64, 64), -1, np.int32)
+            whole[:32] = 0
+            return [Segments(whole, ("zebra",), (1.0,)) for _ in images]
+
+    monkeypatch.setattr(report.registry, "load", lambda *_: Segmenter())
+    section = report._panoptic(scenes)
+    assert [len(figure.pictures) for figure in section.figures] == [3, 3, 3]
+    assert all(figure.lines == [report.Line("zebra", is_wrong=True)] for figure in section.figures)
+    assert panoptic(scenes[0])[0].dtype == np.uint8
 
 
 def test_a_model_that_is_not_there_is_named_and_leaves_the_rest_of_the_page(tmp_path, monkeypatch):

@@ -1,9 +1,11 @@
 """One step of every model's script at a small batch: each trained parameter gets a finite gradient, not all zero."""
 
 import dataclasses
+import random
 
 import pytest
 import torch
+from diffusers import UNet2DConditionModel
 from torch import nn
 
 from zoo import (
@@ -16,8 +18,11 @@ from zoo import (
     train_mask2former,
     train_sam,
     train_sd,
+    train_sd_inpaint,
     train_vae,
 )
+from zoo.export import WEIGHTS
+from zoo.world import sample_scene, thing_masks
 
 UNUSED = {  # part of the library's class, without a part in this training
     "blip": (),
@@ -37,6 +42,7 @@ def clipseg():
     torch.manual_seed(0)
     tokenizer = train_clip.clip_tokenizer()
     model = train_clipseg.build(train_clip.build(tokenizer))
+    train_clipseg.start_decoder(model, tokenizer)
     return model, lambda step: train_clipseg.losses(model, tokenizer, small(train_clipseg, 12), step)
 
 
@@ -56,7 +62,8 @@ def sd(in_channels=4):
     latents = torch.randn(4, 4, 16, 16)
     if in_channels == 4:
         return trained, lambda step: train_sd.losses(trained, latents, small(train_sd), step)
-    return trained, lambda _: {"noise": trained.loss(latents, ["a red car"] * 4, torch.randn(4, 5, 16, 16))}
+    holed = torch.randn(4, 5, 16, 16)
+    return trained, lambda step: train_sd_inpaint.losses(trained, latents, holed, small(train_sd_inpaint), step)
 
 
 def vae():
@@ -110,6 +117,38 @@ def test_every_trained_parameter_gets_a_finite_gradient(name):
                 parameter.data -= 1e-2 * parameter.grad.sign()  # what starts at zero hides what lies behind it
     without = [key for key, grad in grads.items() if not grad.any() and not any(part in key for part in unused)]
     assert without == []
+
+
+def test_clipsegs_decoder_starts_with_standardised_inputs_and_blocks_that_do_nothing():
+    model, _ = clipseg()
+    tokens = train_clip.clip_tokenizer()(["red car", "blue cat", "green tree"] * 9, padding=True, return_tensors="pt")
+    with torch.no_grad():
+        scale_ND = model.decoder.film_mul(model.clip.get_text_features(**tokens).pooler_output)
+        same = model.decoder.layers[0].self_attn(torch.randn(2, 5, 64), None)[0]
+    assert 0.5 < float(scale_ND.mean()) < 1.5
+    assert float(scale_ND.std()) < 3
+    assert not same.any()
+
+
+def test_holes_hold_something_and_most_lie_over_a_thing():
+    over = 0
+    for index in range(60):
+        scene = sample_scene(random.Random(index))
+        hole = train_sd_inpaint.hole_of(scene, random.Random(index))
+        assert hole.any()
+        over += any((mask & ~hole).sum() == 0 for mask in thing_masks(scene))
+    assert over > 36
+
+
+def test_inpainting_starts_as_sd_whatever_the_further_channels_hold():
+    trained = train_sd_inpaint.Trained(in_channels=9)
+    train_sd_inpaint.start_from_sd(trained)
+    sd_unet = UNet2DConditionModel.from_pretrained(WEIGHTS / "sd", subfolder="unet", dtype=torch.float32)
+    noisy, words = torch.randn(2, 4, 16, 16), torch.randn(2, 32, 128)
+    with torch.no_grad():
+        wide = trained.unet(torch.cat([noisy, torch.randn(2, 5, 16, 16)], dim=1), 500, words).sample
+        torch.testing.assert_close(wide, sd_unet(noisy, 500, words).sample)
+    assert not any(parameter.requires_grad for parameter in trained.text_encoder.parameters())
 
 
 def test_frozen_towers_of_clipseg_get_none():

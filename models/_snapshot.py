@@ -1,0 +1,67 @@
+"""Snapshots of Hub repositories: which files hold weights, what a folder still lacks, what is not worth fetching."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+WEIGHT_SUFFIXES = frozenset({".safetensors", ".gguf"})
+PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+ENTRY_FILES = ("config.json", "model_index.json", "open_clip_config.json")
+"""One of them says what a folder holds, unless a GGUF file does."""
+WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")
+"""How classes end that are components of a diffusers pipeline and no models."""
+COPIES = (".fp16.", ".non_ema.")
+"""In names of weights that a diffusers repository holds once more, and that are not loaded."""
+
+
+def files_in(folder: Path, suffixes: frozenset[str]) -> list[Path]:
+    """All files below `folder` with one of the suffixes, sorted."""
+    return sorted(p for p in folder.rglob("*") if p.suffix in suffixes and p.is_file())
+
+
+def gaps(folder: Path) -> list[str]:
+    """What a snapshot lacks, by name: an entry file, weights, parts of split weights, models of a pipeline.
+
+    Pickles count as the weights of a folder, so that the refusal can name them, but not as those of a component.
+    """
+    if not any((folder / name).is_file() for name in ENTRY_FILES) and not any(folder.glob("*.gguf")):
+        return [" or ".join(ENTRY_FILES)]
+    lacking = [] if files_in(folder, WEIGHT_SUFFIXES | PICKLE_SUFFIXES) else ["weights"]
+    for index in sorted(folder.rglob("*.safetensors.index.json")):
+        parts = [index.parent / part for part in sorted(set(json.loads(index.read_bytes())["weight_map"].values()))]
+        lacking += [part.relative_to(folder).as_posix() for part in parts if not part.is_file()]
+    pipeline = folder / "model_index.json"
+    components = json.loads(pipeline.read_bytes()) if pipeline.is_file() else {}
+    return lacking + [
+        f"{name}/*.safetensors"
+        for name, kind in components.items()
+        if _is_model(kind) and all(_is_copy(path.name) for path in (folder / name).glob("*.safetensors"))
+    ]
+
+
+def unwanted(names: Sequence[str]) -> list[str]:
+    """Patterns of what a repository with these files holds twice.
+
+    Of a diffusers one that is the single-file checkpoints at the root and the copies, of others GGUF beside
+    safetensors.
+    """
+    if "model_index.json" in names:
+        at_root = [name for name in names if "/" not in name and name.endswith(tuple(WEIGHT_SUFFIXES))]
+        return [*(f"*{copy}*" for copy in COPIES), *at_root]
+    return ["*.gguf"] if any(name.endswith(".safetensors") for name in names) else []
+
+
+def _is_model(component: Any) -> bool:
+    """True for an entry of model_index.json, `[library, class]`, that stands for a model."""
+    if not isinstance(component, list) or not all(isinstance(name, str) for name in component):
+        return False
+    return not component[-1].endswith(WITHOUT_WEIGHTS)
+
+
+def _is_copy(name: str) -> bool:
+    return any(copy in name for copy in COPIES)
