@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import filecmp
 import hashlib
+import json
 import os
 import shutil
 from pathlib import Path
@@ -66,6 +67,8 @@ def export(name: str, *parts: Any) -> Path:
         if isinstance(part, nn.Module):  # a pipeline comes in half precision; it has `parameters` too, of another kind
             part.half()
         part.save_pretrained(beside)
+    for file in beside.rglob("*.json"):
+        _forget_path(file)
     for file in beside.rglob("*"):
         file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors writes for the owner alone
     card = folder / "README.md"
@@ -75,3 +78,10 @@ def export(name: str, *parts: Any) -> Path:
     beside.rename(folder)
     print(f"wrote {folder}, {sum(file.stat().st_size for file in folder.rglob('*')) / 1e6:.1f} MB")
     return folder
+
+
+def _forget_path(config: Path) -> None:
+    """Takes out where a part was read from before, which diffusers writes into its configuration."""
+    values = json.loads(config.read_text())
+    if isinstance(values, dict) and values.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")

@@ -51,3 +51,11 @@ def test_other_weights_have_another_fingerprint(tmp_path):
     assert exports.fingerprint_of("one") == before
     (tmp_path / "one" / "model.safetensors").write_text("b")
     assert exports.fingerprint_of("one") != before
+
+
+def test_a_model_that_was_read_from_a_folder_does_not_say_from_which(tmp_path):
+    exports.export("one", train_vae.build())
+    again = AutoencoderKL.from_pretrained(tmp_path / "one", use_safetensors=True)
+    exports.export("two", again)
+    assert str(tmp_path) not in (tmp_path / "two" / "config.json").read_text()
+    assert AutoencoderKL.from_pretrained(tmp_path / "two", use_safetensors=True).config.latent_channels == 4
