@@ -144,7 +144,7 @@ def _parameters(file: Path) -> int:
 def _training(name: str) -> str:
     script = f"zoo.train_{name.replace('-', '_')}"
     module = importlib.import_module(script)
-    parts = [module.TRAINING, *([module.REFINEMENT] if hasattr(module, "REFINEMENT") else [])]
+    parts = [getattr(module, name) for name in ("PRACTICE", "TRAINING", "REFINEMENT") if hasattr(module, name)]
     told = "; then ".join(_settings(part) for part in parts)
     return f"{told}; seed {parts[0].seed}; {script.replace('.', '/')}.py"
 

@@ -16,7 +16,7 @@ from zoo.training import Training, device, train
 from zoo.world import caption, sample_edit, sample_scene, varied_caption
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 WIDTH = 160
 END = "<|end|>"
@@ -25,22 +25,23 @@ ANY_KIND = "any"
 ANY_FRAC = 0.2
 CORPUS_LINES = 8000
 MAX_TOKENS = 160
-TRAINING = Training("llm", num_steps=2000, batch_size=48, learning_rate=2e-3, muon_rate=0.005, ema=0.995, autocast=True)
-REFINEMENT = replace(TRAINING, name="llm-refined", num_steps=1800, learning_rate=1.5e-3, muon_rate=0.004)
-SEVERAL_FRAC = 0.8  # of the refinement's scenes hold two or three things
-DRILL_FRAC = 0.35  # of the refinement's rows
+PRACTICE = Training(
+    "llm-practice", num_steps=600, batch_size=48, learning_rate=2e-3, muon_rate=0.005, ema=0.99, autocast=True
+)
+TRAINING = replace(PRACTICE, name="llm", num_steps=2000, ema=0.995)
+COPY_FRAC = 0.2  # of the practice
+SEVERAL_FRAC = 0.5  # of the scenes are made to hold two or three things, the others are as they come
 _ASIDE = re.compile(r" on the (left|right)")
 
 
-def lesson(rng: random.Random, several_frac: float = 0.0) -> tuple[str, str]:
+def lesson(rng: random.Random) -> tuple[str, str]:
     """A prompt and the answer to it. What the caption does not say, the answer does not know.
 
-    A share of `several_frac` of the scenes is made to hold two or three things, the others are as they come.
-
-    The prompt names the type of edit it wants: left to choose, the likeliest answer would always be of one type.
+    The prompt names the type of edit it wants: left to choose, the likeliest answer would always be of one type. Where
+    the instructions name a thing that is there, they say its colour: with "the lamp" alone the model would have to look
+    up a colour from its noun, which it does not learn in this time, and among several things it is clearer for people.
     """
-    several = rng.choice((2, 3)) if several_frac and rng.random() < several_frac else None
-    scene = sample_scene(rng, num_things=several)
+    scene = sample_scene(rng, num_things=rng.choice((2, 3)) if rng.random() < SEVERAL_FRAC else None)
     edit = sample_edit(scene, rng)
     source = caption(scene) if rng.random() < 0.6 or edit.kind == "move" else varied_caption(scene, rng)
     target = edit.target_caption
@@ -49,24 +50,35 @@ def lesson(rng: random.Random, several_frac: float = 0.0) -> tuple[str, str]:
     named = {"change_background": "background", "change_style": "picture"}
     answer = {
         "edit_type": edit.kind,
-        "object": named.get(edit.kind) or (edit.source_phrase or edit.target_phrase).rsplit(" ", 1)[-1],
-        "instruction": edit.instruction,
+        "instruction": _with_colour(edit.instruction, edit.source_phrase),
+        "object": named.get(edit.kind) or _noun(edit.source_phrase or edit.target_phrase),
         "target_caption": target,
-        "reverse_instruction": edit.reverse_instruction,
+        "reverse_instruction": _with_colour(edit.reverse_instruction, edit.target_phrase),
     }
     asked = ANY_KIND if rng.random() < ANY_FRAC else edit.kind
     return PROMPT.format(caption=source, kind=asked), json.dumps(answer)
 
 
-def drill(rng: random.Random) -> tuple[str, str]:
-    """A question after every thing's colour, and the answer in another order than the caption's.
+def _noun(phrase: str) -> str:
+    return phrase.rsplit(" ", 1)[-1]
 
-    Edits seldom need the colour that stands before a noun, and the model wrote that of another thing in half of them.
+
+def _with_colour(instruction: str, phrase: str) -> str:
+    """The instruction with `phrase`, "red car", where it says "the car"."""
+    return instruction.replace(f"the {_noun(phrase)}", f"the {phrase}") if phrase else instruction
+
+
+def practice(rng: random.Random) -> tuple[str, str]:
+    """Reading alone: a caption of three things to copy, or each thing's colour to find by its noun.
+
+    Answers need both, but a few words of theirs depend on them, too few for attention to learn it from lessons alone.
     """
-    scene = sample_scene(rng, num_things=rng.choice((1, 2, 3)))
+    scene = sample_scene(rng, num_things=3)
     said = caption(scene) if rng.random() < 0.6 else varied_caption(scene, rng)
+    if rng.random() < COPY_FRAC:
+        return f"Caption: {said}\nAgain: ", said
     things = rng.sample(scene.things, len(scene.things))
-    return f"Caption: {said}\nColours: ", ", ".join(f"the {thing.noun} is {thing.colour}" for thing in things)
+    return f"Caption: {said}\nThings:", "".join(f" {thing.noun} {thing.colour}" for thing in things)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -88,26 +100,34 @@ def tokenizer() -> PreTrainedTokenizerFast:
 
 
 def build(words: PreTrainedTokenizerFast) -> LlamaForCausalLM:
-    """A Llama with random weights: 160 wide, 4 layers, tied embeddings."""
+    """A Llama with random weights: 160 wide, 4 layers.
+
+    The embeddings start at unit scale and are not tied: from the usual 0.02, attention finds the thing that is meant
+    many times later.
+    """
     config = LlamaConfig(
         vocab_size=len(words), hidden_size=WIDTH, intermediate_size=3 * WIDTH, num_hidden_layers=4,
         num_attention_heads=5, num_key_value_heads=5, max_position_embeddings=256,
-        tie_word_embeddings=True, bos_token_id=None,
+        tie_word_embeddings=False, bos_token_id=None,
         eos_token_id=words.eos_token_id, pad_token_id=words.pad_token_id,
     )  # fmt: skip
-    return LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config)
+    torch.nn.init.normal_(model.get_input_embeddings().weight)
+    return model
 
 
 def losses(
-    model: LlamaForCausalLM, words: PreTrainedTokenizerFast, training: Training, step: int, *, is_refined: bool = False
+    model: LlamaForCausalLM,
+    words: PreTrainedTokenizerFast,
+    training: Training,
+    step: int,
+    draw: Callable[[random.Random], tuple[str, str]] = lesson,
 ) -> dict[str, torch.Tensor]:
     """Next-token prediction of the answers; prompts are given, not learnt."""
     rng = training.rng(step)
     rows = []
     for _ in range(training.batch_size):
-        is_drill = is_refined and rng.random() < DRILL_FRAC
-        pair = drill(rng) if is_drill else lesson(rng, SEVERAL_FRAC if is_refined else 0.0)
-        prompt, answer = (words(text).input_ids for text in pair)
+        prompt, answer = (words(text).input_ids for text in draw(rng))
         rows.append((prompt, [*answer, words.eos_token_id]))
     length = max(len(prompt) + len(answer) for prompt, answer in rows)
     ids = torch.full((len(rows), length), words.pad_token_id)
@@ -125,9 +145,9 @@ def main(training: Training = TRAINING) -> None:
     torch.manual_seed(training.seed)
     words = tokenizer()
     model = build(words).to(device())
+    reading = replace(PRACTICE, seed=training.seed)
+    train(reading, model, lambda step: losses(model, words, reading, step, practice))
     train(training, model, lambda step: losses(model, words, training, step))
-    refinement = replace(REFINEMENT, seed=training.seed)
-    train(refinement, model, lambda step: losses(model, words, refinement, step, is_refined=True))
     model.generation_config.max_new_tokens = MAX_TOKENS
     export("llm", model, words)
 

@@ -13,7 +13,7 @@ from zoo.world.edits import KINDS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FIELDS = ("edit_type", "object", "instruction", "target_caption", "reverse_instruction")
+FIELDS = ("edit_type", "instruction", "object", "target_caption", "reverse_instruction")
 _PLAIN = ("normal", "plain")
 
 
@@ -28,7 +28,7 @@ def fault_of(source_caption: str, edit: Mapping[str, object]) -> str | None:
     """Why `edit` (the fields of `FIELDS`) is no consistent edit of `source_caption`; None when it is one."""
     if set(edit) != set(FIELDS) or not all(isinstance(value, str) and value for value in edit.values()):
         return "fields"
-    kind, named, instruction, target_caption, reverse = (str(edit[field]) for field in FIELDS)
+    kind, instruction, named, target_caption, reverse = (str(edit[field]) for field in FIELDS)
     if kind not in KINDS:
         return "edit_type"
     source, target = read_facts(source_caption), read_facts(target_caption)
@@ -41,9 +41,9 @@ def fault_of(source_caption: str, edit: Mapping[str, object]) -> str | None:
     subject, forward_words, back_words = wanted
     if named != subject:
         return "object"
-    if not _mentions(instruction, forward_words):
+    if not _mentions(instruction, forward_words) or not _is_true(instruction, before + after):
         return "instruction"
-    if not _mentions(reverse, back_words):
+    if not _mentions(reverse, back_words) or not _is_true(reverse, before + after):
         return "reverse_instruction"
     return None
 
@@ -92,3 +92,8 @@ def _wanted_move(source: Facts, target: Facts, positions: tuple[str, str]) -> _W
 def _mentions(text: str, groups: _Words) -> bool:
     said = set(re.findall(r"[a-z]+", text.lower()))
     return all(said.intersection(group) for group in groups)
+
+
+def _is_true(instruction: str, things: Counter[tuple[str, str]]) -> bool:
+    """Whether every coloured thing that `instruction` names is there, before or after."""
+    return set(read_facts(instruction).things) <= set(things)

@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from zoo.train_llm import PROMPT, lesson
+from zoo.train_llm import PROMPT, lesson, practice
 from zoo.world import KINDS
 from zoo.world.judge import fault_of
 
@@ -28,6 +28,18 @@ def test_every_lesson_of_the_language_model_is_consistent():
     assert seen == set(KINDS)
 
 
+def test_practice_asks_for_what_the_caption_says():
+    for index in range(200):
+        prompt, answer = practice(random.Random(index))
+        said, task = prompt.removeprefix("Caption: ").split("\n")
+        if task == "Again: ":
+            assert answer == said
+        else:
+            listed = answer.split()
+            assert len(listed) == 6
+            assert all(f"{colour} {noun}" in said for noun, colour in zip(listed[::2], listed[1::2], strict=True))
+
+
 @pytest.mark.parametrize(
     ("change", "fault"),
     [
@@ -38,6 +50,8 @@ def test_every_lesson_of_the_language_model_is_consistent():
         ({"instruction": "make the cat green"}, "instruction"),
         ({"instruction": "make the car yellow"}, "instruction"),
         ({"reverse_instruction": "paint the car green"}, "reverse_instruction"),
+        ({"instruction": "make the blue car green"}, "instruction"),
+        ({"reverse_instruction": "paint the yellow car red"}, "reverse_instruction"),
         ({"edit_type": "remove"}, "target_caption"),
         ({"edit_type": "explode"}, "edit_type"),
         ({"object": ""}, "fields"),
