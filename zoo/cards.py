@@ -62,7 +62,7 @@ SUBJECTS = {
         "Image encoder, distilled from zoo:clip.", f"{_SCENES} Most with a single thing.", "No better than its teacher."
     ),
     "llm": Subject(
-        "Writes an edit of a caption as JSON: edit_type, object, instruction, target_caption, reverse_instruction.",
+        "Writes an edit of a caption as JSON: edit_type, instruction, object, target_caption, reverse_instruction.",
         "Captions and edits of the world. A prompt has the lines `Caption: ...`, `Edit type: ...`, `Edit as JSON: `.",
         "Knows the world's words only. Captions of one thing are few: the training met many of the held-out ones.",
     ),

@@ -42,8 +42,8 @@ def lesson(rng: random.Random, several_frac: float = SEVERAL_FRAC, recolour_frac
     """A prompt and the answer to it. What the caption does not say, the answer does not know.
 
     The prompt names the type of edit it wants: left to choose, the likeliest answer would always be of one type. Where
-    the instructions name a thing that is there, they say its colour: with "the lamp" alone the model would have to look
-    up a colour from its noun, which it does not learn in this time, and among several things it is clearer for people.
+    the instructions name a thing that is there, they say its colour: two things may have one noun, and from "the lamp"
+    alone the model would have to find a colour by its noun across a sentence, which lessons by themselves teach slowly.
     """
     scene = sample_scene(rng, num_things=rng.choice((2, 3)) if rng.random() < several_frac else None)
     edit = sample_edit(scene, rng, "change_colour" if recolour_frac and rng.random() < recolour_frac else None)

@@ -20,7 +20,7 @@ AT_LEAST = {
     "sam": {"iou": 0.88},
     "mask2former": {"mean_iou_things": 0.75},
     "dino": {"knn_noun": 0.7},
-    "llm": {"parses": 0.95, "consistent": 0.75},
+    "llm": {"parses": 0.95, "consistent": 0.85},
     "sd": {"one_thing": 0.4},
     "sd-inpaint": {"one_thing": 0.4, "unchanged_outside": 1.0},
 }
