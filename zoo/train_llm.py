@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from zoo.export import export
 from zoo.training import Training, device, train
-from zoo.world import caption, sample_edit, sample_scene, varied_caption
+from zoo.world import caption, possible_kinds, sample_edit, sample_scene, varied_caption
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,23 +30,24 @@ PRACTICE = Training(
     "llm-practice", num_steps=600, batch_size=48, learning_rate=2e-3, muon_rate=0.005, ema=0.99, autocast=True
 )
 TRAINING = replace(PRACTICE, name="llm", num_steps=2000, ema=0.995)
-REFINEMENT = replace(TRAINING, name="llm-refined", num_steps=320, learning_rate=1e-3, muon_rate=0.0025, ema=0.99)
+REFINEMENT = replace(TRAINING, name="llm-hard", num_steps=1000, learning_rate=1e-3, muon_rate=0.0025)
 COPY_FRAC = 0.2  # of the practice
 SEVERAL_FRAC = 0.5  # of the scenes are made to hold two or three things, the others are as they come
-REFINED_SEVERAL_FRAC = 0.8
-RECOLOUR_FRAC = 0.5  # of the refinement: nearly all that is still wrong is which of several things changes its colour
+HARD_FRAC = 0.7  # of the refinement asks for the edits that are wrong longest, in these shares
+HARD_KINDS = ("change_colour", "change_colour", "change_background", "add")
 _ASIDE = re.compile(r" on the (left|right)")
 
 
-def lesson(rng: random.Random, several_frac: float = SEVERAL_FRAC, recolour_frac: float = 0.0) -> tuple[str, str]:
+def lesson(rng: random.Random, hard_frac: float = 0.0) -> tuple[str, str]:
     """A prompt and the answer to it. What the caption does not say, the answer does not know.
 
     The prompt names the type of edit it wants: left to choose, the likeliest answer would always be of one type. Where
     the instructions name a thing that is there, they say its colour: two things may have one noun, and from "the lamp"
     alone the model would have to find a colour by its noun across a sentence, which lessons by themselves teach slowly.
     """
-    scene = sample_scene(rng, num_things=rng.choice((2, 3)) if rng.random() < several_frac else None)
-    edit = sample_edit(scene, rng, "change_colour" if recolour_frac and rng.random() < recolour_frac else None)
+    scene = sample_scene(rng, num_things=rng.choice((2, 3)) if rng.random() < SEVERAL_FRAC else None)
+    hard = rng.choice(HARD_KINDS) if hard_frac and rng.random() < hard_frac else None
+    edit = sample_edit(scene, rng, hard if hard in possible_kinds(scene) else None)
     source = caption(scene) if rng.random() < 0.6 or edit.kind == "move" else varied_caption(scene, rng)
     target = edit.target_caption
     if edit.kind != "move" and not _ASIDE.search(source):
@@ -153,8 +154,8 @@ def main(training: Training = TRAINING) -> None:
     train(reading, model, lambda step: losses(model, words, reading, step, practice))
     train(training, model, lambda step: losses(model, words, training, step))
     refinement = replace(REFINEMENT, seed=training.seed)
-    several = partial(lesson, several_frac=REFINED_SEVERAL_FRAC, recolour_frac=RECOLOUR_FRAC)
-    train(refinement, model, lambda step: losses(model, words, refinement, step, several))
+    hard = partial(lesson, hard_frac=HARD_FRAC)
+    train(refinement, model, lambda step: losses(model, words, refinement, step, hard))
     model.generation_config.max_new_tokens = MAX_TOKENS
     export("llm", model, words)
 
