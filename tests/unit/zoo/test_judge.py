@@ -3,7 +3,7 @@ import random
 
 import pytest
 
-from zoo.train_llm import PROMPT, lesson, practice
+from zoo.train_llm import HARD_FRAC, PROMPT, lesson, practice
 from zoo.world import KINDS
 from zoo.world.judge import fault_of
 
@@ -17,10 +17,11 @@ GOOD = {
 }
 
 
-def test_every_lesson_of_the_language_model_is_consistent():
+@pytest.mark.parametrize("hard_frac", [0.0, HARD_FRAC])
+def test_every_lesson_of_the_language_model_is_consistent(hard_frac):
     seen = set()
     for index in range(600):
-        prompt, answer = lesson(random.Random(index))
+        prompt, answer = lesson(random.Random(index), hard_frac)
         edit = json.loads(answer)
         source = prompt.removeprefix(PROMPT.split("{")[0]).split("\n")[0]
         assert fault_of(source, edit) is None, (source, answer)
