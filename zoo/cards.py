@@ -144,7 +144,7 @@ def _parameters(file: Path) -> int:
 def _training(name: str) -> str:
     script = f"zoo.train_{name.replace('-', '_')}"
     module = importlib.import_module(script)
-    parts = [getattr(module, name) for name in ("PRACTICE", "TRAINING", "REFINEMENT") if hasattr(module, name)]
+    parts = [getattr(module, part) for part in ("PRACTICE", "TRAINING", "REFINEMENT") if hasattr(module, part)]
     told = "; then ".join(_settings(part) for part in parts)
     return f"{told}; seed {parts[0].seed}; {script.replace('.', '/')}.py"
 
