@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -174,6 +175,53 @@ def explain_command(
         show_story(story)
     if not story:
         raise EditloomError(f"no stage of {out} knows sample {sample_id!r}")
+
+
+@app.command(name="retry")
+def retry_command(
+    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = "runs/build",
+    everything: Annotated[bool, typer.Option("--all", help="Also what failed for good")] = False,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Have the next build try again what the source could not fetch, and nothing else of it."""
+    from pipeline.lock import hold
+    from pipeline.session import mark_retries
+
+    made, storage = _open(manifest, out, shards)
+    with hold(storage):
+        marked = mark_retries(made, storage, everything=everything)
+    storage.close()
+    if as_json:
+        _say(json.dumps({"rows": sum(marked.values()), "shards": marked}))
+    else:
+        _say(f"{sum(marked.values())} rows of {len(marked)} shards will be tried again by the next build")
+
+
+def _elsewhere(module: str, function: str, context: typer.Context) -> None:
+    """A command that lives in a package which the engine does not import."""
+    main: Any = getattr(importlib.import_module(module), function)
+    raise typer.Exit(main(context.args))
+
+
+PASSED_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+
+
+@app.command(name="train", context_settings=PASSED_ON)
+def train_command(context: typer.Context) -> None:
+    """Train an editing model on a dataset: `editloom train --help`."""
+    _elsewhere("trainer.cli", "main", context)
+
+
+@app.command(name="edit", context_settings=PASSED_ON)
+def edit_command(context: typer.Context) -> None:
+    """Edit images with a trained model: `editloom edit --help`."""
+    _elsewhere("evaluation.cli", "edit_main", context)
+
+
+@app.command(name="evaluate", context_settings=PASSED_ON)
+def evaluate_command(context: typer.Context) -> None:
+    """Score an editing model, or ready outputs, by a protocol: `editloom evaluate --help`."""
+    _elsewhere("evaluation.cli", "evaluate_main", context)
 
 
 @app.command(name="clean")

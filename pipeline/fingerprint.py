@@ -30,7 +30,7 @@ def fingerprint(
     identity = {
         "stage": name,
         "version": stage.version,
-        "settings": stage.model_dump(mode="json"),
+        "settings": stage.model_dump(mode="json", exclude=set(stage.speed_settings)),
         "models": dict(revisions),
         "seed": seed if stage.uses_rng else None,
         "upstream": upstream,

@@ -35,6 +35,8 @@ class PlannedStage:
     upstream: int
     providers: dict[str, int]
     """Column read -> index of the stage that wrote it last."""
+    gathered: dict[str, int]
+    """Column gathered by id from any shard -> index of the stage that wrote it last."""
     artifacts: dict[str, int]
     """Artifact used -> index of the whole stage that builds it."""
     models: dict[str, ModelEntry]
@@ -135,7 +137,7 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
                 index=len(planned), name=entry.name, stage=entry.stage, fingerprint=print_,
                 folder=stage_folder(entry.name, print_), upstream=upstream,
                 providers=_resolve_columns(entry.name, entry.stage, planned), artifacts=artifacts,
-                models=models, run_on=entry.run_on,
+                gathered=_resolve_gathered(entry.name, entry.stage, planned), models=models, run_on=entry.run_on,
             )
         )  # fmt: skip
     return tuple(planned)
@@ -170,13 +172,32 @@ def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dic
     written = {
         c: p.index for p in before for c in (*p.stage.writes, *([PARENT_ID] if p.stage.kind == "expand" else ()))
     }
-    for wanted in stage.reads:
+    for wanted in (*stage.reads, *stage.needs_columns()):
         if wanted not in written:
             raise PlanError(
                 f"stage {name} reads column {wanted!r}, which no stage before it writes{nearest(wanted, written)}"
             )
         providers[wanted] = written[wanted]
     return providers | {c: written[c] for c in stage.reads_if_present if c in written}
+
+
+def _resolve_gathered(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:
+    """As `_resolve_columns`. All shards of those columns must be there, so a whole stage has to stand between."""
+    written = {c: p.index for p in before for c in p.stage.writes if not column(c).virtual}
+    for wanted in stage.gathers:
+        if wanted not in written:
+            raise PlanError(
+                f"stage {name} gathers column {wanted!r}, which no stage before it stores{nearest(wanted, written)}"
+            )
+        between = before[written[wanted] + 1 :]
+        waits = {p.index for p in between if isinstance(p.stage, WholeStage) and p.has_rows}
+        waits |= {i for p in between for i in p.artifacts.values() if i > written[wanted]}
+        if not waits:
+            raise PlanError(
+                f"stage {name} gathers {wanted!r} from all shards, and nothing before it waits for all shards; "
+                "put it after a whole stage, or after one that uses an artifact made of them"
+            )
+    return {wanted: written[wanted] for wanted in stage.gathers}
 
 
 def _resolve_artifacts(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:

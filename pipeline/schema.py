@@ -1,7 +1,7 @@
 """Every column that a stage may read or write: its Arrow type, its unit or range, one line of meaning.
 
 Owns names and types. Does not own who writes a column: stages declare that (`pipeline.stage`).
-A `bulk` column holds pixels and stays out of samples.parquet. A `virtual` column is never stored: the source
+A `bulk` column holds pixels or vectors and stays out of samples.parquet. A `virtual` column is never stored: the source
 stage reads it again from the input, so that input pixels are not copied.
 """
 
@@ -64,6 +64,8 @@ COLUMNS: dict[str, Column] = _columns(
     _c("original_width_px", pa.int32(), "px", "width of the input image, EXIF orientation applied"),
     _c("original_height_px", pa.int32(), "px", "height of the input image, EXIF orientation applied"),
     _c("original_format", pa.string(), "Pillow's name", "file format of the input image"),
+    # caption
+    _c("generated_caption", pa.string(), "text", "what a captioning model says of the source image"),
     # filter_caption
     _c("caption_num_words", pa.int32(), "words", "number of words of the caption"),
     # dedup
@@ -77,6 +79,34 @@ COLUMNS: dict[str, Column] = _columns(
     _c("edit_type", pa.string(), "replace_noun, change_colour, change_attribute", "kind of edit"),
     _c("source_phrase", pa.string(), "text", "what changes, in the source's words (noun included)"),
     _c("target_phrase", pa.string(), "text", "what it becomes, in the target's words (noun included)"),
+    # embed
+    _c("image_embedding", pa.list_(pa.float16()), "unit length", "the source image in a space of images and texts",
+       bulk=True),
+    # retrieve
+    _c("target_id", pa.string(), "sample_id", "the image of the collection that stands for the edited image"),
+    _c("target_pool", pa.string(), "text", "the pool of images that the target was found in"),
+    _c("retrieval_cos", pa.float32(), "cosine, -1 to 1", "of the retrieved image and the query"),
+    _c("target_image_cos", pa.float32(), "cosine, -1 to 1", "of source image and target image"),
+    _c("neighbour_ids", pa.list_(pa.string()), "sample_id", "nearest images to the query, nearest first"),
+    _c("neighbour_cos", pa.list_(pa.float32()), "cosine, -1 to 1", "of each of neighbour_ids and the query"),
+    # attach_target
+    _c("target_image", pa.binary(), "encoded image", "target image, normalised", bulk=True),
+    _c("target_format", pa.string(), "jpg, png or webp", "encoding of target_image"),
+    # mask_phrase
+    _c("source_mask_png", pa.binary(), "8-bit PNG, 255 inside", "where source_phrase is on the source", bulk=True),
+    _c("target_mask_png", pa.binary(), "8-bit PNG, 255 inside", "where target_phrase is on the target", bulk=True),
+    _c("source_mask_frac", pa.float32(), "0 to 1", "share of the source image inside its mask"),
+    _c("target_mask_frac", pa.float32(), "0 to 1", "share of the target image inside its mask"),
+    # score_pair
+    _c("source_caption_cos", pa.float32(), "cosine, -1 to 1", "of source image and source caption"),
+    _c("target_caption_cos", pa.float32(), "cosine, -1 to 1", "of target image and target caption"),
+    _c("pair_image_cos", pa.float32(), "cosine, -1 to 1", "of source image and target image"),
+    _c("pair_direction_cos", pa.float32(), "cosine, -1 to 1", "of the images' difference and the captions'"),
+    # encode_latents
+    _c("source_latent", pa.binary(), "npy, float16, (C, h, w)", "source image in the latent space, scaled", bulk=True),
+    _c("target_latent", pa.binary(), "npy, float16, (C, h, w)", "target image in the latent space, scaled", bulk=True),
+    _c("latent_model", pa.string(), "model id", "whose autoencoder made the latents"),
+    _c("latent_size_px", pa.int32(), "px", "side of the centre square that was encoded"),
     # emit
     _c("dataset_shard", pa.string(), "file name", "the tar of the dataset that holds the sample"),
 )  # fmt: skip

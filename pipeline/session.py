@@ -14,8 +14,8 @@ from pipeline.events import EventLog
 from pipeline.inspect import verify
 from pipeline.lock import hold
 from pipeline.progress import Progress
-from pipeline.record import ALL_SHARDS, read_record
-from pipeline.stage import SinkStage
+from pipeline.record import ALL_SHARDS, read_record, record_path
+from pipeline.stage import SinkStage, SourceStage
 from pipeline.whole import DATASET, summarise
 from pipeline.worker import Worker
 
@@ -156,6 +156,28 @@ def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
         "stages": stages,
         "elapsed_s": round(result.elapsed_s, 2),
     }
+
+
+def mark_retries(plan: Plan, storage: Storage, *, everything: bool = False) -> dict[str, int]:
+    """Have the next build try again what the source could not fetch: rows rejected for a `retryable` reason, or all.
+
+    Returns rows by shard. Raises `PlanError` for a source that fetches nothing.
+    """
+    planned = plan.stages[0]
+    assert isinstance(planned.stage, SourceStage)
+    reasons = planned.stage.retryable
+    if not reasons:
+        raise PlanError(f"source {planned.name} fetches nothing, so there is nothing to try again")
+    marked: dict[str, int] = {}
+    for shard in plan.shards:
+        record = read_record(storage, planned.folder, shard.name)
+        found = record.rejects if record else {}
+        rows = sum(count for reason, count in found.items() if everything or reason in reasons)
+        if rows:
+            storage.write_bytes(f"{planned.folder}/store/{shard.name}.retry", b"all" if everything else b"transient")
+            storage.remove(record_path(planned.folder, shard.name))
+            marked[shard.name] = rows
+    return marked
 
 
 def write_report(plan: Plan, storage: Storage, to: Path) -> list[Path]:

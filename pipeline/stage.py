@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
@@ -41,7 +41,10 @@ M = TypeVar("M")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
-    """What one worker of a stage takes: CPU cores, GPUs (fractions share one), memory, and the packages it imports."""
+    """What one worker of a stage takes: CPU cores, GPUs (fractions share one), memory, and the packages it imports.
+
+    GPUs are taken where the cluster has any; without one the stage runs on CPU cores.
+    """
 
     cpu: float = 1.0
     gpu: float = 0.0
@@ -65,6 +68,26 @@ class Shard:
     part: tuple[int, int] | None = None
 
 
+class ShardStore(Protocol):
+    """Files that a source keeps from call to call, beside its results and under the same fingerprint."""
+
+    def fetch(self, name: str) -> Path | None:
+        """A local path of the stored file, or None."""
+        ...
+
+    def put(self, local: Path, name: str) -> None:
+        """Move a finished local file into the store, in one step."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Delete a stored file; nothing when it is not there."""
+        ...
+
+    def scratch(self) -> Path:
+        """A local folder for temporary files."""
+        ...
+
+
 @dataclass(kw_only=True)
 class Context:
     """What the engine hands to `open`: randomness, models and artifacts, and nothing about shards or workers."""
@@ -75,6 +98,10 @@ class Context:
     """Local path of each artifact that the stage asked for with `needs_artifacts`."""
     artifact_dir: Path | None = None
     """Where a whole stage puts its own artifact, as a file named `Stage.artifact`."""
+    store: ShardStore | None = None
+    """Where a source stage keeps what it should not fetch twice."""
+    gatherer: Callable[[Sequence[str]], pa.Table] | None = None
+    """What `gather` asks."""
     loader: Callable[..., Any] | None = None
     """Called with a protocol's name, a model id and settings of the model's wrapper."""
     notes: Counter[str] = field(default_factory=Counter)
@@ -83,6 +110,15 @@ class Context:
     def rng(self, sample_id: str) -> random.Random:
         """A generator of this sample's own: the same whatever shard, batch or worker it is in."""
         return sample_rng(self.seed, self.stage_name, sample_id)
+
+    def gather(self, ids: Sequence[str]) -> pa.Table:
+        """The columns that the stage `gathers`, of the rows of any shard with these ids, in that order.
+
+        An id may be asked for twice. Raises `ContractError` for one that no row has.
+        """
+        if self.gatherer is None:
+            raise LookupError("no rows to gather from: this context was made without `gatherer`")
+        return self.gatherer(ids)
 
     def load(self, protocol: type[M], model_id: str, **settings: Any) -> M:
         """The model behind `model_id`, which has the methods of `protocol`. Call it once a worker, in `open`.
@@ -106,11 +142,19 @@ class Stage(BaseModel):
     reads: ClassVar[tuple[str, ...]] = ()
     reads_if_present: ClassVar[tuple[str, ...]] = ()
     """Columns it takes too when some stage before it wrote them."""
+    gathers: ClassVar[tuple[str, ...]] = ()
+    """Columns of rows of any shard, that it fetches by id with `ctx.gather`."""
     writes: ClassVar[tuple[str, ...]] = ()
     rejects: ClassVar[type[StrEnum] | None] = None
     needs: ClassVar[Needs] = Needs()
     uses_rng: ClassVar[bool] = False
     """True when results depend on the manifest's seed."""
+    speed_settings: ClassVar[tuple[str, ...]] = ()
+    """Fields that only decide speed and patience: left out of the fingerprint."""
+
+    def needs_columns(self) -> tuple[str, ...]:
+        """Those of `reads_if_present` that these settings cannot do without."""
+        return ()
 
     def needs_artifacts(self) -> tuple[str, ...]:
         """Names of artifacts of upstream whole stages that these settings use."""
@@ -129,6 +173,9 @@ class SourceStage(Stage):
     """Makes rows from shards of input. `open` returns `Shard -> Iterator[Table]`, the same rows at every call."""
 
     kind: ClassVar[Kind] = "source"
+    retryable: ClassVar[frozenset[str]] = frozenset()
+    """Reject reasons that may not come again: `editloom retry` has their rows tried anew, by a file
+    `<shard>.retry` in `ctx.store`, which the stage removes."""
 
     @abstractmethod
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
@@ -159,7 +206,8 @@ class WholeStage(Stage):
 
     kind: ClassVar[Kind] = "whole"
     artifact: ClassVar[str] = ""
-    """File name of the artifact it leaves in `ctx.artifact_dir`, or empty."""
+    """Name of the artifact it leaves in `ctx.artifact_dir`, or empty: a file, or (a name without a dot) a folder of
+    files."""
 
     @property
     def gives_verdicts(self) -> bool:

@@ -131,9 +131,16 @@ class Storage:
             temporary.write_bytes(data)
 
     def fetch(self, rel: str, into: Path) -> Path:
-        """A local path with the file's content: the file itself when the run folder is local, else a copy."""
+        """A local path of the file or folder of files: itself when the run folder is local, else a copy."""
         if self.is_local:
             return Path(self.path(rel))
+        names = self.sizes(rel)
+        if names and not self.fs.isfile(self.path(rel)):
+            folder = into / rel.replace("/", "_")
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                self.fetch(f"{rel}/{name}", into).replace(folder / name)
+            return folder
         into.mkdir(parents=True, exist_ok=True)
         local = into / rel.replace("/", "_")
         if not local.exists():  # workers of one machine share the folder
@@ -180,6 +187,34 @@ class Storage:
         if self.is_local:
             with contextlib.suppress(OSError):
                 folder.parent.rmdir()
+
+
+class FolderStore:
+    """A folder of kept files below the run folder; the `ShardStore` that source stages get."""
+
+    def __init__(self, storage: Storage, folder: str) -> None:
+        self._storage, self._folder = storage, folder
+
+    def fetch(self, name: str) -> Path | None:
+        """A local path of the stored file, or None."""
+        rel = f"{self._folder}/{name}"
+        if not self._storage.exists(rel):
+            return None
+        return self._storage.fetch(rel, self._storage.scratch())
+
+    def put(self, local: Path, name: str) -> None:
+        """Move a finished local file into the store, in one step."""
+        if not self._storage.is_local:  # an older copy must not be taken for it
+            (self._storage.scratch() / f"{self._folder}/{name}".replace("/", "_")).unlink(missing_ok=True)
+        self._storage.publish(local, f"{self._folder}/{name}")
+
+    def remove(self, name: str) -> None:
+        """Delete a stored file; nothing when it is not there."""
+        self._storage.remove(f"{self._folder}/{name}")
+
+    def scratch(self) -> Path:
+        """A local folder for temporary files."""
+        return self._storage.scratch()
 
 
 def connect(url: str) -> tuple[Any, str]:

@@ -21,6 +21,7 @@ from pipeline.tables import arrow_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
 
     from pipeline.plan import PlannedStage
     from pipeline.record import FileEntry
@@ -42,6 +43,8 @@ def run_whole(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     function, ctx = worker.open(planned.index)
     ctx.notes.clear()
     worker.storage.remove(record_path(planned.folder, ALL_SHARDS))
+    if stage.artifact:
+        _remove_local(worker.storage.scratch() / stage.artifact)  # of an attempt that failed
     rows_in = rows_out = 0
     rejects: dict[str, int] = {}
     passed: dict[str, int] = {}
@@ -91,15 +94,27 @@ def _write_verdict(worker: Worker, planned: PlannedStage, task: Task, shard: str
         return out.finish()
 
 
+def _remove_local(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _publish_artifact(worker: Worker, planned: PlannedStage, stage: WholeStage) -> dict[str, FileEntry]:
     if not stage.artifact:
         return {}
     made = worker.storage.scratch() / stage.artifact
-    if not made.is_file():
+    parts = {stage.artifact: made} if made.is_file() else {}
+    if made.is_dir():
+        parts = {f"{stage.artifact}/{file.name}": file for file in sorted(made.iterdir())}
+    if not parts:
         raise ContractError(f"stage {planned.name}: left no artifact {stage.artifact!r} in ctx.artifact_dir")
-    entry = describe_file(made)
-    worker.storage.publish(made, f"{planned.folder}/artifact/{stage.artifact}")
-    return {f"artifact/{stage.artifact}": entry}
+    files = {f"artifact/{name}": describe_file(path) for name, path in parts.items()}
+    worker.storage.remove(f"{planned.folder}/artifact")  # of an earlier input
+    for name, path in parts.items():
+        worker.storage.publish(path, f"{planned.folder}/artifact/{name}")
+    return files
 
 
 def run_collate(worker: Worker, planned: PlannedStage, task: Task) -> Record:

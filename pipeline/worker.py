@@ -14,10 +14,12 @@ from pipeline.errors import (
     is_transient,
     one_line,
 )
+from pipeline.gather import Gatherer
 from pipeline.plugins import load_model
 from pipeline.record import ALL_SHARDS, Record
 from pipeline.runner import run_batches, run_sink, run_source
 from pipeline.stage import Context, WholeStage
+from pipeline.storage import FolderStore
 from pipeline.whole import run_collate, run_whole
 
 if TYPE_CHECKING:
@@ -111,6 +113,8 @@ class Worker:
                 seed=self.plan.manifest.seed,
                 artifacts={name: self._artifact(i) for name, i in planned.artifacts.items()},
                 artifact_dir=self.storage.scratch(),
+                store=FolderStore(self.storage, f"{planned.folder}/store"),
+                gatherer=Gatherer(self.plan, self.storage, planned.gathered) if planned.gathered else None,
                 loader=partial(load_model, placement=planned.run_on.placement),
             )
             self._opened[index] = (planned.stage.open(ctx), ctx)

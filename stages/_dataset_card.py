@@ -31,8 +31,12 @@ MEMBER_MEANINGS = {
     "source.png": "the image before the edit",
     "source.webp": "the image before the edit",
     "target.jpg": "the image after the edit",
+    "target.png": "the image after the edit",
+    "target.webp": "the image after the edit",
     "source_mask.png": "what changes, white on black, in the source image",
     "target_mask.png": "what changed, white on black, in the target image",
+    "source_latent.npy": "the source image in the latent space of `latent_model`, scaled, float16",
+    "target_latent.npy": "the target image in the same space",
     "json": "the columns below, those of 64 bits without sign left out",
 }
 HUB_LICENCES = frozenset({
@@ -91,7 +95,7 @@ def render_card(card: Card) -> str:
         tasks=TASKS,
         tags=list(dict.fromkeys([*TAGS, *card.tags])),
         columns=columns,
-        image_members=[member for member in card.members if member != "json"],
+        image_members=[member for member in card.members if not member.endswith(("json", "npy"))],
         features=[(c.name, *_feature_type(c.type)) for c in columns if c.type != pa.uint64()],  # as in the JSON member
         member_meanings=MEMBER_MEANINGS,
         models=[

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
     from pipeline.stage import RunSummary
 
-CATEGORY_COLUMNS = ("edit_type", "original_format")
+CATEGORY_COLUMNS = ("edit_type", "original_format", "target_pool")
+MEMBERS = {
+    "source_mask_png": "source_mask.png", "target_mask_png": "target_mask.png", "source_latent": "source_latent.npy",
+    "target_latent": "target_latent.npy",
+}  # fmt: skip
+"""Column -> suffix of the member that holds it, in the order of the members, after source and target."""
+PICTURES = {"target_image": "target", "source_mask_png": "source_mask", "target_mask_png": "target_mask"}
+"""Column -> role of its picture on the report's contact sheet, beside the source."""
+NO_HISTOGRAM = ("source_dhash", "latent_size_px")
 THUMBNAIL_PX = 288
 MAX_SAMPLE_SHARDS = 12
 """The contact sheet takes its samples from at most so many shards, evenly spread, to read few pixels."""
@@ -60,9 +68,13 @@ def _num_samples(run: RunSummary) -> int:
 
 
 def _members(run: RunSummary) -> list[str]:
-    shards = sorted(run.shard_files)[:1]
-    formats = {f for _, table in run.tables(shards, ["source_format"]) for f in table["source_format"].to_pylist()}
-    return [*(f"source.{f}" for f in sorted(formats)), "json"]
+    shards, members = sorted(run.shard_files)[:1], []
+    for side in ("source", "target"):
+        column = f"{side}_format"
+        if column in run.columns:
+            found = {f for _, table in run.tables(shards, [column]) for f in table[column].to_pylist()}
+            members += [f"{side}.{f}" for f in sorted(found - {None})]
+    return [*members, *(suffix for name, suffix in MEMBERS.items() if name in run.columns), "json"]
 
 
 def _stage_counts(run: RunSummary, *, with_seconds: bool) -> list[StageCount]:
@@ -82,7 +94,7 @@ def _histograms(run: RunSummary, light: Sequence[str]) -> list[Any]:
         declared = COLUMNS[name]
         if name in CATEGORY_COLUMNS:
             tallies[name] = CategoryTally(column=name, unit=declared.unit)
-        elif (pa.types.is_integer(declared.type) or pa.types.is_floating(declared.type)) and name != "source_dhash":
+        elif (pa.types.is_integer(declared.type) or pa.types.is_floating(declared.type)) and name not in NO_HISTOGRAM:
             tallies[name] = NumericTally(column=name, unit=declared.unit)
     for _, table in run.tables(sorted(run.shard_files), list(tallies)):
         for name, tally in tallies.items():
@@ -99,11 +111,14 @@ def _samples(run: RunSummary, light: Sequence[str], wanted: int) -> Iterator[Rep
     ]
     share = -(-wanted // len(chosen))
     left = wanted
+    pictures = [n for n in PICTURES if n in run.columns]
     for name in chosen:
         taken = 0
-        for _, table in run.tables([name], ["source_images", *light]):
+        for _, table in run.tables([name], ["source_images", *pictures, *light]):
             for row in table.slice(0, min(share - taken, left)).to_pylist():
                 images = {"source": thumbnail(row.pop("source_images")[0], THUMBNAIL_PX)}
+                found = {PICTURES[n]: row.pop(n) for n in pictures}
+                images |= {role: thumbnail(image, THUMBNAIL_PX) for role, image in found.items() if image is not None}
                 yield ReportSample(sample_id=row[SAMPLE_ID], images=images, fields=row)
                 taken, left = taken + 1, left - 1
             if taken >= share or left <= 0:

@@ -1,6 +1,6 @@
 """Change one noun or adjective of each caption to a co-hyponym or antonym, and say the edit as an instruction.
 
-Reads   caption (string)
+Reads   caption (string) or generated_caption (string), as `caption_column` says
 Writes  source_caption (string), target_caption (string), instruction (string), reverse_instruction (string),
         edit_type (string), source_phrase (string), target_phrase (string)
 Drops   captions without an editable word (no_editable_word) or without a replacement for any (no_replacement)
@@ -42,7 +42,7 @@ class EditCaptionWordnet(ExpandStage):
     """Edits of a caption by WordNet: one word changes, the rest stays, and both directions are put into words."""
 
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("caption",)
+    reads_if_present: ClassVar[tuple[str, ...]] = ("caption", "generated_caption")
     writes: ClassVar[tuple[str, ...]] = (
         "source_caption", "target_caption", "instruction", "reverse_instruction", "edit_type", "source_phrase",
         "target_phrase",
@@ -52,6 +52,8 @@ class EditCaptionWordnet(ExpandStage):
     uses_rng: ClassVar[bool] = True
 
     lexicon: str = MODEL_ID
+    caption_column: Literal["caption", "generated_caption"] = "caption"
+    """What is edited: the caption that came with the image, or the one that stage `caption` gave it."""
     edits_per_caption: int = Field(default=1, ge=1)
     cohyponym_depth: int = Field(default=5, ge=1)
     """Steps up to the hypernym that a noun and its replacement share: 1 is the direct one."""
@@ -65,6 +67,10 @@ class EditCaptionWordnet(ExpandStage):
     """Floor of occurrences in the captions, for `corpus`."""
     candidates_per_word: int = Field(default=6, ge=1)
     """How many of the best replacements of a noun one is drawn from."""
+
+    def needs_columns(self) -> tuple[str, ...]:
+        """The captions to edit."""
+        return (self.caption_column,)
 
     def needs_models(self) -> tuple[str, ...]:
         """The lexicon."""
@@ -93,7 +99,7 @@ class EditCaptionWordnet(ExpandStage):
 
         def edit(batch: pa.Table) -> pa.Table:
             rows: list[dict[str, Any]] = []
-            pairs = zip(batch[SAMPLE_ID].to_pylist(), batch["caption"].to_pylist(), strict=True)
+            pairs = zip(batch[SAMPLE_ID].to_pylist(), batch[self.caption_column].to_pylist(), strict=True)
             for sample_id, caption in pairs:
                 rows += self._rows(finder, sample_id, caption or "", ctx.rng(sample_id))
             schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))

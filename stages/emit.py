@@ -1,7 +1,8 @@
 """Write the dataset: WebDataset tars, a table of everything but pixels, the rejects, a data card and a report.
 
 Reads   source_images (list<binary>), source_format (string), duplicate_cluster_id (string: each image stands once),
-        and every other column that some stage wrote
+        and every other column that some stage wrote, among them target_image (binary), source_mask_png (binary),
+        target_mask_png (binary), source_latent (binary) and target_latent (binary)
 Writes  dataset_shard (string)
 Drops   nothing
 Source  WebDataset file layout; Hugging Face dataset cards.
@@ -21,24 +22,24 @@ from pydantic import Field
 from pipeline.rejects import REJECT_SCHEMA
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID, column
 from pipeline.stage import Context, RunSummary, SinkStage
-from stages._dataset_pages import write_card, write_report
+from stages._dataset_pages import MEMBERS, write_card, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PIXELS = ("source_images",)
+PIXELS = ("source_images", "target_image", *MEMBERS)
 OWN_COLUMNS = ("session_id", "turn", "dataset_shard")
 
 
 class Emit(SinkStage):
-    """One tar a shard, members `<id>.source.<format>` and `<id>.json`; bytes depend on the samples alone."""
+    """One tar a shard, members `<id>.source.<format>` to `<id>.json`; bytes depend on the samples alone."""
 
-    version: ClassVar[int] = 2
-    reads: ClassVar = (*PIXELS, "source_format", "duplicate_cluster_id")
-    reads_if_present: ClassVar = tuple(
-        n for n, c in COLUMNS.items() if not c.bulk and n not in (SAMPLE_ID, *OWN_COLUMNS)
-    )
+    version: ClassVar[int] = 3
+    reads: ClassVar = ("source_images", "source_format", "duplicate_cluster_id")
+    reads_if_present: ClassVar = (
+        *PIXELS[1:], *(n for n, c in COLUMNS.items() if not c.bulk and n not in (SAMPLE_ID, *OWN_COLUMNS)),
+    )  # fmt: skip
     writes: ClassVar = ("dataset_shard",)
     suffix: ClassVar = ".tar"
 
@@ -53,9 +54,10 @@ class Emit(SinkStage):
             name = f"{shard}{self.suffix}"
             with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
                 for table in tables:
-                    light = table.select([n for n in table.column_names if n not in PIXELS]).to_pylist()
-                    for row, images in zip(light, table["source_images"], strict=True):
-                        _add_sample(tar, row, [image.as_buffer() for image in images])
+                    names = [n for n in PIXELS if n in table.column_names]
+                    light = table.select([n for n in table.column_names if n not in names]).to_pylist()
+                    for row, *values in zip(light, *(table[n] for n in names), strict=True):
+                        _add_sample(tar, row, dict(zip(names, values, strict=True)))
                     yield table.append_column("dataset_shard", pa.array([name] * table.num_rows, pa.string()))
 
         return write
@@ -90,11 +92,15 @@ def sample_json(row: dict[str, Any]) -> dict[str, Any]:
     return {"session_id": known[SAMPLE_ID], "turn": 1, **known}
 
 
-def _add_sample(tar: tarfile.TarFile, row: dict[str, Any], images: list[pa.Buffer]) -> None:
+def _add_sample(tar: tarfile.TarFile, row: dict[str, Any], pixels: dict[str, pa.Scalar]) -> None:
     own = row[SAMPLE_ID]
-    for number, image in enumerate(images):
+    for number, image in enumerate(pixels["source_images"]):
         role = "source" if number == 0 else f"source{number}"
-        _add_member(tar, f"{own}.{role}.{row['source_format']}", image)
+        _add_member(tar, f"{own}.{role}.{row['source_format']}", image.as_buffer())
+    members = {"target_image": f"target.{row.get('target_format')}", **MEMBERS}
+    for name, suffix in members.items():
+        if name in pixels and pixels[name].is_valid:
+            _add_member(tar, f"{own}.{suffix}", pixels[name].as_buffer())
     text = json.dumps(sample_json(row), sort_keys=True, ensure_ascii=False).encode()
     _add_member(tar, f"{own}.json", text)
 

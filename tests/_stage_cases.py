@@ -27,6 +27,8 @@ class Case:
     other: dict[str, Any]
     """Another valid value for every setting."""
     settings: dict[str, Any] = field(default_factory=dict)
+    context: Callable[[Any], dict[str, Any]] = lambda tmp_path: {}
+    """Called with tmp_path: what the stage finds in its `Context` (store, gatherer, artifacts …)."""
 
 
 def png(number, size=(80, 72)):
@@ -80,6 +82,21 @@ def normalised(tmp_path):
     return {"a": table.slice(0, 3), "b": table.slice(3)}
 
 
+def emitted(tmp_path):
+    """Pairs with all that the sink may hold, and one sample without a mask."""
+    tables = normalised(tmp_path)
+    columns = {
+        "target_image": lambda n: png(n + 9), "target_format": lambda n: "png",
+        "source_mask_png": lambda n: png(n) if n else None, "target_mask_png": png, "source_latent": lambda n: b"npy",
+        "target_latent": lambda n: b"npy",
+    }  # fmt: skip
+    for shard, table in tables.items():
+        for name, value in columns.items():
+            values = pa.array([value(n) for n in range(table.num_rows)], column(name).type)
+            tables[shard] = tables[shard].append_column(name, values)
+    return tables
+
+
 def webdataset(tmp_path):
     path = tmp_path / "shard.tar"
     with tarfile.open(path, "w") as tar:
@@ -102,18 +119,96 @@ def image_folder(tmp_path):
     return [str(tmp_path)]
 
 
+def edited(tmp_path):
+    """Rows as they are after an edit: captions and phrases beside the source image."""
+    return rows(
+        source_images=[[png(n)] for n in range(4)],
+        source_caption=["a red car", "a blue cat", "", "a tree"],
+        target_caption=["a red bus", "a black cat", "a dog", "a bush"],
+        source_phrase=["car", "blue cat", "", "tree"],
+        target_phrase=["bus", "black cat", "dog", "bush"],
+        target_image=[png(n + 4) for n in range(4)],
+    )
+
+
+def without(table, *names):
+    return table.select([n for n in table.column_names if n not in names])
+
+
+def targets(tmp_path):
+    return rows(target_id=["b", "a", "b", "c"])
+
+
+class LaconicCaptioner:
+    """Says nothing of every image but those whose first pixel is dark."""
+
+    def caption(self, images):
+        return ["a  dark picture" if image.getpixel((0, 0))[0] < 100 else " " for image in images]
+
+
+def pictures_by_id(ids):
+    """A gatherer of `source_images` and `source_format` for the ids a, b, c."""
+    images = {"a": png(1), "b": png(2), "c": png(3)}
+    return pa.table(
+        {
+            SAMPLE_ID: pa.array(list(ids), pa.string()),
+            "source_images": pa.array([[images[i]] for i in ids], pa.list_(pa.binary())),
+            "source_format": pa.array(["png"] * len(ids), pa.string()),
+        }
+    )
+
+
+def scored(tmp_path):
+    table = rows(
+        source_mask_frac=[0.1, 0.001, 0.95, 0.3, 0.2, 0.2],
+        target_mask_frac=[0.1, 0.2, 0.2, 0.2, 0.2, 0.2],
+        source_caption_cos=[0.3] * 6,
+        target_caption_cos=[0.3, 0.3, 0.3, 0.1, 0.3, 0.25],
+        pair_image_cos=[0.8] * 6,
+        pair_direction_cos=[0.3] * 6,
+        retrieval_cos=[0.5] * 6,
+        target_id=["a", "a", "a", "b", "b", "b"],
+        source_sha256=["0" * 64] * 6,
+    )
+    return {"a": table.slice(0, 4), "b": table.slice(4)}
+
+
 CASES = {
+    "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": pictures_by_id}),
+    "caption": Case(
+        lambda tmp_path: without(edited(tmp_path), "target_image"),
+        {"model": "zoo:other", "prompt": "a picture of", "max_new_tokens": 5},
+        settings={"model": "zoo:blip"},
+        context=lambda tmp_path: {"loader": lambda *_, **__: LaconicCaptioner()},
+    ),
+    "embed": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
+    "encode_latents": Case(
+        edited, {"model": "zoo:other", "size_px": 32}, settings={"model": "zoo:sd", "size_px": 64}
+    ),
+    "mask_phrase": Case(edited, {"model": "zoo:other", "threshold": 0.5}, settings={"model": "zoo:clipseg"}),
+    "score_pair": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
+    "select": Case(
+        scored,
+        {
+            "min_mask_frac": 0.02, "max_mask_frac": 0.8, "min_source_caption_cos": 0.1, "min_target_caption_cos": 0.1,
+            "min_image_cos": 0.1, "min_direction_cos": 0.1, "min_retrieval_cos": 0.1, "max_pairs_per_target": 2,
+        },
+        settings={
+            "min_mask_frac": 0.01, "max_mask_frac": 0.9, "min_target_caption_cos": 0.2, "max_pairs_per_target": 1,
+        },
+    ),
     "count_words": Case(captions_of_two_shards, {}),
     "dedup": Case(hashed_images, {"max_distance": 0}),
     "edit_caption_wordnet": Case(
         captions,
         {
-            "lexicon": "wordnet:3.1", "edits_per_caption": 2, "cohyponym_depth": 1, "scope": "any",
+            "lexicon": "wordnet:3.1", "caption_column": "generated_caption",
+            "edits_per_caption": 2, "cohyponym_depth": 1, "scope": "any",
             "vocabulary": "corpus", "min_zipf": 1.0, "min_corpus_count": 1, "candidates_per_word": 1,
         },
         settings={"edits_per_caption": 3},
     ),
-    "emit": Case(normalised, {"report_samples": 3}),
+    "emit": Case(emitted, {"report_samples": 3}),
     "filter_caption": Case(
         captions, {"min_words": 1, "max_words": 9, "min_letters_frac": 0.1, "max_repeated_frac": 0.1}
     ),

@@ -81,6 +81,7 @@ class RayExecutor:
         self._owns_ray = False
         self._is_local = False
         self._nodes_seen = 0.0
+        self._num_gpus = 0.0
 
     def start(self, plan: Plan) -> None:
         """Connect (or start a local Ray) and make the actors. Raises `RunStopped` when Ray does not come up."""
@@ -118,27 +119,26 @@ class RayExecutor:
 
     def _pool_sizes(self) -> dict[str, int]:
         have = self._ray.cluster_resources()
+        self._num_gpus = float(have.get("GPU", 0))
         sizes: dict[str, int] = {}
-        for planned in self._plan.stages:
-            needs = planned.stage.needs
-            fit = have.get("GPU", 0) / needs.gpu if needs.gpu else have.get("CPU", 1) / max(needs.cpu, 1.0)
+        for pool in {self._pool(planned.index): None for planned in self._plan.stages}:
+            needs = self._needs(pool)
+            fit = self._num_gpus / needs.gpu if needs.gpu else have.get("CPU", 1) / max(needs.cpu, 1.0)
             size = self._workers if self._workers and not needs.gpu else math.floor(fit)
-            if size < 1:
-                raise RunStopped(
-                    f"stage {planned.name} needs {needs.gpu} GPU; the cluster has {have.get('GPU', 0):.0f}"
-                )
-            pool = self._pool(planned.index)
-            sizes[pool] = max(sizes.get(pool, 1), min(size, len(self._plan.shards)))
+            if needs.gpu and size < 1:
+                raise RunStopped(f"a stage needs {needs.gpu:g} GPUs; the cluster has {self._num_gpus:g}")
+            sizes[pool] = max(1, min(size, len(self._plan.shards)))
         return sizes
 
     def _pool(self, stage: int) -> str:
-        return f"gpu-{stage}" if self._plan.stages[stage].stage.needs.gpu else "cpu"
+        """`gpu` for stages that use one where the cluster has any; `cpu` for all others."""
+        return "gpu" if self._num_gpus and self._plan.stages[stage].stage.needs.gpu else "cpu"
 
     def _needs(self, pool: str) -> Needs:
         served = [s.stage.needs for s in self._plan.stages if self._pool(s.index) == pool]
         return Needs(
             cpu=max(n.cpu for n in served),
-            gpu=max(n.gpu for n in served),
+            gpu=max(n.gpu for n in served) if pool == "gpu" else 0.0,
             memory_bytes=max(n.memory_bytes for n in served),
         )
 

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 from typing import ClassVar
 
@@ -26,12 +27,13 @@ from pipeline.plan import plan_stages
 from pipeline.plugins import load_model, stage_class, stage_names
 from pipeline.rejects import RejectLog, split
 from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
-from pipeline.stage import Context, SourceStage
+from pipeline.stage import Context, SourceStage, WholeStage
 
 NAMES = stage_names()
 HEAVY = ("torch", "transformers", "diffusers", "ray", "PIL", "nltk", "imagehash", "scipy", "wordfreq", "inflect")
 LIGHT = {"numpy", "pyarrow", "pydantic", "fsspec"}
 OURS = {"pipeline", "stages", "models"}
+FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 
 def kinds(*wanted):
@@ -52,7 +54,8 @@ load_once = functools.cache(load_model)
 
 
 def opened(name, tmp_path, **settings):
-    context = Context(stage_name=name, seed=0, loader=load_once, artifact_dir=tmp_path)
+    made = case_of(name).context(tmp_path)
+    context = Context(**{"stage_name": name, "seed": 0, "loader": load_once, "artifact_dir": tmp_path, **made})
     return stage_of(name, **settings).open(context)
 
 
@@ -63,7 +66,7 @@ def planned(name, stage, **run_on):
 
     class Feeder(SourceStage):
         version: ClassVar = 1
-        writes: ClassVar = (*stage.reads, *stage.reads_if_present)
+        writes: ClassVar = (*stage.reads, *stage.reads_if_present, *stage.gathers)
 
         def list_shards(self, inputs):
             return []
@@ -71,11 +74,33 @@ def planned(name, stage, **run_on):
         def open(self, ctx):
             return None
 
-    class Vocabulary(stage_class("count_words")):
-        reads: ClassVar = ()
+    class Judge(WholeStage):  # gathering needs a stage that waits for all shards
+        version: ClassVar = 1
+        rejects: ClassVar = Reason
 
-    chain = (entry(Feeder()), entry(Vocabulary()), StageEntry(name=name, stage=stage, run_on=run_on))
-    return plan_stages(manifest_of(*chain))[2]
+        def open(self, ctx):
+            return None
+
+    makers = [makes(artifact) for artifact in stage.needs_artifacts()]
+    chain = (entry(Feeder()), *makers, entry(Judge()), StageEntry(name=name, stage=stage, run_on=run_on))
+    return plan_stages(manifest_of(*chain))[-1]
+
+
+class Reason(StrEnum):
+    ANY = "any"
+
+
+def makes(artifact_name):
+    """A stage that leaves the artifact of that name."""
+
+    class Maker(WholeStage):
+        version: ClassVar = 1
+        artifact: ClassVar = artifact_name
+
+        def open(self, ctx):
+            return None
+
+    return StageEntry(name=f"makes_{artifact_name}", stage=Maker())
 
 
 @pytest.fixture
@@ -108,8 +133,8 @@ def test_every_stage_has_a_case_and_every_case_a_stage():
 
 
 def test_stage_without_a_case_is_named():
-    with pytest.raises(pytest.fail.Exception, match=r"stage score_pair has no entry in CASES .*: add one"):
-        case_of("score_pair")
+    with pytest.raises(pytest.fail.Exception, match=r"stage score_nothing has no entry in CASES .*: add one"):
+        case_of("score_nothing")
 
 
 def loaded_by(code):
@@ -178,7 +203,10 @@ def test_every_setting_changes_the_fingerprint(name, any_model):
     assert sorted(others) == sorted(fields), f"CASES[{name!r}].other must give another value for every setting"
     base = planned(name, stage_of(name)).fingerprint
     for setting, value in others.items():
-        assert planned(name, stage_of(name, **{setting: value})).fingerprint != base, setting
+        stage = stage_of(name, **{setting: value})
+        assert getattr(stage, setting) != getattr(stage_of(name), setting), setting
+        changed = planned(name, stage).fingerprint != base
+        assert changed == (setting not in stage.speed_settings), setting
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -192,7 +220,7 @@ def test_class_declares_columns_of_the_schema_and_snake_case_reasons(name):
     cls = stage_class(name)
     assert cls.version >= 1
     assert cls.__doc__
-    for declared in (*cls.reads, *cls.reads_if_present, *cls.writes):
+    for declared in (*cls.reads, *cls.reads_if_present, *cls.gathers, *cls.writes):
         assert declared in COLUMNS
     for reason in cls.rejects or ():
         assert re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", reason.value)
@@ -206,7 +234,9 @@ def documented(docstring, header):
 
 
 def type_of(name):
-    return re.sub(r"<\w+: ", "<", str(COLUMNS[name].type))
+    """As Arrow writes it, but with the usual names of floating-point types."""
+    plain = re.sub(r"<\w+: ", "<", str(COLUMNS[name].type))
+    return re.sub(r"\b(halffloat|float|double)\b", lambda m: FLOATS[m[0]], plain)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -214,6 +244,7 @@ def test_docstring_names_the_columns_that_are_read_and_written(name):
     cls, docstring = stage_class(name), importlib.import_module(f"stages.{name}").__doc__
     reads, writes = documented(docstring, "Reads"), documented(docstring, "Writes")
     assert set(cls.reads) <= set(reads) <= {*cls.reads, *cls.reads_if_present}
+    assert set(stage_of(name).needs_columns()) <= set(cls.reads_if_present)
     assert sorted(writes) == sorted(cls.writes)
     for column_name, shown in (reads | writes).items():
         assert shown == type_of(column_name), column_name
@@ -311,6 +342,13 @@ def test_source_makes_the_same_typed_rows_at_every_call(name, tmp_path):
     assert len(rows) > 1, "the input of the case should reject some rows"
 
 
+def artifact_of(cls, folder):
+    """The bytes of the artifact's files by name; empty when there is none."""
+    path = folder / cls.artifact
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return {file.name: file.read_bytes() for file in files} if cls.artifact else {}
+
+
 def verdicts(name, tables, tmp_path):
     return dict(opened(name, tmp_path)(lambda: list(tables.items())))
 
@@ -328,7 +366,7 @@ def test_whole_stage_judges_every_row_of_every_shard(name, tmp_path, any_model):
             assert reasons <= {r.value for r in cls.rejects or ()}
     else:
         assert found == {}
-    assert not cls.artifact or (tmp_path / cls.artifact).is_file()
+    assert not cls.artifact or artifact_of(cls, tmp_path)
 
 
 @pytest.mark.parametrize("name", kinds("whole"))
@@ -340,7 +378,7 @@ def test_verdicts_do_not_depend_on_how_rows_are_split_into_shards(name, tmp_path
     for shards in (tables, {"all": together}, {"none": together.slice(0, 0), "z": together}):
         found = verdicts(name, shards, tmp_path)
         rows = [row for table in found.values() for row in results(name, table)]
-        seen.append((rows, (tmp_path / cls.artifact).read_bytes() if cls.artifact else b""))
+        seen.append((rows, artifact_of(cls, tmp_path)))
     assert seen[0] == seen[1] == seen[2]
 
 

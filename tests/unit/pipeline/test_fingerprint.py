@@ -22,6 +22,11 @@ def test_run_on_does_not_change_the_fingerprint():
     assert prints(ReadLines(), Upper()) == prints(ReadLines(), fast)
 
 
+def test_speed_settings_do_not_change_the_fingerprint(monkeypatch):
+    monkeypatch.setattr(Upper, "speed_settings", ("suffix",))
+    assert prints(ReadLines(), Upper()) == prints(ReadLines(), Upper(suffix="!"))
+
+
 def test_version_changes_the_fingerprint(monkeypatch):
     before = prints(ReadLines(), Upper())
     monkeypatch.setattr(Upper, "version", 2)

@@ -1,13 +1,15 @@
 import json
 import signal
 from dataclasses import replace
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
-from _fakes import Best, Pack, ReadLines, Scripted, Upper, plan_of
+from _fakes import Best, Log, Pack, ReadLines, Scripted, Upper, plan_of, rows_of, run
 
 from pipeline.errors import LockedError, PlanError, RunStopped
 from pipeline.lock import hold, read_holder
-from pipeline.session import build_summary, run_build, write_report
+from pipeline.session import build_summary, mark_retries, run_build, write_report
 from pipeline.storage import Storage
 
 CHAIN = [ReadLines(), Upper(), Pack()]
@@ -181,3 +183,38 @@ def test_trial_run_does_not_replace_a_larger_build(tmp_path):
     with pytest.raises(PlanError, match="holds a build of 2 shards, which --limit 1 would replace"):
         build(trial)
     build(replace(trial, out=str(tmp_path / "trial")))
+
+
+class Fetch(ReadLines):
+    """Lines with 'unusable' in them fail until the store has a marker for their shard."""
+
+    retryable: ClassVar = frozenset({"unusable"})
+
+    def open(self, ctx):
+        read = super().open(ctx)
+
+        def fetch(shard):
+            if ctx.store.fetch(f"{shard.name}.retry") is not None:
+                ctx.store.remove(f"{shard.name}.retry")
+                Path(shard.uri).write_text("mended\nfine", encoding="utf-8")
+            return read(shard)
+
+        return fetch
+
+
+def test_retry_has_only_the_shards_with_failures_done_again(tmp_path):
+    plan = plan_of(tmp_path, [Fetch(), Upper()], {"a": ["one"], "b": ["unusable", "fine"]})
+    assert run(plan).ok
+    storage = Storage(plan.out)
+    assert mark_retries(plan, storage) == {"b": 1}
+    log = Log()
+    assert run(plan, listen=log).ok
+    assert log.of("done") == [("fetch", "b"), ("upper", "b")]
+    assert [row["source_caption"] for row in rows_of(plan, "upper", "b")] == ["MENDED", "FINE"]
+    assert mark_retries(plan, storage) == {}
+
+
+def test_retry_of_a_source_that_fetches_nothing_is_refused(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper()])
+    with pytest.raises(PlanError, match="source readlines fetches nothing, so there is nothing to try again"):
+        mark_retries(plan, Storage(plan.out))

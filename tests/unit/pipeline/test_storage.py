@@ -3,7 +3,7 @@ import uuid
 
 import pytest
 
-from pipeline.storage import Storage
+from pipeline.storage import FolderStore, Storage
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -121,3 +121,23 @@ def test_pickled_storage_finds_its_folder_from_another_place(tmp_path, monkeypat
     again = pickle.loads(packed)
     assert again.read_bytes("a.txt") == b"x"
     assert again.run_id == storage.run_id
+
+
+def test_a_folder_store_keeps_files_from_call_to_call(storage):
+    store = FolderStore(storage, "stages/read-1/store")
+    assert store.fetch("a.tar") is None
+    for content in (b"old", b"new"):
+        local = store.scratch() / "made"
+        local.write_bytes(content)
+        store.put(local, "a.tar")
+        assert store.fetch("a.tar").read_bytes() == content
+    store.remove("a.tar")
+    store.remove("a.tar")
+    assert store.fetch("a.tar") is None
+
+
+def test_a_folder_is_fetched_with_its_files(storage, tmp_path):
+    for name in ("x.bin", "y.bin"):
+        storage.write_bytes(f"stages/s/artifact/index/{name}", name.encode())
+    folder = storage.fetch("stages/s/artifact/index", tmp_path / "into")
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == {"x.bin": b"x.bin", "y.bin": b"y.bin"}

@@ -1,0 +1,64 @@
+"""Say in a short sentence what is on the image, with a captioning model.
+
+Reads   source_images (list<binary>)
+Writes  generated_caption (string)
+Drops   rows for which the model says nothing (empty_caption)
+Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.1: captions of the web are noisy, BLIP's are short and
+        grounded in the image.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar
+
+import pyarrow as pa
+from pydantic import Field
+
+from models.protocols import Captioner
+from pipeline.schema import REJECT_REASON
+from pipeline.stage import Context, MapStage, Needs
+from stages._pictures import first_images
+
+if TYPE_CHECKING:
+    from pipeline.stage import BatchFn
+
+
+class CaptionReject(StrEnum):
+    """Why there is no caption."""
+
+    EMPTY = "empty_caption"
+
+
+class Caption(MapStage):
+    """The caption that a model gives the source image."""
+
+    version: ClassVar[int] = 1
+    reads: ClassVar = ("source_images",)
+    writes: ClassVar = ("generated_caption",)
+    rejects: ClassVar = CaptionReject
+    needs: ClassVar = Needs(gpu=0.25, memory_bytes=1 << 30, packages=("PIL", "torch", "transformers"))
+
+    model: str
+    """A Captioner: `zoo:blip`, `hf:Salesforce/blip-image-captioning-large@<commit>` …"""
+    prompt: str = ""
+    """What the model goes on from; whether it stays a part of the caption is the model's way (models/caption_*.py)."""
+    max_new_tokens: int = Field(default=30, ge=1)
+
+    def needs_models(self) -> tuple[str, ...]:
+        """The captioner."""
+        return (self.model,)
+
+    def open(self, ctx: Context) -> BatchFn:
+        """Load the model once."""
+        settings = {"prompt": self.prompt} if self.prompt else {}
+        captioner = ctx.load(Captioner, self.model, max_new_tokens=self.max_new_tokens, **settings)
+
+        def caption(batch: pa.Table) -> pa.Table:
+            captions = captioner.caption(first_images(batch["source_images"])) if batch.num_rows else []
+            texts = [" ".join(text.split()) for text in captions]
+            reasons = [None if text else CaptionReject.EMPTY.value for text in texts]
+            batch = batch.append_column("generated_caption", pa.array(texts, pa.string()))
+            return batch.append_column(REJECT_REASON, pa.array(reasons, pa.string()))
+
+        return caption
