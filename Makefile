@@ -9,16 +9,21 @@ SHARDS ?=
 WORKERS ?=
 MODELS ?=
 BIN := $(VENV)/bin
+WORLD_SCENES ?= 6000
+WORLD_PORT ?= 8642
+IS_SERVED := $(findstring data/laion,$(SHARDS) $(shell grep -s '^shards' '$(MANIFEST)'))
+SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD_PORT) --)
 BUILD_FLAGS = --out '$(OUT)' $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test check smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world bench-smollm2 \
+  bench-download bench-retrieval bench-iedit-data data-laion \
   world-picture zoo zoo-evaluate zoo-report lock clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
-build-dataset: setup data ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=ray|inprocess WORKERS=
-	@$(BIN)/editloom build $(MANIFEST) $(BUILD_FLAGS)
+build-dataset: setup data $(if $(IS_SERVED),data-laion) ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=ray|inprocess WORKERS=
+	@$(SERVING) $(BIN)/editloom build $(MANIFEST) $(BUILD_FLAGS)
 
 test: setup-dev data ## Run the tests
 	@$(BIN)/pytest
@@ -52,6 +57,12 @@ data/nltk_data/.done: | setup
 data/tiny/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/tiny --shards 4 --scenes-per-shard 14 --size-px 256 && touch $@
 
+data-laion: data/laion/.done ## Draw the scenes that manifests/tiny/iedit.toml downloads from this machine
+
+data/laion/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
+	@$(BIN)/python -m zoo.write_world data/laion --layout laion --shards 2 --scenes-per-shard $$(($(WORLD_SCENES) / 2)) \
+	  --seed 11 --size-px 128 --base-url http://127.0.0.1:$(WORLD_PORT) && touch $@
+
 format: setup-dev ## Format and apply safe fixes
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
@@ -60,6 +71,16 @@ bench-engine: setup-dev data ## Engine against a bare multiprocessing script (be
 
 bench-faults: setup-dev data ## Kill driver, workers and raylet at random moments, resume, compare (benchmarks/faults)
 	@$(BIN)/python benchmarks/faults/run.py
+
+bench-download: setup-dev ## Downloads a second beside img2dataset, three kinds of servers (benchmarks/download)
+	@$(BIN)/python benchmarks/download/run.py
+
+bench-retrieval: setup-dev ## A million vectors: recall, time and memory beside autofaiss (benchmarks/retrieval)
+	@$(BIN)/python benchmarks/retrieval/run.py
+
+bench-iedit-data: setup-dev ## How true the data of the tiny iEdit build is (benchmarks/iedit_data)
+	@$(MAKE) --no-print-directory build-dataset MANIFEST=manifests/tiny/iedit.toml
+	@$(BIN)/python benchmarks/iedit_data/run.py
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py

@@ -100,6 +100,7 @@ COLUMNS: dict[str, Column] = _columns(
     # score_pair
     _c("source_caption_cos", pa.float32(), "cosine, -1 to 1", "of source image and source caption"),
     _c("target_caption_cos", pa.float32(), "cosine, -1 to 1", "of target image and target caption"),
+    _c("target_margin_cos", pa.float32(), "-2 to 2", "target_caption_cos less the same with the source caption"),
     _c("pair_image_cos", pa.float32(), "cosine, -1 to 1", "of source image and target image"),
     _c("pair_direction_cos", pa.float32(), "cosine, -1 to 1", "of the images' difference and the captions'"),
     # encode_latents

@@ -108,7 +108,8 @@ class AdjectiveFinder:
 
     def _colours(self, known: Caption, phrase: NounPhrase) -> tuple[str, ...]:
         """Colours the head may take on, without those the caption has."""
-        return tuple(colour for colour in self._natural_colours(phrase) if colour not in known.present)
+        natural = self._natural_colours(phrase)
+        return tuple(c for c in natural if c not in known.present and self.sisters.is_in_corpus(c))
 
     def _natural_colours(self, phrase: NounPhrase) -> tuple[str, ...]:
         if phrase.noun in NATURAL_COLOURS:
@@ -138,7 +139,10 @@ class AdjectiveFinder:
             other
             for other in sorted(found)
             for pair, fit in ATTRIBUTES.items()
-            if {word, other} == set(pair) and other not in known.present and self._suits(fit, phrase, index)
+            if {word, other} == set(pair)
+            and other not in known.present
+            and self._suits(fit, phrase, index)
+            and self.sisters.is_in_corpus(other)
         )
 
     def _suits(self, fit: Fit, phrase: NounPhrase, index: int) -> bool:

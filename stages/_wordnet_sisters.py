@@ -87,6 +87,10 @@ class Sisters:
         steps, up, down = min(shared)
         return None if up == 0 or down == 0 or up > self.depth else steps
 
+    def is_in_corpus(self, word: str) -> bool:
+        """True when the captions have the word often enough, or need not have it."""
+        return self.vocabulary != "corpus" or self._familiarity(word) is not None
+
     def _familiarity(self, word: str) -> float | None:
         """How common a word is, or None when it is too rare for these settings."""
         from wordfreq import zipf_frequency

@@ -1,6 +1,6 @@
 """Count the words of all captions, so that edits can keep to words that the captions use.
 
-Reads   caption (string)
+Reads   caption (string) or generated_caption (string), as `caption_column` says
 Writes  nothing: leaves the artifact vocabulary.json, {"captions": int, "words": {lower-case word: occurrences}}
 Drops   nothing
 Source  none: plain counting, with the tokeniser that the caption edits use.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pipeline.stage import Context, ShardTables, WholeStage
 from stages._caption_grammar import tokenise
@@ -25,8 +25,14 @@ class CountWords(WholeStage):
     """The vocabulary of the captions; the same bytes whatever the order of shards and rows."""
 
     version: ClassVar[int] = 1
-    reads: ClassVar[tuple[str, ...]] = ("caption",)
+    reads_if_present: ClassVar[tuple[str, ...]] = ("caption", "generated_caption")
     artifact: ClassVar[str] = "vocabulary.json"
+
+    caption_column: Literal["caption", "generated_caption"] = "caption"
+
+    def needs_columns(self) -> tuple[str, ...]:
+        """The captions to count."""
+        return (self.caption_column,)
 
     def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
         """Count in one pass and write the artifact into `ctx.artifact_dir`. Raises LookupError without that folder."""
@@ -38,7 +44,7 @@ class CountWords(WholeStage):
             words: Counter[str] = Counter()
             num_captions = 0
             for _, table in tables():
-                for caption in table["caption"].to_pylist():
+                for caption in table[self.caption_column].to_pylist():
                     num_captions += caption is not None
                     words.update(token.lower for token in tokenise(caption or ""))
             content = {"captions": num_captions, "words": dict(sorted(words.items()))}

@@ -2,6 +2,7 @@
 
 Reads   source_images (list<binary>), target_image (binary), source_caption (string), target_caption (string)
 Writes  source_caption_cos (float32, cosine), target_caption_cos (float32, cosine), pair_image_cos (float32, cosine),
+        target_margin_cos (float32, what the target's own caption fits better than the source's),
         pair_direction_cos (float32, cosine of the difference of the images and that of the captions)
 Drops   nothing: `select` owns thresholds, so moving one never reruns the model
 Source  Brooks et al. 2023, InstructPix2Pix, section 3.1.2 (the directional similarity of Gal et al. 2022, differences
@@ -32,7 +33,13 @@ class ScorePair(MapStage):
 
     version: ClassVar[int] = 1
     reads: ClassVar = ("source_images", "target_image", "source_caption", "target_caption")
-    writes: ClassVar = ("source_caption_cos", "target_caption_cos", "pair_image_cos", "pair_direction_cos")
+    writes: ClassVar = (
+        "source_caption_cos",
+        "target_caption_cos",
+        "target_margin_cos",
+        "pair_image_cos",
+        "pair_direction_cos",
+    )
     needs: ClassVar = Needs(gpu=0.25, memory_bytes=1 << 30, packages=("PIL", "torch", "transformers"))
 
     model: str
@@ -54,6 +61,7 @@ class ScorePair(MapStage):
             scores = {
                 "source_caption_cos": (source_BD * said_BD).sum(1),
                 "target_caption_cos": (target_BD * asked_BD).sum(1),
+                "target_margin_cos": (target_BD * (asked_BD - said_BD)).sum(1),
                 "pair_image_cos": (source_BD * target_BD).sum(1),
                 "pair_direction_cos": _cosine(target_BD - source_BD, asked_BD - said_BD),
             }

@@ -1,8 +1,8 @@
 """Keep the pairs that are good enough: bounds on masks and scores, and no target used too often.
 
 Reads   source_mask_frac (float32), target_mask_frac (float32), source_caption_cos (float32),
-        target_caption_cos (float32), pair_image_cos (float32), pair_direction_cos (float32), retrieval_cos (float32),
-        target_id (string), source_sha256 (string): each where a setting asks for it
+        target_caption_cos (float32), target_margin_cos (float32), pair_image_cos (float32),
+        pair_direction_cos (float32), retrieval_cos (float32), target_id (string): each where a setting asks for it
 Writes  nothing
 Drops   pairs outside of a bound (the reason names it), and those beyond `max_pairs_per_target` of one target, the
         best by target_caption_cos staying; of two pairs that are each other's reverse both stay
@@ -34,6 +34,7 @@ class SelectReject(StrEnum):
     MASK_TOO_LARGE = "mask_too_large"
     SOURCE_CAPTION_COS = "low_source_caption_cos"
     TARGET_CAPTION_COS = "low_target_caption_cos"
+    TARGET_MARGIN_COS = "low_target_margin_cos"
     IMAGE_COS = "low_pair_image_cos"
     DIRECTION_COS = "low_pair_direction_cos"
     RETRIEVAL_COS = "low_retrieval_cos"
@@ -43,6 +44,7 @@ class SelectReject(StrEnum):
 LOWER_BOUNDS = {
     "min_source_caption_cos": ("source_caption_cos", SelectReject.SOURCE_CAPTION_COS),
     "min_target_caption_cos": ("target_caption_cos", SelectReject.TARGET_CAPTION_COS),
+    "min_target_margin_cos": ("target_margin_cos", SelectReject.TARGET_MARGIN_COS),
     "min_image_cos": ("pair_image_cos", SelectReject.IMAGE_COS),
     "min_direction_cos": ("pair_direction_cos", SelectReject.DIRECTION_COS),
     "min_retrieval_cos": ("retrieval_cos", SelectReject.RETRIEVAL_COS),
@@ -55,8 +57,8 @@ class Select(WholeStage):
 
     version: ClassVar[int] = 1
     reads_if_present: ClassVar = (
-        *MASK_COLUMNS, "source_caption_cos", "target_caption_cos", "pair_image_cos", "pair_direction_cos",
-        "retrieval_cos", "target_id", "source_sha256",
+        *MASK_COLUMNS, "source_caption_cos", "target_caption_cos", "target_margin_cos", "pair_image_cos",
+        "pair_direction_cos", "retrieval_cos", "target_id",
     )  # fmt: skip
     rejects: ClassVar = SelectReject
 
@@ -64,6 +66,8 @@ class Select(WholeStage):
     max_mask_frac: float | None = Field(default=None, ge=0, le=1)
     min_source_caption_cos: float | None = Field(default=None, ge=-1, le=1)
     min_target_caption_cos: float | None = Field(default=None, ge=-1, le=1)
+    min_target_margin_cos: float | None = Field(default=None, ge=-2, le=2)
+    """How much better the target must fit its own caption than the source's: whether the edit shows at all."""
     min_image_cos: float | None = Field(default=None, ge=-1, le=1)
     min_direction_cos: float | None = Field(default=None, ge=-1, le=1)
     min_retrieval_cos: float | None = Field(default=None, ge=-1, le=1)

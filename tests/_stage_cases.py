@@ -164,11 +164,11 @@ def scored(tmp_path):
         target_mask_frac=[0.1, 0.2, 0.2, 0.2, 0.2, 0.2],
         source_caption_cos=[0.3] * 6,
         target_caption_cos=[0.3, 0.3, 0.3, 0.1, 0.3, 0.25],
+        target_margin_cos=[0.1] * 6,
         pair_image_cos=[0.8] * 6,
         pair_direction_cos=[0.3] * 6,
         retrieval_cos=[0.5] * 6,
         target_id=["a", "a", "a", "b", "b", "b"],
-        source_sha256=["0" * 64] * 6,
     )
     return {"a": table.slice(0, 4), "b": table.slice(4)}
 
@@ -191,13 +191,14 @@ CASES = {
         scored,
         {
             "min_mask_frac": 0.02, "max_mask_frac": 0.8, "min_source_caption_cos": 0.1, "min_target_caption_cos": 0.1,
+            "min_target_margin_cos": 0.01,
             "min_image_cos": 0.1, "min_direction_cos": 0.1, "min_retrieval_cos": 0.1, "max_pairs_per_target": 2,
         },
         settings={
             "min_mask_frac": 0.01, "max_mask_frac": 0.9, "min_target_caption_cos": 0.2, "max_pairs_per_target": 1,
         },
     ),
-    "count_words": Case(captions_of_two_shards, {}),
+    "count_words": Case(captions_of_two_shards, {"caption_column": "generated_caption"}),
     "dedup": Case(hashed_images, {"max_distance": 0}),
     "edit_caption_wordnet": Case(
         captions,

@@ -301,3 +301,16 @@ def test_a_noun_of_a_straight_line_is_no_sister(wordnet):
     sisters = Sisters(wordnet=wordnet)
     assert {"vehicle", "car"}.isdisjoint(sisters.replacements("taxi"))
     assert "couch" not in sisters.replacements("sofa")
+
+
+def test_a_corpus_limits_colours_and_antonyms_too(run, tmp_path):
+    path = tmp_path / "vocabulary.json"
+    path.write_text(json.dumps({"captions": 9, "words": {"car": 9, "red": 9, "blue": 9, "old": 9}}))
+    settings = {
+        "vocabulary": "corpus",
+        "min_corpus_count": 5,
+        "edits_per_caption": 50,
+        "artifacts": {"vocabulary": path},
+    }
+    assert targets(run("a red car", **settings)) == {"a blue car"}
+    assert targets(run("an old car", **settings)) == {None}

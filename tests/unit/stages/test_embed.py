@@ -1,0 +1,45 @@
+"""Vectors of images, and captions that say nothing."""
+
+import numpy as np
+import pyarrow as pa
+from _inputs import jpeg, table
+
+from pipeline.plugins import load_model
+from pipeline.schema import REJECT_REASON
+from pipeline.stage import Context
+from stages._pictures import first_images
+from stages.caption import Caption
+from stages.embed import Embed, vectors_column
+
+
+def test_each_image_has_the_vector_that_the_encoder_gives_it():
+    rows = table(["a", "b"], source_images=[[jpeg(1)], [jpeg(2)]])
+    found = Embed(model="zoo:clip").open(Context(stage_name="embed", loader=load_model))(rows)
+    encoder = load_model("ImageTextEncoder", "zoo:clip")
+    got = np.array(found["image_embedding"].to_pylist(), np.float32)
+    np.testing.assert_allclose(got, encoder.encode_images(first_images(rows["source_images"])), atol=1e-3)
+    np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=2e-3)
+
+
+def test_a_column_of_vectors_keeps_rows_apart():
+    emb = np.arange(6, dtype=np.float16).reshape(2, 3)
+    assert vectors_column(emb).to_pylist() == [[0, 1, 2], [3, 4, 5]]
+    assert vectors_column(emb[:0]).type == pa.list_(pa.float16())
+
+
+def test_a_caption_is_stripped_and_one_that_says_nothing_is_a_reject():
+    class Captioner:
+        def caption(self, images):
+            return [" a  dog\n", "  "]
+
+    asked = {}
+
+    def loader(protocol, model, **settings):
+        asked.update(settings, protocol=protocol, model=model)
+        return Captioner()
+
+    rows = table(["a", "b"], source_images=[[jpeg(1)], [jpeg(2)]])
+    found = Caption(model="zoo:blip", prompt="a photo of").open(Context(stage_name="caption", loader=loader))(rows)
+    assert found["generated_caption"].to_pylist() == ["a dog", ""]
+    assert found[REJECT_REASON].to_pylist() == [None, "empty_caption"]
+    assert asked == {"protocol": "Captioner", "model": "zoo:blip", "prompt": "a photo of", "max_new_tokens": 30}
