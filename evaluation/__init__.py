@@ -1,0 +1,1 @@
+"""Runs editors over benchmarks and scores what they made."""

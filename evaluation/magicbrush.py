@@ -1,0 +1,160 @@
+"""The protocols of MagicBrush's test set: single turn and multi turn.
+
+Zhang et al. 2023, and the published sampling and evaluation scripts. A folder as the authors publish it:
+
+    edit_sessions.json                    {id: [{input, instruction, output, mask}, …]}, one entry a turn
+    images/<id>/<id>-input.png            the images, with or without the folder `images`
+    images/<id>/<id>-output1.png …        the true result of each turn
+    local_descriptions.json               {id: {"<id>-output1.png": text}}: what the edited thing is now
+    global_descriptions.json              the same, of the whole image
+
+Outputs: `<id>/<id>_1.png` of the first turn, `<id>/<id>_inde_{k}.png` of turn k after the true result of the turn
+before, `<id>/<id>_iter_{k}.png` of turn k after the editor's own. Single turn is the mean over all turns of the first
+two kinds; multi turn that over sessions, of the last `iter` each (`_1` where there is one turn). The edited image is
+resized to the true one, CLIP-T is with the local description, DINO sees the middle of the image.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evaluation._json import read_object, text_in
+from evaluation.benchmark import Benchmark, EditCase, Output, PromptText, Sample
+from evaluation.errors import EvaluationError
+from evaluation.pictures import existing, inside
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SESSIONS_FILE = "edit_sessions.json"
+LOCAL_FILES = ("local_descriptions.json", "local_captions.json")
+GLOBAL_FILES = ("global_descriptions.json", "global_description.json")
+SINGLE, MULTI = "single_turn", "multi_turn"
+
+
+def read_magicbrush(folder: Path, *, text: PromptText = "instruction", limit: int | None = None) -> Benchmark:
+    """Both protocols over the sessions of `folder`, or the first `limit` of them.
+
+    With `target_caption` the editor is given the global description of the true result. Raises EvaluationError for a
+    folder that is not as above.
+    """
+    sessions = read_object(folder / SESSIONS_FILE)
+    local, whole = _descriptions(folder, LOCAL_FILES), _descriptions(folder, GLOBAL_FILES)
+    if text == "target_caption" and whole is None:
+        raise EvaluationError(f"{folder} has no {GLOBAL_FILES[0]}, which the target captions come from; add it")
+    cases: list[EditCase] = []
+    samples: list[Sample] = []
+    chosen = list(sessions.items())[:limit]
+    for name, turns in chosen:
+        session = _Session(folder, name, turns, text, local, whole)
+        cases += session.cases()
+        samples += session.samples()
+    if not cases:
+        raise EvaluationError(f"{folder / SESSIONS_FILE} holds no session")
+    notes: dict[str, str | int | list[str]] = {
+        "prompt_text": text,
+        "num_sessions": len(chosen),
+        "num_turns": sum(SINGLE in one.sections for one in samples),
+        "clip_t": "not taken: no local descriptions" if local is None else "local descriptions",
+        "num_blank_descriptions": sum(one.target_text == "" for one in samples),
+    }
+    return Benchmark(
+        name="magicbrush", cases=tuple(cases), samples=tuple(samples), notes=notes, is_cropped_for_dino=True
+    )
+
+
+class _Session:
+    """One image and the turns of edits on it."""
+
+    def __init__(
+        self,
+        folder: Path,
+        name: str,
+        turns: Any,
+        text: PromptText,
+        local: dict[str, Any] | None,
+        whole: dict[str, Any] | None,
+    ) -> None:
+        self._where = f"{folder / SESSIONS_FILE} session {name!r}"
+        inside(folder, name, self._where)
+        if "/" in name:
+            raise EvaluationError(f"{self._where}: the name of a session names a folder; expected one without '/'")
+        if not isinstance(turns, list) or not turns or not all(isinstance(turn, dict) for turn in turns):
+            raise EvaluationError(f"{self._where} is no list of turns; expected one object with an instruction a turn")
+        images = folder / "images"
+        self._folder = images if images.is_dir() else folder
+        self._name, self._turns, self._text, self._local, self._whole = name, turns, text, local, whole
+        self._targets = [self._target(turn) for turn in range(len(turns))]
+
+    def cases(self) -> list[EditCase]:
+        """Each turn after the true result before it, then each but the first after the editor's own."""
+        made = [self._case(turn, self._source(turn), self._key(turn, "inde")) for turn in range(len(self._turns))]
+        chain = [
+            self._case(turn, Output(self._key(turn - 1, "iter")), self._key(turn, "iter"))
+            for turn in range(1, len(self._turns))
+        ]
+        return [*made, *chain]
+
+    def samples(self) -> list[Sample]:
+        """What is scored: every turn alone, and the last of the chain."""
+        last = len(self._turns) - 1
+        made = [self._sample(turn, "inde", (SINGLE,) if last else (SINGLE, MULTI)) for turn in range(last + 1)]
+        return [*made, self._sample(last, "iter", (MULTI,))] if last else made
+
+    def _key(self, turn: int, kind: str) -> str:
+        return f"{self._name}/{self._name}_1" if turn == 0 else f"{self._name}/{self._name}_{kind}_{turn + 1}"
+
+    def _case(self, turn: int, source: Path | Output, key: str) -> EditCase:
+        name = self._turns[turn].get("mask")
+        mask = None if name is None else self._file(name, f"turn {turn + 1}, mask,")
+        return EditCase(key=key, source=source, prompt=self._prompt(turn), mask=mask)
+
+    def _sample(self, turn: int, kind: str, sections: tuple[str, ...]) -> Sample:
+        target_text = None
+        if self._local is not None:
+            target_text = self._description(self._local, turn, "local description")
+        return Sample(
+            key=self._key(turn, kind),
+            sections=sections,
+            reference=self._targets[turn],
+            target_text=target_text,
+            facts={"prompt": self._prompt(turn), "turn": str(turn + 1)},
+        )
+
+    def _prompt(self, turn: int) -> str:
+        where = f"{self._where} turn {turn + 1}"
+        prompt = text_in(self._turns[turn], "instruction", where)
+        if self._text == "target_caption" and self._whole is not None:
+            prompt = self._description(self._whole, turn, "global description")
+        if not prompt:
+            raise EvaluationError(f"{where}: the {self._text} is blank, and goes to the editor; expected text")
+        return prompt
+
+    def _source(self, turn: int) -> Path:
+        return self._file(self._turns[turn].get("input"), f"turn {turn + 1}, input,")
+
+    def _target(self, turn: int) -> Path:
+        name = self._turns[turn].get("output")
+        return self._file(f"{self._name}-output{turn + 1}.png" if name is None else name, f"turn {turn + 1}, output,")
+
+    def _file(self, name: Any, said_by: str) -> Path:
+        if isinstance(name, str) and "/" in name:
+            raise EvaluationError(
+                f"{self._where} {said_by} names {name!r}; expected a file of the session's own folder"
+            )
+        return existing(self._folder / self._name, name, f"{self._where} {said_by}")
+
+    def _description(self, descriptions: dict[str, Any], turn: int, kind: str) -> str:
+        ours = descriptions.get(self._name)
+        name = self._targets[turn].name
+        if not isinstance(ours, dict) or not isinstance(ours.get(name), str):
+            raise EvaluationError(
+                f"{self._where}: there is no {kind} of {name}; expected text under the session's name"
+            )
+        return str(ours[name]).strip()
+
+
+def _descriptions(folder: Path, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """The first of the files that is there; None when none is."""
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    return None if found is None else read_object(found)

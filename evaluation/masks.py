@@ -1,0 +1,82 @@
+"""Which part of an image an editor may change: from the benchmark's files, or segmented by the phrase of the edit."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from evaluation.pictures import open_mask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from PIL.Image import Image
+
+    from evaluation.benchmark import EditCase
+    from models.protocols import Bools, TextSegmenter
+
+    Masker: TypeAlias = Callable[[Sequence[EditCase], Sequence[Image]], list[Bools]]
+
+_log = logging.getLogger(__name__)
+
+THRESHOLD = 0.4
+"""Probability from which a pixel belongs to the phrase; iEdit does not state one, UltraEdit's choice for CLIPSeg."""
+
+# H W pixels of an image
+
+
+@dataclass(frozen=True, slots=True)
+class PhraseMasks:
+    """Masks drawn by a TextSegmenter, for the phrase that describes what the edit changes. Bodur et al. 2023, iEdit."""
+
+    model: str
+    threshold: float = THRESHOLD
+
+
+def given_masks(cases: Sequence[EditCase], images: Sequence[Image]) -> list[Bools]:
+    """The masks of the benchmark, (H, W) each; the whole image where a case has none."""
+    return [
+        whole(image) if case.mask is None else open_mask(case.mask, image.size)
+        for case, image in zip(cases, images, strict=True)
+    ]
+
+
+def phrase_masks(segmenter: TextSegmenter, threshold: float = THRESHOLD) -> Masker:
+    """A masker that asks `segmenter`. Raises ValueError for a threshold that is no probability."""
+    if not 0 <= threshold <= 1:
+        raise ValueError(f"the threshold of masks is {threshold}; expected a probability, 0 to 1")
+
+    def masks(cases: Sequence[EditCase], images: Sequence[Image]) -> list[Bools]:
+        return segmented(segmenter, images, [case.phrase for case in cases], threshold)
+
+    return masks
+
+
+def segmented(
+    segmenter: TextSegmenter, images: Sequence[Image], phrases: Sequence[str], threshold: float = THRESHOLD
+) -> list[Bools]:
+    """(H, W) for each image, true where the phrase is at least as likely as `threshold`.
+
+    Where there is no phrase, or it is nowhere on the image, the mask is the whole image: an empty one would forbid the
+    edit.
+    """
+    named = [row for row, phrase in enumerate(phrases) if phrase.strip()]
+    found = segmenter.segment_phrases([images[row] for row in named], [phrases[row] for row in named])
+    masks = [whole(image) for image in images]
+    for row, prob_HW in zip(named, found, strict=True):
+        mask_HW = prob_HW >= threshold
+        if mask_HW.any():
+            masks[row] = mask_HW
+        else:
+            _log.warning(
+                "%r was found nowhere at threshold %s: its image is edited as a whole", phrases[row], threshold
+            )
+    return masks
+
+
+def whole(image: Image) -> Bools:
+    """(H, W), all true."""
+    return np.ones((image.height, image.width), dtype=bool)

@@ -1,0 +1,166 @@
+"""Takes every measure that a sample's data allows: one row of numbers a sample, and features for Fréchet distances.
+
+| column | what it is |
+|---|---|
+| l1, l2 | edited image, resized to the reference, against the reference |
+| l1_inside, l1_outside, l2_inside, l2_outside | the same within and outside the mask |
+| ssim_m, ssim_not_m | SSIM of edited image and source within and outside the mask |
+| clip_i, dino | cosine of edited image and reference |
+| clip_i_source, dino_source | cosine of edited image and source, where the reference is another image |
+| clip_t | cosine of edited image and target text |
+| clip_t_target | cosine of the true target and target text: the oracle |
+| clip_score | 100 * 2.5 * max(clip_t, 0) |
+| clip_direction | cosine of the changes of image and text |
+
+A column taken with a network ends in `@` and the network's id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from evaluation.errors import EvaluationError
+from evaluation.judges import embedded, short_name
+from evaluation.metrics import (
+    clip_scores,
+    cosines,
+    direction_cosines,
+    l1,
+    l2,
+    resized_to,
+    ssim_in_and_out,
+    unit_range,
+)
+from evaluation.pictures import name_of, open_mask, open_rgb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+    from evaluation.benchmark import Sample
+    from evaluation.judges import Judges
+    from evaluation.pictures import Picture
+    from models.protocols import Floats, ImageEncoder, ImageTextEncoder
+
+    Embeddings = dict[Picture, Floats]
+
+Row = dict[str, float]
+
+SAMPLES_AT_ONCE = 32
+
+# D embedding, H W pixels, C colours
+
+
+@dataclass(slots=True)
+class Measured:
+    """`rows`: the measures of each sample that could be taken. `features`: by network and then picture, (D,) each."""
+
+    rows: list[Row] = field(default_factory=list)
+    features: dict[str, Embeddings] = field(default_factory=dict)
+
+
+def measure(
+    samples: Sequence[Sample],
+    outputs: dict[str, Path],
+    judges: Judges,
+    *,
+    is_cropped_for_dino: bool = False,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Measured:
+    """The measures of `samples`, whose edited images are `outputs` by key. Raises EvaluationError for broken files."""
+    measured = Measured(features={name: {} for name in judges.fid})
+    for start in range(0, len(samples), SAMPLES_AT_ONCE):
+        part = samples[start : start + SAMPLES_AT_ONCE]
+        pictures = [p for one in part for p in (outputs[one.key], one.reference, one.source) if p is not None]
+        seen = _Seen({picture: open_rgb(picture) for picture in dict.fromkeys(pictures)})
+        for one in part:
+            row = _pixel_row(one, outputs[one.key], seen.images)
+            for name, clip in judges.clip.items():
+                row |= _clip_row(one, outputs[one.key], seen.by(name, clip), seen.texts_by(name, clip, part), name)
+            for name, dino in judges.dino.items():
+                emb = seen.by(name, dino, is_cropped=is_cropped_for_dino)
+                row |= _image_cosines("dino", one, outputs[one.key], emb, name)
+            measured.rows.append(row)
+        for name, encoder in judges.fid.items():
+            measured.features[name] |= seen.by(name, encoder)
+        if progress:
+            progress("scored", len(measured.rows), len(samples))
+    return measured
+
+
+class _Seen:
+    """Images of one portion of samples, each opened once, and embedded once by each network."""
+
+    def __init__(self, images: dict[Picture, Image]) -> None:
+        self.images = images
+        self._embeddings: dict[tuple[str, bool], Embeddings] = {}
+        self._texts: dict[str, dict[str, Floats]] = {}
+
+    def by(self, name: str, encoder: ImageEncoder | ImageTextEncoder, *, is_cropped: bool = False) -> Embeddings:
+        if (name, is_cropped) not in self._embeddings:
+            emb_BD = embedded(encoder, list(self.images.values()), is_cropped=is_cropped)
+            self._embeddings[name, is_cropped] = dict(zip(self.images, emb_BD, strict=True))
+        return self._embeddings[name, is_cropped]
+
+    def texts_by(self, name: str, encoder: ImageTextEncoder, samples: Sequence[Sample]) -> dict[str, Floats]:
+        if name not in self._texts:
+            texts = [text for one in samples for text in (one.source_text, one.target_text) if text is not None]
+            once = list(dict.fromkeys(texts))
+            self._texts[name] = dict(zip(once, encoder.encode_texts(once), strict=True)) if once else {}
+        return self._texts[name]
+
+
+def _pixel_row(sample: Sample, output: Path, images: dict[Picture, Image]) -> Row:
+    row: dict[str, float | None] = {}
+    if sample.reference is not None:
+        reference = images[sample.reference]
+        one_HWC, other_HWC = unit_range(resized_to(images[output], reference.size)), unit_range(reference)
+        row |= {"l1": l1(one_HWC, other_HWC), "l2": l2(one_HWC, other_HWC)}
+        if sample.mask is not None:
+            mask_HW = open_mask(sample.mask, reference.size)
+            for name, metric in (("l1", l1), ("l2", l2)):
+                row[f"{name}_inside"] = metric(one_HWC, other_HWC, mask_HW)
+                row[f"{name}_outside"] = metric(one_HWC, other_HWC, ~mask_HW)
+    if sample.source is not None and sample.mask is not None:
+        source = images[sample.source]
+        mask_HW = open_mask(sample.mask, source.size)
+        edited_HWC = unit_range(resized_to(images[output], source.size))
+        try:
+            row["ssim_m"], row["ssim_not_m"] = ssim_in_and_out(edited_HWC, unit_range(source), mask_HW)
+        except ValueError as error:
+            raise EvaluationError(f"source {name_of(sample.source)}: {error}") from error
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _clip_row(sample: Sample, output: Path, emb: Embeddings, text_of: dict[str, Floats], judge: str) -> Row:
+    row, name = _image_cosines("clip_i", sample, output, emb, judge), short_name(judge)
+    if sample.target_text is None:
+        return row
+    text_1D = text_of[sample.target_text][None]
+    row[f"clip_t@{name}"] = float(cosines(emb[output][None], text_1D)[0])
+    row[f"clip_score@{name}"] = float(clip_scores(emb[output][None], text_1D)[0])
+    if sample.reference is not None and sample.reference != sample.source:
+        row[f"clip_t_target@{name}"] = float(cosines(emb[sample.reference][None], text_1D)[0])
+    if sample.source is not None and sample.source_text:
+        source_1D, source_text_1D = emb[sample.source][None], text_of[sample.source_text][None]
+        direction_B = direction_cosines(source_1D, emb[output][None], source_text_1D, text_1D)
+        row[f"clip_direction@{name}"] = float(direction_B[0])
+    return row
+
+
+def _image_cosines(column: str, sample: Sample, output: Path, emb: Embeddings, judge: str) -> Row:
+    row, name = Row(), short_name(judge)
+    if sample.reference is not None:
+        row[f"{column}@{name}"] = _cosine(emb[output], emb[sample.reference])
+    if sample.source is not None and sample.source != sample.reference:
+        row[f"{column}_source@{name}"] = _cosine(emb[output], emb[sample.source])
+    return row
+
+
+def _cosine(one_D: Floats, other_D: Floats) -> float:
+    return float(cosines(np.atleast_2d(one_D), np.atleast_2d(other_D))[0])

@@ -1,0 +1,168 @@
+"""Images and masks on disk: where they may lie, how they are opened, what they hash to, how they are written.
+
+A picture is a file, bytes, or a cell of a Parquet table, which is read when it is opened: a benchmark of thousands of
+images takes no memory until it is run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from functools import lru_cache
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+from evaluation.errors import EvaluationError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from models.protocols import Bools
+
+HALF = 128
+GREY = (32, 224)
+"""Values between these are neither black nor white."""
+MAX_GREY_FRAC = 0.05
+
+# H W pixels of an image
+
+
+class ParquetCell(NamedTuple):
+    """The image in one cell: bytes, or a struct with `bytes` as Hugging Face's datasets write it."""
+
+    file: Path
+    row_group: int
+    row: int
+    column: str
+
+
+Picture: TypeAlias = Path | bytes | ParquetCell
+
+
+def open_rgb(picture: Picture) -> Image:
+    """The image in RGB, turned upright where its EXIF data says how. Raises EvaluationError when it is none."""
+    from PIL import ImageOps
+
+    image = _open(picture)
+    upright = ImageOps.exif_transpose(image)
+    return upright if upright.mode == "RGB" else upright.convert("RGB")
+
+
+def open_mask(picture: Picture, size: tuple[int, int]) -> Bools:
+    """(H, W), true where the mask file lets an image of `size` (width, height) change.
+
+    That is where a file with an alpha channel is transparent (as the masks of DALL-E 2 and MagicBrush are), and where
+    one without is white. Raises EvaluationError for another size and for a file that is neither.
+    """
+    import numpy as np
+
+    image = _open(picture)
+    if image.size != size:
+        raise EvaluationError(
+            f"mask {name_of(picture)} is {image.width} x {image.height} pixels, its image {size[0]} x {size[1]}; "
+            "expected the same size"
+        )
+    if "A" in image.getbands() or "transparency" in image.info:
+        return np.asarray(image.convert("RGBA").getchannel("A")) < HALF
+    grey_HW = np.asarray(image.convert("L"))
+    if ((grey_HW > GREY[0]) & (grey_HW < GREY[1])).mean() > MAX_GREY_FRAC:
+        raise EvaluationError(
+            f"mask {name_of(picture)} is neither black and white nor partly transparent; expected white or transparent "
+            "pixels where the image may change"
+        )
+    return grey_HW >= HALF
+
+
+def save_png(image: Image, path: Path, texts: dict[str, str] | None = None) -> None:
+    """The image as a PNG file with text entries, whole or not there at all."""
+    from PIL.PngImagePlugin import PngInfo
+
+    info = PngInfo()
+    for key, text in (texts or {}).items():
+        info.add_itxt(key, text)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.tmp")
+    image.save(temporary, "PNG", pnginfo=info)
+    temporary.replace(path)
+
+
+def png_texts(path: Path) -> dict[str, str]:
+    """The text entries of a PNG file; empty for any other image. Raises EvaluationError when it is no image."""
+    texts: dict[str, str] = getattr(_open(path), "text", {})
+    return texts
+
+
+def read_bytes(picture: Picture) -> bytes:
+    """The image as it is stored. Raises EvaluationError when it is not there."""
+    if isinstance(picture, bytes):
+        return picture
+    if isinstance(picture, ParquetCell):
+        return _cell(picture)
+    try:
+        return picture.read_bytes()
+    except OSError as error:
+        raise EvaluationError(f"image {picture} cannot be read ({error.strerror}); put it there") from error
+
+
+def sha256_of(picture: Picture) -> str:
+    """sha256 of the stored bytes, as hex."""
+    return hashlib.sha256(read_bytes(picture)).hexdigest()
+
+
+def name_of(picture: Picture) -> str:
+    """How a message calls the picture."""
+    if isinstance(picture, ParquetCell):
+        return f"{picture.file} row group {picture.row_group} row {picture.row} column {picture.column}"
+    return f"of {len(picture)} bytes" if isinstance(picture, bytes) else str(picture)
+
+
+def inside(folder: Path, name: Any, said_by: str) -> Path:
+    """The path of `name` below `folder`. Raises EvaluationError for what is no file name, or leads out of the folder.
+
+    Only the name is looked at: what a link inside the folder points to is the business of who made it.
+    """
+    if not isinstance(name, str) or not _is_below(name):
+        raise EvaluationError(f"{said_by} names {name!r}; expected the name of a file below {folder}")
+    return folder / name
+
+
+def _is_below(name: str) -> bool:
+    if not name.strip(" .") or "\0" in name or "\\" in name:
+        return False
+    return not (PureWindowsPath(name).drive or PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts)
+
+
+def existing(folder: Path, name: Any, said_by: str) -> Path:
+    """The same, of a file that is there. Raises EvaluationError when it is not."""
+    path = inside(folder, name, said_by)
+    if not path.is_file():
+        raise EvaluationError(f"{said_by} names {name!r}, and {path} is not there; put it there or remove the entry")
+    return path
+
+
+def _open(picture: Picture) -> Image:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        image = Image.open(io.BytesIO(read_bytes(picture)))
+        image.load()
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise EvaluationError(f"image {name_of(picture)} cannot be read as one ({error}); replace the file") from error
+    return image
+
+
+def _cell(cell: ParquetCell) -> bytes:
+    value = _row_group(cell.file, cell.row_group, cell.column)[cell.row].as_py()
+    if isinstance(value, dict):
+        value = value.get("bytes")
+    if not isinstance(value, bytes):
+        raise EvaluationError(f"{name_of(cell)} holds no bytes of an image; expected bytes, or a struct with `bytes`")
+    return value
+
+
+@lru_cache(maxsize=1)
+def _row_group(file: Path, number: int, column: str) -> Any:
+    """One column of one row group; rows come in order, so the last one read is the next one wanted."""
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(file).read_row_group(number, columns=[column]).column(0)

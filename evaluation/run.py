@@ -1,0 +1,103 @@
+"""Edits a benchmark, or takes outputs made elsewhere, and scores them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from evaluation.editors import run_edits
+from evaluation.errors import EvaluationError
+from evaluation.judges import JudgeIds, load_judges
+from evaluation.measure import measure
+from evaluation.pictures import inside, sha256_of
+from evaluation.scores import Scores, now, sections_of, versions
+from models import registry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from evaluation.benchmark import Benchmark, Sample
+    from evaluation.editors import EditorChoice, Progress
+    from models.placement import Placement
+
+OUTPUTS = "outputs"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def evaluate(
+    benchmark: Benchmark,
+    out: Path,
+    *,
+    editor: EditorChoice | None = None,
+    outputs: Path | None = None,
+    judges: JudgeIds | None = None,
+    system: str = "",
+    placement: Placement | None = None,
+    progress: Progress | None = None,
+) -> Scores:
+    """Scores of what `editor` makes below `out`/outputs, or of the images that are in `outputs`; written to `out`.
+
+    What an earlier call with the same settings left in `out` is not made again. Raises EvaluationError for a benchmark
+    or outputs that cannot be used, LookupError for models.
+    """
+    if (editor is None) == (outputs is None):
+        raise EvaluationError("expected either an editor or a folder of outputs, not both and not neither")
+    if not benchmark.samples:
+        raise EvaluationError(f"{benchmark.name} holds nothing to score")
+    shares: dict[str, str] = {}
+    if editor is not None:
+        described: dict[str, Any] | None = editor.described()
+        shares = run_edits(benchmark.cases, out / OUTPUTS, editor, placement=placement, progress=progress)
+    else:
+        described = None
+    ids = judges or JudgeIds()
+    files = _outputs_of(benchmark.samples, outputs or out / OUTPUTS)
+    measured = measure(
+        benchmark.samples,
+        files,
+        load_judges(ids, placement),
+        is_cropped_for_dino=benchmark.is_cropped_for_dino,
+        progress=progress,
+    )
+    scores = Scores(
+        benchmark=benchmark.name,
+        dataset=benchmark.fingerprint(),
+        system=system or (editor.model if editor else str(outputs)),
+        editor=described,
+        judges={one: registry.revision(one) for one in ids.all()},
+        sections=sections_of(benchmark.samples, files, measured),
+        notes=benchmark.notes,
+        made_at=now(),
+        versions=versions(),
+    )
+    rows = [
+        {
+            "key": one.key,
+            "sections": list(one.sections),
+            **one.facts,
+            "edit_mask_frac": float(shares[one.key]) if shares.get(one.key) else None,
+            "output_sha256": sha256_of(files[one.key]),
+            **row,
+        }
+        for one, row in zip(benchmark.samples, measured.rows, strict=True)
+    ]
+    scores.write(out, rows)
+    return scores
+
+
+def _outputs_of(samples: tuple[Sample, ...], folder: Path) -> dict[str, Path]:
+    """The edited image of each sample. Raises EvaluationError when one is missing."""
+    found: dict[str, Path] = {}
+    missing: list[str] = []
+    for one in samples:
+        candidates = [inside(folder, f"{one.key}{suffix}", "the benchmark") for suffix in SUFFIXES]
+        path = next((path for path in candidates if path.is_file()), None)
+        if path is None:
+            missing.append(one.key)
+        else:
+            found[one.key] = path
+    if missing:
+        raise EvaluationError(
+            f"{folder} lacks {len(missing)} of {len(samples)} outputs, the first of them {missing[0]}.png; "
+            "expected one image a case"
+        )
+    return found

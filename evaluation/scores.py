@@ -1,0 +1,150 @@
+"""The result of an evaluation: means by section with everything that decided them, and one row a sample.
+
+On disk `scores.json`, and `samples.parquet` with the values that the means are of.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evaluation.errors import EvaluationError
+from evaluation.frechet import MIN_SAMPLES, frechet_distance, gaussian_of
+from evaluation.judges import short_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from evaluation.benchmark import Sample
+    from evaluation.measure import Measured
+
+SCORES_FILE, SAMPLES_FILE = "scores.json", "samples.parquet"
+VERSIONS_OF = ("editloom", "torch", "transformers", "diffusers", "scikit-image")
+
+
+class Section(BaseModel):
+    """Means over the samples of one section, and of how many samples each is: a measure may not apply to all."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    num_samples: int
+    mean: dict[str, float]
+    num: dict[str, int]
+
+
+class Scores(BaseModel):
+    """What was measured, of what, with what, when."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    benchmark: str
+    dataset: str
+    """Fingerprint of the benchmark's texts and images."""
+    system: str
+    """Who made the outputs: the editor's model id, or the name given for outputs made elsewhere."""
+    editor: dict[str, Any] | None
+    """Model, revision and settings; None for outputs made elsewhere."""
+    judges: dict[str, str]
+    """Model id -> revision of every network that measured."""
+    sections: dict[str, Section]
+    notes: dict[str, Any]
+    made_at: str
+    versions: dict[str, str]
+
+    def value(self, metric: str, section: str | None = None) -> float:
+        """The mean of one measure in a section (the first one by default), `metric` with or without its network.
+
+        Raises KeyError when there is none, or when several networks measured it and none is named.
+        """
+        name = next(iter(self.sections)) if section is None else section
+        mean = self.sections[name].mean
+        found = [key for key in mean if metric in (key, key.partition("@")[0])]
+        if len(found) != 1:
+            raise KeyError(f"{metric!r} names {len(found)} measures of section {name!r} (known: {', '.join(mean)})")
+        return mean[found[0]]
+
+    def as_text(self) -> str:
+        """For people: one block a section, one line a measure."""
+        lines = [f"{self.benchmark} {self.dataset}: {self.system}"]
+        for name, section in self.sections.items():
+            lines += ["", f"{name} ({section.num_samples})"]
+            width = max(map(len, section.mean), default=0)
+            for metric, value in section.mean.items():
+                of = "" if section.num[metric] == section.num_samples else f"  (of {section.num[metric]})"
+                lines.append(f"  {metric:{width}}  {value:.4f}{of}")
+        return "\n".join(lines)
+
+    def write(self, folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+        """Write both files; `rows` have `key`, `sections`, facts and measures of each sample."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        folder.mkdir(parents=True, exist_ok=True)
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        columns = {name: pa.array([row.get(name) for row in rows]) for name in names}
+        temporary = folder / f"{SAMPLES_FILE}.tmp"
+        pq.write_table(pa.table(columns), temporary)
+        temporary.replace(folder / SAMPLES_FILE)
+        temporary = folder / f"{SCORES_FILE}.tmp"
+        temporary.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        temporary.replace(folder / SCORES_FILE)
+
+    @classmethod
+    def read(cls, folder: Path) -> Scores:
+        """The scores in a folder. Raises EvaluationError when there are none."""
+        path = folder / SCORES_FILE
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            raise EvaluationError(f"{path} holds no scores; run the evaluation that writes them") from error
+
+
+def sections_of(samples: Sequence[Sample], outputs: dict[str, Path], measured: Measured) -> dict[str, Section]:
+    """Every section that a sample names, in the order in which they are named first."""
+    names = dict.fromkeys(section for one in samples for section in one.sections)
+    return {
+        name: _section([row for row, one in enumerate(samples) if name in one.sections], samples, outputs, measured)
+        for name in names
+    }
+
+
+def now() -> str:
+    """The time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that decide numbers, those that are installed."""
+    found = {}
+    for name in VERSIONS_OF:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _section(rows: list[int], samples: Sequence[Sample], outputs: dict[str, Path], measured: Measured) -> Section:
+    mean: dict[str, float] = {}
+    num: dict[str, int] = {}
+    for name in dict.fromkeys(name for row in rows for name in measured.rows[row]):
+        values = [measured.rows[row][name] for row in rows if name in measured.rows[row]]
+        mean[name], num[name] = float(np.mean(values)), len(values)
+    chosen = [samples[row] for row in rows]
+    for judge, features in measured.features.items():
+        edited = [features[outputs[one.key]] for one in chosen]
+        for kind, pictures in (
+            ("fid_source", [one.source for one in chosen]),
+            ("fid_target", [None if one.reference == one.source else one.reference for one in chosen]),
+        ):
+            others = [features[picture] for picture in pictures if picture is not None]
+            if len(others) == len(edited) >= MIN_SAMPLES:
+                name = f"{kind}@{short_name(judge)}"
+                mean[name] = frechet_distance(gaussian_of(np.stack(edited)), gaussian_of(np.stack(others)))
+                num[name] = len(edited)
+    return Section(num_samples=len(rows), mean=mean, num=num)

@@ -1,0 +1,58 @@
+import logging
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from evaluation.benchmark import EditCase
+from evaluation.masks import given_masks, phrase_masks, segmented, whole
+
+IMAGES = [Image.new("RGB", (4, 3)), Image.new("RGB", (2, 2)), Image.new("RGB", (3, 3))]
+
+
+class Segmenter:
+    def segment_phrases(self, images, phrases):
+        self.asked = (list(images), list(phrases))
+        return [
+            np.full((i.height, i.width), 0.0 if p == "dragon" else 0.4) * _left(i)
+            for i, p in zip(images, phrases, strict=True)
+        ]
+
+
+def _left(image):
+    left = np.zeros((image.height, image.width))
+    left[:, 0] = 1
+    return left
+
+
+def test_pixels_at_least_as_likely_as_the_threshold_are_in_the_mask():
+    for threshold, expected in ((0.4, _left(IMAGES[0]) > 0), (0.41, whole(IMAGES[0]))):
+        mask = segmented(Segmenter(), IMAGES[:1], ["cat"], threshold)[0]
+        assert mask.dtype == bool
+        np.testing.assert_array_equal(mask, expected)
+
+
+def test_an_image_without_a_phrase_or_without_what_it_names_may_change_as_a_whole(caplog):
+    segmenter = Segmenter()
+    with caplog.at_level(logging.WARNING):
+        masks = segmented(segmenter, IMAGES, ["cat", " ", "dragon"])
+    assert [mask.all() for mask in masks] == [False, True, True]
+    assert segmenter.asked == ([IMAGES[0], IMAGES[2]], ["cat", "dragon"])
+    assert caplog.messages == ["'dragon' was found nowhere at threshold 0.4: its image is edited as a whole"]
+
+
+def test_maskers_take_what_a_case_has(tmp_path):
+    Image.fromarray(np.uint8([[255, 0, 0, 0]] * 3)).save(tmp_path / "m.png")
+    cases = [
+        EditCase(key="a", source=b"", prompt="p", mask=tmp_path / "m.png", phrase="cat"),
+        EditCase(key="b", source=b"", prompt="p"),
+    ]
+    for masker in (given_masks, phrase_masks(Segmenter())):
+        masks = masker(cases, IMAGES[:2])
+        assert masks[0].tolist() == [[True, False, False, False]] * 3
+        assert masks[1].all()
+
+
+def test_a_threshold_that_is_no_probability_is_refused():
+    with pytest.raises(ValueError, match=r"the threshold of masks is 1\.5; expected a probability, 0 to 1"):
+        phrase_masks(Segmenter(), 1.5)

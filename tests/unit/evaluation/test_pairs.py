@@ -1,0 +1,126 @@
+import pytest
+
+from evaluation.errors import EvaluationError
+from evaluation.pairs import read_pairs
+
+from ._folders import pairs_folder, put_rows, rows_of, save
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return pairs_folder(tmp_path / "pairs", 4, ("replace_noun", "change_colour", "add"))
+
+
+def refusal(folder, **settings):
+    with pytest.raises(EvaluationError) as caught:
+        read_pairs(folder, **settings)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def changed(folder, **values):
+    rows = rows_of(folder)
+    rows[1] |= values
+    put_rows(folder, rows)
+    return folder
+
+
+def test_every_case_of_the_folder_is_read(folder):
+    benchmark, rows = read_pairs(folder), rows_of(folder)
+    assert [case.key for case in benchmark.cases] == [one.key for one in benchmark.samples] == [r["key"] for r in rows]
+    for case, sample, row in zip(benchmark.cases, benchmark.samples, rows, strict=True):
+        assert (case.source, case.mask) == (folder / row["source"], folder / row["mask"])
+        assert (case.prompt, case.phrase) == (row["target_caption"], row["source_phrase"])
+        assert (sample.reference, sample.source, sample.mask) == (folder / row["target"], case.source, case.mask)
+        assert (sample.source_text, sample.target_text) == (row["source_caption"], row["target_caption"])
+        assert sample.sections == ("all", row["edit_type"])
+    assert benchmark.cases[2].phrase == ""  # something is added
+
+
+def test_the_editor_is_given_the_text_that_is_asked_for(folder):
+    assert read_pairs(folder, text="instruction").cases[0].prompt == rows_of(folder)[0]["instruction"]
+    assert read_pairs(folder, text="instruction").notes == {"prompt_text": "instruction"}
+
+
+def test_a_limit_takes_the_first_cases(folder):
+    assert [case.key for case in read_pairs(folder, limit=2).cases] == [row["key"] for row in rows_of(folder)[:2]]
+
+
+def test_what_is_optional_may_be_absent(folder):
+    rows = rows_of(folder)
+    for row in rows:
+        for name in ("mask", "source_caption", "source_phrase", "edit_type", "instruction"):
+            row.pop(name)
+    put_rows(folder, rows)
+    sample = read_pairs(folder).samples[0]
+    assert (sample.mask, sample.source_text, sample.sections) == (None, "", ("all",))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"source": "../../etc/passwd"}, "line 2, source, names '../../etc/passwd'; expected the name of a file below"),
+        ({"target": "/etc/passwd"}, "line 2, target, names '/etc/passwd'; expected the name of a file below"),
+        (
+            {"mask": "..\\mask.png"},
+            r"line 2, mask, names '..\\mask.png'; expected the name of a file below".replace("\\\\", "\\\\"),
+        ),
+        ({"target": "images/none.png"}, "line 2, target, names 'images/none.png', and "),
+        ({"source": None}, "line 2, source, names None; expected the name of a file below"),
+        ({"key": "../x"}, "line 2 names '../x'; expected the name of a file below"),
+        ({"key": 7}, "line 2: field 'key' is 7; expected text"),
+        ({"key": None}, "line 2: field 'key' is absent; expected text"),
+        ({"key": "000000000"}, "line 2: there is another case of the key '000000000'; expected each key once"),
+        (
+            {"target_caption": "  "},
+            "line 2: target_caption is blank, and goes to the editor; write one, or take the other",
+        ),
+        ({"edit_type": ["a"]}, "line 2: field 'edit_type' is ['a']; expected text"),
+    ],
+)
+def test_a_case_that_cannot_be_used_is_named(folder, values, message):
+    assert message in refusal(changed(folder, **values))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "cases.jsonl holds no case"),
+        (b"\n \n", "cases.jsonl holds no case"),
+        (b"{", "cases.jsonl line 1 is no JSON ("),
+        (b"[]", "cases.jsonl line 1 holds a list; expected a JSON object"),
+        (b"\xff\xfe", "cases.jsonl is not UTF-8 ("),
+        (b"[" * 100_000, "cases.jsonl line 1 is"),
+    ],
+)
+def test_a_file_that_is_no_list_of_cases_is_named(folder, content, message):
+    (folder / "cases.jsonl").write_bytes(content)
+    assert message in refusal(folder)
+
+
+def test_a_folder_without_cases_is_named(tmp_path):
+    assert "cases.jsonl cannot be read (No such file or directory); expected it there" in refusal(tmp_path)
+
+
+def test_the_fingerprint_is_of_texts_and_pixels(folder):
+    before = read_pairs(folder).fingerprint()
+    assert read_pairs(folder).fingerprint() == before
+    assert read_pairs(folder, text="instruction").fingerprint() != before
+    assert read_pairs(folder, limit=3).fingerprint() != before
+    changed(folder, target_caption="a cat")
+    after = read_pairs(folder).fingerprint()
+    assert after != before
+    import numpy as np
+
+    save(np.zeros((64, 64, 3), np.uint8), folder / rows_of(folder)[3]["target"])
+    assert read_pairs(folder).fingerprint() != after
+
+
+def test_one_section_can_be_taken_alone(folder):
+    only = read_pairs(folder).only(["replace_noun"])
+    assert [case.key for case in only.cases] == [one.key for one in only.samples]
+    assert {one.sections for one in only.samples} == {("replace_noun",)}
+    with pytest.raises(
+        EvaluationError, match=r"pairs has no section 'x' \(known: all, replace_noun, change_colour, add\)"
+    ):
+        read_pairs(folder).only(["x"])
