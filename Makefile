@@ -16,7 +16,7 @@ SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD
 BUILD_FLAGS = --out '$(OUT)' $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test check smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world bench-smollm2 \
-  bench-download bench-retrieval bench-iedit-data data-laion \
+  bench-download bench-retrieval bench-iedit-data bench-iedit-claims data-laion \
   world-picture zoo zoo-evaluate zoo-report lock clean-runs
 
 help: ## List the targets
@@ -77,6 +77,9 @@ bench-download: setup-dev ## Downloads a second beside img2dataset, three kinds 
 
 bench-retrieval: setup-dev ## A million vectors: recall, time and memory beside autofaiss (benchmarks/retrieval)
 	@$(BIN)/python benchmarks/retrieval/run.py
+
+bench-iedit-claims: setup-dev ## iEdit's ablation in miniature: a table of means and spreads over three seeds (benchmarks/iedit_claims)
+	@$(BIN)/python benchmarks/iedit_claims/run.py
 
 bench-iedit-data: setup-dev ## How true the data of the tiny iEdit build is (benchmarks/iedit_data)
 	@$(MAKE) --no-print-directory build-dataset MANIFEST=manifests/tiny/iedit.toml

@@ -2,7 +2,8 @@
 
 Images are RGB PIL images of any size, one or many; sizes may differ within a call. Arrays come back in numpy on the
 CPU. Wrappers batch inside: callers pass what they have. A shape suffix names the axes: B rows, D embedding, N boxes,
-H W pixels of the image that was passed in.
+H W pixels of the image that was passed in. DifferentiableImageText and PerceptualFeatures are for losses: image tensors
+(B, 3, H, W) from 0 to 1 in, tensors with gradients out, and the batch is the caller's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
     from PIL.Image import Image
+    from torch import Tensor
 
     Floats = npt.NDArray[np.float32]
     Bools = npt.NDArray[np.bool_]
@@ -95,6 +97,16 @@ class ImageEncoder(Protocol):
         ...
 
 
+class LatentEncoder(Protocol):
+    """Images in the latent space of a diffusion model."""
+
+    factor: int
+
+    def encode_latents(self, images: Sequence[Image]) -> list[Floats]:
+        """(C, h, w) for each image, scaled as the UNet takes them; all of one size, multiples of `factor`."""
+        ...
+
+
 class TextSegmenter(Protocol):
     """Where a phrase is on an image."""
 
@@ -161,4 +173,42 @@ class EditSynthesizer(Protocol):
         guidance_scale: float,
     ) -> list[Image]:
         """One image a row, at the image's own size; pixels outside the (H, W) mask are those of the input."""
+        ...
+
+
+class DifferentiableImageText(Protocol):
+    """How far images are from texts, as a loss."""
+
+    def distance(self, image_BCHW: Tensor, texts: Sequence[str]) -> Tensor:
+        """(B,): 1 - cosine of each image with the text of its row, 0 to 2."""
+        ...
+
+
+class PerceptualFeatures(Protocol):
+    """Feature maps of images, to be compared as a loss."""
+
+    def features(self, image_BCHW: Tensor) -> list[Tensor]:
+        """Maps (B, C, h, w), from shallow to deep; their number and sizes are the model's."""
+        ...
+
+
+class ImageEditor(Protocol):
+    """Changes a whole image, or a part of it, to what a text asks for."""
+
+    def edit(
+        self,
+        images: Sequence[Image],
+        prompts: Sequence[str],
+        *,
+        seeds: Sequence[int],
+        num_steps: int,
+        guidance_scale: float,
+        sampling_ratio: float,
+        masks: Sequence[Bools] | None = None,
+    ) -> list[Image]:
+        """One image a row, at the image's own size; a seed alone decides a row's noise, whatever the batch.
+
+        `sampling_ratio` from 0 (the image as it is) to 1 (pure noise) says how far the image is noised first. Where a
+        (H, W) mask is true the image may change.
+        """
         ...

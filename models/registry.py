@@ -41,6 +41,7 @@ WRAPPERS: dict[str, dict[str, str]] = {
     },
     "ImageTextEncoder": {"clip": _CLIP, "siglip": _CLIP, "open_clip": "models.encode_open_clip:OpenClip"},
     "ImageEncoder": {"dinov2": _DINO, "dinov2_with_registers": _DINO, "vit": _DINO},
+    "LatentEncoder": {"diffusers": "models.encode_latent:VaeEncoder"},
     "TextSegmenter": {"clipseg": "models.segment_phrase:ClipSeg"},
     "Detector": {"grounding-dino": "models.detect:GroundingDino"},
     "BoxSegmenter": {"sam": "models.segment_box:Sam"},
@@ -48,6 +49,9 @@ WRAPPERS: dict[str, dict[str, str]] = {
     "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), "models.tag:ZeroShotTagger"),
     "ImageSynthesizer": {"diffusers": "models.synthesize:StableDiffusion"},
     "EditSynthesizer": {"diffusers": "models.inpaint:StableDiffusionInpaint"},
+    "ImageEditor": {"diffusers": "models.edit_sdedit:SdEdit"},
+    "DifferentiableImageText": {"clip": "models.features:ClipDistance"},
+    "PerceptualFeatures": {"timm": "models.features:TimmFeatures", "dinov2": "models.features:DinoFeatures"},
     "WordNet": {"wordnet": "models.wordnet:WordNet"},
 }
 """Protocol -> kind of model -> wrapper; all but the lexicon and the tagger are made by `Class(weights, placement)`."""
@@ -102,7 +106,7 @@ def missing(model_id: str) -> str | None:
 
 
 def kind_of(weights: Weights) -> str:
-    """The kind of model: `model_type` of its config.json, `diffusers`, `gguf`, or a scheme. Raises LookupError."""
+    """The kind of model: `model_type` of its config.json, timm, diffusers, gguf, or a scheme. Raises LookupError."""
     if weights.scheme in ("openai", "vllm", "open_clip", "wordnet"):
         return weights.scheme
     root = Path(weights.location)
@@ -121,6 +125,8 @@ def kind_of(weights: Weights) -> str:
         raise LookupError(
             f"model {weights.model_id!r}: {root / 'config.json'} is no JSON ({error}); fetch or save the model again"
         ) from error
+    if isinstance(config, dict) and "architecture" in config and "model_type" not in config:
+        return "timm"
     if not isinstance(config, dict) or "model_type" not in config:
         raise LookupError(f"model {weights.model_id!r}: {root / 'config.json'} names no model_type")
     return str(config["model_type"])

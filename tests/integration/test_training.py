@@ -1,0 +1,244 @@
+"""Whole trainings of zoo:sd on a dataset of the miniature world: through, killed and resumed, over two processes."""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from unit.trainer._datasets import edit_of, write_dataset
+
+from trainer.cli import main
+from trainer.config import make_config
+from trainer.errors import InterruptedTraining, NotFiniteError, WrongUsageError
+from trainer.loop import train
+from trainer.metrics import TIMINGS, Metrics, read_metrics
+from trainer.recipes.iedit import IEdit
+from zoo.world import render
+
+STEPS = 6
+SETTINGS = {
+    "model": "zoo:sd", "size_px": 64, "steps": STEPS, "batch_size": 2, "clip_model": "zoo:clip", "seed": 3,
+    "perceptual_model": "zoo:dino", "checkpoint_every": 2, "preview_every": 0, "ema_decay": 0.9, "device": "cpu",
+}  # fmt: skip
+
+LEARNING_RATE = 2e-4  # the recipe's own; about what a weight moves in one step
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", (3, 4, 2, 3))
+
+
+def settings(data, out, **more):
+    return make_config(IEdit, {**SETTINGS, "data": str(data), "out": out, **more})
+
+
+@pytest.fixture(scope="module")
+def through(data, tmp_path_factory):
+    """A training without interruption, with previews, which change nothing: those it is compared with have none."""
+    config = settings(data, tmp_path_factory.mktemp("through"), preview_every=4, preview_samples=2, preview_steps=3)
+    return config, train(config)
+
+
+def curve(out):
+    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_metrics(out)]
+
+
+def start(data, out, variables, **more):
+    """The command in a process of its own, forked so that it need not import everything again."""
+
+    def work():
+        os.environ.update({name: str(value) for name, value in variables.items()})
+        pairs = [f"--set={key}={json.dumps(value)}" for key, value in {**SETTINGS, **more}.items()]
+        sys.exit(main(["--recipe=iedit", f"--data={data}", f"--out={out}", *pairs]))
+
+    process = multiprocessing.get_context("fork").Process(target=work)
+    process.start()
+    return process
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "unet" / "diffusion_pytorch_model.safetensors")
+
+
+def test_curve_has_every_loss_of_every_step_and_all_are_finite(through):
+    rows = curve(through[0].out)
+    assert [row["step"] for row in rows] == list(range(1, STEPS + 1))
+    parts = {f"loss/{name}" for name in ("latent", "global", "local", "perceptual")}
+    assert all(row.keys() == {"step", "epoch", "loss", "grad_norm", "learning_rate", *parts} for row in rows)
+    assert all(np.isfinite(list(row.values())).all() and row["grad_norm"] > 0 for row in rows)
+    assert rows[-1]["epoch"] == 1.0
+
+
+def test_training_that_was_killed_and_resumed_gives_the_same_curve_and_the_same_weights(data, through, tmp_path):
+    process = start(data, tmp_path, {})
+    deadline = time.monotonic() + 200
+    while len(read_metrics(tmp_path)) < 3:
+        assert process.is_alive()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert not (tmp_path / "model").exists()
+    result = train(settings(data, tmp_path), resume=True)
+    assert curve(tmp_path) == curve(through[0].out)
+    found, expected = weights(result.model), weights(through[1].model)
+    assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
+
+
+def test_two_processes_give_the_losses_and_weights_of_one_with_twice_the_batch(data, tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    group = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    group["ACCELERATE_USE_CPU"] = "true"
+    more = {"steps": 3, "local_loss": False, "perceptual_loss": False}
+    processes = [
+        start(data, tmp_path / "two", {**group, "RANK": rank, "LOCAL_RANK": rank}, **more, num_workers=1)
+        for rank in range(2)
+    ]
+    for process in processes:
+        process.join(200)
+    assert [process.exitcode for process in processes] == [0, 0]
+    for name, config in (("twice the batch", {"batch_size": 4}), ("two batches a step", {"accumulate": 2})):
+        result = train(settings(data, tmp_path / name, **more, **config))
+        for row, expected in zip(curve(tmp_path / "two"), curve(tmp_path / name), strict=True):
+            assert row == pytest.approx(expected, rel=2e-4, abs=2e-5)
+        expected = weights(result.model)
+        for key, tensor in weights(tmp_path / "two" / "model").items():
+            # Adam turns the rounding of a gradient near 0 into a step of some size, so single weights may differ
+            assert (tensor - expected[key]).abs().mean() < 0.01 * LEARNING_RATE, key
+
+
+def test_only_input_and_middle_layers_of_the_unet_have_changed(through):
+    from diffusers import StableDiffusionPipeline
+
+    from models.weights import ZOO
+
+    before = StableDiffusionPipeline.from_pretrained(ZOO / "sd", dtype=torch.float32, use_safetensors=True)
+    after = StableDiffusionPipeline.from_pretrained(through[1].model, dtype=torch.float32, use_safetensors=True)
+    for part in ("vae", "text_encoder", "unet"):
+        pairs = zip(getattr(before, part).named_parameters(), getattr(after, part).parameters(), strict=True)
+        changed = {name for (name, one), other in pairs if not torch.equal(one, other)}
+        groups = {name.partition(".")[0] for name in changed}
+        assert groups == ({"conv_in", "down_blocks", "mid_block"} if part == "unet" else set())
+
+
+def test_result_loads_in_diffusers_and_edits(through):
+    from diffusers import StableDiffusionImg2ImgPipeline
+    from PIL import Image
+
+    pipeline = StableDiffusionImg2ImgPipeline.from_pretrained(through[1].model, use_safetensors=True)
+    pipeline.set_progress_bar_config(disable=True)
+    edit = edit_of(0)
+    source = Image.fromarray(render(edit.source))
+    edited = pipeline(
+        edit.target_caption, image=source, strength=0.7, num_inference_steps=10, guidance_scale=4.0,
+        generator=torch.Generator().manual_seed(0),
+    ).images[0]  # fmt: skip
+    assert edited.size == (64, 64)
+    difference = np.abs(np.asarray(edited, int) - np.asarray(source, int)).mean()
+    assert 1 < difference < 100
+    assert not list(through[1].model.rglob("*.bin"))
+
+
+def test_result_says_where_it_came_from(through):
+    told = json.loads((through[1].model / "editloom.json").read_text())
+    assert (told["recipe"], told["seed"], told["steps"]) == ("iedit", 3, STEPS)
+    assert told["dataset"]["num_samples"] == 12
+    assert told["dataset"]["fingerprint"].startswith("sha256:")
+    assert told["base_model"]["revision"].startswith("sha256:")
+    assert told["config"]["batch_size"] == 2
+    assert told["config"]["streams"] == 4
+    assert told["metrics"] == read_metrics(through[0].out)[-1] == through[1].metrics
+    assert torch.__version__.startswith(told["versions"]["torch"])
+
+
+def test_previews_show_source_edit_and_target_a_row(through):
+    from PIL import Image
+
+    grids = sorted((through[0].out / "previews").iterdir())
+    assert [path.name for path in grids] == ["step-00000004.png"]
+    pixels = np.asarray(Image.open(grids[0]), int)
+    assert pixels.shape == (128, 192, 3)
+    assert np.abs(pixels[:64, :64] - render(edit_of(0).source)).mean() < 5
+    assert np.abs(pixels[:64, 128:] - render(edit_of(0).target)).mean() < 5
+
+
+def test_signal_saves_the_state_and_resuming_goes_on_from_it(data, through, tmp_path, monkeypatch):
+    log = Metrics.log
+
+    def interrupted(self, step, values, **more):
+        if step == 3:
+            signal.raise_signal(signal.SIGTERM)
+        return log(self, step, values, **more)
+
+    monkeypatch.setattr(Metrics, "log", interrupted)
+    with pytest.raises(InterruptedTraining, match="stopped by SIGTERM after step 4; the state is saved"):
+        train(settings(data, tmp_path))
+    assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000002", "step-00000004"]
+    monkeypatch.setattr(Metrics, "log", log)
+    train(settings(data, tmp_path, num_workers=1), resume=True)
+    assert curve(tmp_path) == curve(through[0].out)
+
+
+def test_finished_training_is_only_gone_on_with_when_asked(data, through):
+    config, result = through
+    with pytest.raises(WrongUsageError, match=f"holds a training at step {STEPS}; resume it, or name another folder"):
+        train(config)
+    with pytest.raises(WrongUsageError, match=f"holds a training at step {STEPS}, steps is 2; ask for more"):
+        train(config.model_copy(update={"steps": 2}), resume=True)
+    assert train(config, resume=True) == result
+
+
+def test_training_under_other_settings_is_not_resumed(data, through, tmp_path):
+    config, _ = through
+    with pytest.raises(WrongUsageError, match=r"cannot be resumed: learning_rate was 0.0002 and is 0.5; name another"):
+        train(config.model_copy(update={"learning_rate": 0.5}), resume=True)
+    with pytest.raises(WrongUsageError, match="global_batch was 2 and is 3"):
+        train(config.model_copy(update={"batch_size": 3}), resume=True)
+    other = write_dataset(tmp_path / "other", (3, 4, 2, 2))
+    with pytest.raises(WrongUsageError, match=r"dataset was 'sha256:.*' and is 'sha256:"):
+        train(config.model_copy(update={"data": str(other)}), resume=True)
+
+
+def test_loss_that_is_no_number_stops_the_training_with_its_step(data, tmp_path, monkeypatch):
+    from trainer.recipes.iedit import IEditObjective
+
+    loss = IEditObjective.loss
+
+    def broken(self, batch):
+        total, parts = loss(self, batch)
+        return (total * float("nan"), parts) if "00005" in batch.keys else (total, parts)
+
+    monkeypatch.setattr(IEditObjective, "loss", broken)
+    config = settings(data, tmp_path, global_loss=False, local_loss=False, perceptual_loss=False, steps=12)
+    with pytest.raises(NotFiniteError, match=r"step \d+: the loss is not finite \(loss nan, loss/latent \d"):
+        train(config)
+
+
+def test_half_precision_trains_previews_and_saves(data, tmp_path):
+    more = {"precision": "bf16", "steps": 2, "preview_every": 2, "preview_samples": 1, "preview_steps": 2}
+    result = train(settings(data, tmp_path, **more, save_dtype="float16"))
+    assert all(np.isfinite(row["loss"]) for row in curve(tmp_path))
+    assert (tmp_path / "previews" / "step-00000002.png").exists()
+    assert {tensor.dtype for tensor in weights(result.model).values()} == {torch.float16}
+    with pytest.raises(WrongUsageError, match="precision fp16 needs a GPU; use bf16 or no"):
+        train(settings(data, tmp_path / "fp16", precision="fp16"))

@@ -1,0 +1,57 @@
+import json
+
+import pytest
+import torch
+
+from trainer.checkpoint import checkpoints, read_state, read_tensors, save_checkpoint
+from trainer.errors import TrainingError
+
+TENSORS = {"weight/a": torch.arange(6.0).reshape(2, 3).T, "step/a": torch.tensor(4.0)}
+
+
+def test_what_is_saved_is_read_back(tmp_path):
+    folder = save_checkpoint(tmp_path / "c", 7, TENSORS, {"seed": 1}, keep=2)
+    assert folder.name == "step-00000007"
+    assert sorted(path.name for path in folder.iterdir()) == ["state.json", "state.safetensors"]
+    assert read_state(folder) == {"seed": 1, "step": 7}
+    found = read_tensors(folder)
+    assert found.keys() == TENSORS.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in TENSORS.items())
+
+
+def test_only_the_last_are_kept_in_the_order_of_steps(tmp_path):
+    for step in (9, 10, 100):
+        save_checkpoint(tmp_path, step, TENSORS, {}, keep=2)
+    assert [path.name for path in checkpoints(tmp_path)] == ["step-00000010", "step-00000100"]
+    assert checkpoints(tmp_path / "nowhere") == []
+
+
+def test_one_that_was_not_finished_is_no_checkpoint_and_in_nobodys_way(tmp_path):
+    beside = tmp_path / ".step-00000007.new"
+    beside.mkdir()
+    (beside / "state.safetensors").write_bytes(b"half")
+    assert checkpoints(tmp_path) == []
+    save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000007"]
+
+
+def test_the_same_step_may_be_saved_again(tmp_path):
+    save_checkpoint(tmp_path, 7, TENSORS, {"run": 1}, keep=2)
+    assert read_state(save_checkpoint(tmp_path, 7, TENSORS, {"run": 2}, keep=2))["run"] == 2
+
+
+def test_damaged_checkpoint_says_what_to_do(tmp_path):
+    folder = save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
+    (folder / "state.safetensors").write_bytes(b"nonsense")
+    with pytest.raises(TrainingError, match=r"cannot be read .* remove it to resume from the one before"):
+        read_tensors(folder)
+    (folder / "state.json").write_text("{")
+    with pytest.raises(TrainingError, match="cannot be read"):
+        read_state(folder)
+
+
+def test_state_is_json_and_tensors_are_no_pickle(tmp_path):
+    folder = save_checkpoint(tmp_path, 7, TENSORS, {"a": [1, None, True]}, keep=1)
+    assert json.loads((folder / "state.json").read_text())["a"] == [1, None, True]
+    header_bytes = int.from_bytes((folder / "state.safetensors").read_bytes()[:8], "little")
+    assert header_bytes < 1000

@@ -1,0 +1,100 @@
+from pathlib import Path
+
+import pytest
+
+from trainer.config import SPEED_ONLY, TrainConfig, make_config, parse_settings, read_config_file
+from trainer.errors import WrongUsageError
+from trainer.recipes import RECIPES, find_recipe
+
+IEdit = find_recipe("iedit")
+GIVEN = {"data": "d", "model": "zoo:sd", "out": "o"}
+
+
+def refusal(**values):
+    with pytest.raises(WrongUsageError) as caught:
+        make_config(IEdit, {**GIVEN, **values})
+    return str(caught.value)
+
+
+def test_defaults_of_iedit_are_the_papers():
+    config = make_config(IEdit, GIVEN)
+    assert (config.size_px, config.learning_rate, config.batch_size, config.steps) == (384, 2e-4, 1, 10_000)
+    assert (config.lambda_perc, config.preview_guidance, config.alternate) == (0.1, 7.5, True)
+    assert (config.latent_loss, config.global_loss, config.local_loss, config.perceptual_loss) == ("mask", *[True] * 3)
+    assert (config.schedule, config.ema_decay, config.out) == ("constant", None, Path("o"))
+    assert 0.6 <= config.preview_strength <= 0.8
+
+
+def test_unknown_setting_is_refused_with_the_nearest_name():
+    assert refusal(learning_rat=1.0) == "recipe iedit has no setting 'learning_rat' (did you mean 'learning_rate'?)"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"steps": 0}, "recipe iedit: steps: input should be greater than or equal to 1 (got 0)"),
+        ({"steps": "many"}, "recipe iedit: steps: input should be a valid integer (got 'many')"),
+        ({"alternate": 1}, "recipe iedit: alternate: input should be a valid boolean (got 1)"),
+        ({"precision": "fp8"}, "recipe iedit: precision: input should be 'no', 'bf16' or 'fp16' (got 'fp8')"),
+        ({"steps": 5, "warmup_steps": 5}, "recipe iedit: settings: warmup_steps 5 must be below steps 5"),
+    ],
+)
+def test_value_of_the_wrong_kind_is_refused_with_the_key_and_the_value(values, message):
+    assert refusal(**values) == message
+
+
+def test_missing_setting_is_named():
+    with pytest.raises(WrongUsageError, match="recipe iedit: model: field required; pass it or put it into the file"):
+        make_config(IEdit, {"data": "d", "out": "o"})
+
+
+def test_settings_cannot_be_changed_afterwards():
+    with pytest.raises(ValueError, match="frozen"):
+        make_config(IEdit, GIVEN).steps = 3
+
+
+def test_unknown_recipe_is_refused():
+    with pytest.raises(WrongUsageError, match=r"no recipe is called 'iedits' \(did you mean 'iedit'\?\)"):
+        find_recipe("iedits")
+
+
+def test_every_recipe_is_under_its_own_name():
+    assert {name: find_recipe(name).recipe for name in RECIPES} == {name: name for name in RECIPES}
+
+
+def test_pairs_are_read_in_tomls_notation():
+    pairs = ["steps=3", "learning_rate=1e-3", "alternate=false", "ema_decay=none", "model=zoo:sd", 'schedule="cosine"']
+    assert parse_settings(pairs) == {
+        "steps": 3, "learning_rate": 1e-3, "alternate": False, "ema_decay": None, "model": "zoo:sd",
+        "schedule": "cosine",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", ["steps", "=3"])
+def test_pair_without_a_key_or_value_is_refused(pair):
+    with pytest.raises(WrongUsageError, match="is no setting; expected key=value"):
+        parse_settings([pair])
+
+
+def test_file_is_read_as_toml(tmp_path):
+    (tmp_path / "a.toml").write_text('steps = 3\nmodel = "zoo:sd"\n')
+    assert read_config_file(tmp_path / "a.toml") == {"steps": 3, "model": "zoo:sd"}
+    (tmp_path / "b.toml").write_text("steps = \n")
+    with pytest.raises(WrongUsageError, match="cannot be read as TOML"):
+        read_config_file(tmp_path / "b.toml")
+    with pytest.raises(WrongUsageError, match="does not exist"):
+        read_config_file(tmp_path / "c.toml")
+
+
+def test_rate_warms_up_and_stays_or_follows_a_cosine():
+    constant = make_config(IEdit, {**GIVEN, "warmup_steps": 4, "steps": 12})
+    assert [constant.rate_frac(step) for step in (0, 1, 3, 4, 11)] == [0.25, 0.5, 1.0, 1.0, 1.0]
+    cosine = make_config(IEdit, {**GIVEN, "warmup_steps": 4, "steps": 12, "schedule": "cosine"})
+    assert [cosine.rate_frac(step) for step in (0, 3, 4, 8, 12)] == pytest.approx([0.25, 1.0, 1.0, 0.5, 0.0])
+
+
+def test_what_decides_the_result_leaves_out_what_decides_speed():
+    config = make_config(IEdit, GIVEN)
+    assert config.deciding().keys() == IEdit.model_fields.keys() - SPEED_ONLY - {"steps"}
+    assert TrainConfig.model_fields.keys() >= SPEED_ONLY
+    assert "steps" in make_config(IEdit, {**GIVEN, "schedule": "cosine"}).deciding()

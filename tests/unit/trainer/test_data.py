@@ -1,0 +1,179 @@
+import json
+import logging
+from collections import Counter
+from itertools import islice
+
+import pytest
+import torch
+
+from pipeline.shards import read_shards
+from trainer.config import TrainConfig
+from trainer.data import Loader, first_samples
+from trainer.decode import Decoder
+from trainer.errors import SampleError, WrongUsageError
+
+from ._datasets import encoded, write_dataset, write_list, write_tar
+
+COUNTS = (5, 7, 1, 6, 5, 6)
+
+
+def small(index):
+    """A sample of 8 px whose image and mask say which one it is."""
+    pixels = torch.full((8, 8, 3), index, dtype=torch.uint8).numpy()
+    mask = encoded(torch.full((8, 8), 255 * (index % 2), dtype=torch.uint8).numpy(), "PNG")
+    members = {f"{side}.png": encoded(pixels, "PNG") for side in ("source", "target")}
+    members |= {f"{side}_mask.png": mask for side in ("source", "target")}
+    return {**members, "json": json.dumps({"target_caption": f"caption {index}"}).encode()}
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return read_shards(write_dataset(tmp_path_factory.mktemp("data"), COUNTS, small))
+
+
+def loader(dataset, rank=0, num_ranks=1, **settings):
+    values = {"data": "d", "model": "m", "out": "o", "batch_size": 3, "shuffle_block": 4, **settings}
+    config = TrainConfig.model_validate(values, strict=False)
+    decoder = Decoder(size_px=8, needs_masks=True)
+    return Loader(dataset, decoder, config, latent_side=2, rank=rank, num_ranks=num_ranks)
+
+
+def taken(made, count, start=0):
+    return [(b.number_B.tolist(), b.epochs, b.keys) for b in islice(made.batches(start), count)]
+
+
+@pytest.mark.parametrize(("num_ranks", "num_workers"), [(1, 0), (2, 0), (3, 0), (1, 2)])
+def test_every_sample_is_seen_once_an_epoch_over_all_processes_and_workers(dataset, num_ranks, num_workers):
+    seen = Counter()
+    for rank in range(num_ranks):
+        made = loader(dataset, rank, num_ranks, num_workers=num_workers, streams=6)
+        for _, epochs, keys in taken(made, 60 // num_ranks):
+            seen.update(zip(epochs, keys, strict=True))
+    for epoch in range(3):
+        assert {key: n for (e, key), n in seen.items() if e == epoch} == {f"{i:05d}": 1 for i in range(30)}
+
+
+@pytest.mark.parametrize("num_ranks", [1, 2, 3])
+def test_order_over_all_processes_does_not_depend_on_their_number(dataset, num_ranks):
+    def global_order(ranks):
+        found = {}
+        for rank in range(ranks):
+            for numbers, _, keys in taken(loader(dataset, rank, ranks, streams=6), 24 // ranks):
+                found.update(zip(numbers, keys, strict=True))
+        return [found[number] for number in range(72)]
+
+    assert global_order(num_ranks) == global_order(1)
+
+
+def test_every_process_has_full_batches_without_end(dataset):
+    """So that none waits for another that has run dry; shards of one and of seven samples all the same."""
+    for rank in range(6):
+        assert all(len(keys) == 3 for _, _, keys in taken(loader(dataset, rank, 6), 40))
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("start", [1, 4, 17])
+def test_batches_from_any_number_on_are_those_of_an_unbroken_reading(dataset, num_workers, start):
+    made = loader(dataset, num_workers=num_workers)
+    assert taken(made, 12, start) == taken(loader(dataset), 12 + start)[start:]
+
+
+def test_batches_carry_what_the_samples_hold(dataset):
+    batch = next(loader(dataset).batches())
+    assert batch.source_BCHW.shape == (3, 3, 8, 8)
+    levels = (batch.source_BCHW[:, 0, 0, 0] + 1) * 127.5
+    assert levels.round().int().tolist() == [int(key) for key in batch.keys]
+    assert batch.target_captions == tuple(f"caption {int(key)}" for key in batch.keys)
+    assert batch.source_mask_B1hw[:, 0, 0, 0].tolist() == [int(key) % 2 for key in batch.keys]
+    assert batch.target_mask_B1HW.shape == (3, 1, 8, 8)
+    assert batch.source_latent_BChw is None
+
+
+def test_fewer_workers_than_asked_for_are_noted(dataset, caplog):
+    with caplog.at_level(logging.WARNING):
+        loader(dataset, 0, 2, num_workers=8)
+    assert caplog.messages == ["reading with 3 workers a process instead of 8: there are 6 shards for 2 processes"]
+
+
+def test_fewer_shards_than_processes_is_refused(dataset):
+    with pytest.raises(WrongUsageError, match="has 6 shards with samples and there are 7 processes"):
+        loader(dataset, 0, 7)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_damaged_sample_is_named_in_one_line_from_a_worker_too(tmp_path, num_workers):
+    folder = write_dataset(tmp_path, (2,), small)
+    write_tar(folder / "00000.tar", {"a": small(0), "b": {**small(1), "target.png": b"nonsense"}})
+    made = loader(read_shards(folder), num_workers=num_workers)
+    with pytest.raises(SampleError) as caught:
+        taken(made, 2)
+    assert str(caught.value).startswith(
+        "shard 00000.tar, sample b: target.jpg|png|webp cannot be read: cannot identify"
+    )
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("claimed", "message"), [(4, "holds 3 samples"), (2, "holds at least 3 samples")])
+def test_shard_with_another_number_of_samples_than_listed_is_refused(tmp_path, claimed, message):
+    folder = write_dataset(tmp_path, (3,), small)
+    write_list(folder, {"00000.tar": claimed})
+    with pytest.raises(SampleError, match=rf"shard 00000.tar {message}, shards.json says {claimed}; build"):
+        taken(loader(read_shards(folder)), 2)
+
+
+def test_shard_that_is_gone_or_cut_off_is_named(tmp_path):
+    folder = write_dataset(tmp_path, (3,), small)
+    found = read_shards(folder)
+    (folder / "00000.tar").write_bytes((folder / "00000.tar").read_bytes()[:1800])
+    with pytest.raises(SampleError, match=r"shard 00000.tar cannot be read: unexpected end of data"):
+        taken(loader(found), 1)
+    (folder / "00000.tar").unlink()
+    with pytest.raises(SampleError, match=r"shard 00000.tar cannot be read: no such file or directory"):
+        taken(loader(found), 1)
+
+
+def test_sample_with_a_member_twice_is_refused(tmp_path):
+    folder = write_dataset(tmp_path, (1,), small)
+    write_tar(folder / "00000.tar", {"a": {**small(0), "SOURCE.png": b""}})
+    with pytest.raises(SampleError, match=r"shard 00000.tar cannot be read: a.SOURCE.png: duplicate file name"):
+        taken(loader(read_shards(folder)), 1)
+
+
+def test_empty_shards_count_for_nothing(tmp_path):
+    folder = write_dataset(tmp_path, (2, 0, 2), small)
+    made = loader(read_shards(folder))
+    assert made.num_streams == 2
+    assert len({key for _, _, keys in taken(made, 4) for key in keys}) == 4
+
+
+def test_some_samples_are_mirrored_when_asked_and_the_same_ones_again(tmp_path):
+    def halves(index):
+        pixels = torch.zeros((8, 8, 3), dtype=torch.uint8).numpy()
+        pixels[:, :4] = 255
+        return {**small(index), "source.png": encoded(pixels, "PNG")}
+
+    found = read_shards(write_dataset(tmp_path, (12,), halves))
+
+    def left(**settings):
+        batches = islice(loader(found, **settings).batches(), 8)
+        return [int(level) for batch in batches for level in batch.source_BCHW[:, 0, 0, 0]]
+
+    assert set(left()) == {1}
+    assert set(left(horizontal_flip=True)) == {1, -1}
+    assert left(horizontal_flip=True) == left(horizontal_flip=True)
+
+
+@pytest.mark.parametrize("count", [1, 6, 100])
+def test_first_samples_come_in_the_order_of_the_tars(dataset, count):
+    found = first_samples(dataset, Decoder(size_px=8, needs_masks=True), count)
+    assert [sample.key for sample in found] == [f"{index:05d}" for index in range(min(count, 30))]
+
+
+def test_dataset_is_read_from_a_url(tmp_path):
+    import fsspec
+
+    fs = fsspec.filesystem("memory")
+    for path in write_dataset(tmp_path, (2, 2), small).iterdir():
+        fs.pipe(f"/loader-test/{path.name}", path.read_bytes())
+    remote, local = read_shards("memory://loader-test"), read_shards(tmp_path)
+    assert taken(loader(remote), 5) == taken(loader(local), 5)

@@ -1,0 +1,153 @@
+"""From the members of one sample to arrays. A dataset is data, not code: nothing in it is unpickled or trusted.
+
+Images, masks and latents are those of the centre square at one size, cut as the stage `encode_latents` cuts, so that a
+latent of the dataset and one made here are of the same picture.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from trainer.errors import SampleError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[np.uint8]
+    Bools = npt.NDArray[np.bool_]
+    Halves = npt.NDArray[np.float16]
+
+# H W pixels, C channels, h w cells of a latent
+
+FORMATS = ("jpg", "png", "webp")
+PILLOW_FORMATS = ("JPEG", "PNG", "WEBP")
+MAX_LATENT_BYTES = 16 << 20
+TEXTS = ("target_caption", "source_caption", "instruction", "source_phrase", "target_phrase", "edit_type")
+BROKEN = (
+    OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error,
+    zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
+"""What Pillow, json and numpy raise for bytes that are not what they should be."""
+
+
+@dataclass(frozen=True, slots=True)
+class LatentSpec:
+    """Which latents of a dataset may stand for its images: the model's id, the side in pixels, (C, h, w)."""
+
+    model: str
+    size_px: int
+    shape: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One sample, decoded: images uint8 RGB, masks true inside, latents scaled; None for what is not there."""
+
+    number: int
+    epoch: int
+    key: str
+    source_HWC: Pixels
+    target_HWC: Pixels
+    source_mask_HW: Bools | None
+    target_mask_HW: Bools | None
+    source_latent_Chw: Halves | None
+    target_latent_Chw: Halves | None
+    texts: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoder:
+    """Decodes samples at `size_px`; masks only where a recipe needs them, latents where they are as `latents` says."""
+
+    size_px: int
+    needs_masks: bool
+    latents: LatentSpec | None = None
+
+    def wants(self, member: str) -> bool:
+        """Whether the member of this file name is read at all."""
+        role = member.rpartition("/")[2].partition(".")[2].lower()
+        if role.endswith("_mask.png"):
+            return self.needs_masks
+        if role.endswith("_latent.npy"):
+            return self.latents is not None
+        return role == "json" or role.partition(".")[0] in ("source", "target")
+
+    def decode(self, raw: Mapping[str, Any], *, shard: str, number: int, epoch: int, is_mirrored: bool) -> Sample:
+        """The sample of members `raw` (suffix -> bytes). Raises SampleError naming shard, key and member."""
+        member = "json"
+        try:
+            told = _texts(raw)
+            fields: dict[str, Any] = {"texts": {name: told.get(name) or "" for name in TEXTS}}
+            for side in ("source", "target"):
+                member = f"{side}.{'|'.join(FORMATS)}"
+                fields[f"{side}_HWC"] = self._image(_image_bytes(raw, side), is_mirrored=is_mirrored)
+                member = f"{side}_mask.png"
+                mask = self._mask(raw[member], is_mirrored=is_mirrored) if self.needs_masks else None
+                fields[f"{side}_mask_HW"] = mask
+                member = f"{side}_latent.npy"
+                fields[f"{side}_latent_Chw"] = self._latent(raw, member, told)
+        except BROKEN as error:
+            reason = "is not there" if isinstance(error, KeyError) else f"cannot be read: {_reason(error)}"
+            raise SampleError(f"shard {shard}, sample {raw['__key__']}: {member} {reason}") from error
+        return Sample(number=number, epoch=epoch, key=str(raw["__key__"]), **fields)
+
+    def _image(self, encoded: bytes, *, is_mirrored: bool) -> Pixels:
+        pixels_HWC: Pixels = np.asarray(self._square(encoded, "RGB", Image.Resampling.BICUBIC, is_mirrored))
+        return pixels_HWC
+
+    def _mask(self, encoded: bytes, *, is_mirrored: bool) -> Bools:
+        mask_HW: Bools = np.asarray(self._square(encoded, "L", Image.Resampling.NEAREST, is_mirrored)) >= 128
+        return mask_HW
+
+    def _square(self, encoded: bytes, mode: str, resampling: Image.Resampling, is_mirrored: bool) -> Image.Image:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(io.BytesIO(encoded), formats=PILLOW_FORMATS) as opened:
+                image = ImageOps.fit(opened.convert(mode), (self.size_px, self.size_px), resampling)
+        return ImageOps.mirror(image) if is_mirrored else image
+
+    def _latent(self, raw: Mapping[str, Any], member: str, told: Mapping[str, Any]) -> Halves | None:
+        spec = self.latents
+        if spec is None or member not in raw:
+            return None
+        if (told.get("latent_model"), told.get("latent_size_px")) != (spec.model, spec.size_px):
+            return None
+        if len(raw[member]) > MAX_LATENT_BYTES:
+            raise ValueError(f"{len(raw[member])} bytes, more than {MAX_LATENT_BYTES}")
+        latent: Halves = np.load(io.BytesIO(raw[member]), allow_pickle=False)
+        if latent.shape != spec.shape or latent.dtype != np.float16 or not np.isfinite(latent).all():
+            raise ValueError(f"{latent.dtype} of shape {latent.shape}; expected finite float16 of shape {spec.shape}")
+        return latent
+
+
+def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
+    told = json.loads(raw["json"])
+    if not isinstance(told, dict) or not isinstance(told.get("target_caption"), str):
+        raise TypeError("it states no target_caption")
+    wrong = [name for name in TEXTS if not isinstance(told.get(name, ""), str | None)]
+    if wrong:
+        raise TypeError(f"{wrong[0]} is no text")
+    return told
+
+
+def _image_bytes(raw: Mapping[str, Any], side: str) -> bytes:
+    for name in FORMATS:
+        if f"{side}.{name}" in raw:
+            encoded: bytes = raw[f"{side}.{name}"]
+            return encoded
+    raise KeyError(side)
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

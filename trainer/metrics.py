@@ -1,0 +1,82 @@
+"""What a training reports: metrics.jsonl, TensorBoard, sample grids. Rows are written at once, so a kill loses none.
+
+A row has `step` (optimiser steps done), `epoch` (samples seen / samples there are), `loss` and `loss/<part>` of that
+step's samples over all processes, `grad_norm` (before clipping), `learning_rate`, `samples_per_s` since the row before,
+`step_s`, and `gpu_memory_bytes` (peak so far) on a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from PIL.Image import Image
+
+METRICS = "metrics.jsonl"
+TIMINGS = ("samples_per_s", "step_s", "gpu_memory_bytes")
+"""Columns that differ from run to run; all others repeat exactly."""
+
+
+class Metrics:
+    """Writes under `out`; what an earlier run wrote behind `step` is taken back, as if it had ended there."""
+
+    def __init__(self, out: Path, step: int) -> None:
+        self._out, self._path = out, out / METRICS
+        kept = [row for row in read_metrics(out) if row["step"] <= step]
+        beside = self._path.with_suffix(".new")
+        beside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        beside.replace(self._path)
+        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+        self._since_s, self._since_step = time.monotonic(), step
+
+    def log(self, step: int, values: Mapping[str, float], *, samples_per_step: int) -> dict[str, Any]:
+        """Write the row of `step` with the time since the last, and return it."""
+        now_s = time.monotonic()
+        step_s = (now_s - self._since_s) / max(1, step - self._since_step)
+        self._since_s, self._since_step = now_s, step
+        row = {"step": step, **values, "samples_per_s": samples_per_step / step_s, "step_s": step_s}
+        if torch.cuda.is_available():
+            row["gpu_memory_bytes"] = torch.cuda.max_memory_allocated()
+        with self._path.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(row) + "\n")
+        for name, value in row.items():
+            if name != "step":
+                self._board.add_scalar(name, value, step)
+        return row
+
+    def show(self, step: int, grid: Image) -> None:
+        """Write the sample grid of `step`: previews/step-….png and TensorBoard."""
+        folder = self._out / "previews"
+        folder.mkdir(exist_ok=True)
+        grid.save(folder / f"step-{step:08d}.png")
+        self._board.add_image("source | edit | target", np.asarray(grid), step, dataformats="HWC")
+
+    def skip_time(self) -> None:
+        """Leave the time since the last row, spent on a checkpoint or a preview, out of the next one's speed."""
+        self._since_s = time.monotonic()
+
+    def close(self) -> None:
+        """Flush TensorBoard."""
+        self._board.close()
+
+
+def read_metrics(out: Path) -> list[dict[str, Any]]:
+    """The rows of a training's metrics.jsonl, but for one that a kill cut off; empty when there is none."""
+    path = out / METRICS
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    rows = []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
