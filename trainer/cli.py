@@ -63,7 +63,8 @@ def _quiet_libraries() -> None:
 def main(argv: list[str]) -> int:
     """Run `editloom train` with these arguments; every error raised on purpose is one line on stderr."""
     try:
-        code = app(args=argv, standalone_mode=False)  # without standalone mode `typer.Exit` comes back as a value
+        # without standalone mode `typer.Exit` comes back as a value
+        code = app(args=argv, standalone_mode=False, prog_name="editloom train")
     except WrongUsageError as error:
         return _fail(one_line(error), 2)
     except (TrainerError, OSError, LookupError) as error:

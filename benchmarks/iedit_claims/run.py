@@ -179,7 +179,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=300, help="optimiser steps of each training (%(default)s)")
     parser.add_argument("--batch-size", type=int, default=8, help="%(default)s")
     parser.add_argument("--learning-rate", type=float, default=2e-4, help="%(default)s, the paper's")
-    parser.add_argument("--cases", type=int, default=96, help="held-out edits (%(default)s)")
+    parser.add_argument("--cases", type=int, default=64, help="held-out edits (%(default)s)")
     parser.add_argument("--edit-steps", type=int, default=25, help="DDIM steps (%(default)s)")
     parser.add_argument("--ratio", type=float, default=0.7, help="noise when editing (%(default)s)")
     parser.add_argument("--processes", type=int, default=2)

@@ -60,9 +60,11 @@
     ];
   };
 
+  const CARD_ORDER = ["source", "source_mask", "target", "target_mask"];
+
   const card = (place) => {
     const sample = samples[shown[place]];
-    const images = sample.images.filter(([role]) => role === "source" || role === "target");
+    const images = CARD_ORDER.flatMap((wanted) => sample.images.filter(([role]) => role === wanted));
     const type = sample.fields.edit_type;
     const button = el(
       "button", "card",
@@ -187,7 +189,9 @@
     option.value = `=${type}`; // so that "none" differs from "all"
     editType.append(option);
   }
-  grid.classList.toggle("paired", samples.some(({ images }) => images.some(([role]) => role === "target")));
+  for (const [name, role] of [["paired", "target"], ["masked", "source_mask"]]) {
+    grid.classList.toggle(name, samples.some(({ images }) => images.some(([own]) => own === role)));
+  }
   document.querySelector(".toolbar").hidden = false;
   draw();
 })();
