@@ -11,10 +11,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
+from _web import Answer, Web
 from PIL import Image
 
 from pipeline.schema import SAMPLE_ID, column
+from pipeline.stage import Context
+from pipeline.storage import FolderStore, Storage
+from stages.index import Index
 
 CAPTIONS = ["a red bus on the street", "", "two black dogs in the snow", None, "img_0001.jpg", "the big house"]
 
@@ -173,6 +179,39 @@ def scored(tmp_path):
     return {"a": table.slice(0, 4), "b": table.slice(4)}
 
 
+def embedded(tmp_path, number=6):
+    """Rows with vectors of the size of zoo:clip's; the last lies opposite to all others."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((number, 128)) + 12 * np.eye(128)[0]
+    vectors[-1] *= -1
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return rows(
+        image_embedding=list(vectors.astype(np.float16)),
+        source_sha256=[hashlib.sha256(str(n).encode()).hexdigest() for n in range(number)],
+        target_caption=[f"a {colour} bus" for colour in ("red", "blue", "red", "green", "black", "white")[:number]],
+    )
+
+
+def embedded_in_two_shards(tmp_path):
+    table = embedded(tmp_path).select([SAMPLE_ID, "image_embedding"])
+    return {"a": table.slice(0, 4), "b": table.slice(4)}
+
+
+def indexed(tmp_path):
+    """The index of `embedded`."""
+    tables = list(embedded_in_two_shards(tmp_path).items())
+    list(Index().open(Context(stage_name="index", artifact_dir=tmp_path))(lambda: tables))
+    return {"artifacts": {"index": tmp_path / "index"}}
+
+
+def laion(tmp_path):
+    """A table of URLs on a web that stays as long as the tests do."""
+    web = Web({f"/{n}.png": Answer(png(n), headers={"Content-Type": "image/png"}) for n in (0, 2, 4)})
+    found = [{"URL": web.url(f"/{n}.png"), "TEXT": caption} for n, caption in enumerate(CAPTIONS)]
+    pq.write_table(pa.Table.from_pylist(found), tmp_path / "part.parquet")
+    return [str(tmp_path)]
+
+
 CASES = {
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": pictures_by_id}),
     "caption": Case(
@@ -185,7 +224,23 @@ CASES = {
     "encode_latents": Case(
         edited, {"model": "zoo:other", "size_px": 32}, settings={"model": "zoo:sd", "size_px": 64}
     ),
+    "index": Case(
+        embedded_in_two_shards,
+        {
+            "pools": {"first": "a*"}, "memory_budget_bytes": 1 << 30, "flat_below": 10, "num_probes": 4, "rerank": 5,
+            "seed": 1,
+        },
+    ),
     "mask_phrase": Case(edited, {"model": "zoo:other", "threshold": 0.5}, settings={"model": "zoo:clipseg"}),
+    "retrieve": Case(
+        embedded,
+        {
+            "model": "zoo:other", "text_weight": 0.7, "num_neighbours": 2, "max_image_cos": 0.9,
+            "min_retrieval_cos": 0.1, "pools": ("all",),
+        },
+        settings={"model": "zoo:clip", "text_weight": 0.1, "num_neighbours": 3, "min_retrieval_cos": 0.2},
+        context=indexed,
+    ),
     "score_pair": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
     "select": Case(
         scored,
@@ -227,6 +282,21 @@ CASES = {
             "file_column": "image", "caption_column": "caption", "rows_per_shard": 2, "require_caption": False,
             "max_image_bytes": 9,
         },
+    ),
+    "read_laion": Case(
+        laion,
+        {
+            "url_column": "url", "caption_column": "alt", "rows_per_shard": 2, "require_caption": False,
+            "similarity_column": "clip", "punsafe_column": "unsafe", "pwatermark_column": "mark",
+            "width_column": "width", "height_column": "height", "min_similarity": 0.3, "max_punsafe": 0.5,
+            "max_pwatermark": 0.5, "min_width_px": 9, "min_height_px": 9, "max_aspect_ratio": 3.0,
+            "respect_opt_out": False, "opt_out_directives": ("noai",), "user_agent": "somebody", "allowed_hosts": (),
+            "content_types": ("image/png",), "max_redirects": 1, "max_image_bytes": 9, "max_pixels": 9,
+            "stored_side_px": 64, "concurrency": 2, "concurrency_per_host": 1, "timeout_s": 1.0, "attempts": 2,
+            "backoff_s": 0.1, "backoff_cap_s": 1.0, "max_host_failures": 2, "decode_threads": 2,
+        },
+        settings={"allowed_hosts": ("127.0.0.1",), "attempts": 1},
+        context=lambda tmp_path: {"store": FolderStore(Storage(str(tmp_path / "run")), "store")},
     ),
     "read_webdataset": Case(webdataset, {"require_caption": False, "max_image_bytes": 9}),
 }  # fmt: skip

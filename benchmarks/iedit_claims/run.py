@@ -140,8 +140,8 @@ def as_markdown(values: dict[str, dict[str, list[float]]], claims: list[dict[str
 def prepare(given: argparse.Namespace) -> None:
     """The two datasets and the held-out cases."""
     for manifest, dataset in (("manifests/tiny/iedit.toml", "edit"), ("benchmarks/iedit_claims/noisy.toml", "caption")):
-        out = DATASETS[dataset].parent  # type: ignore[index]
-        if not (DATASETS[dataset] / "shards.json").is_file():  # type: ignore[index]
+        out = DATASETS[dataset].parent
+        if not (DATASETS[dataset] / "shards.json").is_file():
             order = ["make", "--no-print-directory", "build-dataset", f"MANIFEST={manifest}", f"OUT={out}"]
             subprocess.run(order, cwd=ROOT, check=True)
     if not (given.out / "cases" / "cases.jsonl").is_file():

@@ -1,0 +1,243 @@
+"""One attempt at one URL: redirects by hand, every hop checked, opt-outs heeded, bytes bounded as they come in.
+
+Owns what HTTP means for the end of a URL. Does not own turns, retries (`_download_shard`) or pixels.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+import email.utils
+import re
+import ssl
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import aiohttp
+
+from stages._download_status import DownloadFailed, LaionReject
+from stages._url_guard import AddressGuard, GuardedResolver, checked_scheme, to_url
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from yarl import URL
+
+    from stages.read_laion import ReadLaion
+
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+BUSY = frozenset({408, 425, 429})
+HEADERS = {"Accept": "image/jpeg,image/png,image/webp,image/*;q=0.9,*/*;q=0.5", "Accept-Encoding": "identity"}
+DRAINED_BYTES = 16 << 10
+"""An unwanted body up to this size is read to its end, as that keeps the connection for the next URL of the host."""
+LARGE_BYTES = 2 << 20
+LARGE_AT_ONCE = 8
+"""Bodies beyond `LARGE_BYTES` are held a few at a time: what bounds the memory, whatever the servers send."""
+DNS_CACHE_S = 300
+_WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+"""zlib's name for what each content encoding is."""
+_VALUED = frozenset({"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"})
+"""Robots directives with a colon of their own."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """An image's bytes as the server sent them, content encoding undone."""
+
+    data: bytes
+    http_status: int
+    url: str
+    """Where it came from in the end."""
+
+
+class LargeGate:
+    """Holds a place among the large bodies from when one turns out to be large until the work on it is over."""
+
+    def __init__(self, places: asyncio.Semaphore) -> None:
+        self._places, self._is_held = places, False
+
+    async def enter(self) -> None:
+        """Wait for a place, once."""
+        if not self._is_held:
+            await self._places.acquire()
+            self._is_held = True
+
+    def leave(self) -> None:
+        """Give the place back, if there is one."""
+        if self._is_held:
+            self._places.release()
+            self._is_held = False
+
+
+class Fetcher:
+    """Connections that are kept for the whole of a shard."""
+
+    def __init__(self, options: ReadLaion, resolver: GuardedResolver | None = None) -> None:
+        self._options = options
+        self._guard = AddressGuard(options.allowed_hosts)
+        self._resolver = resolver
+        self._agents = frozenset(re.findall(r"[a-z0-9_-]+", options.user_agent.lower()))
+        self._directives = frozenset(d.lower() for d in options.opt_out_directives if options.respect_opt_out)
+        self.large = asyncio.Semaphore(LARGE_AT_ONCE)
+
+    async def __aenter__(self) -> Self:
+        self._resolver = self._resolver or GuardedResolver(self._guard)
+        connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=DNS_CACHE_S, resolver=self._resolver)
+        self._session = aiohttp.ClientSession(
+            connector=connector, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False, trust_env=False,
+            timeout=aiohttp.ClientTimeout(total=None), headers={**HEADERS, "User-Agent": self._options.user_agent},
+        )  # fmt: skip
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self._session.close()
+        if self._resolver is not None:
+            await self._resolver.close()
+
+    async def fetch(self, url: URL, gate: LargeGate) -> Body:
+        """The image's bytes after one attempt of at most `timeout_s`. Raises `DownloadFailed`."""
+        try:
+            async with asyncio.timeout(self._options.timeout_s):
+                return await self._follow(url, gate)
+        except TimeoutError:
+            raise DownloadFailed(LaionReject.TIMEOUT, f"not done after {self._options.timeout_s:g} s") from None
+        except (aiohttp.InvalidURL, UnicodeError) as error:
+            raise DownloadFailed(LaionReject.NOT_AN_URL, type(error).__name__) from None
+        except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
+            text = f"{type(error).__name__}: {error}"
+            is_refused = isinstance(error, aiohttp.ClientConnectorCertificateError)
+            raise DownloadFailed(LaionReject.CONNECTION_FAILURE, text, is_hopeless=is_refused) from None
+        except ValueError as error:  # headers that no parser takes
+            raise DownloadFailed(LaionReject.CONNECTION_FAILURE, f"{type(error).__name__}: {error}") from None
+
+    async def _follow(self, url: URL, gate: LargeGate) -> Body:
+        seen: set[URL] = set()
+        for _ in range(self._options.max_redirects + 1):
+            self._guard.check(url)
+            seen.add(url)
+            async with self._session.get(url, allow_redirects=False) as response:
+                self._heed_opt_out(response)
+                if response.status not in REDIRECTS or "Location" not in response.headers:
+                    return await self._accepted(response, gate)
+                await _drain(response)
+                url = _next(url, response.headers["Location"])
+            if url in seen:
+                raise DownloadFailed(LaionReject.TOO_MANY_REDIRECTS, "in a circle", http_status=response.status)
+        text = f"more than {self._options.max_redirects}"
+        raise DownloadFailed(LaionReject.TOO_MANY_REDIRECTS, text, http_status=response.status)
+
+    def _heed_opt_out(self, response: aiohttp.ClientResponse) -> None:
+        if not self._directives or "X-Robots-Tag" not in response.headers:
+            return
+        found = opt_outs(response.headers.getall("X-Robots-Tag"), self._agents) & self._directives
+        if found:
+            text = f"X-Robots-Tag: {', '.join(sorted(found))}"
+            raise DownloadFailed(LaionReject.OPTED_OUT, text, http_status=response.status)
+
+    async def _accepted(self, response: aiohttp.ClientResponse, gate: LargeGate) -> Body:
+        status = response.status
+        if not 200 <= status < 300:
+            await _drain(response)
+            reason = LaionReject.SERVER_BUSY if status in BUSY or status >= 500 else LaionReject.HTTP_ERROR
+            raise DownloadFailed(
+                reason, f"HTTP {status}", http_status=status, wait_s=retry_after_s(response.headers.get("Retry-After"))
+            )
+        kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        if kind and not kind.startswith(self._options.content_types):
+            raise DownloadFailed(LaionReject.WRONG_CONTENT_TYPE, f"Content-Type {kind}", http_status=status)
+        data = await self._read(response, gate)
+        if not data:
+            raise DownloadFailed(LaionReject.EMPTY_IMAGE, "no bytes", http_status=status)
+        return Body(data=data, http_status=status, url=str(response.url))
+
+    async def _read(self, response: aiohttp.ClientResponse, gate: LargeGate) -> bytes:
+        """The body, content encoding undone; bounded both as sent and as unpacked."""
+        most = self._options.max_image_bytes
+        unpack = _unpacker(response)
+        declared = response.content_length or 0
+        if declared > most:
+            raise DownloadFailed(LaionReject.TOO_LARGE, f"{declared} bytes, more than {most}", http_status=200)
+        if declared > LARGE_BYTES:
+            await gate.enter()
+        if declared and unpack is None:
+            return await response.read()  # the parser hands out as much as was declared, and no more
+        parts, sent, size = [], 0, 0
+        async for chunk in response.content.iter_any():
+            sent += len(chunk)
+            part = _unpacked(unpack, chunk, most - size + 1) if unpack is not None else chunk
+            size += len(part)
+            if max(sent, size) > most:
+                raise DownloadFailed(LaionReject.TOO_LARGE, f"more than {most} bytes", http_status=200)
+            if size > LARGE_BYTES:
+                await gate.enter()
+            parts.append(part)
+        if unpack is not None and not unpack.eof:
+            raise DownloadFailed(LaionReject.BROKEN_ENCODING, "compressed body is cut off", http_status=200)
+        return b"".join(parts)
+
+
+def _unpacker(response: aiohttp.ClientResponse) -> Any:
+    """A decompressor for the body; None where it comes as it is. Raises `DownloadFailed`."""
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding in ("", "identity", "none", "utf-8", "binary"):  # the last three are no encodings, and are sent
+        return None
+    if encoding not in _WINDOW:
+        raise DownloadFailed(LaionReject.BROKEN_ENCODING, f"Content-Encoding {encoding[:40]}", http_status=200)
+    return zlib.decompressobj(_WINDOW[encoding])
+
+
+def _unpacked(unpack: Any, chunk: bytes, most: int) -> bytes:
+    try:
+        part: bytes = unpack.decompress(chunk, most)
+    except zlib.error as error:
+        raise DownloadFailed(LaionReject.BROKEN_ENCODING, str(error), http_status=200) from None
+    return part
+
+
+async def _drain(response: aiohttp.ClientResponse) -> None:
+    """Read a small body to its end; a large one costs the connection."""
+    if (response.content_length or 0) <= DRAINED_BYTES and not response.headers.get("Transfer-Encoding"):
+        with contextlib.suppress(aiohttp.ClientError):
+            await response.content.read(DRAINED_BYTES)
+
+
+def _next(url: URL, location: str) -> URL:
+    """Where a redirect leads. Raises `DownloadFailed` for a place that may not be asked."""
+    try:
+        return checked_scheme(url.join(to_url(location)))
+    except (ValueError, TypeError) as error:
+        raise DownloadFailed(LaionReject.NOT_AN_URL, f"redirect: {type(error).__name__}") from None
+
+
+def opt_outs(headers: Iterable[str], agents: frozenset[str]) -> set[str]:
+    """Directives of `X-Robots-Tag` headers that are for everybody or for one of `agents` (lower-cased tokens).
+
+    `noai, nofollow` is for everybody; after `somebot: ` a header is for that agent until it names another.
+    """
+    found: set[str] = set()
+    for header in headers:
+        is_meant = True
+        for part in header.lower().split(","):
+            agent, colon, directive = part.partition(":")
+            if colon and agent.strip() not in _VALUED:
+                is_meant = agent.strip() in agents or agent.strip() == "*"
+            else:
+                directive = part
+            if is_meant:
+                found.add(directive.strip())
+    return found
+
+
+def retry_after_s(header: str | None) -> float | None:
+    """Seconds that a `Retry-After` header asks to wait, given as a number or as a date; None when it says nothing."""
+    text = (header or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    try:
+        when = email.utils.parsedate_to_datetime(text)
+    except (ValueError, TypeError, IndexError):
+        return None
+    when = when if when.tzinfo else when.replace(tzinfo=dt.UTC)
+    return max(0.0, (when - dt.datetime.now(dt.UTC)).total_seconds())

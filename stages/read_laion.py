@@ -1,0 +1,155 @@
+"""Download image-caption samples from tables of URLs, LAION's by default.
+
+Reads   Parquet files with a column of URLs and one of captions; similarity, punsafe, pwatermark, WIDTH and HEIGHT where
+        a filter asks for them; all further columns go to source_metadata
+Writes  source_raw (binary, virtual: read again from the downloaded shard), source_sha256 (string), source_key (string),
+        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), caption (string)
+Drops   rows that a filter refuses, that have no caption or no URL, and URLs that give no image that may be used; each
+        with its reason
+Source  Schuhmann et al. 2022, LAION-5B; file layout and opt-out of img2dataset.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from pipeline.errors import PlanError, ShardFailed
+from pipeline.inputs import expand_inputs, file_identity, name_shards
+from pipeline.stage import Context, Needs, Shard, SourceStage
+from stages._download_status import SUCCESS, TRANSIENT, LaionReject, UrlStatus
+from stages._input_rows import SOURCE_COLUMNS, tables_of
+from stages._url_table import TableReader, count_rows, missing_columns, to_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    import pyarrow as pa
+
+
+class ReadLaion(SourceStage):
+    """Image-caption samples behind the URLs of Parquet tables; one shard for every `rows_per_shard` rows.
+
+    A shard is downloaded once, into a WebDataset tar and a table of statuses that the run folder keeps; it is read from
+    there as often as its pixels are wanted. Which answers the web gives is no setting's doing: two downloads of one
+    table differ.
+    """
+
+    version: ClassVar[int] = 1
+    writes: ClassVar = SOURCE_COLUMNS
+    rejects: ClassVar = LaionReject
+    retryable: ClassVar[frozenset[str]] = frozenset(reason.value for reason in TRANSIENT)
+    needs: ClassVar = Needs(packages=("aiohttp", "PIL"))
+    speed_settings: ClassVar[tuple[str, ...]] = (
+        "concurrency", "concurrency_per_host", "timeout_s", "attempts", "backoff_s", "backoff_cap_s",
+        "max_host_failures", "decode_threads",
+    )  # fmt: skip
+
+    url_column: str = "URL"
+    caption_column: str = "TEXT"
+    rows_per_shard: int = Field(default=1000, ge=1)
+    require_caption: bool = True
+
+    similarity_column: str = "similarity"
+    punsafe_column: str = "punsafe"
+    pwatermark_column: str = "pwatermark"
+    width_column: str = "WIDTH"
+    height_column: str = "HEIGHT"
+    min_similarity: float | None = None
+    """Cosine similarity of image and caption as the table has it; None, as below, asks for nothing."""
+    max_punsafe: float | None = None
+    max_pwatermark: float | None = None
+    min_width_px: int | None = Field(default=None, ge=1)
+    min_height_px: int | None = Field(default=None, ge=1)
+    max_aspect_ratio: float | None = Field(default=None, ge=1)
+
+    respect_opt_out: bool = True
+    """Leave out images whose server says one of `opt_out_directives` in `X-Robots-Tag`, to all or to `user_agent`."""
+    opt_out_directives: tuple[str, ...] = Field(default=("noai", "noimageai", "noindex", "noimageindex"), strict=False)
+    user_agent: str = Field(default="Mozilla/5.0 (compatible; editloom)", pattern=r"^[\x20-\x7e]+$")
+    allowed_hosts: tuple[str, ...] = Field(default=(), strict=False)
+    """Names, addresses or networks (`10.0.0.0/8`) that may be asked although they are not public."""
+    content_types: tuple[str, ...] = Field(
+        default=("image/", "application/octet-stream", "binary/octet-stream"), strict=False
+    )
+    """Beginnings of the content types that are read; an answer without one is."""
+    max_redirects: int = Field(default=5, ge=0)
+    max_image_bytes: int = Field(default=20_000_000, ge=1)
+    max_pixels: int = Field(default=100_000_000, ge=1)
+    stored_side_px: int | None = Field(default=None, ge=8)
+    """Shrink the shorter side to this on arrival, as JPEG of quality 95, never up; None keeps images as they came."""
+
+    concurrency: int = Field(default=128, ge=1)
+    """URLs asked for at once by one worker."""
+    concurrency_per_host: int = Field(default=16, ge=1)
+    timeout_s: float = Field(default=15.0, gt=0)
+    """For one attempt, redirects and body included."""
+    attempts: int = Field(default=3, ge=1)
+    backoff_s: float = Field(default=0.5, ge=0)
+    """Wait after the first failure, about; each further one doubles it. A server's `Retry-After` counts for more."""
+    backoff_cap_s: float = Field(default=30.0, ge=0)
+    """Longest wait; a server that asks for more is not tried again in this build."""
+    max_host_failures: int = Field(default=16, ge=1)
+    """A host is given up, for its shard, after so many failures without an answer between them."""
+    decode_threads: int = Field(default=1, ge=1)
+
+    def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
+        """Shards `<file>-00000` … of each table. Raises `PlanError` for a table without a column that is asked for."""
+        shards = []
+        for name, url in name_shards(expand_inputs(inputs, (".parquet",))).items():
+            identity, size = file_identity(url)
+            num_rows = count_rows(url, self)
+            for part, start in enumerate(range(0, num_rows, self.rows_per_shard)):
+                stop = min(num_rows, start + self.rows_per_shard)
+                shards.append(
+                    Shard(
+                        name=f"{name}-{part:05d}", uri=url, identity=f"{identity}:{start}-{stop}",
+                        num_bytes=size * (stop - start) // num_rows, part=(start, stop),
+                    )
+                )  # fmt: skip
+        if not shards:
+            raise PlanError(f"tables {', '.join(inputs)[:200]} have no rows")
+        return shards
+
+    def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
+        """A function that downloads a shard unless `ctx.store` has it, and reads it."""
+        store = ctx.store
+        if store is None:
+            raise LookupError("no store for downloads: this context was made without one")
+        readers: dict[str, TableReader] = {}
+
+        def read(shard: Shard) -> Iterator[pa.Table]:
+            from stages._download_shard import provide
+            from stages._download_store import read_back
+
+            tar, statuses = provide(store, shard.name, lambda: self.statuses(shard, readers), self)
+            ctx.notes.update(_notes(statuses))
+            yield from tables_of(read_back(tar, statuses), shard.name, ctx.notes, require_caption=self.require_caption)
+
+        return read
+
+    def statuses(self, shard: Shard, readers: dict[str, TableReader]) -> list[UrlStatus]:
+        """The shard's rows, judged by what the table says; `readers` keeps the table open from shard to shard."""
+        assert shard.part is not None
+        if shard.uri not in readers:
+            for old in readers.values():
+                old.close()
+            readers.clear()
+            readers[shard.uri] = TableReader(shard.uri)
+        reader = readers[shard.uri]
+        missing = missing_columns(reader.names, self)
+        if missing:
+            raise ShardFailed(f"{shard.uri}: {missing}")
+        start, stop = shard.part
+        return [to_status(number, row, self) for number, row in enumerate(reader.read(start, stop), start)]
+
+
+def _notes(statuses: Sequence[UrlStatus]) -> Counter[str]:
+    notes: Counter[str] = Counter()
+    for status in statuses:
+        notes["URLs that took more than one attempt"] += status.attempts > 1
+        is_shrunk = status.status == SUCCESS and status.width != status.original_width
+        notes["images shrunk on arrival"] += is_shrunk
+    return notes

@@ -1,0 +1,112 @@
+"""A small web on 127.0.0.1 for the tests of the downloader: a thread that answers each path as told."""
+
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+@dataclass
+class Answer:
+    """What a path gives. `raw` bytes go out as they are, instead of everything else; `pause_s` is before each piece."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: dict = field(default_factory=lambda: {"Content-Type": "image/jpeg"})
+    has_length: bool = True
+    raw: bytes | None = None
+    pause_s: float = 0.0
+    pieces: int = 1
+
+
+class Web(ThreadingHTTPServer):
+    """`answers[path]` is an Answer, or a list of them for one request after another; others are 404."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, answers=None):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.answers = dict(answers or {})
+        self.asked = Counter()
+        self.headers_seen = []
+        self.times = {}
+        self.most_at_once = self.at_once = 0
+        self.lock = threading.Lock()
+        threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
+
+    def url(self, path="/", host="127.0.0.1"):
+        return f"http://{host}:{self.server_port}{path}"
+
+    def handle_error(self, request, client_address):
+        """Clients that go away are what some tests are about."""
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        web = self.server
+        with web.lock:
+            number = web.asked[self.path]
+            web.asked[self.path] += 1
+            web.headers_seen.append(dict(self.headers))
+            web.times.setdefault(self.path, []).append(time.monotonic())
+            web.at_once += 1
+            web.most_at_once = max(web.most_at_once, web.at_once)
+        try:
+            found = web.answers.get(self.path, Answer(b"not found", 404, {"Content-Type": "text/html"}))
+            self.answer(found[min(number, len(found) - 1)] if isinstance(found, list) else found)
+        finally:
+            with web.lock:
+                web.at_once -= 1
+
+    def answer(self, answer):
+        if answer.raw is not None:
+            self.wfile.write(answer.raw)
+            self.close_connection = True
+            return
+        time.sleep(answer.pause_s)
+        self.send_response(answer.status)
+        for name, value in answer.headers.items():
+            for one in value if isinstance(value, list) else [value]:
+                self.send_header(name, one)
+        if answer.has_length:
+            self.send_header("Content-Length", str(len(answer.body)))
+        else:
+            self.close_connection = True
+        self.end_headers()
+        size = -(-len(answer.body) // answer.pieces) or 1
+        for start in range(0, len(answer.body), size):
+            self.wfile.write(answer.body[start : start + size])
+            time.sleep(answer.pause_s if answer.pieces > 1 else 0)
+
+
+class FolderStore:
+    """What `ctx.store` does, over a folder."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.scratch().mkdir(exist_ok=True)
+
+    def fetch(self, name):
+        path = self.folder / name
+        return path if path.exists() else None
+
+    def put(self, local, name):
+        local.replace(self.folder / name)
+
+    def remove(self, name):
+        (self.folder / name).unlink(missing_ok=True)
+
+    def scratch(self):
+        return self.folder / "scratch"
