@@ -44,7 +44,7 @@ class ReadLaion(SourceStage):
     needs: ClassVar = Needs(packages=("aiohttp", "PIL"))
     speed_settings: ClassVar[tuple[str, ...]] = (
         "concurrency", "concurrency_per_host", "timeout_s", "attempts", "backoff_s", "backoff_cap_s",
-        "max_host_failures", "decode_threads",
+        "max_host_failures",
     )  # fmt: skip
 
     url_column: str = "URL"
@@ -93,7 +93,6 @@ class ReadLaion(SourceStage):
     """Longest wait; a server that asks for more is not tried again in this build."""
     max_host_failures: int = Field(default=16, ge=1)
     """A host is given up, for its shard, after so many failures without an answer between them."""
-    decode_threads: int = Field(default=1, ge=1)
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<file>-00000` … of each table. Raises `PlanError` for a table without a column that is asked for."""

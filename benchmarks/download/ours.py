@@ -63,11 +63,10 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--timeout-s", type=float, default=5.0)
-    parser.add_argument("--decode-threads", type=int, default=1)
     given = parser.parse_args()
     stage = ReadLaion(
         rows_per_shard=given.rows_per_shard, concurrency=given.concurrency, timeout_s=given.timeout_s,
-        allowed_hosts=("127.0.0.0/8",), stored_side_px=256, decode_threads=given.decode_threads,
+        allowed_hosts=("127.0.0.0/8",), stored_side_px=256,
     )  # fmt: skip
     shards = stage.list_shards([given.table])
     with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
