@@ -1,7 +1,8 @@
 """All URLs of a shard: many at once, few of one host, failures that may pass tried again after a while.
 
 One event loop asks, and looks at each image between answers: a worker has one core, and handing images to a thread and
-back cost a sixth of it. Only large ones go to a thread, so that nobody waits for them. Nothing escapes as an exception but bugs and faults of the machine: every URL has its status afterwards.
+back cost a sixth of it. Only large ones go to a thread, so that nobody waits for them. Nothing escapes as an exception
+but bugs and faults of the machine: every URL has its status afterwards.
 """
 
 from __future__ import annotations

@@ -156,10 +156,10 @@ def report(results: list[dict[str, Any]]) -> None:
 def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=8000)
+    parser.add_argument("--rows", type=int, default=6000)
     parser.add_argument("--pictures", type=int, default=400, help="different ones; they come round again")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=32, help="of each of img2dataset's processes")
+    parser.add_argument("--threads", type=int, default=64, help="of each of img2dataset's processes")
     parser.add_argument("--scenario", choices=SCENARIOS, action="append", help="all, if not given")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "bench-download")
     given = parser.parse_args()
