@@ -57,10 +57,12 @@ data/nltk_data/.done: | setup
 data/tiny/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/tiny --shards 4 --scenes-per-shard 14 --size-px 256 && touch $@
 
-data-laion: data/laion/.done ## Draw the scenes that manifests/tiny/iedit.toml downloads from this machine
+WORLD_DRAWN := data/laion/.done-$(WORLD_SCENES)-$(WORLD_PORT)
 
-data/laion/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
-	@$(BIN)/python -m zoo.write_world data/laion --layout laion --shards 2 --scenes-per-shard $$(($(WORLD_SCENES) / 2)) \
+data-laion: $(WORLD_DRAWN) ## Draw the scenes that manifests/tiny/iedit.toml downloads from this machine
+
+$(WORLD_DRAWN): zoo/write_world.py $(wildcard zoo/world/*.py) | setup
+	@rm -rf data/laion && $(BIN)/python -m zoo.write_world data/laion --layout laion --shards 2 --scenes-per-shard $$(($(WORLD_SCENES) / 2)) \
 	  --seed 11 --size-px 128 --base-url http://127.0.0.1:$(WORLD_PORT) && touch $@
 
 format: setup-dev ## Format and apply safe fixes

@@ -38,6 +38,9 @@ class ParquetCell(NamedTuple):
 
 Picture: TypeAlias = Path | bytes | ParquetCell
 
+MAX_PIXELS = 178_956_970
+"""Of an image; what Pillow refuses unless it was told otherwise."""
+
 
 def open_rgb(picture: Picture) -> Image:
     """The image in RGB, turned upright where its EXIF data says how. Raises EvaluationError when it is none."""
@@ -145,6 +148,8 @@ def _open(picture: Picture) -> Image:
 
     try:
         image = Image.open(io.BytesIO(read_bytes(picture)))
+        if image.width * image.height > MAX_PIXELS:
+            raise Image.DecompressionBombError(f"{image.width} x {image.height} px, more than {MAX_PIXELS} pixels")  # noqa: TRY301  one message for all that is wrong with an image
         image.load()
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise EvaluationError(f"image {name_of(picture)} cannot be read as one ({error}); replace the file") from error

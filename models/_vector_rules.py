@@ -28,8 +28,10 @@ TRAIN_ROWS_PER_LIST = (64, 32, 16)
 MIN_LISTS, MAX_LISTS = 16, 65_536
 MIN_PROBES = 64
 
-FIXED_BYTES = 64 << 20
-"""What does not grow with the index: buffers of BLAS, of Faiss, and of the queries in hand."""
+BUILD_BYTES = 128 << 20
+"""What does not grow with the index: buffers of BLAS and Faiss, and what is left of the rows that were written."""
+QUERY_BYTES = 64 << 20
+"""The same, and the queries in hand."""
 THREAD_BYTES = 32 << 20
 """The same for every thread that fills."""
 ROOM_TO_GROW = 2.0
@@ -103,20 +105,20 @@ def choose_threads(most: int, rule: Rule, count: int, dim: int, settings: IndexS
 def build_bytes(rule: Rule, count: int, dim: int, num_threads: int) -> int:
     """Peak memory of training, filling and merging. Vectors lie in a file and do not count, their ids do."""
     if rule.kind == "flat":
-        return FIXED_BYTES
+        return BUILD_BYTES
     centres = rule.num_lists * dim * 4
     training = rule.train_rows * dim * 6 + count * (ID_BYTES + 9)  # float16 and float32; a hash an id
     chunks = num_threads * (ROWS_PER_CHUNK * dim * 16 + THREAD_BYTES + centres)
     lists = int(count * ROOM_TO_GROW * (rule.code_bytes + 2 * ROW_BYTES))  # row numbers of parts stay till the end
-    return FIXED_BYTES + 2 * centres + max(training, chunks + lists)
+    return BUILD_BYTES + 2 * centres + max(training, chunks + lists)
 
 
 def query_bytes(rule: Rule, count: int, dim: int) -> int:
     """Memory of a loaded index while it is searched, ids included, vectors left in their file."""
     if rule.kind == "flat":
-        return FIXED_BYTES + count * (dim * 4 + ID_BYTES)
+        return QUERY_BYTES + count * (dim * 4 + ID_BYTES)
     lists = int(count * ROOM_TO_READ * (rule.code_bytes + ROW_BYTES))
-    return FIXED_BYTES + 2 * rule.num_lists * dim * 4 + lists + count * ID_BYTES
+    return QUERY_BYTES + 2 * rule.num_lists * dim * 4 + lists + count * ID_BYTES
 
 
 def _rules(count: int, dim: int, settings: IndexSettings) -> list[Rule]:

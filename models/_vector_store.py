@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib import format as npy
 
-from models._vector_rules import VectorIndexError
+from models._vector_rules import ROWS_PER_CHUNK, VectorIndexError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,6 +79,10 @@ class VectorWriter:
 
     def add(self, ids: Sequence[str], vectors_ND: npt.NDArray[np.float16]) -> None:
         """Append rows. Raises `VectorIndexError` naming the first vector of another size or not of unit length."""
+        if len(ids) > ROWS_PER_CHUNK:  # so that large tables leave no large traces in memory
+            for start in range(0, len(ids), ROWS_PER_CHUNK):
+                self.add(ids[start : start + ROWS_PER_CHUNK], vectors_ND[start : start + ROWS_PER_CHUNK])
+            return
         if not len(ids):
             return
         self._check(ids, vectors_ND)

@@ -41,6 +41,8 @@ def probe(plan: Plan, num_rows: int) -> list[StageEstimate]:
     folder = tempfile.mkdtemp(prefix="editloom-probe-")
     try:
         first = plan.shards[0]
+        if first.part is not None:  # or a source that downloads would fetch the whole shard
+            first = replace(first, part=(first.part[0], min(first.part[1], first.part[0] + num_rows)))
         sample = replace(plan, out=folder, shards=(first,), shard_index={first.name: 0}, row_limit=num_rows)
         storage = Storage(folder)
         result = Build(sample, storage, InProcessExecutor(storage), lambda _event, _fields: None).run()
@@ -78,4 +80,5 @@ def _scale(plan: Plan, sample: Plan, storage: Storage) -> float:
 
 
 def _bytes_written(storage: Storage, folder: str, shard: str) -> int:
-    return sum(size for name, size in storage.sizes(folder).items() if name.split(".", 1)[0] == shard)
+    own = sum(size for name, size in storage.sizes(folder).items() if name.split(".", 1)[0] == shard)
+    return own + storage.tree_bytes(f"{folder}/store") + storage.tree_bytes(f"{folder}/artifact")

@@ -1,6 +1,6 @@
 """Rows of any shard by their ids: how a stage gets at pixels of a sample that is not its own.
 
-Owns the look-up and reads row groups whole, each once a call. Holds 20 bytes in memory for every row of the dataset.
+Owns the look-up and reads row groups whole, each once a call. Holds 24 bytes in memory for every row of the dataset.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Gatherer:
 
     def __init__(self, plan: Plan, storage: Storage, columns: Mapping[str, int]) -> None:
         self._plan, self._storage, self._columns = plan, storage, dict(columns)
-        self._where: dict[int, tuple[NDArray[np.bytes_], NDArray[np.int32]]] = {}
+        self._where: dict[int, tuple[NDArray[np.bytes_], NDArray[np.int32], NDArray[np.int32]]] = {}
 
     def __call__(self, ids: Sequence[str]) -> pa.Table:
         """The columns of these rows. Raises `ContractError` for an id that no row has."""
@@ -47,43 +47,46 @@ class Gatherer:
         if not ids:
             return pa.schema([(name, column(name).type) for name in names]).empty_table()
         wanted = np.unique(np.array(ids, dtype="S"))
-        known, shard_of = self._rows_of(provider)
+        known, shard_of, row_of = self._rows_of(provider)
         at = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
         absent = wanted if not len(known) else wanted[known[at] != wanted]
         if len(absent):
             stage = self._plan.stages[provider].name
             raise ContractError(f"no row {absent[0].decode()!r} in what stage {stage} left, so nothing can be gathered")
-        shards = shard_of[at]
-        pieces = [self._rows(provider, int(s), names, set(wanted[shards == s].tolist())) for s in np.unique(shards)]
+        shards, rows = shard_of[at], row_of[at]
+        pieces = [self._rows(provider, int(s), names, np.sort(rows[shards == s])) for s in np.unique(shards)]
         together = pa.concat_tables(pieces)
         position = {own: row for row, own in enumerate(together[SAMPLE_ID].to_pylist())}
         return together.take(pa.array([position[own] for own in ids], pa.int64()))
 
-    def _rows_of(self, provider: int) -> tuple[NDArray[np.bytes_], NDArray[np.int32]]:
-        """(all ids of the stage, sorted; the number of the shard that holds each)."""
+    def _rows_of(self, provider: int) -> tuple[NDArray[np.bytes_], NDArray[np.int32], NDArray[np.int32]]:
+        """(all ids of the stage, sorted; the number of the shard that holds each; its row there)."""
         if provider not in self._where:
             ids: list[NDArray[np.bytes_]] = [np.empty(0, "S1")]
             shards: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
+            rows: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
             for number, shard in enumerate(self._plan.shards):
                 table = read_light(self._storage, self._file(provider, shard.name), [SAMPLE_ID])
                 ids.append(np.array(table[SAMPLE_ID].to_pylist(), dtype="S"))
                 shards.append(np.full(table.num_rows, number, np.int32))
+                rows.append(np.arange(table.num_rows, dtype=np.int32))
             together = np.concatenate(ids)
             order = np.argsort(together, kind="stable")
-            self._where[provider] = together[order], np.concatenate(shards)[order]
+            self._where[provider] = together[order], np.concatenate(shards)[order], np.concatenate(rows)[order]
         return self._where[provider]
 
-    def _rows(self, provider: int, shard: int, names: list[str], wanted: set[bytes]) -> pa.Table:
-        """The wanted rows of one shard: only row groups that hold one are read."""
+    def _rows(self, provider: int, shard: int, names: list[str], wanted: NDArray[np.int32]) -> pa.Table:
+        """The wanted rows of one shard, by their sorted numbers: only row groups that hold one are read."""
+        pieces, start = [], 0
         with self._storage.open(self._file(provider, self._plan.shards[shard].name)) as handle:
             file = pq.ParquetFile(handle)
-            pieces = []
             for group in range(file.num_row_groups):
-                ids = file.read_row_group(group, columns=[SAMPLE_ID], use_threads=False)[SAMPLE_ID].to_pylist()
-                rows = [row for row, own in enumerate(ids) if own.encode() in wanted]
-                if rows:
+                stop = start + file.metadata.row_group(group).num_rows
+                rows = wanted[(wanted >= start) & (wanted < stop)] - start
+                if len(rows):
                     table = file.read_row_group(group, columns=[SAMPLE_ID, *names], use_threads=False)
                     pieces.append(table.take(pa.array(rows, pa.int64())))
+                start = stop
         return pa.concat_tables(pieces)
 
     def _file(self, provider: int, shard: str) -> str:

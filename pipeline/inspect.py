@@ -228,7 +228,7 @@ def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
 def clean(needed: Collection[str], storage: Storage, *, dry_run: bool) -> list[tuple[str, int]]:
     """(folder, bytes) of stage folders that are not in `needed`; removed unless `dry_run`."""
     folders = [f"stages/{name}" for name in storage.folders("stages")]
-    gone = [(folder, sum(storage.sizes(folder).values())) for folder in folders if folder not in needed]
+    gone = [(folder, storage.tree_bytes(folder)) for folder in folders if folder not in needed]
     if not dry_run:
         for folder, _ in gone:
             storage.remove(folder)

@@ -107,6 +107,7 @@ COLUMNS: dict[str, Column] = _columns(
     _c("source_latent", pa.binary(), "npy, float16, (C, h, w)", "source image in the latent space, scaled", bulk=True),
     _c("target_latent", pa.binary(), "npy, float16, (C, h, w)", "target image in the latent space, scaled", bulk=True),
     _c("latent_model", pa.string(), "model id", "whose autoencoder made the latents"),
+    _c("latent_revision", pa.string(), "text", "what pins that model's content"),
     _c("latent_size_px", pa.int32(), "px", "side of the centre square that was encoded"),
     # emit
     _c("dataset_shard", pa.string(), "file name", "the tar of the dataset that holds the sample"),

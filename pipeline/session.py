@@ -168,14 +168,16 @@ def mark_retries(plan: Plan, storage: Storage, *, everything: bool = False) -> d
     reasons = planned.stage.retryable
     if not reasons:
         raise PlanError(f"source {planned.name} fetches nothing, so there is nothing to try again")
+    if everything:
+        reasons = frozenset(reason.value for reason in planned.stage.rejects or ()) - planned.stage.final
     marked: dict[str, int] = {}
     for shard in plan.shards:
+        marker = f"{planned.folder}/store/{shard.name}.retry"
         record = read_record(storage, planned.folder, shard.name)
-        found = record.rejects if record else {}
-        rows = sum(count for reason, count in found.items() if everything or reason in reasons)
-        if rows:
-            storage.write_bytes(f"{planned.folder}/store/{shard.name}.retry", b"all" if everything else b"transient")
-            storage.remove(record_path(planned.folder, shard.name))
+        rows = sum(count for reason, count in record.rejects.items() if reason in reasons) if record else 0
+        if rows or (record is None and everything and storage.exists(marker)):
+            storage.remove(record_path(planned.folder, shard.name))  # before the marker: it must not be used up unseen
+            storage.write_bytes(marker, b"all" if everything else b"transient")
             marked[shard.name] = rows
     return marked
 

@@ -176,6 +176,8 @@ class SourceStage(Stage):
     retryable: ClassVar[frozenset[str]] = frozenset()
     """Reject reasons that may not come again: `editloom retry` has their rows tried anew, by a file
     `<shard>.retry` in `ctx.store`, which the stage removes."""
+    final: ClassVar[frozenset[str]] = frozenset()
+    """Reject reasons that not even `editloom retry --all` can change."""
 
     @abstractmethod
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:

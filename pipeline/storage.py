@@ -139,15 +139,22 @@ class Storage:
             folder = into / rel.replace("/", "_")
             folder.mkdir(parents=True, exist_ok=True)
             for name in names:
-                self.fetch(f"{rel}/{name}", into).replace(folder / name)
+                self._copy_here(f"{rel}/{name}", folder / name)
             return folder
         into.mkdir(parents=True, exist_ok=True)
         local = into / rel.replace("/", "_")
+        self._copy_here(rel, local)
+        return local
+
+    def _copy_here(self, rel: str, local: Path) -> None:
         if not local.exists():  # workers of one machine share the folder
-            part = into / uuid.uuid4().hex
+            part = self.scratch() / uuid.uuid4().hex
             self.fs.get_file(self.path(rel), str(part))
             part.replace(local)
-        return local
+
+    def tree_bytes(self, rel: str) -> int:
+        """Bytes of all files below folder `rel`; 0 when it is not there."""
+        return int(self.fs.du(self.path(rel))) if self.exists(rel) else 0
 
     def publish_folder(self, folder: Path, rel: str, links: Mapping[str, str]) -> None:
         """Make folder `rel` hold exactly the files of a local folder and, for each name in `links`, a file of ours.

@@ -14,6 +14,7 @@ from pipeline.errors import (
     is_transient,
     one_line,
 )
+from pipeline.fingerprint import canonical
 from pipeline.gather import Gatherer
 from pipeline.plugins import load_model
 from pipeline.record import ALL_SHARDS, Record
@@ -71,6 +72,7 @@ class Worker:
     def __init__(self, plan: Plan, storage: Storage) -> None:
         self.plan, self.storage = plan, storage
         self._opened: dict[int, tuple[Callable[..., Any], Context]] = {}
+        self._models: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._rows = 0
 
@@ -115,10 +117,17 @@ class Worker:
                 artifact_dir=self.storage.scratch(),
                 store=FolderStore(self.storage, f"{planned.folder}/store"),
                 gatherer=Gatherer(self.plan, self.storage, planned.gathered) if planned.gathered else None,
-                loader=partial(load_model, placement=planned.run_on.placement),
+                loader=partial(self._load, placement=planned.run_on.placement),
             )
             self._opened[index] = (planned.stage.open(ctx), ctx)
         return self._opened[index]
+
+    def _load(self, protocol: str, model_id: str, *, placement: dict[str, Any], **settings: Any) -> Any:
+        """The model, loaded once for all stages of this worker that ask for it in the same words."""
+        key = canonical([protocol, model_id, placement, settings])
+        if key not in self._models:
+            self._models[key] = load_model(protocol, model_id, placement=placement, **settings)
+        return self._models[key]
 
     def _artifact(self, index: int) -> Any:
         planned = self.plan.stages[index]

@@ -40,10 +40,17 @@ _Item = tuple[UrlStatus, "URL"]
 
 
 def provide(
-    store: ShardStore, shard: str, make_statuses: Callable[[], list[UrlStatus]], options: ReadLaion
+    store: ShardStore,
+    shard: str,
+    make_statuses: Callable[[], list[UrlStatus]],
+    options: ReadLaion,
+    identity: str = "",
 ) -> tuple[Path, list[UrlStatus]]:
-    """(tar, statuses) of the shard: as stored; with what its marker asks to be tried anew; or downloaded now."""
-    found = stored(store, shard)
+    """(tar, statuses) of the shard: as stored; with what its marker asks to be tried anew; or downloaded now.
+
+    What is stored counts for the same `identity` of the input only.
+    """
+    found = stored(store, shard, identity)
     again = asked_again(store, shard, found[1]) if found is not None else None
     if found is not None and again is None:
         return found
@@ -52,11 +59,11 @@ def provide(
             statuses = make_statuses()
             download(statuses, options, spool)
             store.remove(f"{shard}.status.parquet")  # of a tar that is gone
-            publish(store, shard, statuses, lambda status: spool[status.key])
+            publish(store, shard, statuses, lambda status: spool[status.key], identity)
         elif again:
-            _try_again(store, shard, found, again, spool, options)
+            _try_again(store, shard, found, again, spool, options, identity)
     store.remove(f"{shard}.retry")
-    found = stored(store, shard)
+    found = stored(store, shard, identity)
     assert found is not None
     return found
 
@@ -68,6 +75,7 @@ def _try_again(
     again: Sequence[UrlStatus],
     spool: Spool,
     options: ReadLaion,
+    identity: str,
 ) -> None:
     fresh = {
         s.key: replace(s, status="", error="", http_status=None, attempts=0, seconds=0.0, final_url=None) for s in again
@@ -79,7 +87,7 @@ def _try_again(
     def image_of(status: UrlStatus) -> bytes:
         return spool[status.key] if status.key in fresh else next(kept)[1].image or b""
 
-    publish(store, shard, [fresh.get(s.key, s) for s in statuses], image_of)
+    publish(store, shard, [fresh.get(s.key, s) for s in statuses], image_of, identity)
 
 
 def download(

@@ -136,19 +136,26 @@ _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
 SCHEMA = pa.schema([(f.name, _TYPES[str(f.type).split(" ")[0]]) for f in fields(UrlStatus)])
 
 
-def write_statuses(statuses: Iterable[UrlStatus], path: Path) -> None:
-    """One Parquet file, a row a URL, in the order given."""
+IDENTITY = b"editloom_identity"
+"""Key of the file's metadata: which rows of which table the statuses are of."""
+
+
+def write_statuses(statuses: Iterable[UrlStatus], path: Path, identity: str = "") -> None:
+    """One Parquet file, a row a URL, in the order given; `identity` is that of the input shard."""
     rows = list(statuses)
     table = pa.table([pa.array([getattr(s, f.name) for s in rows], f.type) for f in SCHEMA], schema=SCHEMA)
+    table = table.replace_schema_metadata({IDENTITY: identity})
     pq.write_table(table, path, compression="zstd")
 
 
-def read_statuses(path: Path) -> list[UrlStatus]:
-    """The rows of a status table. Raises `ShardFailed` for a file that is none."""
+def read_statuses(path: Path, identity: str | None = None) -> list[UrlStatus] | None:
+    """The rows of a status table, None when it is of another `identity`. Raises `ShardFailed` for no such table."""
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
         raise ShardFailed(f"{path}: no status table ({bounded(str(error))}); remove it and build again") from None
+    if identity is not None and (table.schema.metadata or {}).get(IDENTITY, b"").decode() != identity:
+        return None
     if table.schema != SCHEMA:
         raise ShardFailed(f"{path}: a status table with other columns; remove it and build again")
     return [UrlStatus(**row) for row in table.to_pylist()]

@@ -100,14 +100,14 @@ def _add(tar: IO[bytes], name: str, content: bytes) -> None:
 
 
 def publish(
-    store: ShardStore, shard: str, statuses: Sequence[UrlStatus], image_of: Callable[[UrlStatus], bytes]
+    store: ShardStore, shard: str, statuses: Sequence[UrlStatus], image_of: Callable[[UrlStatus], bytes], identity: str
 ) -> None:
     """Put tar and status table of the shard into the store, in that order."""
     folder = store.scratch()
     tar, table = (folder / f"{uuid.uuid4().hex}-{shard}{suffix}" for suffix in (".tar", ".status.parquet"))
     try:
         write_tar(statuses, image_of, tar)
-        write_statuses(statuses, table)
+        write_statuses(statuses, table, identity)
         store.put(tar, f"{shard}.tar")
         store.put(table, f"{shard}.status.parquet")
     finally:
@@ -115,11 +115,12 @@ def publish(
         table.unlink(missing_ok=True)
 
 
-def stored(store: ShardStore, shard: str) -> tuple[Path, list[UrlStatus]] | None:
-    """(the tar, the statuses) of a shard that was downloaded before; None when either is not there."""
+def stored(store: ShardStore, shard: str, identity: str) -> tuple[Path, list[UrlStatus]] | None:
+    """(the tar, the statuses) of a shard that was downloaded before; None without either, or when of other input."""
     table = store.fetch(f"{shard}.status.parquet")
     tar = store.fetch(f"{shard}.tar") if table is not None else None
-    return None if table is None or tar is None else (tar, read_statuses(table))
+    statuses = read_statuses(table, identity) if table is not None and tar is not None else None
+    return None if tar is None or statuses is None else (tar, statuses)
 
 
 def asked_again(store: ShardStore, shard: str, statuses: Iterable[UrlStatus]) -> list[UrlStatus] | None:

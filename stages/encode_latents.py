@@ -1,7 +1,8 @@
 """Encode source and target once, so that a trainer need not run the autoencoder at every step.
 
 Reads   source_images (list<binary>), target_image (binary)
-Writes  source_latent (binary, npy), target_latent (binary, npy), latent_model (string), latent_size_px (int32, px)
+Writes  source_latent (binary, npy), target_latent (binary, npy), latent_model (string), latent_revision (string),
+        latent_size_px (int32, px)
 Drops   nothing
 Source  Rombach et al. 2022, Latent Diffusion. The latent is the mode of the posterior, scaled, in half precision.
 """
@@ -16,6 +17,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import LatentEncoder
+from models.registry import revision
 from pipeline.stage import Context, MapStage, Needs
 from stages._pictures import first_images, rgb_image
 
@@ -31,7 +33,7 @@ class EncodeLatents(MapStage):
 
     version: ClassVar[int] = 1
     reads: ClassVar = ("source_images", "target_image")
-    writes: ClassVar = ("source_latent", "target_latent", "latent_model", "latent_size_px")
+    writes: ClassVar = ("source_latent", "target_latent", "latent_model", "latent_revision", "latent_size_px")
     needs: ClassVar = Needs(gpu=0.25, memory_bytes=1 << 30, packages=("PIL", "torch", "diffusers"))
 
     model: str
@@ -45,6 +47,7 @@ class EncodeLatents(MapStage):
     def open(self, ctx: Context) -> BatchFn:
         """Load the autoencoder once."""
         encoder = ctx.load(LatentEncoder, self.model)
+        pinned = revision(self.model)
 
         def encode(batch: pa.Table) -> pa.Table:
             images = {
@@ -56,6 +59,7 @@ class EncodeLatents(MapStage):
                 batch = batch.append_column(f"{side}_latent", pa.array([npy(one) for one in latents], pa.binary()))
             size = pa.array([self.size_px] * batch.num_rows, pa.int32())
             batch = batch.append_column("latent_model", pa.array([self.model] * batch.num_rows, pa.string()))
+            batch = batch.append_column("latent_revision", pa.array([pinned] * batch.num_rows, pa.string()))
             return batch.append_column("latent_size_px", size)
 
         return encode

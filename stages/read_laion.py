@@ -12,6 +12,7 @@ Source  Schuhmann et al. 2022, LAION-5B; file layout and opt-out of img2dataset.
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -19,7 +20,7 @@ from pydantic import Field
 from pipeline.errors import PlanError, ShardFailed
 from pipeline.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
-from stages._download_status import SUCCESS, TRANSIENT, LaionReject, UrlStatus
+from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
 from stages._input_rows import SOURCE_COLUMNS, tables_of
 from stages._url_table import TableReader, count_rows, missing_columns, to_status
 
@@ -41,6 +42,7 @@ class ReadLaion(SourceStage):
     writes: ClassVar = SOURCE_COLUMNS
     rejects: ClassVar = LaionReject
     retryable: ClassVar[frozenset[str]] = frozenset(reason.value for reason in TRANSIENT)
+    final: ClassVar[frozenset[str]] = frozenset(reason.value for reason in UNASKED)
     needs: ClassVar = Needs(packages=("aiohttp", "PIL"))
     speed_settings: ClassVar[tuple[str, ...]] = (
         "concurrency", "concurrency_per_host", "timeout_s", "attempts", "backoff_s", "backoff_cap_s",
@@ -123,7 +125,8 @@ class ReadLaion(SourceStage):
             from stages._download_shard import provide
             from stages._download_store import read_back
 
-            tar, statuses = provide(store, shard.name, lambda: self.statuses(shard, readers), self)
+            make_statuses = partial(self.statuses, shard, readers)
+            tar, statuses = provide(store, shard.name, make_statuses, self, shard.identity)
             ctx.notes.update(_notes(statuses))
             yield from tables_of(read_back(tar, statuses), shard.name, ctx.notes, require_caption=self.require_caption)
 

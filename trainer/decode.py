@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 FORMATS = ("jpg", "png", "webp")
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP")
 MAX_LATENT_BYTES = 16 << 20
+MAX_PIXELS = 89_478_485
+"""Of an image; what Pillow warns of unless it was told otherwise."""
 TEXTS = ("target_caption", "source_caption", "instruction", "source_phrase", "target_phrase", "edit_type")
 BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error,
@@ -43,9 +45,10 @@ BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class LatentSpec:
-    """Which latents of a dataset may stand for its images: the model's id, the side in pixels, (C, h, w)."""
+    """Which latents of a dataset may stand for its images: model id and revision, the side in pixels, (C, h, w)."""
 
     model: str
+    revision: str
     size_px: int
     shape: tuple[int, int, int]
 
@@ -111,9 +114,11 @@ class Decoder:
         return mask_HW
 
     def _square(self, encoded: bytes, mode: str, resampling: Image.Resampling, is_mirrored: bool) -> Image.Image:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), io.BytesIO(encoded) as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(encoded), formats=PILLOW_FORMATS) as opened:
+            with Image.open(file, formats=PILLOW_FORMATS) as opened:
+                if opened.width * opened.height > MAX_PIXELS:
+                    raise ValueError(f"{opened.width} x {opened.height} px exceeds limit of {MAX_PIXELS} pixels")
                 image = ImageOps.fit(opened.convert(mode), (self.size_px, self.size_px), resampling)
         return ImageOps.mirror(image) if is_mirrored else image
 
@@ -121,7 +126,8 @@ class Decoder:
         spec = self.latents
         if spec is None or member not in raw:
             return None
-        if (told.get("latent_model"), told.get("latent_size_px")) != (spec.model, spec.size_px):
+        made_by = (told.get("latent_model"), told.get("latent_revision"), told.get("latent_size_px"))
+        if made_by != (spec.model, spec.revision, spec.size_px):
             return None
         if len(raw[member]) > MAX_LATENT_BYTES:
             raise ValueError(f"{len(raw[member])} bytes, more than {MAX_LATENT_BYTES}")

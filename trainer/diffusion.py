@@ -74,7 +74,7 @@ class Diffusion:
         if size_px % unit:
             raise WrongUsageError(f"size_px is {size_px}; model {self.model_id!r} needs a multiple of {unit}")
         side = size_px // factor
-        return LatentSpec(self.model_id, size_px, (self.latent_channels, side, side))
+        return LatentSpec(self.model_id, self.revision, size_px, (self.latent_channels, side, side))
 
     def alpha(self, timestep_B: Tensor) -> Tensor:
         """Alpha of DDIM's notation, the cumulative product, of timestep indices 0 to T - 1: (B,)."""

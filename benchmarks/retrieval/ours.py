@@ -13,6 +13,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.retrieval.memory import measured, per_query_ms
+from models._vector_rules import Rule, build_bytes
 from models.vector_index import IndexSettings, VectorIndex, VectorWriter, build_index
 
 ONE_BY_ONE = 200
@@ -34,7 +35,11 @@ def build(folder: Path, out: Path, budget_bytes: int, threads: int) -> dict[str,
     size = sum(path.stat().st_size for path in out.iterdir())
     rule = {key: value for key, value in meta["rule"].items() if value}
     kind = " ".join(str(v) if k == "kind" else f"{k} {v}" for k, v in rule.items())
-    return {"kind": kind, "build_s": seconds, "build_bytes": grown, "disk_bytes": size}
+    estimate = build_bytes(Rule(**meta["rule"]), meta["count"], meta["dim"], threads)
+    return {
+        "kind": kind, "build_s": seconds, "build_bytes": grown, "disk_bytes": size, "estimated_build_bytes": estimate,
+        "estimated_query_bytes_without_vectors": meta["query_bytes"],
+    }  # fmt: skip
 
 
 def query(folder: Path, out: Path, budget_bytes: int) -> dict[str, Any]:

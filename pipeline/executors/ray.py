@@ -1,8 +1,8 @@
 """Long-lived Ray actors. Ray carries the plan, task names and records, never a row.
 
-One pool of actors serves all stages that need no GPU; each GPU stage has a pool of its own, so that its model stays
-loaded (ADR-0002). An actor has at most one task. Ray itself retries nothing: deaths, silence and overruns come back
-as outcomes, and `pipeline.build` decides.
+One pool of actors serves all stages that need no GPU, another all that use one; stages stay open in an actor, their
+models loaded (ADR-0002, ADR-0006). An actor has at most one task. Ray itself retries nothing: deaths, silence and
+overruns come back as outcomes, and `pipeline.build` decides.
 """
 
 from __future__ import annotations
@@ -124,7 +124,9 @@ class RayExecutor:
         for pool in {self._pool(planned.index): None for planned in self._plan.stages}:
             needs = self._needs(pool)
             fit = self._num_gpus / needs.gpu if needs.gpu else have.get("CPU", 1) / max(needs.cpu, 1.0)
-            size = self._workers if self._workers and not needs.gpu else math.floor(fit)
+            size = math.floor(fit)
+            if self._workers:
+                size = min(size, self._workers) if needs.gpu else self._workers
             if needs.gpu and size < 1:
                 raise RunStopped(f"a stage needs {needs.gpu:g} GPUs; the cluster has {self._num_gpus:g}")
             sizes[pool] = max(1, min(size, len(self._plan.shards)))

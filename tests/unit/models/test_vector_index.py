@@ -287,7 +287,7 @@ def test_the_rule_follows_count_and_budget():
     assert choose_rule(5000, 99, LISTS).num_codes == 33  # a divisor of the dimension
 
 
-@pytest.mark.parametrize("budget_mb", [250, 300, 500, 1000, 4000])
+@pytest.mark.parametrize("budget_mb", [280, 300, 500, 1000, 4000])
 def test_what_is_chosen_fits_the_budget(budget_mb):
     settings = IndexSettings(memory_budget_bytes=budget_mb * 10**6)
     chosen = choose_rule(1_000_000, 512, settings)

@@ -218,3 +218,19 @@ def test_retry_of_a_source_that_fetches_nothing_is_refused(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper()])
     with pytest.raises(PlanError, match="source readlines fetches nothing, so there is nothing to try again"):
         mark_retries(plan, Storage(plan.out))
+
+
+def test_retry_of_everything_after_a_retry_asks_for_everything(tmp_path):
+    plan = plan_of(tmp_path, [Fetch(), Upper()], {"a": ["one"], "b": ["unusable", "fine"]})
+    assert run(plan).ok
+    storage = Storage(plan.out)
+    assert mark_retries(plan, storage) == {"b": 1}
+    assert mark_retries(plan, storage, everything=True) == {"b": 0}  # its record went with the first
+    assert storage.read_bytes(f"{plan.stages[0].folder}/store/b.retry") == b"all"
+
+
+def test_retry_of_everything_leaves_out_what_is_final(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path, [Fetch(), Upper()], {"b": ["unusable", "fine"]})
+    assert run(plan).ok
+    monkeypatch.setattr(Fetch, "final", frozenset({"unusable"}))
+    assert mark_retries(plan, Storage(plan.out), everything=True) == {}

@@ -141,3 +141,10 @@ def test_a_folder_is_fetched_with_its_files(storage, tmp_path):
         storage.write_bytes(f"stages/s/artifact/index/{name}", name.encode())
     folder = storage.fetch("stages/s/artifact/index", tmp_path / "into")
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == {"x.bin": b"x.bin", "y.bin": b"y.bin"}
+
+
+def test_bytes_of_a_folder_count_what_lies_deeper(storage):
+    storage.write_bytes("stages/s/a.parquet", b"123")
+    storage.write_bytes("stages/s/store/b.tar", b"12345")
+    assert storage.tree_bytes("stages/s") == 8
+    assert storage.tree_bytes("stages/none") == 0

@@ -85,7 +85,7 @@ def test_a_vector_that_is_missing_or_wrong_is_told_with_its_sample(tmp_path):
 
 
 def test_a_budget_that_does_not_do_stops_the_run_with_the_numbers(tmp_path):
-    with pytest.raises(RunStopped, match=r"pool all: an index of 1 vectors of 8 dimensions needs at least 67 MB"):
+    with pytest.raises(RunStopped, match=r"pool all: an index of 1 vectors of 8 dimensions needs at least 134 MB"):
         run(tmp_path, {"x": shard(["a"], unit(1))}, memory_budget_bytes=1000)
 
 

@@ -447,3 +447,16 @@ def test_what_may_be_tried_again_is_declared():
 def test_a_context_without_a_store_is_refused():
     with pytest.raises(LookupError, match="no store for downloads"):
         ReadLaion().open(Context(stage_name="x"))
+
+
+def test_a_table_that_was_replaced_is_downloaded_anew(tmp_path, web):
+    Table(tmp_path, rows_of(web, 2)).read()
+    rows, _ = Table(tmp_path, rows_of(web, 4)[2:]).read()
+    assert [row["caption"] for row in rows] == ["caption 2", "caption 3"]
+    assert [row["source_raw"] for row in rows] == [jpeg(2), jpeg(3)]
+
+
+def test_what_no_retry_can_change_is_what_was_never_asked_for():
+    assert {"missing_caption", "filtered_punsafe", "not_an_url"} <= ReadLaion.final
+    assert not ReadLaion.final & ReadLaion.retryable
+    assert "http_error" not in ReadLaion.final

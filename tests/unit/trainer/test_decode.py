@@ -11,9 +11,15 @@ from trainer.errors import SampleError
 
 from ._datasets import encoded
 
-SPEC = LatentSpec("zoo:sd", 8, (4, 2, 2))
+SPEC = LatentSpec("zoo:sd", "r1", 8, (4, 2, 2))
 DECODER = Decoder(size_px=8, needs_masks=True, latents=SPEC)
-TOLD = {"target_caption": "a blue cat", "target_phrase": None, "latent_model": "zoo:sd", "latent_size_px": 8}
+TOLD = {
+    "target_caption": "a blue cat",
+    "target_phrase": None,
+    "latent_model": "zoo:sd",
+    "latent_revision": "r1",
+    "latent_size_px": 8,
+}
 
 
 def npy(array, **options):
@@ -78,7 +84,12 @@ def test_mirroring_turns_images_and_masks():
 
 def test_latents_are_taken_only_where_they_are_of_this_model_and_size():
     assert (decode(raw()).source_latent_Chw == 1).all()
-    for other in (LatentSpec("zoo:other", 8, (4, 2, 2)), LatentSpec("zoo:sd", 16, (4, 2, 2)), None):
+    for other in (
+        LatentSpec("zoo:other", "r1", 8, (4, 2, 2)),
+        LatentSpec("zoo:sd", "r2", 8, (4, 2, 2)),
+        LatentSpec("zoo:sd", "r1", 16, (4, 2, 2)),
+        None,
+    ):
         sample = decode(raw(), Decoder(size_px=8, needs_masks=True, latents=other))
         assert sample.source_latent_Chw is sample.target_latent_Chw is None
 
