@@ -108,7 +108,7 @@ def test_two_processes_give_the_losses_and_weights_of_one_with_twice_the_batch(d
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     group = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    group["ACCELERATE_USE_CPU"] = "true"
+    group |= {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": 1}  # or accelerate warns
     more = {"steps": 3, "local_loss": False, "perceptual_loss": False}
     processes = [
         start(data, tmp_path / "two", {**group, "RANK": rank, "LOCAL_RANK": rank}, **more, num_workers=1)

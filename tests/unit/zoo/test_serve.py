@@ -103,7 +103,8 @@ def test_a_wrong_command_line_is_refused(folder, capsys, arguments, message):
 def test_a_signal_ends_the_command_and_the_server(folder, number, code):
     port = free_port()
     command = [PYTHON, "-m", "zoo.serve", str(folder), "--port", str(port), "--", "sleep", "60"]
-    process = subprocess.Popen(command, cwd=ROOT)
+    # the tests may run under nohup, whose children ignore the signal too
+    process = subprocess.Popen(command, cwd=ROOT, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))  # noqa: PLW1509  no threads here
     for _ in range(200):
         with socket.socket() as client:
             if client.connect_ex(("127.0.0.1", port)) == 0:
