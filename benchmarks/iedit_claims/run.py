@@ -60,12 +60,8 @@ def score_one(variant: Variant, seed: int, model: str, out: Path, given: argpars
     )  # fmt: skip
     judges = JudgeIds(clip=("zoo:clip",), fid=("zoo:dino",))
     scores = evaluate(read_pairs(given.out / "cases"), out, editor=editor, judges=judges)
-    named = {"fid": "fid_source", "l1_inside": "l1_inside", "l1_outside": "l1_outside"}
-    found = {m: scores.value(named.get(m, m)) for m in MEASURES if m != "edit_read_back"}
-    return {
-        **found,
-        "edit_read_back": read_back(given.out / "cases", out / "outputs"),
-    }
+    found = {m: scores.value("fid_source" if m == "fid" else m) for m in MEASURES if m != "edit_read_back"}
+    return {**found, "edit_read_back": read_back(given.out / "cases", out / "outputs")}
 
 
 def read_back(cases: Path, outputs: Path) -> float:

@@ -11,16 +11,15 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 from _inputs import encoded, jpeg, picture, reasons
+from _laion import FAST, Table, rows_of
 from _web import Answer, FolderStore, Web
 
 from pipeline.errors import PlanError, ShardFailed
 from pipeline.stage import Context
-from stages._download_status import SCHEMA, LaionReject, read_statuses
+from stages._download_status import SCHEMA
 from stages._download_store import BLOCK, RECORD
 from stages._url_table import TableReader
 from stages.read_laion import ReadLaion
-
-FAST = {"allowed_hosts": ("127.0.0.1",), "attempts": 1, "backoff_s": 0.01, "timeout_s": 5.0}
 
 
 @pytest.fixture
@@ -28,37 +27,6 @@ def web():
     served = Web({f"/{n}.jpg": Answer(jpeg(n)) for n in range(12)})
     yield served
     served.close()
-
-
-class Table:
-    """A table on disk, the stage and its store."""
-
-    def __init__(self, folder, rows, row_group_size=None, **options):
-        self.path = folder / "part.parquet"
-        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows)
-        pq.write_table(table, self.path, row_group_size=row_group_size)
-        self.store = FolderStore(folder / "store")
-        self.stage = ReadLaion(**{**FAST, **options})
-        self.shards = self.stage.list_shards([str(self.path)])
-
-    def read(self):
-        """(rows, notes) of all shards."""
-        ctx = Context(stage_name="read_laion", store=self.store)
-        read = self.stage.open(ctx)
-        return [r for shard in self.shards for t in read(shard) for r in t.to_pylist()], dict(ctx.notes)
-
-    def statuses(self, number=0):
-        return read_statuses(self.store.folder / f"{self.shards[number].name}.status.parquet")
-
-    def tar(self, number=0):
-        return self.store.folder / f"{self.shards[number].name}.tar"
-
-
-def rows_of(web, count, **columns):
-    return [
-        {"URL": web.url(f"/{n}.jpg"), "TEXT": f"caption {n}", **{k: v[n] for k, v in columns.items()}}
-        for n in range(count)
-    ]
 
 
 def test_a_row_of_the_table_becomes_a_row_with_image_caption_and_metadata(tmp_path, web):
@@ -369,81 +337,6 @@ def test_a_damaged_store_fails_the_shard_and_says_what_to_do(tmp_path, web):
         table.read()
 
 
-@pytest.fixture
-def failed(tmp_path, web):
-    """A downloaded shard with all kinds of ends, in a web that has got better since."""
-    web.answers["/1.jpg"] = [Answer(b"", 503), Answer(jpeg(1))]
-    web.answers["/2.jpg"] = [Answer(b"", 404), Answer(jpeg(2))]
-    web.answers["/3.jpg"] = [Answer(jpeg(3), pause_s=0.6), Answer(jpeg(3))]
-    web.answers["/4.jpg"] = Answer(b"", 500)
-    rows = [*rows_of(web, 6), {"URL": "nonsense", "TEXT": "x"}, {"URL": web.url("/0.jpg"), "TEXT": ""}]
-    table = Table(tmp_path, rows, timeout_s=0.3)
-    found, _ = table.read()
-    assert [r["reject_reason"] for r in found] == [
-        None, "server_busy", "http_error", "timeout", "server_busy", None, "not_an_url", "empty_caption",
-    ]  # fmt: skip
-    web.asked.clear()
-    return table
-
-
-@pytest.mark.parametrize(
-    ("marker", "asked", "second"),
-    [
-        ("", {"/1.jpg", "/3.jpg", "/4.jpg"}, "http_error"),
-        ("transient", {"/1.jpg", "/3.jpg", "/4.jpg"}, "http_error"),
-        ("all\n", {"/1.jpg", "/2.jpg", "/3.jpg", "/4.jpg"}, None),
-    ],
-)
-def test_a_marker_has_what_failed_tried_anew_and_keeps_the_rest(failed, web, marker, asked, second):
-    web.asked |= {f"/{n}.jpg": 1 for n in range(1, 5)}  # each of them answers better now
-    before = dict(web.asked)
-    (failed.store.folder / "part-00000.retry").write_text(marker)
-    found, _ = failed.read()
-    assert {path for path in web.asked if web.asked[path] > before.get(path, 0)} == asked
-    assert [r["reject_reason"] for r in found] == [
-        None, None, second, None, "server_busy", None, "not_an_url", "empty_caption",
-    ]  # fmt: skip
-    assert [r["source_raw"] for r in found if r["reject_reason"] is None] == [
-        jpeg(n) for n in range(6) if n != 4 and (n != 2 or second is None)
-    ]
-    assert [s.key for s in failed.statuses()] == [f"{n:09d}" for n in range(8)]
-    assert not (failed.store.folder / "part-00000.retry").exists()
-    again = dict(web.asked)
-    assert failed.read()[0] == found
-    assert web.asked == again
-
-
-def test_a_retry_that_was_cut_between_tar_and_status_is_done_over(failed, web):
-    web.asked |= {f"/{n}.jpg": 1 for n in range(1, 5)}
-    old = (failed.store.folder / "part-00000.status.parquet").read_bytes()
-    (failed.store.folder / "part-00000.retry").touch()
-    expected, _ = failed.read()
-    (failed.store.folder / "part-00000.status.parquet").write_bytes(old)
-    (failed.store.folder / "part-00000.retry").touch()
-    assert failed.read()[0] == expected
-
-
-def test_a_marker_on_a_shard_that_was_never_downloaded_changes_nothing(tmp_path, web):
-    table = Table(tmp_path, rows_of(web, 2))
-    (table.store.folder / "part-00000.retry").touch()
-    assert [r["reject_reason"] for r in table.read()[0]] == [None, None]
-    assert not (table.store.folder / "part-00000.retry").exists()
-    assert set(web.asked.values()) == {1}
-
-
-def test_a_marker_with_nothing_to_try_is_removed(tmp_path, web):
-    table = Table(tmp_path, rows_of(web, 2))
-    first, _ = table.read()
-    (table.store.folder / "part-00000.retry").touch()
-    assert table.read()[0] == first
-    assert not (table.store.folder / "part-00000.retry").exists()
-
-
-def test_what_may_be_tried_again_is_declared():
-    assert ReadLaion.retryable == {"dns_failure", "connection_failure", "timeout", "server_busy"}
-    assert ReadLaion.retryable < {reason.value for reason in LaionReject}
-
-
 def test_a_context_without_a_store_is_refused():
     with pytest.raises(LookupError, match="no store for downloads"):
         ReadLaion().open(Context(stage_name="x"))
@@ -454,9 +347,3 @@ def test_a_table_that_was_replaced_is_downloaded_anew(tmp_path, web):
     rows, _ = Table(tmp_path, rows_of(web, 4)[2:]).read()
     assert [row["caption"] for row in rows] == ["caption 2", "caption 3"]
     assert [row["source_raw"] for row in rows] == [jpeg(2), jpeg(3)]
-
-
-def test_what_no_retry_can_change_is_what_was_never_asked_for():
-    assert {"missing_caption", "filtered_punsafe", "not_an_url"} <= ReadLaion.final
-    assert not ReadLaion.final & ReadLaion.retryable
-    assert "http_error" not in ReadLaion.final

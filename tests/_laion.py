@@ -1,0 +1,42 @@
+"""A table of URLs on disk, with the stage that reads it and the store it keeps downloads in."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from _web import FolderStore
+
+from pipeline.stage import Context
+from stages._download_status import read_statuses
+from stages.read_laion import ReadLaion
+
+FAST = {"allowed_hosts": ("127.0.0.1",), "attempts": 1, "backoff_s": 0.01, "timeout_s": 5.0}
+
+
+class Table:
+    """A table on disk, the stage and its store."""
+
+    def __init__(self, folder, rows, row_group_size=None, **options):
+        self.path = folder / "part.parquet"
+        table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows)
+        pq.write_table(table, self.path, row_group_size=row_group_size)
+        self.store = FolderStore(folder / "store")
+        self.stage = ReadLaion(**{**FAST, **options})
+        self.shards = self.stage.list_shards([str(self.path)])
+
+    def read(self):
+        """(rows, notes) of all shards."""
+        ctx = Context(stage_name="read_laion", store=self.store)
+        read = self.stage.open(ctx)
+        return [r for shard in self.shards for t in read(shard) for r in t.to_pylist()], dict(ctx.notes)
+
+    def statuses(self, number=0):
+        return read_statuses(self.store.folder / f"{self.shards[number].name}.status.parquet")
+
+    def tar(self, number=0):
+        return self.store.folder / f"{self.shards[number].name}.tar"
+
+
+def rows_of(web, count, **columns):
+    return [
+        {"URL": web.url(f"/{n}.jpg"), "TEXT": f"caption {n}", **{k: v[n] for k, v in columns.items()}}
+        for n in range(count)
+    ]
