@@ -22,7 +22,7 @@ def read_object(path: Path) -> dict[str, Any]:
 def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """(where, object) for each line of a JSON lines file that is not blank. Raises EvaluationError for other lines."""
     rows = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):  # splitlines would split at U+2028 too
         if not line.strip():
             continue
         where = f"{path} line {number}"

@@ -167,6 +167,8 @@ def _run(app: typer.Typer, name: str, argv: Sequence[str] | None) -> int:
             raise
         return _failed(name, str(error), 1)
     except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is imported late
+            return _failed(name, f"{str(error)[:200]}; lower --batch-size or --size-px", 1)
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error
             return _failed(name, error.format_message() or f"see {name} --help", error.exit_code)
         raise

@@ -68,7 +68,10 @@ def _masks(
     images: list[Image], choice: EditorChoice, mask: Path | None, phrase: str, placement: Placement | None
 ) -> list[Bools] | None:
     if mask is not None:
-        return [open_mask(mask, image.size) for image in images]
+        masks = [open_mask(mask, image.size) for image in images]
+        if not any(one.any() for one in masks):
+            raise EvaluationError(f"mask {mask} lets nothing change; expected white or transparent pixels somewhere")
+        return masks
     if not isinstance(choice.masks, PhraseMasks):
         return None
     segmenter = load_model("TextSegmenter", choice.masks.model, placement)

@@ -16,7 +16,7 @@ def load_model(protocol: str, model_id: str, placement: Placement | None, **sett
     _quieten(protocol)
     try:
         return registry.load(protocol, model_id, placement, **settings)
-    except (ValueError, TypeError, OSError) as error:
+    except (ValueError, TypeError, OSError, RuntimeError, AssertionError) as error:  # the last two: devices not there
         raise EvaluationError(f"model {model_id!r} cannot be used: {' '.join(str(error).split())[:300]}") from error
 
 

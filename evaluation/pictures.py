@@ -54,8 +54,8 @@ def open_rgb(picture: Picture) -> Image:
 def open_mask(picture: Picture, size: tuple[int, int]) -> Bools:
     """(H, W), true where the mask file lets an image of `size` (width, height) change.
 
-    That is where a file with an alpha channel is transparent (as the masks of DALL-E 2 and MagicBrush are), and where
-    one without is white. Raises EvaluationError for another size and for a file that is neither.
+    That is where a file is transparent (as the masks of DALL-E 2 and MagicBrush are), and where one without any
+    transparent pixel is white. Raises EvaluationError for another size and for a file without alpha that is neither.
     """
     import numpy as np
 
@@ -65,10 +65,14 @@ def open_mask(picture: Picture, size: tuple[int, int]) -> Bools:
             f"mask {name_of(picture)} is {image.width} x {image.height} pixels, its image {size[0]} x {size[1]}; "
             "expected the same size"
         )
-    if "A" in image.getbands() or "transparency" in image.info:
-        return np.asarray(image.convert("RGBA").getchannel("A")) < HALF
+    has_alpha = "A" in image.getbands() or "transparency" in image.info
+    transparent_HW = np.asarray(image.convert("RGBA").getchannel("A")) < HALF
+    if transparent_HW.any():
+        return transparent_HW
     grey_HW = np.asarray(image.convert("L"))
     if ((grey_HW > GREY[0]) & (grey_HW < GREY[1])).mean() > MAX_GREY_FRAC:
+        if has_alpha:  # a picture of which nothing was made transparent: a mask that is empty
+            return transparent_HW
         raise EvaluationError(
             f"mask {name_of(picture)} is neither black and white nor partly transparent; expected white or transparent "
             "pixels where the image may change"

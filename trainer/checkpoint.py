@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file, save_file
@@ -17,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from trainer.errors import TrainingError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -29,12 +30,13 @@ _NAME = re.compile(r"step-(\d{8,})")
 def save_checkpoint(
     folder: Path, step: int, tensors: Mapping[str, Tensor], state: Mapping[str, Any], keep: int
 ) -> Path:
-    """Write the checkpoint of `step` and remove all but the last `keep`. Raises OSError when the disk is full."""
+    """Write the checkpoint of `step` and remove all but the last `keep`. Raises TrainingError when the disk is full."""
     final = folder / f"step-{step:08d}"
     beside = folder / f".{final.name}.new"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir(parents=True)
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / TENSORS)
+    with written(final):
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / TENSORS)
     (beside / STATE).write_text(json.dumps({**state, "step": step}, indent=1) + "\n", encoding="utf-8")
     for name in (TENSORS, STATE):
         with (beside / name).open("rb") as handle:
@@ -44,6 +46,17 @@ def save_checkpoint(
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final
+
+
+@contextmanager
+def written(what: Path) -> Iterator[None]:
+    """Makes one error of those that safetensors has for a full disk, TrainingError, which names `what`."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{what} cannot be written ({one_line(error)}); mend that and resume") from error
 
 
 def checkpoints(folder: Path) -> list[Path]:

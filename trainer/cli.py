@@ -72,6 +72,8 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted", 1)
     except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is imported late
+            return _fail(f"{one_line(error)[:200]}; lower batch_size, raise accumulate, set gradient_checkpointing", 1)
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # wrong usage of the command line itself
             return _fail(error.format_message() or "see editloom train --help", error.exit_code)
         raise

@@ -96,6 +96,10 @@ class TrainConfig(BaseModel):
     def _agrees_with_itself(self) -> Self:
         if self.warmup_steps >= self.steps and self.warmup_steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below steps {self.steps}")
+        if self.preview_every and int(self.preview_steps * self.preview_strength) < 1:
+            raise ValueError(
+                f"preview_steps {self.preview_steps} x preview_strength {self.preview_strength} is less than one step"
+            )
         return self
 
     def deciding(self) -> dict[str, Any]:

@@ -45,8 +45,8 @@ class Loader:
         plan = plan_streams(len(filled), num_ranks, config.num_workers, config.streams)
         if plan.num_workers < config.num_workers:
             log.warning(
-                "reading with %d workers a process instead of %d: there are %d shards for %d processes",
-                plan.num_workers, config.num_workers, len(filled), num_ranks,
+                "reading with %d workers a process instead of %d: %d streams of shards are dealt to %d processes",
+                plan.num_workers, config.num_workers, plan.num_streams, num_ranks,
             )  # fmt: skip
         self.num_streams, self._num_workers = plan.num_streams, plan.num_workers
         self._order = Order(filled, plan.num_streams, config.shuffle_block, config.seed)

@@ -88,7 +88,8 @@ class _Training:
         """One optimiser step; its losses over all processes, and whether any process is to stop."""
         config, step = self._config, self.step
         self._state.begin(self._objective.trained_at(step))
-        torch.manual_seed((config.seed * 1_000_003 + step) * 4096 + self._accelerator.process_index)  # dropout, if any
+        place = (config.seed * 1_000_003 + step) * 4096 + self._accelerator.process_index
+        torch.manual_seed(place % 2**63)  # for dropout, if any
         sums: dict[str, torch.Tensor] = {}
         for _ in range(config.accumulate):
             loss, parts = self._objective.loss(next(batches).to(self._accelerator.device))
@@ -139,18 +140,18 @@ class _Training:
         if self._metrics:
             folder = self._config.out / CHECKPOINTS
             scalars = {**self._setup.identity, **self._state.scalars()}
-            save_checkpoint(folder, self.step, self._state.tensors(), scalars, self._config.keep_checkpoints)
-            self._metrics.skip_time()
+            with self._metrics.paused():
+                save_checkpoint(folder, self.step, self._state.tensors(), scalars, self._config.keep_checkpoints)
         self._saved_step = self.step
         self._accelerator.wait_for_everyone()
 
     def _preview(self) -> None:
         if self._metrics:
-            self._state.swap_in_average()
-            batch = self._setup.preview_batch()
-            self._metrics.show(self.step, grid(batch, self._objective.edit(batch)))
-            self._state.swap_out_average()
-            self._metrics.skip_time()
+            with self._metrics.paused():
+                self._state.swap_in_average()
+                batch = self._setup.preview_batch()
+                self._metrics.show(self.step, grid(batch, self._objective.edit(batch)))
+                self._state.swap_out_average()
         self._accelerator.wait_for_everyone()
 
     def _finish(self) -> Result:

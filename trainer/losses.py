@@ -1,4 +1,4 @@
-"""The losses of iEdit, equations 4, 5 and 8 to 12, one value a sample.
+"""The losses of iEdit, equations 1, 4, 5 and 8 to 12, one value a sample.
 
 Source  arXiv 2305.05947, sections 3.3 and 3.4.
 
@@ -28,6 +28,11 @@ if TYPE_CHECKING:
 # B rows, C channels, H W pixels, h w cells of a latent
 
 
+def ldm_loss(source_noise_BChw: Tensor, predicted_BChw: Tensor) -> Tensor:
+    """Equation 1: L_LDM = ||epsilon_1 - epsilon_theta||^2, (B,): the source's own noise, under the target's caption."""
+    return _mean_square(source_noise_BChw - predicted_BChw)
+
+
 def paired_loss(target_noise_BChw: Tensor, predicted_BChw: Tensor) -> Tensor:
     """Equation 4: L_paired = ||epsilon_2 - epsilon_theta||^2, (B,)."""
     return _mean_square(target_noise_BChw - predicted_BChw)
@@ -55,7 +60,7 @@ def local_loss(
     clip: DifferentiableImageText, edited_BCHW: Tensor, source_mask_B1HW: Tensor, phrases: Sequence[str]
 ) -> Tensor:
     """Equation 11: L_loc = D_CLIP(x^_1 M_1, y_2^diff), (B,); images from 0 to 1."""
-    loss_B = edited_BCHW.new_zeros(len(phrases))
+    loss_B = edited_BCHW.flatten(1)[:, 0] * 0  # 0 with a gradient: it may be the only loss
     named = [row for row, phrase in enumerate(phrases) if phrase]
     if not named:
         return loss_B
@@ -88,8 +93,8 @@ def weighted_sum(
 ) -> Tensor:
     """Equation 12: (1 - t/T) (L_loc + L_global) + t/T L_mask + lambda L_perc, (B,); a loss that is None is left out.
 
-    `time_frac_B` is t/T with t from 1 to T, so that the noisiest step has the weight 1. The latent loss is L_mask, or
-    L_paired as in section 3.3.
+    `time_frac_B` is t/T with t from 1 to T, so that the noisiest step has the weight 1. The latent loss is L_mask,
+    L_paired as in section 3.3, or L_LDM as in rows 2 and 3 of table 2.
     """
     total_B = torch.zeros_like(time_frac_B)
     for loss_B, weight in (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from PIL.Image import Image
@@ -60,9 +61,12 @@ class Metrics:
         grid.save(folder / f"step-{step:08d}.png")
         self._board.add_image("source | edit | target", np.asarray(grid), step, dataformats="HWC")
 
-    def skip_time(self) -> None:
-        """Leave the time since the last row, spent on a checkpoint or a preview, out of the next one's speed."""
-        self._since_s = time.monotonic()
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """The time spent within, on a checkpoint or a preview, is left out of the speed of the next row."""
+        begun_s = time.monotonic()
+        yield
+        self._since_s += time.monotonic() - begun_s
 
     def close(self) -> None:
         """Flush TensorBoard."""

@@ -1,4 +1,4 @@
-"""Which sample comes when: a pure function of the seed and the dataset's shard list, free of ranks and workers.
+"""Which sample comes when: a pure function of the seed, the dataset's shard list and the number of streams.
 
 The order is made of V streams. Shards are permuted anew each epoch; the endless sequence of these epochs is dealt to
 the streams one shard at a time, so that stream v reads shards v, v + V, v + 2V, … of it. Within a shard, blocks of
@@ -9,7 +9,8 @@ What follows from that, where V is a multiple of R x W:
 
 - Each epoch holds every sample exactly once, over all processes and workers, whatever their number.
 - No stream ends, so every batch of every process is full and nothing waits for a process that ran dry. A training is as
-  long as its steps say; an epoch is not a barrier, and streams may be at most one shard apart.
+  long as its steps say; an epoch is not a barrier. Streams of equal shards stay within one shard of each other; unequal
+  shards let them drift apart, so that a stretch of the training may hold samples of neighbouring epochs.
 - Step s sees the samples from s x G on, G being all processes' samples a step, however G is made up.
 - Any position is found by counting, from shards.json alone: resuming reads at most one block twice.
 
@@ -48,31 +49,30 @@ class StreamPlan(NamedTuple):
 
 
 def plan_streams(num_shards: int, num_ranks: int, num_workers: int, streams: int | None = None) -> StreamPlan:
-    """How many streams and workers there are, workers fewer than asked for where shards do not suffice.
+    """How many streams and workers there are; workers become fewer until the streams can be dealt to them evenly.
 
-    `num_workers` 0, reading in the training process, counts as one. The default number of streams is a power of two
-    where that fits, the same for 1, 2, 4, 8 and 16 processes, so that they see the same order. Raises WrongUsageError
-    when there are fewer shards than processes, and for a number of streams that cannot be dealt evenly.
+    `num_workers` 0, reading in the training process, counts as one. Workers never decide the number of streams, and so
+    the order. By default that is a power of two where the processes divide it: with 16 shards or more the same order
+    for 1, 2, 4, 8 and 16 processes; other numbers of processes see another one, unless `streams` is given. Raises
+    WrongUsageError when there are fewer shards than processes, and for streams that cannot be dealt evenly.
     """
     if num_shards < num_ranks:
         raise WrongUsageError(
             f"the dataset has {num_shards} shards with samples and there are {num_ranks} processes, which each need "
             f"one; start at most {num_shards} processes, or build the dataset with smaller shards"
         )
-    workers = min(max(1, num_workers), num_shards // num_ranks)
-    if streams is not None:
-        if streams % num_ranks or streams > num_shards:
-            raise WrongUsageError(
-                f"streams is {streams}; expected a multiple of the number of processes ({num_ranks}) and at most the "
-                f"number of shards with samples ({num_shards})"
-            )
-        while streams % (num_ranks * workers):
-            workers -= 1
-        return StreamPlan(streams, workers if num_workers else 0)
-    unit = num_ranks * workers
-    power = 1 << (min(num_shards, max(STREAMS, unit)).bit_length() - 1)
-    num_streams = power if power % unit == 0 else unit * max(1, min(num_shards, STREAMS) // unit)
-    return StreamPlan(num_streams, workers if num_workers else 0)
+    if streams is None:
+        power = 1 << (min(num_shards, max(STREAMS, num_ranks)).bit_length() - 1)
+        streams = power if power % num_ranks == 0 else num_ranks * max(1, min(num_shards, STREAMS) // num_ranks)
+    elif streams % num_ranks or streams > num_shards:
+        raise WrongUsageError(
+            f"streams is {streams}; expected a multiple of the number of processes ({num_ranks}) and at most the "
+            f"number of shards with samples ({num_shards})"
+        )
+    workers = min(max(1, num_workers), streams // num_ranks)
+    while streams % (num_ranks * workers):
+        workers -= 1
+    return StreamPlan(streams, workers if num_workers else 0)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainer.errors import WrongUsageError
-
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -22,16 +20,9 @@ if TYPE_CHECKING:
 
 
 def sdedit(diffusion: Diffusion, batch: Batch, config: TrainConfig) -> list[Image.Image]:
-    """Each source edited towards its target's caption, by DDIM; seeded by the training's seed and the row.
-
-    Raises WrongUsageError when the strength leaves no step to take.
-    """
+    """Each source edited towards its target's caption, by DDIM; seeded by the training's seed and the row."""
     from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
 
-    if int(config.preview_steps * config.preview_strength) < 1:
-        raise WrongUsageError(
-            f"preview_steps {config.preview_steps} x preview_strength {config.preview_strength} is less than one step"
-        )
     parts = diffusion.pipeline
     pipeline: Any = StableDiffusionImg2ImgPipeline(
         vae=parts.vae, text_encoder=parts.text_encoder, tokenizer=parts.tokenizer, unet=parts.unet,
@@ -39,7 +30,7 @@ def sdedit(diffusion: Diffusion, batch: Batch, config: TrainConfig) -> list[Imag
         safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
     pipeline.set_progress_bar_config(disable=True)
-    generators = [torch.Generator("cpu").manual_seed(config.seed * 1009 + row) for row in range(len(batch))]
+    generators = [torch.Generator("cpu").manual_seed((config.seed * 1009 + row) % 2**63) for row in range(len(batch))]
     with diffusion.autocast():
         edited: list[Image.Image] = pipeline(
             prompt=list(batch.target_captions), image=pictures(batch.source_BCHW), strength=config.preview_strength,

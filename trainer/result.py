@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trainer.checkpoint import written
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -34,13 +36,16 @@ class Result:
 def save_result(folder: Path, pipeline: Any, provenance: dict[str, Any], save_dtype: str) -> None:
     """Write `folder` anew, whole or not at all: `save_pretrained` in safetensors, and the provenance.
 
+    Raises TrainingError when the disk is full.
+
     `pipeline` is in float32; its modules are of `save_dtype` afterwards.
     """
     beside = folder.parent / f".{folder.name}.new"
     shutil.rmtree(beside, ignore_errors=True)
     if save_dtype != "float32":
         pipeline.to(dtype=getattr(torch, save_dtype), silence_dtype_warnings=True)
-    pipeline.save_pretrained(beside, safe_serialization=True)
+    with written(folder):
+        pipeline.save_pretrained(beside, safe_serialization=True)
     (beside / PROVENANCE).write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     beside.rename(folder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
+from accelerate.utils import GradientAccumulationPlugin  # type: ignore[import-untyped]
 
 from pipeline.shards import DatasetError, read_shards
 from trainer.batch import collate
@@ -102,7 +103,11 @@ def _accelerator(config: Recipe) -> Accelerator:
     alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
     AcceleratorState._reset_state(reset_partial_state=alone)  # noqa: SLF001  accelerate has no public way
     try:
-        accelerator = Accelerator(mixed_precision=config.precision, cpu=config.device == "cpu")
+        accelerator = Accelerator(
+            mixed_precision=config.precision, cpu=config.device == "cpu",
+            # the loop divides by `accumulate` itself; a launcher's variable must not divide once more
+            gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+        )  # fmt: skip
     except ValueError as error:
         raise WrongUsageError(f"precision {config.precision} cannot be used here: {one_line(error)}") from error
     if config.precision == "fp16" and accelerator.device.type == "cpu":

@@ -1,6 +1,6 @@
 """iEdit: fine-tune Stable Diffusion to denoise a source into its target, weakly supervised by retrieved pairs.
 
-Source  arXiv 2305.05947. From the paper: equations 2 to 12; 384 px, batch size 1, learning rate 2e-4, about 10,000
+Source  arXiv 2305.05947. From the paper: equations 1 to 12; 384 px, batch size 1, learning rate 2e-4, about 10,000
 steps; UNet input and middle layers updated in turn, all else frozen; guidance 7.5 and noise ratios of 0.6 to 0.8 when
 editing. Chosen, where it does not say: AdamW without warm-up or average; lambda_perc 0.1; VGG16's relu3_3 for V and
 CLIP ViT-B/32 for D_CLIP; input layers are conv_in and the down blocks, updated at even steps, the middle block at odd
@@ -45,8 +45,8 @@ class IEdit(Recipe):
     learning_rate: float = Field(2e-4, gt=0)
     steps: int = Field(10_000, ge=1)
 
-    latent_loss: Literal["mask", "paired", "none"] = "mask"
-    """Equation 8, equation 4, or neither."""
+    latent_loss: Literal["mask", "paired", "ldm", "none"] = "mask"
+    """Equation 8, equation 4, equation 1 with the source's noise, or none of them."""
     global_loss: bool = True
     """Equation 5."""
     local_loss: bool = True
@@ -61,7 +61,7 @@ class IEdit(Recipe):
 
     @property
     def needs_masks(self) -> bool:
-        """True unless all that is left are the paired and the global loss."""
+        """True unless all that is left are the global loss and a latent loss without masks."""
         return self.latent_loss == "mask" or self.local_loss or self.perceptual_loss
 
     def open(self, diffusion: Diffusion) -> IEditObjective:
@@ -144,6 +144,8 @@ class IEditObjective:
     def _latent_loss(self, batch: Batch, noise_BChw: Tensor, wanted_BChw: Tensor, predicted_BChw: Tensor) -> Tensor:
         if self._settings.latent_loss == "paired":
             return losses.paired_loss(wanted_BChw, predicted_BChw)
+        if self._settings.latent_loss == "ldm":
+            return losses.ldm_loss(noise_BChw, predicted_BChw)
         assert batch.source_mask_B1hw is not None
         assert batch.target_mask_B1hw is not None
         return losses.mask_loss(noise_BChw, wanted_BChw, predicted_BChw, batch.source_mask_B1hw, batch.target_mask_B1hw)

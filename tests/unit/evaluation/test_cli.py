@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from evaluation import edit_files, editors
@@ -125,6 +126,9 @@ def test_what_cannot_be_edited_is_said_in_one_line_and_exits_1(tmp_path, images,
     save(np.zeros((3, 3), np.uint8), tmp_path / "m.png")
     message = said(capsys, edit_main, [*images, "a cat", *MODEL, *out, "--mask", tmp_path / "m.png"], 1)
     assert "m.png is 3 x 3 pixels, its image 10 x 8; expected the same size" in message
+    save(np.zeros((8, 10), np.uint8), tmp_path / "black.png")
+    message = said(capsys, edit_main, [*images, "a cat", *MODEL, *out, "--mask", tmp_path / "black.png"], 1)
+    assert "black.png lets nothing change; expected white or transparent pixels somewhere" in message
     assert "is one of the images to edit" in said(
         capsys, edit_main, [images[0], "a cat", *MODEL, "--out", images[0]], 1
     )
@@ -137,6 +141,18 @@ def test_what_cannot_be_edited_is_said_in_one_line_and_exits_1(tmp_path, images,
     assert "no model is called 'zoo:nothing' (the zoo holds: " in said(capsys, edit_main, argv, 1)
     message = said(capsys, edit_main, [images[0], "a cat", "--model", "zoo:sd-inpaint", *out], 1)
     assert "cannot be used: the UNet of zoo:sd-inpaint takes 9 channels, SDEdit needs 4" in message
+    for device in ("cuda:63", "gpu"):
+        message = said(capsys, edit_main, [images[0], "a cat", "--model", "zoo:sd", "--device", device, *out], 1)
+        assert message.startswith("editloom edit: model 'zoo:sd' cannot be used: ")
+
+
+def test_want_of_memory_is_said_in_one_line_with_what_to_lower(tmp_path, images, capsys, monkeypatch):
+    def full(*_given, **_more):
+        raise torch.OutOfMemoryError("out of memory, tried to allocate 2 GiB")
+
+    monkeypatch.setattr("evaluation.cli.edit_files", full)
+    message = said(capsys, edit_main, [*images, "a cat", *MODEL, "--out", tmp_path / "out"], 1)
+    assert message.strip().endswith("tried to allocate 2 GiB; lower --batch-size or --size-px")
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from evaluation.errors import EvaluationError
@@ -80,6 +82,13 @@ def test_what_is_optional_may_be_absent(folder):
 )
 def test_a_case_that_cannot_be_used_is_named(folder, values, message):
     assert message in refusal(changed(folder, **values))
+
+
+def test_a_line_ends_only_at_a_newline(folder):
+    rows = (folder / "cases.jsonl").read_text().splitlines()
+    row = json.loads(rows[0]) | {"target_caption": "a cat\u2028on a mat\u0085"}
+    (folder / "cases.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8")
+    assert [case.prompt for case in read_pairs(folder).cases] == [row["target_caption"]]
 
 
 @pytest.mark.parametrize(

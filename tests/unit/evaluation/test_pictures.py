@@ -75,6 +75,11 @@ def test_a_mask_is_white_or_transparent_where_the_image_may_change():
     palette.putpalette([9, 9, 9, 200, 200, 200])
     for image, settings in ((white, {}), (white.convert("1"), {}), (clear, {}), (palette, {"transparency": 1})):
         np.testing.assert_array_equal(open_mask(stored(image, **settings), (6, 4)), MASK)
+    for mode in ("RGBA", "LA"):  # opaque, as paint programs save what is black and white
+        np.testing.assert_array_equal(open_mask(stored(white.convert(mode)), (6, 4)), MASK)
+    assert not open_mask(
+        stored(Image.new("RGBA", (6, 4), (90, 120, 90, 255))), (6, 4)
+    ).any()  # nothing made transparent
     square = Image.fromarray(np.kron(MASK, np.ones((16, 16))).astype(np.uint8) * 255)
     assert (open_mask(stored(square, format="JPEG"), square.size) == np.kron(MASK, np.ones((16, 16)))).all()
 

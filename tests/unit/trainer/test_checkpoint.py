@@ -1,7 +1,9 @@
+import errno
 import json
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from trainer.checkpoint import checkpoints, read_state, read_tensors, save_checkpoint
 from trainer.errors import TrainingError
@@ -48,6 +50,18 @@ def test_damaged_checkpoint_says_what_to_do(tmp_path):
     (folder / "state.json").write_text("{")
     with pytest.raises(TrainingError, match="cannot be read"):
         read_state(folder)
+
+
+def test_full_disk_is_one_error_whoever_notices_it(tmp_path, monkeypatch):
+    for error in (SafetensorError("I/O error: No space left on device"), OSError(errno.ENOSPC, "No space left")):
+
+        def full(*_given, error=error):
+            raise error
+
+        monkeypatch.setattr("trainer.checkpoint.save_file", full)
+        with pytest.raises(TrainingError, match=r"step-00000007 cannot be written \(.*No space left.*resume"):
+            save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
+    assert not checkpoints(tmp_path)
 
 
 def test_state_is_json_and_tensors_are_no_pickle(tmp_path):

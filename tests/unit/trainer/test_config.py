@@ -37,6 +37,10 @@ def test_unknown_setting_is_refused_with_the_nearest_name():
         ({"alternate": 1}, "recipe iedit: alternate: input should be a valid boolean (got 1)"),
         ({"precision": "fp8"}, "recipe iedit: precision: input should be 'no', 'bf16' or 'fp16' (got 'fp8')"),
         ({"steps": 5, "warmup_steps": 5}, "recipe iedit: settings: warmup_steps 5 must be below steps 5"),
+        (
+            {"preview_steps": 1},
+            "recipe iedit: settings: preview_steps 1 x preview_strength 0.7 is less than one step",
+        ),
     ],
 )
 def test_value_of_the_wrong_kind_is_refused_with_the_key_and_the_value(values, message):

@@ -92,7 +92,9 @@ def test_batches_carry_what_the_samples_hold(dataset):
 def test_fewer_workers_than_asked_for_are_noted(dataset, caplog):
     with caplog.at_level(logging.WARNING):
         loader(dataset, 0, 2, num_workers=8)
-    assert caplog.messages == ["reading with 3 workers a process instead of 8: there are 6 shards for 2 processes"]
+    assert caplog.messages == [
+        "reading with 2 workers a process instead of 8: 4 streams of shards are dealt to 2 processes"
+    ]
 
 
 def test_fewer_shards_than_processes_is_refused(dataset):

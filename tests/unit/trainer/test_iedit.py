@@ -93,6 +93,26 @@ def test_each_image_loss_alone_reaches_the_unet(diffusion, batch):
         assert all(float(objective.parameters[n].grad.abs().sum()) > 0 for n in objective.trained_at(0))
 
 
+def test_without_a_phrase_the_local_loss_alone_is_0_and_leaves_the_weights(diffusion, batch):
+    from dataclasses import replace
+
+    objective = settings(**{**OFF, "local_loss": True}).open(diffusion)
+    loss, _ = backward(objective, replace(batch, target_phrases=("",) * len(batch)), 0)
+    assert float(loss.detach()) == 0
+    assert all(float(objective.parameters[name].grad.abs().sum()) == 0 for name in objective.trained_at(0))
+
+
+def test_ldm_loss_asks_for_the_noise_of_the_source_whatever_the_target(diffusion, batch):
+    from dataclasses import replace
+
+    def loss_of(kind, given):
+        return float(settings(**OFF | {"latent_loss": kind}).open(diffusion).loss(given)[0].detach())
+
+    same = replace(batch, target_BCHW=batch.source_BCHW)
+    assert loss_of("ldm", batch) == loss_of("ldm", same) == pytest.approx(loss_of("paired", same), rel=1e-4)
+    assert loss_of("paired", batch) > 1.05 * loss_of("ldm", batch)
+
+
 def test_loss_is_equation_12_of_its_parts(objective, diffusion, batch):
     """One sample, so that means over the batch are the values themselves."""
     one = type(batch)(**{f: v if v is None else v[:1] for f, v in _fields(batch).items()})
@@ -131,6 +151,7 @@ def test_latents_of_the_dataset_take_the_place_of_the_autoencoder(objective, dif
         ({}, True),
         ({"latent_loss": "paired", "local_loss": False, "perceptual_loss": False}, False),
         ({"latent_loss": "paired", "perceptual_loss": False}, True),
+        ({"latent_loss": "ldm", "local_loss": False, "perceptual_loss": False}, False),
         ({"local_loss": False, "perceptual_loss": False}, True),
     ],
 )

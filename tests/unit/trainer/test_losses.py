@@ -44,6 +44,11 @@ def test_paired_loss_is_equation_4():
     np.testing.assert_allclose(losses.paired_loss(TARGET, PREDICTED), expected, rtol=1e-5)
 
 
+def test_ldm_loss_is_equation_1_of_the_sources_noise():
+    expected = mean_square(SOURCE.numpy() - PREDICTED.numpy())
+    np.testing.assert_allclose(losses.ldm_loss(SOURCE, PREDICTED), expected, rtol=1e-5)
+
+
 def test_mask_loss_is_equations_8_and_9():
     e1, e2, e, m1, m2 = (one.numpy() for one in (SOURCE, TARGET, PREDICTED, M1, M2))
     expected = mean_square(e2 * m2 - e * m2) + mean_square(e1 * (1 - m1) - e * (1 - m1))
