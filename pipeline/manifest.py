@@ -36,7 +36,7 @@ class StageRunOn(_Strict):
     """Speed of one stage: rows handed to its function at a time; at most `workers` shards of it at once.
 
     Where its models run: on which device, in which precision (results then agree to about three digits), and how many
-    rows a model takes at once.
+    rows a model takes at once; `gpu` is the share of a GPU that its models fill, where the stage's own is wrong.
     """
 
     rows_per_batch: int = Field(default=128, ge=1)
@@ -44,6 +44,7 @@ class StageRunOn(_Strict):
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     rows_per_forward: int = Field(default=16, ge=1)
+    gpu: float | None = Field(default=None, gt=0)
 
     @property
     def placement(self) -> dict[str, Any]:

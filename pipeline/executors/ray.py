@@ -137,10 +137,13 @@ class RayExecutor:
         return "gpu" if self._num_gpus and self._plan.stages[stage].stage.needs.gpu else "cpu"
 
     def _needs(self, pool: str) -> Needs:
-        served = [s.stage.needs for s in self._plan.stages if self._pool(s.index) == pool]
+        """What an actor of the pool takes. It keeps the models of all its stages, so shares of a GPU add up to one."""
+        planned = [s for s in self._plan.stages if self._pool(s.index) == pool]
+        served = [s.stage.needs for s in planned]
+        shares = [s.run_on.gpu or s.stage.needs.gpu for s in planned] if pool == "gpu" else [0.0]
         return Needs(
             cpu=max(n.cpu for n in served),
-            gpu=max(n.gpu for n in served) if pool == "gpu" else 0.0,
+            gpu=max(min(1.0, sum(shares)), *shares),
             memory_bytes=max(n.memory_bytes for n in served),
         )
 

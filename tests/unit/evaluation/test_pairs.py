@@ -86,7 +86,7 @@ def test_a_case_that_cannot_be_used_is_named(folder, values, message):
 
 def test_a_line_ends_only_at_a_newline(folder):
     rows = (folder / "cases.jsonl").read_text().splitlines()
-    row = json.loads(rows[0]) | {"target_caption": "a cat\u2028on a mat\u0085"}
+    row = json.loads(rows[0]) | {"target_caption": "a cat\u2028on\u0085a mat"}
     (folder / "cases.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8")
     assert [case.prompt for case in read_pairs(folder).cases] == [row["target_caption"]]
 

@@ -120,6 +120,7 @@ def test_plain_form_spells_out_defaults_and_holds_every_stage():
                 "device": "auto",
                 "dtype": "auto",
                 "rows_per_forward": 16,
+                "gpu": None,
             },
         },
     ]
