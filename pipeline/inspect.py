@@ -6,6 +6,7 @@ import hashlib
 import json
 import tarfile
 from collections import Counter
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -22,7 +23,7 @@ from pipeline.stage import SinkStage, WholeStage
 from pipeline.whole import DATASET, ROWS_PER_READ
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from pipeline.graph import Key
     from pipeline.plan import Plan, PlannedStage
@@ -67,8 +68,8 @@ def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
     wrong: list[str] = []
     standing = RecordBook(plan, storage).walk()
     kept: dict[str, int] = {}
+    sizes = cache(storage.sizes)
     for planned in plan.stages:
-        sizes = storage.sizes(planned.folder)
         for shard in _shard_names(plan, planned):
             where = f"stage {planned.name}, shard {shard}"
             record = read_record(storage, planned.folder, shard)
@@ -105,14 +106,13 @@ def _wrong_record(planned: PlannedStage, record: Record) -> Iterator[str]:
 
 
 def _wrong_files(
-    planned: PlannedStage, record: Record, storage: Storage, sizes: dict[str, int], *, deep: bool
+    planned: PlannedStage, record: Record, storage: Storage, sizes: Callable[[str], dict[str, int]], *, deep: bool
 ) -> Iterator[str]:
     for name, entry in record.files.items():
         if name.startswith(".."):
             continue  # the published dataset is looked at by itself
         rel = f"{planned.folder}/{name}"
-        folder = rel.rpartition("/")[0]
-        yield from _wrong_file(storage, rel, name, entry, storage.sizes(folder) if "/" in name else sizes, deep=deep)
+        yield from _wrong_file(storage, rel, name, entry, sizes(rel.rpartition("/")[0]), deep=deep)
 
 
 def _wrong_file(

@@ -24,7 +24,7 @@ ALL_SHARDS = "_all"
 
 
 class FileEntry(BaseModel):
-    """A file that the stage left in its folder."""
+    """A file that the stage left in its folder, or keeps below it."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -26,10 +26,11 @@ from pipeline.rejects import EngineReject, RejectLog, split
 from pipeline.rows import ShardRows
 from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import SinkStage
+from pipeline.storage import STORE, FolderStore
 from pipeline.tables import ColumnWriter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from pipeline.plan import PlannedStage
@@ -66,8 +67,12 @@ class ShardOutput:
         self._writer.write(kept)
         self.worker.beat(rows.num_rows)
 
-    def finish(self, notes: dict[str, int] | None = None) -> Record:
-        """Check the accounts, move the files to their names and write the record, last."""
+    def finish(self, notes: dict[str, int] | None = None, kept: Mapping[str, FileEntry] | None = None) -> Record:
+        """Check the accounts, move the files to their names and write the record, last.
+
+        `kept` are files of the source's store: listed in the record, and no part of `output_digest`, as the rows' own
+        hashes say what is in them. So a shard that was downloaded again with the same result changes nothing after it.
+        """
         self._writer.close()
         if self.rows_in != self.rows_kept + self.rejects.total:
             raise ContractError(
@@ -83,17 +88,17 @@ class ShardOutput:
             storage.remove(f"{folder}/{self.shard}.rejects.parquet")  # of an earlier input
         for name, path in self._paths.items():
             storage.publish(path, f"{folder}/{name}")
-        record = self._record(files, notes or {})
+        record = self._record(files, notes or {}, {f"{STORE}/{name}": entry for name, entry in (kept or {}).items()})
         storage.write_bytes(record_path(folder, self.shard), record.to_json())
         return record
 
-    def _record(self, files: dict[str, FileEntry], notes: dict[str, int]) -> Record:
+    def _record(self, files: dict[str, FileEntry], notes: dict[str, int], kept: dict[str, FileEntry]) -> Record:
         return Record(
             stage=self.planned.name, fingerprint=self.planned.fingerprint, shard=self.shard,
             input_digest=self.task.input_digest, output_digest=output_digest(files),
             rows_in=self.rows_in, rows_kept=self.rows_kept, rows_out=self.rows_out,
             rejects=dict(sorted(self.rejects.counts.items())), notes={k: v for k, v in sorted(notes.items()) if v},
-            files=files, models=self.planned.models,
+            files=files | kept, models=self.planned.models,
             **provenance(self._started, self.task.attempt),
         )  # fmt: skip
 
@@ -117,12 +122,15 @@ def provenance(started: float, attempt: int) -> dict[str, object]:
 
 def run_source(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     """Read the input shard; rows whose image bytes stood earlier in the shard are rejected as duplicates."""
-    _, ctx = worker.open(planned.index)
+    read, ctx = worker.open(planned.index)
     ctx.notes.clear()
+    assert isinstance(ctx.store, FolderStore)
+    ctx.store.kept.clear()
+    worker.storage.remove(record_path(planned.folder, task.shard))  # the store may change, and it would not know
     limit = worker.plan.row_limit
     seen: set[str] = set()
     with ShardOutput(worker, planned, task, task.shard) as out:
-        for made in worker.read_source(worker.plan.shard(task.shard)):
+        for made in read(worker.plan.shard(task.shard)):
             rows = _reject_repeats(check_source(planned, made), seen)
             if limit is not None:
                 rows = rows.slice(0, max(0, limit - out.rows_in))
@@ -130,7 +138,7 @@ def run_source(worker: Worker, planned: PlannedStage, task: Task) -> Record:
             out.write(rows)
             if limit is not None and out.rows_in >= limit:
                 break
-        return out.finish(dict(ctx.notes))
+        return out.finish(dict(ctx.notes), ctx.store.kept)
 
 
 def _reject_repeats(rows: pa.Table, seen: set[str]) -> pa.Table:

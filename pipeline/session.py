@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from collections import Counter
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,15 @@ from pipeline.inspect import verify
 from pipeline.lock import hold
 from pipeline.progress import Progress
 from pipeline.record import ALL_SHARDS, read_record, record_path
+from pipeline.schema import REJECT_REASON
 from pipeline.stage import SinkStage, SourceStage
+from pipeline.storage import STORE
+from pipeline.tables import read_light
 from pipeline.whole import DATASET, summarise
 from pipeline.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
     from types import FrameType
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from pipeline.storage import Storage
 
 PLAN = "run/plan.json"
+MARK_ALL, MARK_TRANSIENT = b"all", b"transient"
+"""What the marker of a shard says that is to be tried again."""
 
 
 def run_build(
@@ -161,25 +167,42 @@ def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
 def mark_retries(plan: Plan, storage: Storage, *, everything: bool = False) -> dict[str, int]:
     """Have the next build try again what the source could not fetch: rows rejected for a `retryable` reason, or all.
 
-    Returns rows by shard. Raises `PlanError` for a source that fetches nothing.
+    Returns rows by shard, those included that were marked before and not built since. Raises `PlanError` for a source
+    that fetches nothing.
     """
     planned = plan.stages[0]
     assert isinstance(planned.stage, SourceStage)
-    reasons = planned.stage.retryable
-    if not reasons:
+    if not planned.stage.retryable:
         raise PlanError(f"source {planned.name} fetches nothing, so there is nothing to try again")
-    if everything:
-        reasons = frozenset(reason.value for reason in planned.stage.rejects or ()) - planned.stage.final
+    standing = storage.sizes(f"{planned.folder}/{STORE}")
     marked: dict[str, int] = {}
     for shard in plan.shards:
-        marker = f"{planned.folder}/store/{shard.name}.retry"
+        marker = f"{planned.folder}/{STORE}/{shard.name}.retry"
         record = read_record(storage, planned.folder, shard.name)
-        rows = sum(count for reason, count in record.rejects.items() if reason in reasons) if record else 0
-        if rows or (record is None and everything and storage.exists(marker)):
+        is_marked = record is None and f"{shard.name}.retry" in standing
+        wants_all = everything or (is_marked and storage.read_bytes(marker) == MARK_ALL)
+        rejects = _rejects_left(planned, storage, shard.name) if record is None else record.rejects
+        rows = _num_to_try(planned.stage, rejects, everything=wants_all)
+        if is_marked or (record is not None and rows):
             storage.remove(record_path(planned.folder, shard.name))  # before the marker: it must not be used up unseen
-            storage.write_bytes(marker, b"all" if everything else b"transient")
+            storage.write_bytes(marker, MARK_ALL if wants_all else MARK_TRANSIENT)
             marked[shard.name] = rows
     return marked
+
+
+def _num_to_try(source: SourceStage, rejects: Mapping[str, int], *, everything: bool) -> int:
+    reasons = source.retryable
+    if everything:
+        reasons = frozenset(reason.value for reason in source.rejects or ()) - source.final
+    return sum(count for reason, count in rejects.items() if reason in reasons)
+
+
+def _rejects_left(planned: PlannedStage, storage: Storage, shard: str) -> Mapping[str, int]:
+    """Reasons of the rejects of a shard whose record an earlier mark took away."""
+    rel = f"{planned.folder}/{shard}.rejects.parquet"
+    if not storage.exists(rel):
+        return {}
+    return Counter(read_light(storage, rel, [REJECT_REASON])[REJECT_REASON].to_pylist())
 
 
 def write_report(plan: Plan, storage: Storage, to: Path) -> list[Path]:

@@ -32,6 +32,7 @@ from pipeline.seeds import sample_rng
 
 if TYPE_CHECKING:
     import random
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 Kind = Literal["source", "map", "expand", "whole", "sink"]
@@ -69,14 +70,25 @@ class Shard:
 
 
 class ShardStore(Protocol):
-    """Files that a source keeps from call to call, beside its results and under the same fingerprint."""
+    """Files that a source keeps from call to call, beside its results and under the same fingerprint.
 
-    def fetch(self, name: str) -> Path | None:
-        """A local path of the stored file, or None."""
+    Names begin with the shard's and a dot. What a shard's rows are read from later is named by `keep`: its record then
+    lists it, `verify` looks at it, and without it the shard counts as not done.
+    """
+
+    def fetch(self, name: str) -> AbstractContextManager[Path | None]:
+        """A local path of the stored file for the block, or None. What had to be copied here is removed after it."""
         ...
 
-    def put(self, local: Path, name: str) -> None:
-        """Move a finished local file into the store, in one step."""
+    def put(self, local: Path, name: str) -> Path:
+        """Put a finished local file into the store, in one step. Returns where it can be read on this machine.
+
+        That is `local` itself where the store is elsewhere, so that nothing is fetched back; it is the caller's then.
+        """
+        ...
+
+    def keep(self, local: Path, name: str) -> str:
+        """Have the shard's record list this file, as it is at `local` now. Returns its sha256."""
         ...
 
     def remove(self, name: str) -> None:
@@ -100,6 +112,8 @@ class Context:
     """Where a whole stage puts its own artifact, as a file named `Stage.artifact`."""
     store: ShardStore | None = None
     """Where a source stage keeps what it should not fetch twice."""
+    is_rereading: bool = False
+    """True while a later stage reads a source's rows again: nothing is fetched, and what `store` lacks is an error."""
     gatherer: Callable[[Sequence[str]], pa.Table] | None = None
     """What `gather` asks."""
     loader: Callable[..., Any] | None = None

@@ -1,7 +1,8 @@
 """The run folder: a local path or any fsspec URL, with writes that appear whole or not at all.
 
 A file is written to a temporary local path and then moved (local) or uploaded (remote) to its name. Temporary
-files of a local run live in `<run folder>/tmp/<run id>`, so what a killed run left is found and removed at once.
+files of a local run live in `<run folder>/tmp/<run id>`, so what a killed run left is found and removed at once; those
+of a remote one in this machine's temporary folder (`pipeline.scratch`).
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
 import uuid
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -18,9 +18,16 @@ from typing import IO, TYPE_CHECKING, Any
 from fsspec.core import url_to_fs
 
 from pipeline.errors import PlanError
+from pipeline.record import describe_file
+from pipeline.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from pipeline.record import FileEntry
+
+STORE = "store"
+"""Folder below a source stage's own that holds what it keeps."""
 
 
 class Storage:
@@ -34,6 +41,7 @@ class Storage:
     def _connect(self) -> None:
         self.fs, self.root = connect(self.url)
         self.is_local = "file" in _protocols(self.fs)
+        self._elsewhere = None if self.is_local else Scratch(self.run_id)
 
     def __getstate__(self) -> dict[str, str]:
         url = self.root if self.is_local else self.url  # absolute: a worker may stand in another folder
@@ -99,7 +107,9 @@ class Storage:
 
     def scratch(self) -> Path:
         """A local folder for temporary files of this run, on the run folder's own device when that is local."""
-        folder = Path(self.path(f"tmp/{self.run_id}")) if self.is_local else _remote_scratch(self.run_id)
+        if self._elsewhere is not None:
+            return self._elsewhere.folder()
+        folder = Path(self.path(f"tmp/{self.run_id}"))
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -148,9 +158,21 @@ class Storage:
 
     def _copy_here(self, rel: str, local: Path) -> None:
         if not local.exists():  # workers of one machine share the folder
-            part = self.scratch() / uuid.uuid4().hex
-            self.fs.get_file(self.path(rel), str(part))
-            part.replace(local)
+            with self.reading(rel) as part:
+                part.replace(local)
+
+    @contextlib.contextmanager
+    def reading(self, rel: str) -> Iterator[Path]:
+        """A local path of the file for the block: itself when the run folder is local, else a copy of its own."""
+        if self.is_local:
+            yield Path(self.path(rel))
+            return
+        copy = self.scratch() / f"{uuid.uuid4().hex}-{Path(rel).name[-80:]}"
+        try:
+            self.fs.get_file(self.path(rel), str(copy))
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
 
     def tree_bytes(self, rel: str) -> int:
         """Bytes of all files below folder `rel`; 0 when it is not there."""
@@ -189,11 +211,13 @@ class Storage:
 
     def close(self) -> None:
         """Remove this run's temporary files."""
-        folder = Path(self.path(f"tmp/{self.run_id}")) if self.is_local else _remote_scratch(self.run_id)
+        if self._elsewhere is not None:
+            self._elsewhere.remove()
+            return
+        folder = Path(self.path(f"tmp/{self.run_id}"))
         shutil.rmtree(folder, ignore_errors=True)
-        if self.is_local:
-            with contextlib.suppress(OSError):
-                folder.parent.rmdir()
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
 
 
 class FolderStore:
@@ -201,22 +225,33 @@ class FolderStore:
 
     def __init__(self, storage: Storage, folder: str) -> None:
         self._storage, self._folder = storage, folder
+        self.kept: dict[str, FileEntry] = {}
+        """Name -> what `keep` was told, until somebody clears it."""
 
-    def fetch(self, name: str) -> Path | None:
-        """A local path of the stored file, or None."""
+    @contextlib.contextmanager
+    def fetch(self, name: str) -> Iterator[Path | None]:
+        """A local path of the stored file for the block, or None. What had to be copied here is removed after it."""
         rel = f"{self._folder}/{name}"
         if not self._storage.exists(rel):
-            return None
-        return self._storage.fetch(rel, self._storage.scratch())
+            yield None
+            return
+        with self._storage.reading(rel) as path:
+            yield path
 
-    def put(self, local: Path, name: str) -> None:
-        """Move a finished local file into the store, in one step."""
-        if not self._storage.is_local:  # an older copy must not be taken for it
-            (self._storage.scratch() / f"{self._folder}/{name}".replace("/", "_")).unlink(missing_ok=True)
-        self._storage.publish(local, f"{self._folder}/{name}")
+    def put(self, local: Path, name: str) -> Path:
+        """Put a finished local file into the store, in one step. Returns where it can be read on this machine."""
+        rel = f"{self._folder}/{name}"
+        self._storage.publish(local, rel)
+        return Path(self._storage.path(rel)) if self._storage.is_local else local
+
+    def keep(self, local: Path, name: str) -> str:
+        """Have the shard's record list this file, as it is at `local` now. Returns its sha256."""
+        self.kept[name] = describe_file(local)
+        return self.kept[name].sha256
 
     def remove(self, name: str) -> None:
         """Delete a stored file; nothing when it is not there."""
+        self.kept.pop(name, None)
         self._storage.remove(f"{self._folder}/{name}")
 
     def scratch(self) -> Path:
@@ -240,10 +275,6 @@ def _link(origin: Path, to: Path) -> None:
         if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP):
             raise
         shutil.copyfile(origin, to)
-
-
-def _remote_scratch(run_id: str) -> Path:
-    return Path(tempfile.gettempdir()) / f"editloom-{run_id}"
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:

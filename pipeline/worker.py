@@ -20,7 +20,7 @@ from pipeline.plugins import load_model
 from pipeline.record import ALL_SHARDS, Record
 from pipeline.runner import run_batches, run_sink, run_source
 from pipeline.stage import Context, WholeStage
-from pipeline.storage import FolderStore
+from pipeline.storage import STORE, FolderStore
 from pipeline.whole import run_collate, run_whole
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Worker:
 
     def __init__(self, plan: Plan, storage: Storage) -> None:
         self.plan, self.storage = plan, storage
-        self._opened: dict[int, tuple[Callable[..., Any], Context]] = {}
+        self._opened: dict[tuple[int, bool], tuple[Callable[..., Any], Context]] = {}
         self._models: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._rows = 0
@@ -106,21 +106,23 @@ class Worker:
         runners = {"source": run_source, "map": run_batches, "expand": run_batches, "sink": run_sink}
         return runners[planned.stage.kind](self, planned, task)
 
-    def open(self, index: int) -> tuple[Callable[..., Any], Context]:
-        """The stage's function, opened once, and its context."""
-        if index not in self._opened:
+    def open(self, index: int, *, is_rereading: bool = False) -> tuple[Callable[..., Any], Context]:
+        """The stage's function, opened once, and its context. A source has another one for later stages to read it."""
+        key = index, is_rereading
+        if key not in self._opened:
             planned = self.plan.stages[index]
             ctx = Context(
                 stage_name=planned.name,
                 seed=self.plan.manifest.seed,
                 artifacts={name: self._artifact(i) for name, i in planned.artifacts.items()},
                 artifact_dir=self.storage.scratch(),
-                store=FolderStore(self.storage, f"{planned.folder}/store"),
+                store=FolderStore(self.storage, f"{planned.folder}/{STORE}"),
+                is_rereading=is_rereading,
                 gatherer=Gatherer(self.plan, self.storage, planned.gathered) if planned.gathered else None,
                 loader=partial(self._load, placement=planned.run_on.placement),
             )
-            self._opened[index] = (planned.stage.open(ctx), ctx)
-        return self._opened[index]
+            self._opened[key] = (planned.stage.open(ctx), ctx)
+        return self._opened[key]
 
     def _load(self, protocol: str, model_id: str, *, placement: dict[str, Any], **settings: Any) -> Any:
         """The model, loaded once for all stages of this worker that ask for it in the same words."""
@@ -135,8 +137,8 @@ class Worker:
         return self.storage.fetch(f"{planned.folder}/artifact/{planned.stage.artifact}", self.storage.scratch())
 
     def read_source(self, shard: Shard) -> Iterator[pa.Table]:
-        """Rows of the input shard as its source stage makes them, rejected ones included."""
-        function, _ = self.open(0)
+        """Rows of the input shard as its source stage made them, rejected ones included."""
+        function, _ = self.open(0, is_rereading=True)
         stream: Iterator[pa.Table] = function(shard)
         return stream
 

@@ -13,6 +13,7 @@ import re
 import ssl
 import zlib
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
@@ -21,11 +22,13 @@ from stages._download_status import DownloadFailed, LaionReject
 from stages._url_guard import AddressGuard, GuardedResolver, checked_scheme, to_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Awaitable, Callable, Iterable
 
     from yarl import URL
 
     from stages.read_laion import ReadLaion
+
+    _Enter = Callable[[], Awaitable[None]]
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 BUSY = frozenset({408, 425, 429})
@@ -58,11 +61,16 @@ class LargeGate:
     def __init__(self, places: asyncio.Semaphore) -> None:
         self._places, self._is_held = places, False
 
-    async def enter(self) -> None:
-        """Wait for a place, once."""
-        if not self._is_held:
-            await self._places.acquire()
-            self._is_held = True
+    async def enter(self, limit: asyncio.Timeout) -> None:
+        """Wait for a place, once; the time limit, which is the server's, stands still meanwhile."""
+        if self._is_held:
+            return
+        loop = asyncio.get_running_loop()
+        left_s = (limit.when() or 0.0) - loop.time()
+        limit.reschedule(None)
+        await self._places.acquire()
+        self._is_held = True
+        limit.reschedule(loop.time() + left_s)
 
     def leave(self) -> None:
         """Give the place back, if there is one."""
@@ -97,10 +105,10 @@ class Fetcher:
             await self._resolver.close()
 
     async def fetch(self, url: URL, gate: LargeGate) -> Body:
-        """The image's bytes after one attempt of at most `timeout_s`. Raises `DownloadFailed`."""
+        """The image's bytes after one attempt of at most `timeout_s`, `gate`'s waits apart. Raises `DownloadFailed`."""
         try:
-            async with asyncio.timeout(self._options.timeout_s):
-                return await self._follow(url, gate)
+            async with asyncio.timeout(self._options.timeout_s) as limit:
+                return await self._follow(url, partial(gate.enter, limit))
         except TimeoutError:
             raise DownloadFailed(LaionReject.TIMEOUT, f"not done after {self._options.timeout_s:g} s") from None
         except (aiohttp.InvalidURL, UnicodeError) as error:
@@ -112,15 +120,16 @@ class Fetcher:
         except ValueError as error:  # headers that no parser takes
             raise DownloadFailed(LaionReject.CONNECTION_FAILURE, f"{type(error).__name__}: {error}") from None
 
-    async def _follow(self, url: URL, gate: LargeGate) -> Body:
+    async def _follow(self, url: URL, enter: _Enter) -> Body:
         seen: set[URL] = set()
         for _ in range(self._options.max_redirects + 1):
             self._guard.check(url)
             seen.add(url)
             async with self._session.get(url, allow_redirects=False) as response:
-                self._heed_opt_out(response)
+                if not _is_busy(response.status):  # an error page says nothing of the image
+                    self._heed_opt_out(response)
                 if response.status not in REDIRECTS or "Location" not in response.headers:
-                    return await self._accepted(response, gate)
+                    return await self._accepted(response, enter)
                 await _drain(response)
                 url = _next(url, response.headers["Location"])
             if url in seen:
@@ -136,32 +145,34 @@ class Fetcher:
             text = f"X-Robots-Tag: {', '.join(sorted(found))}"
             raise DownloadFailed(LaionReject.OPTED_OUT, text, http_status=response.status)
 
-    async def _accepted(self, response: aiohttp.ClientResponse, gate: LargeGate) -> Body:
+    async def _accepted(self, response: aiohttp.ClientResponse, enter: _Enter) -> Body:
         status = response.status
         if not 200 <= status < 300:
             await _drain(response)
-            reason = LaionReject.SERVER_BUSY if status in BUSY or status >= 500 else LaionReject.HTTP_ERROR
+            reason = LaionReject.SERVER_BUSY if _is_busy(status) else LaionReject.HTTP_ERROR
             raise DownloadFailed(
                 reason, f"HTTP {status}", http_status=status, wait_s=retry_after_s(response.headers.get("Retry-After"))
             )
         kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind and not kind.startswith(self._options.content_types):
             raise DownloadFailed(LaionReject.WRONG_CONTENT_TYPE, f"Content-Type {kind}", http_status=status)
-        data = await self._read(response, gate)
+        data = await self._read(response, enter)
         if not data:
             raise DownloadFailed(LaionReject.EMPTY_IMAGE, "no bytes", http_status=status)
         return Body(data=data, http_status=status, url=str(response.url))
 
-    async def _read(self, response: aiohttp.ClientResponse, gate: LargeGate) -> bytes:
-        """The body, content encoding undone; bounded both as sent and as unpacked."""
+    async def _read(self, response: aiohttp.ClientResponse, enter: _Enter) -> bytes:
+        """The body, content encoding undone; bounded both as sent and as unpacked.
+
+        A place among the large ones is asked for when so much has come, not when it is announced: a server that
+        announces and is slow to send holds up nobody.
+        """
         most = self._options.max_image_bytes
         unpack = _unpacker(response)
         declared = response.content_length or 0
         if declared > most:
             raise DownloadFailed(LaionReject.TOO_LARGE, f"{declared} bytes, more than {most}", http_status=200)
-        if declared > LARGE_BYTES:
-            await gate.enter()
-        if declared and unpack is None:
+        if 0 < declared <= LARGE_BYTES and unpack is None:
             return await response.read()  # the parser hands out as much as was declared, and no more
         parts, sent, size = [], 0, 0
         async for chunk in response.content.iter_any():
@@ -171,11 +182,15 @@ class Fetcher:
             if max(sent, size) > most:
                 raise DownloadFailed(LaionReject.TOO_LARGE, f"more than {most} bytes", http_status=200)
             if size > LARGE_BYTES:
-                await gate.enter()
+                await enter()
             parts.append(part)
         if unpack is not None and not unpack.eof:
             raise DownloadFailed(LaionReject.BROKEN_ENCODING, "compressed body is cut off", http_status=200)
         return b"".join(parts)
+
+
+def _is_busy(status: int) -> bool:
+    return status in BUSY or status >= 500
 
 
 def _unpacker(response: aiohttp.ClientResponse) -> Any:

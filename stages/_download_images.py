@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
-from stages._download_status import DownloadFailed, LaionReject, Picture
+from stages._download_status import DownloadFailed, LaionReject, Picture, bounded
 from stages._tar_samples import IMAGE_SUFFIXES
 from stages.normalise_image import (
     ANIMATION_FORMATS,
@@ -29,6 +29,7 @@ SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "g
             "AVIF": "avif"}  # fmt: skip
 """Pillow's format -> suffix of the tar's member; Pillow tries them in this order, and the web is JPEG first."""
 VECTORISED = frozenset({"AVX2", "AVX512"})
+ALLOCATION_FAILED = "can't allocate memory"
 REDUCING_GAP = 3.0
 """Pillow may average whole blocks first, as long as three times the pixels wanted are left each way."""
 SIDEWAYS = frozenset({"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"})
@@ -45,7 +46,8 @@ def readable_formats() -> tuple[str, ...]:
 def keep(data: bytes, options: ReadLaion) -> Picture:
     """The image as it is stored. Raises `DownloadFailed` when it is none, or has more than `max_pixels`.
 
-    Unshrunk it is stored byte for byte, and only its header is looked at: `normalise_image` judges the rest.
+    Unshrunk it is stored byte for byte, and only its header is looked at: `normalise_image` judges the rest. A lack of
+    memory says nothing of the image: `MemoryError` passes, for the engine to try again.
     """
     try:
         return _keep(data, options)
@@ -53,7 +55,7 @@ def keep(data: bytes, options: ReadLaion) -> Picture:
         raise DownloadFailed(LaionReject.PIXEL_BOMB, str(error)) from None
     except UnidentifiedImageError:
         raise DownloadFailed(LaionReject.NOT_AN_IMAGE, f"begins with {data[:16]!r}") from None
-    except (*DECODE_ERRORS, MemoryError) as error:
+    except DECODE_ERRORS as error:
         raise DownloadFailed(LaionReject.NOT_AN_IMAGE, f"{type(error).__name__}: {error}") from None
 
 
@@ -106,9 +108,14 @@ def resized(rgb: Image.Image, size: tuple[int, int]) -> Image.Image:
         except ValueError:  # too large to lie in one piece
             return rgb.resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
         image_BCHW = image_HWC.permute(2, 0, 1)[None]
-        planes_CHW = torch.nn.functional.interpolate(
-            image_BCHW, size=size[::-1], mode="bicubic", antialias=True, align_corners=False
-        )[0].numpy()
+        try:
+            planes_CHW = torch.nn.functional.interpolate(
+                image_BCHW, size=size[::-1], mode="bicubic", antialias=True, align_corners=False
+            )[0].numpy()
+        except RuntimeError as error:  # torch's only way to say that there is no memory, on a CPU
+            if ALLOCATION_FAILED in str(error):
+                raise MemoryError(bounded(str(error))) from None
+            raise
         return Image.merge("RGB", [Image.fromarray(plane_HW) for plane_HW in planes_CHW[:3]])
     return rgb.resize(size, Image.Resampling.BICUBIC, reducing_gap=REDUCING_GAP)
 

@@ -8,22 +8,23 @@ but bugs and faults of the machine: every URL has its status afterwards.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import hashlib
 import random
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stages._download_hosts import HostQueue
 from stages._download_http import Body, Fetcher, LargeGate
 from stages._download_images import keep
-from stages._download_status import SUCCESS, DownloadFailed, LaionReject, Picture, UrlStatus
-from stages._download_store import Spool, asked_again, kept_images, publish, stored
+from stages._download_status import SUCCESS, DownloadFailed, LaionReject, Picture, UrlStatus, identity_of
+from stages._download_store import Spool, Stored, is_retried, marker_of, published, sound_images, stored
 from stages._url_guard import parse_url
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from yarl import URL
@@ -39,55 +40,46 @@ AT_ONCE_BYTES = 1 << 20
 _Item = tuple[UrlStatus, "URL"]
 
 
+@contextlib.contextmanager
 def provide(
-    store: ShardStore,
-    shard: str,
-    make_statuses: Callable[[], list[UrlStatus]],
-    options: ReadLaion,
-    identity: str = "",
-) -> tuple[Path, list[UrlStatus]]:
-    """(tar, statuses) of the shard: as stored; with what its marker asks to be tried anew; or downloaded now.
+    store: ShardStore, shard: str, make_statuses: Callable[[], list[UrlStatus]], options: ReadLaion
+) -> Iterator[tuple[Path, list[UrlStatus]]]:
+    """(tar, statuses) of the shard for the block: as stored, mended, with what its marker asks for, or downloaded now.
 
-    What is stored counts for the same `identity` of the input only.
+    What is stored counts for the same rows only, wherever their table lies and however old it is.
     """
-    found = stored(store, shard, identity)
-    again = asked_again(store, shard, found[1]) if found is not None else None
-    if found is not None and again is None:
-        return found
-    with Spool(store.scratch()) as spool:
-        if found is None:
-            statuses = make_statuses()
-            download(statuses, options, spool)
-            store.remove(f"{shard}.status.parquet")  # of a tar that is gone
-            publish(store, shard, statuses, lambda status: spool[status.key], identity)
-        elif again:
-            _try_again(store, shard, found, again, spool, options, identity)
-    store.remove(f"{shard}.retry")
-    found = stored(store, shard, identity)
-    assert found is not None
-    return found
+    rows = make_statuses()
+    identity = identity_of(rows)
+    with contextlib.ExitStack() as stack:
+        found = stack.enter_context(stored(store, shard, identity))
+        marker = marker_of(store, shard)
+        if found is None or not found.is_whole or marker is not None:
+            with Spool(store.scratch()) as spool:
+                statuses = rows if found is None else _to_try_again(found, marker, spool)
+                is_as_stored = found is not None and found.is_whole and all(s.status for s in statuses)
+                if not is_as_stored:
+                    download(statuses, options, spool)
+                    tar = stack.enter_context(published(store, shard, statuses, lambda s: spool[s.key], identity))
+                    found = Stored(tar=tar, statuses=statuses, is_whole=True)
+            store.remove(f"{shard}.retry")
+        assert found is not None
+        assert found.tar is not None
+        yield found.tar, found.statuses
 
 
-def _try_again(
-    store: ShardStore,
-    shard: str,
-    found: tuple[Path, list[UrlStatus]],
-    again: Sequence[UrlStatus],
-    spool: Spool,
-    options: ReadLaion,
-    identity: str,
-) -> None:
-    fresh = {
-        s.key: replace(s, status="", error="", http_status=None, attempts=0, seconds=0.0, final_url=None) for s in again
-    }
-    download(list(fresh.values()), options, spool)
-    tar, statuses = found
-    kept = kept_images(tar, statuses)
-
-    def image_of(status: UrlStatus) -> bytes:
-        return spool[status.key] if status.key in fresh else next(kept)[1].image or b""
-
-    publish(store, shard, [fresh.get(s.key, s) for s in statuses], image_of, identity)
+def _to_try_again(found: Stored, marker: str | None, spool: Spool) -> list[UrlStatus]:
+    """The statuses, blank where the marker asks for the URL or its image is lost; `spool` gets the other images."""
+    asked = {s.key for s in found.statuses if marker is not None and is_retried(s, wants_all=marker == "all")}
+    if found.is_whole and not asked:
+        return found.statuses
+    for key, image in sound_images(found.tar, found.statuses) if found.tar is not None else ():
+        spool.add(key, image)
+    return [
+        UrlStatus(key=s.key, url=s.url, caption=s.caption, metadata=s.metadata)
+        if s.key in asked or (s.status == SUCCESS and s.key not in spool)
+        else s
+        for s in found.statuses
+    ]
 
 
 def download(
@@ -104,7 +96,11 @@ class _Download:
 
     async def run(self, statuses: Sequence[UrlStatus], resolver: GuardedResolver | None) -> None:
         """Ask for all that have no status yet."""
-        self._queue: HostQueue[_Item] = HostQueue(self._options.concurrency_per_host)
+        options = self._options
+        self._queue: HostQueue[_Item] = HostQueue(
+            options.concurrency_per_host, options.max_host_failures,
+            backoff_s=options.backoff_s, backoff_cap_s=options.backoff_cap_s,
+        )  # fmt: skip
         count = 0
         for status in statuses:
             if status.status:
@@ -144,9 +140,8 @@ class _Download:
         return None
 
     async def _get(self, host: str, status: UrlStatus, url: URL, gate: LargeGate) -> tuple[Body, Picture]:
-        failures = self._queue.failures(host)
-        if failures >= self._options.max_host_failures:
-            text = f"host given up after {failures} failures in a row"
+        if self._queue.is_given_up(host):
+            text = f"host given up after {self._queue.failures(host)} failures in a row"
             raise DownloadFailed(LaionReject.CONNECTION_FAILURE, text, is_hopeless=True)
         status.attempts += 1
         began = time.monotonic()
@@ -179,3 +174,5 @@ def _succeed(status: UrlStatus, url: URL, body: Body, picture: Picture) -> None:
     status.final_url = body.url if body.url != str(url) else None
     status.width, status.height = picture.width, picture.height
     status.original_width, status.original_height = picture.original_width, picture.original_height
+    is_as_received = picture.data is body.data
+    status.stored_sha256 = picture.sha256 if is_as_received else hashlib.sha256(picture.data).hexdigest()

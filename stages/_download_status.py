@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field, fields
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ShardFailed
+from pipeline.errors import ShardFailed, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,6 +116,8 @@ class UrlStatus:
     height: int | None = None
     original_width: int | None = None
     original_height: int | None = None
+    stored_sha256: str | None = None
+    """Of the image as it is in the tar."""
 
     def end(self, failure: DownloadFailed) -> None:
         """Ended with this failure."""
@@ -137,34 +140,56 @@ SCHEMA = pa.schema([(f.name, _TYPES[str(f.type).split(" ")[0]]) for f in fields(
 
 
 IDENTITY = b"editloom_identity"
-"""Key of the file's metadata: which rows of which table the statuses are of."""
+"""Key of the file's metadata: which rows the statuses are of."""
+TAR_SHA256 = b"editloom_tar_sha256"
+"""Key of the file's metadata: the tar that the statuses tell of."""
 
 
-def write_statuses(statuses: Iterable[UrlStatus], path: Path, identity: str = "") -> None:
-    """One Parquet file, a row a URL, in the order given; `identity` is that of the input shard."""
+def identity_of(statuses: Iterable[UrlStatus]) -> str:
+    """Hash of the rows as they came from their table: neither its place nor its time is in it."""
+    sha = hashlib.sha256()
+    for status in statuses:
+        row = json.dumps([status.key, status.url, status.caption, status.metadata])
+        sha.update(f"{row}\n".encode())
+    return sha.hexdigest()
+
+
+def write_statuses(statuses: Iterable[UrlStatus], path: Path, identity: str = "", tar_sha256: str = "") -> None:
+    """One Parquet file, a row a URL, in the order given."""
     rows = list(statuses)
     table = pa.table([pa.array([getattr(s, f.name) for s in rows], f.type) for f in SCHEMA], schema=SCHEMA)
-    table = table.replace_schema_metadata({IDENTITY: identity})
+    table = table.replace_schema_metadata({IDENTITY: identity, TAR_SHA256: tar_sha256})
     pq.write_table(table, path, compression="zstd")
 
 
-def read_statuses(path: Path, identity: str | None = None) -> list[UrlStatus] | None:
-    """The rows of a status table, None when it is of another `identity`. Raises `ShardFailed` for no such table."""
+def read_statuses(path: Path) -> list[UrlStatus]:
+    """The rows of a status table; columns that it does not have are None. Raises `ShardFailed` for no such table."""
+    return read_labelled(path)[0]
+
+
+def read_labelled(path: Path) -> tuple[list[UrlStatus], str, str]:
+    """(the rows of a status table, identity, sha256 of the tar). Raises `ShardFailed` for no such table."""
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise ShardFailed(f"{path}: no status table ({bounded(str(error))}); remove it and build again") from None
-    if identity is not None and (table.schema.metadata or {}).get(IDENTITY, b"").decode() != identity:
-        return None
-    if table.schema != SCHEMA:
-        raise ShardFailed(f"{path}: a status table with other columns; remove it and build again")
-    return [UrlStatus(**row) for row in table.to_pylist()]
+        if is_transient(error):
+            raise
+        raise ShardFailed(f"no status table ({bounded(str(error))})") from None
+    if any(column not in SCHEMA for column in table.schema):
+        raise ShardFailed("a status table with other columns")
+    labels = table.schema.metadata or {}
+    identity, tar_sha256 = (labels.get(key, b"").decode() for key in (IDENTITY, TAR_SHA256))
+    return [UrlStatus(**row) for row in table.to_pylist()], identity, tar_sha256
 
 
 def without_credentials(url: str) -> str:
-    """The URL as it may be kept: no user and no password, at most `MAX_URL_CHARS` characters."""
+    """The URL as it may be kept: no user and no password; beyond `MAX_URL_CHARS` cut there, with a mark.
+
+    What was cut is longer than an URL may be, mark included, so that it is never asked for by mistake.
+    """
     plain = _CREDENTIALS.sub(r"\1", url)
-    return plain if len(plain) <= MAX_URL_CHARS else f"{plain[: MAX_URL_CHARS - 1]}…"
+    plain = plain if len(plain) <= MAX_URL_CHARS else plain.strip()
+    return plain if len(plain) <= MAX_URL_CHARS else f"{plain[:MAX_URL_CHARS]}…"
 
 
 def bounded(text: str, limit: int = MAX_ERROR_CHARS) -> str:

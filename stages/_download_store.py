@@ -1,19 +1,23 @@
 """What is kept of a downloaded shard: a WebDataset tar in img2dataset's layout and the status of every URL.
 
-`<shard>.tar` is put first and `<shard>.status.parquet` last, so that the second says that both are whole. Both are in
-the order of the input's rows, whatever order the answers came in. `<shard>.retry` asks for some URLs to be tried anew:
-those whose failure may pass, or, where it holds the word `all`, all that were asked for and failed.
+`<shard>.tar` is put first and `<shard>.status.parquet` last; the second has the hash of the first and of the rows that
+both are of. Both are in the order of the input's rows, whatever order the answers came in. The shard's record lists
+them. `<shard>.retry` asks for some URLs to be tried anew: those whose failure may pass, or, where it holds the word
+`all`, all that were asked for and failed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import tempfile
 import uuid
 from collections import Counter
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self, cast
 
 from pipeline.errors import ShardFailed
-from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus, read_statuses, write_statuses
+from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus, read_labelled, write_statuses
 from stages._input_rows import InputReject, InputSample
 from stages._tar_samples import read_samples
 
@@ -66,6 +70,7 @@ class Spool:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._held.clear()  # whoever still has the spool is not to hold the images
         if self._file is not None:
             self._file.close()
 
@@ -99,37 +104,87 @@ def _add(tar: IO[bytes], name: str, content: bytes) -> None:
     tar.write(bytes(-len(content) % BLOCK))
 
 
-def publish(
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """A shard that was downloaded before."""
+
+    tar: Path | None
+    statuses: list[UrlStatus]
+    is_whole: bool
+    """True when the tar is the one that the statuses tell of, byte for byte."""
+
+
+@contextlib.contextmanager
+def published(
     store: ShardStore, shard: str, statuses: Sequence[UrlStatus], image_of: Callable[[UrlStatus], bytes], identity: str
-) -> None:
-    """Put tar and status table of the shard into the store, in that order."""
+) -> Iterator[Path]:
+    """Put tar and status table of the shard into the store, in that order; the tar's local path for the block."""
     folder = store.scratch()
-    tar, table = (folder / f"{uuid.uuid4().hex}-{shard}{suffix}" for suffix in (".tar", ".status.parquet"))
+    names = f"{shard}.tar", f"{shard}.status.parquet"
+    tar, table = (folder / f"{uuid.uuid4().hex}-{name}" for name in names)
     try:
         write_tar(statuses, image_of, tar)
-        write_statuses(statuses, table, identity)
-        store.put(tar, f"{shard}.tar")
-        store.put(table, f"{shard}.status.parquet")
+        write_statuses(statuses, table, identity, store.keep(tar, names[0]))
+        store.keep(table, names[1])
+        here = store.put(tar, names[0])
+        store.put(table, names[1])
+        yield here
     finally:
         tar.unlink(missing_ok=True)
         table.unlink(missing_ok=True)
 
 
-def stored(store: ShardStore, shard: str, identity: str) -> tuple[Path, list[UrlStatus]] | None:
-    """(the tar, the statuses) of a shard that was downloaded before; None without either, or when of other input."""
-    table = store.fetch(f"{shard}.status.parquet")
-    tar = store.fetch(f"{shard}.tar") if table is not None else None
-    statuses = read_statuses(table, identity) if table is not None and tar is not None else None
-    return None if tar is None or statuses is None else (tar, statuses)
+@contextlib.contextmanager
+def stored(store: ShardStore, shard: str, identity: str) -> Iterator[Stored | None]:
+    """What is stored of the shard, for its record to list; None without a readable table of statuses of these rows."""
+    with contextlib.ExitStack() as stack:
+        table = stack.enter_context(store.fetch(f"{shard}.status.parquet"))
+        try:
+            statuses, found, tar_sha256 = read_labelled(table) if table is not None else ([], "", "")
+        except ShardFailed:  # it is damaged
+            table = None
+        if table is None or found != identity:
+            yield None
+            return
+        store.keep(table, f"{shard}.status.parquet")
+        tar = stack.enter_context(store.fetch(f"{shard}.tar"))
+        is_whole = tar is not None and store.keep(tar, f"{shard}.tar") == tar_sha256
+        yield Stored(tar=tar, statuses=statuses, is_whole=is_whole)
 
 
-def asked_again(store: ShardStore, shard: str, statuses: Iterable[UrlStatus]) -> list[UrlStatus] | None:
-    """The URLs that the shard's marker asks to be tried anew; None without a marker."""
-    marker = store.fetch(f"{shard}.retry")
-    if marker is None:
-        return None
-    wants_all = marker.read_bytes().strip().lower() == b"all"
-    return [s for s in statuses if is_retried(s, wants_all=wants_all)]
+@contextlib.contextmanager
+def reread(store: ShardStore, shard: str, source: str) -> Iterator[tuple[Path, list[UrlStatus]]]:
+    """(tar, statuses) as the stage `source` left them. Raises `ShardFailed` when they are not there."""
+    with store.fetch(f"{shard}.status.parquet") as table, store.fetch(f"{shard}.tar") as tar:
+        if table is None or tar is None:
+            name = f"{shard}.status.parquet" if table is None else f"{shard}.tar"
+            raise ShardFailed(
+                f"{name} of stage {source} is not there any more; build again: what is missing is downloaded anew"
+            )
+        try:
+            statuses, _, _ = read_labelled(table)
+        except ShardFailed as error:
+            raise ShardFailed(f"{shard}.status.parquet of stage {source}: {error}; {_advice(source, shard)}") from None
+        yield tar, statuses
+
+
+def _advice(source: str, shard: str) -> str:
+    return f"remove {shard}.json in the folder of stage {source} and build again: what is damaged is downloaded anew"
+
+
+def sound_images(tar: Path, statuses: Iterable[UrlStatus]) -> Iterator[tuple[str, bytes]]:
+    """(key, image) of the successes that a damaged tar still has, byte for byte."""
+    wanted = {s.key: s.stored_sha256 for s in statuses if s.status == SUCCESS}
+    with contextlib.suppress(ShardFailed):  # no tar at all
+        for sample in read_samples(str(tar), _UNLIMITED, Counter()):
+            if sample.image and sample.key in wanted and _sha256(sample.image) == wanted[sample.key]:
+                yield sample.key, sample.image
+
+
+def marker_of(store: ShardStore, shard: str) -> str | None:
+    """What the shard's marker says, in small letters; None without one."""
+    with store.fetch(f"{shard}.retry") as marker:
+        return None if marker is None else marker.read_text(errors="replace").strip().lower()
 
 
 def is_retried(status: UrlStatus, *, wants_all: bool) -> bool:
@@ -138,28 +193,35 @@ def is_retried(status: UrlStatus, *, wants_all: bool) -> bool:
     return status.status not in kept_out if wants_all else status.status in {reason.value for reason in TRANSIENT}
 
 
-def kept_images(tar: Path, statuses: Iterable[UrlStatus]) -> Iterator[tuple[UrlStatus, InputSample]]:
-    """(status, sample) of each success, in order. Raises `ShardFailed` when the tar is not the statuses' own."""
+def read_back(tar: Path, statuses: Iterable[UrlStatus], source: str, shard: str) -> Iterator[InputSample]:
+    """A sample for every status, in order: the stored image, or the reason why there is none.
+
+    Raises `ShardFailed` when the tar does not have them; stage and shard are for its message.
+    """
     samples = read_samples(str(tar), _UNLIMITED, Counter())
     for status in statuses:
-        if status.status != SUCCESS:
-            continue
-        sample = next((s for s in samples if s.key == status.key), None)
-        if sample is None or not sample.image:
-            raise ShardFailed(f"{tar}: sample {status.key} is missing or damaged; remove the file and build again")
-        yield status, sample
-
-
-def read_back(tar: Path, statuses: Iterable[UrlStatus]) -> Iterator[InputSample]:
-    """A sample for every status, in order: the stored image, or the reason why there is none."""
-    statuses = list(statuses)
-    images = kept_images(tar, statuses)
-    for status in statuses:
         if status.status == SUCCESS:
-            yield next(images)[1]
+            yield _next(samples, status, source, shard)
             continue
         yield InputSample(
             key=status.key, text=None if status.caption is None else status.caption.encode("utf-8", "replace"),
             metadata=status.sample_json().encode("utf-8", "replace"),
             problem=cast("InputReject", LaionReject(status.status)), detail=status.error,
         )  # fmt: skip
+
+
+def _next(samples: Iterator[InputSample], status: UrlStatus, source: str, shard: str) -> InputSample:
+    """The sample of a success."""
+    try:
+        found = next((s for s in samples if s.key == status.key), None)
+    except ShardFailed:  # no tar at all
+        found = None
+    if found is None or not found.image or status.stored_sha256 not in (None, _sha256(found.image)):
+        raise ShardFailed(
+            f"{shard}.tar of stage {source}: sample {status.key} is missing or damaged; {_advice(source, shard)}"
+        )
+    return found
+
+
+def _sha256(image: bytes) -> str:
+    return hashlib.sha256(image).hexdigest()

@@ -40,7 +40,8 @@ def parse_url(text: str | None) -> URL:
     """The URL without fragment and credentials, escaped as HTTP wants it. Raises `DownloadFailed`."""
     plain = (text or "").strip()
     if not plain or len(plain) > MAX_URL_CHARS:
-        raise DownloadFailed(LaionReject.NOT_AN_URL, f"{len(plain)} characters" if plain else "no URL")
+        text = f"more than {MAX_URL_CHARS} characters" if plain else "no URL"
+        raise DownloadFailed(LaionReject.NOT_AN_URL, text)
     if _CONTROL.search(plain.replace(" ", "")):
         raise DownloadFailed(LaionReject.NOT_AN_URL, "control characters or backslashes")
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import contextlib
 import itertools
 import json
 import math
@@ -12,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
-from pipeline.errors import PlanError, ShardFailed
+from pipeline.errors import PlanError, ShardFailed, is_transient
 from stages._download_status import LaionReject, UrlStatus, bounded, without_credentials
 from stages._input_rows import _plain as plain
 
@@ -59,7 +60,11 @@ def missing_columns(names: Sequence[str], options: ReadLaion) -> str:
 
 
 class TableReader:
-    """Rows of one Parquet file. Going forwards from where it stands, it reads nothing twice."""
+    """Rows of one Parquet file. Going forwards from where it stands, it reads nothing twice.
+
+    Faults of the machine or the network pass as they are, for the engine to try again; after any exception the reader
+    is of no use any more.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -68,6 +73,9 @@ class TableReader:
         try:
             self._file = pq.ParquetFile(self._handle, buffer_size=BUFFER_BYTES, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
+            self.close()
+            if is_transient(error):
+                raise
             raise ShardFailed(f"{url}: not a Parquet file ({bounded(str(error))})") from None
         meta = self._file.metadata
         sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
@@ -98,12 +106,29 @@ class TableReader:
         except StopIteration:
             raise ShardFailed(f"{self.url}: has no rows {self._at} to {stop}: it is not what it was") from None
         except (pa.ArrowException, OSError) as error:
+            if is_transient(error):
+                raise
             raise ShardFailed(f"{self.url}: rows {start} to {stop} cannot be read ({bounded(str(error))})") from None
         return rows
 
     def close(self) -> None:
         """Close the file."""
         self._handle.close()
+
+
+@contextlib.contextmanager
+def table_reader(url: str, readers: dict[str, TableReader]) -> Iterator[TableReader]:
+    """The table's reader, left in `readers` for the next who asks, alone; closed and forgotten when anything fails."""
+    reader = readers.pop(url, None)
+    for other in readers.values():
+        other.close()
+    readers.clear()
+    reader = reader or TableReader(url)
+    with contextlib.ExitStack() as failed:
+        failed.callback(reader.close)
+        yield reader
+        failed.pop_all()
+    readers[url] = reader
 
 
 def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:

@@ -22,12 +22,14 @@ from pipeline.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
 from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
 from stages._input_rows import SOURCE_COLUMNS, tables_of
-from stages._url_table import TableReader, count_rows, missing_columns, to_status
+from stages._url_table import count_rows, missing_columns, table_reader, to_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
+
+    from stages._url_table import TableReader
 
 
 class ReadLaion(SourceStage):
@@ -94,7 +96,8 @@ class ReadLaion(SourceStage):
     backoff_cap_s: float = Field(default=30.0, ge=0)
     """Longest wait; a server that asks for more is not tried again in this build."""
     max_host_failures: int = Field(default=16, ge=1)
-    """A host is given up, for its shard, after so many failures without an answer between them."""
+    """A host is given up, for its shard, after so many failures without an answer between them; before the last two of
+    them it is left alone for a while, and then asked for one URL."""
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<file>-00000` … of each table. Raises `PlanError` for a table without a column that is asked for."""
@@ -115,7 +118,7 @@ class ReadLaion(SourceStage):
         return shards
 
     def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
-        """A function that downloads a shard unless `ctx.store` has it, and reads it."""
+        """A function that reads a shard, downloaded before unless `ctx.store` has it; never so for a later stage."""
         store = ctx.store
         if store is None:
             raise LookupError("no store for downloads: this context was made without one")
@@ -123,29 +126,28 @@ class ReadLaion(SourceStage):
 
         def read(shard: Shard) -> Iterator[pa.Table]:
             from stages._download_shard import provide
-            from stages._download_store import read_back
+            from stages._download_store import read_back, reread
 
-            make_statuses = partial(self.statuses, shard, readers)
-            tar, statuses = provide(store, shard.name, make_statuses, self, shard.identity)
-            ctx.notes.update(_notes(statuses))
-            yield from tables_of(read_back(tar, statuses), shard.name, ctx.notes, require_caption=self.require_caption)
+            if ctx.is_rereading:
+                kept = reread(store, shard.name, ctx.stage_name)
+            else:
+                kept = provide(store, shard.name, partial(self.statuses, shard, readers), self)
+            with kept as (tar, statuses):
+                ctx.notes.update(_notes(statuses))
+                samples = read_back(tar, statuses, ctx.stage_name, shard.name)
+                yield from tables_of(samples, shard.name, ctx.notes, require_caption=self.require_caption)
 
         return read
 
     def statuses(self, shard: Shard, readers: dict[str, TableReader]) -> list[UrlStatus]:
         """The shard's rows, judged by what the table says; `readers` keeps the table open from shard to shard."""
         assert shard.part is not None
-        if shard.uri not in readers:
-            for old in readers.values():
-                old.close()
-            readers.clear()
-            readers[shard.uri] = TableReader(shard.uri)
-        reader = readers[shard.uri]
-        missing = missing_columns(reader.names, self)
-        if missing:
-            raise ShardFailed(f"{shard.uri}: {missing}")
         start, stop = shard.part
-        return [to_status(number, row, self) for number, row in enumerate(reader.read(start, stop), start)]
+        with table_reader(shard.uri, readers) as reader:
+            missing = missing_columns(reader.names, self)
+            if missing:
+                raise ShardFailed(f"{shard.uri}: {missing}")
+            return [to_status(number, row, self) for number, row in enumerate(reader.read(start, stop), start)]
 
 
 def _notes(statuses: Sequence[UrlStatus]) -> Counter[str]:

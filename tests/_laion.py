@@ -1,11 +1,14 @@
-"""A table of URLs on disk, with the stage that reads it and the store it keeps downloads in."""
+"""A table of URLs on disk, with the stage that reads it and its store; and downloads without a table."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from _web import FolderStore
 
 from pipeline.stage import Context
-from stages._download_status import read_statuses
+from stages._download_shard import download
+from stages._download_status import UrlStatus, read_statuses
+from stages._download_store import Spool
+from stages._url_guard import AddressGuard, GuardedResolver
 from stages.read_laion import ReadLaion
 
 FAST = {"allowed_hosts": ("127.0.0.1",), "attempts": 1, "backoff_s": 0.01, "timeout_s": 5.0}
@@ -22,9 +25,9 @@ class Table:
         self.stage = ReadLaion(**{**FAST, **options})
         self.shards = self.stage.list_shards([str(self.path)])
 
-    def read(self):
+    def read(self, *, is_rereading=False):
         """(rows, notes) of all shards."""
-        ctx = Context(stage_name="read_laion", store=self.store)
+        ctx = Context(stage_name="read_laion", store=self.store, is_rereading=is_rereading)
         read = self.stage.open(ctx)
         return [r for shard in self.shards for t in read(shard) for r in t.to_pylist()], dict(ctx.notes)
 
@@ -33,6 +36,19 @@ class Table:
 
     def tar(self, number=0):
         return self.store.folder / f"{self.shards[number].name}.tar"
+
+
+def fetched(tmp_path, urls, *, lookup=None, **options):
+    """(statuses, {key: image}) of the URLs."""
+    stage = ReadLaion(**{**FAST, **options})
+    statuses = [UrlStatus(key=f"{n:09d}", url=url, caption="x", metadata="{}") for n, url in enumerate(urls)]
+    resolver = None if lookup is None else GuardedResolver(AddressGuard(stage.allowed_hosts), lookup)
+    with Spool(tmp_path) as spool:
+        download(statuses, stage, spool, resolver)
+        images = {s.key: spool[s.key] for s in statuses if s.key in spool}
+    assert all(s.status for s in statuses)
+    assert sorted(images) == [s.key for s in statuses if s.status == "success"]
+    return statuses, images
 
 
 def rows_of(web, count, **columns):

@@ -1,5 +1,7 @@
 """A small web on 127.0.0.1 for the tests of the downloader: a thread that answers each path as told."""
 
+import contextlib
+import hashlib
 import threading
 import time
 from collections import Counter
@@ -98,12 +100,16 @@ class FolderStore:
         folder.mkdir(parents=True, exist_ok=True)
         self.scratch().mkdir(exist_ok=True)
 
+    @contextlib.contextmanager
     def fetch(self, name):
         path = self.folder / name
-        return path if path.exists() else None
+        yield path if path.exists() else None
 
     def put(self, local, name):
-        local.replace(self.folder / name)
+        return local.replace(self.folder / name)
+
+    def keep(self, local, name):
+        return hashlib.sha256(local.read_bytes()).hexdigest()
 
     def remove(self, name):
         (self.folder / name).unlink(missing_ok=True)

@@ -37,8 +37,8 @@ def download(job: tuple[ReadLaion, Shard, str]) -> tuple[float, float, int, int]
     stage, shard, out = job
     began = time.time()
     store = FolderStore(Storage(out, run_id=f"bench-{os.getpid()}"), "store")
-    _, statuses = provide(store, shard.name, partial(stage.statuses, shard, READERS), stage)
-    return began, time.time(), len(statuses), sum(s.status == SUCCESS for s in statuses)
+    with provide(store, shard.name, partial(stage.statuses, shard, READERS), stage) as (_, statuses):
+        return began, time.time(), len(statuses), sum(s.status == SUCCESS for s in statuses)
 
 
 def warm(_: int) -> None:

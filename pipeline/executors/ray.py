@@ -7,6 +7,7 @@ overruns come back as outcomes, and `pipeline.build` decides.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.storage import Storage
 
 START_TIMEOUT_S = 300.0
+CLOSE_TIMEOUT_S = 10.0
 NODE_CHECK_S = 2.0
 OBJECT_STORE_BYTES = 128 << 20
 """Ray's shared memory on this machine: enough for plans and records, since no rows go through it."""
@@ -36,7 +38,7 @@ class RayWorker:
 
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
-        self._worker = Worker(plan, storage)
+        self._worker, self._storage = Worker(plan, storage), storage
 
     def hello(self) -> str:
         """The id of the node it runs on."""
@@ -48,6 +50,10 @@ class RayWorker:
     def run(self, task: Task) -> Outcome:
         """Do one task."""
         return self._worker.run(task)
+
+    def close(self) -> None:
+        """Remove what the run left in the temporary folder of this machine."""
+        self._storage.close()
 
     def pulse(self) -> int:
         """A number that grows while work is done; that it answers at all is the heartbeat."""
@@ -259,6 +265,10 @@ class RayExecutor:
 
     def close(self) -> None:
         """End the actors, and Ray where this executor started it."""
+        if not self._storage.is_local and not self._is_local:  # copies lie on other machines too
+            done = [actor.handle.close.remote() for actor in self._actors if actor.is_ready]
+            with contextlib.suppress(self._ray.exceptions.RayError, ValueError):  # ValueError: there are none
+                self._ray.wait(done, num_returns=len(done), timeout=CLOSE_TIMEOUT_S)
         for actor in self._actors:
             self._ray.kill(actor.handle, no_restart=True)
         self._actors = []

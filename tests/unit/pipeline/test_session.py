@@ -194,9 +194,10 @@ class Fetch(ReadLines):
         read = super().open(ctx)
 
         def fetch(shard):
-            if ctx.store.fetch(f"{shard.name}.retry") is not None:
-                ctx.store.remove(f"{shard.name}.retry")
-                Path(shard.uri).write_text("mended\nfine", encoding="utf-8")
+            with ctx.store.fetch(f"{shard.name}.retry") as marker:
+                if marker is not None:
+                    Path(shard.uri).write_text("mended\nfine", encoding="utf-8")
+                    ctx.store.remove(f"{shard.name}.retry")
             return read(shard)
 
         return fetch
@@ -225,8 +226,20 @@ def test_retry_of_everything_after_a_retry_asks_for_everything(tmp_path):
     assert run(plan).ok
     storage = Storage(plan.out)
     assert mark_retries(plan, storage) == {"b": 1}
-    assert mark_retries(plan, storage, everything=True) == {"b": 0}  # its record went with the first
+    assert mark_retries(plan, storage, everything=True) == {"b": 1}
     assert storage.read_bytes(f"{plan.stages[0].folder}/store/b.retry") == b"all"
+    assert mark_retries(plan, storage) == {"b": 1}
+    assert storage.read_bytes(f"{plan.stages[0].folder}/store/b.retry") == b"all", "the larger wish stands"
+
+
+def test_retry_twice_before_a_build_says_how_much_is_marked(tmp_path):
+    plan = plan_of(tmp_path, [Fetch(), Upper()], {"a": ["one"], "b": ["unusable 1", "unusable 2", "fine"]})
+    assert run(plan).ok
+    storage = Storage(plan.out)
+    assert mark_retries(plan, storage) == {"b": 2}
+    assert mark_retries(plan, storage) == {"b": 2}
+    assert run(plan).ok
+    assert mark_retries(plan, storage) == {}
 
 
 def test_retry_of_everything_leaves_out_what_is_final(tmp_path, monkeypatch):

@@ -1,8 +1,10 @@
+import hashlib
 import pickle
 import uuid
 
 import pytest
 
+from pipeline.scratch import IN_USE
 from pipeline.storage import FolderStore, Storage
 
 
@@ -12,6 +14,10 @@ def storage(request, tmp_path):
     made = Storage(url)
     yield made
     made.close()
+
+
+def scratch_names(storage):
+    return sorted(path.name for path in storage.scratch().iterdir() if path.name != IN_USE)
 
 
 def write_and_raise(storage, rel):
@@ -34,7 +40,7 @@ def test_block_that_raises_leaves_nothing(storage):
     with pytest.raises(RuntimeError, match="torn"):
         write_and_raise(storage, "a/b.txt")
     assert not storage.exists("a/b.txt")
-    assert list(storage.scratch().iterdir()) == []
+    assert scratch_names(storage) == []
 
 
 def test_block_that_raises_leaves_the_old_file(storage):
@@ -125,15 +131,51 @@ def test_pickled_storage_finds_its_folder_from_another_place(tmp_path, monkeypat
 
 def test_a_folder_store_keeps_files_from_call_to_call(storage):
     store = FolderStore(storage, "stages/read-1/store")
-    assert store.fetch("a.tar") is None
+    assert content_of(store, "a.tar") is None
     for content in (b"old", b"new"):
+        put(store, "a.tar", content)
+        assert content_of(store, "a.tar") == content
+    store.remove("a.tar")
+    store.remove("a.tar")
+    assert content_of(store, "a.tar") is None
+
+
+def test_a_folder_store_leaves_no_copy_on_this_machine(storage):
+    store = FolderStore(storage, "stages/read-1/store")
+    put(store, "a.tar", b"tar").unlink(missing_ok=True)
+    storage.write_bytes("stages/read-1/store/a.tar", b"tar")
+    assert content_of(store, "a.tar") == b"tar"
+    with pytest.raises(RuntimeError, match="torn"), store.fetch("a.tar"):
+        raise RuntimeError("torn")
+    assert scratch_names(storage) == []
+    assert content_of(store, "a.tar") == b"tar"
+
+
+def test_what_was_put_into_a_folder_store_is_read_without_fetching_it_back(storage, monkeypatch):
+    store = FolderStore(storage, "stages/read-1/store")
+    monkeypatch.setattr(storage.fs, "get_file", None)
+    assert put(store, "a.tar", b"tar").read_bytes() == b"tar"
+
+
+def test_a_folder_store_tells_what_is_to_be_listed(storage):
+    store = FolderStore(storage, "stages/read-1/store")
+    for name in ("a.tar", "b.tar"):
         local = store.scratch() / "made"
-        local.write_bytes(content)
-        store.put(local, "a.tar")
-        assert store.fetch("a.tar").read_bytes() == content
-    store.remove("a.tar")
-    store.remove("a.tar")
-    assert store.fetch("a.tar") is None
+        local.write_bytes(b"tar")
+        assert store.keep(local, name) == hashlib.sha256(b"tar").hexdigest()
+    store.remove("b.tar")
+    assert {name: entry.bytes for name, entry in store.kept.items()} == {"a.tar": 3}
+
+
+def put(store, name, content):
+    local = store.scratch() / "made"
+    local.write_bytes(content)
+    return store.put(local, name)
+
+
+def content_of(store, name):
+    with store.fetch(name) as path:
+        return None if path is None else path.read_bytes()
 
 
 def test_a_folder_is_fetched_with_its_files(storage, tmp_path):

@@ -7,7 +7,7 @@ import socket
 import pytest
 from yarl import URL
 
-from stages._download_status import DownloadFailed, LaionReject, bounded, without_credentials
+from stages._download_status import MAX_URL_CHARS, DownloadFailed, LaionReject, bounded, without_credentials
 from stages._url_guard import AddressGuard, GuardedResolver, is_public, literal_address, parse_url
 
 
@@ -35,6 +35,7 @@ def refusal(call, *args):
         ("http://example.org/\x00.jpg", LaionReject.NOT_AN_URL),
         ("http://example.org\\@127.0.0.1/", LaionReject.NOT_AN_URL),
         ("http://example.org/" + "a" * 3000, LaionReject.NOT_AN_URL),
+        (without_credentials("http://example.org/" + "a" * 3000), LaionReject.NOT_AN_URL),
         ("http://\ud800.org/", LaionReject.NOT_AN_URL),
         ("http://" + "a" * 64 + ".org/ü\ufffd", LaionReject.NOT_AN_URL),
         ("ftp://example.org/a.jpg", LaionReject.FORBIDDEN_SCHEME),
@@ -71,11 +72,17 @@ def test_an_url_is_escaped_and_loses_fragment_and_credentials(text, sent):
         ("https://to ken@example.org", "https://example.org"),
         ("//user@example.org/", "//example.org/"),
         ("http://example.org/?mail=a@b.org", "http://example.org/?mail=a@b.org"),
-        ("http://example.org/" + "x" * 5000, "http://example.org/" + "x" * 2028 + "…"),
+        ("http://example.org/" + "x" * 5000, "http://example.org/" + "x" * 2029 + "…"),
     ],
 )
 def test_credentials_are_never_kept(url, kept):
     assert without_credentials(url) == kept
+
+
+def test_an_url_of_the_greatest_length_is_asked_for_whole_whatever_stood_around_it():
+    url = "http://example.org/" + "x" * (MAX_URL_CHARS - 19)
+    for text in (url, f"{' ' * 50}{url}{' ' * 3000}", url.replace("//", f"//user:{'p' * 3000}@")):
+        assert str(parse_url(without_credentials(text))) == url
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import io
 
 import numpy as np
 import pytest
+import torch
 from _inputs import encoded, jpeg, picture
 from PIL import Image
 
@@ -130,6 +131,36 @@ def test_resizing_is_bicubic_as_pillow_has_it(sizes):
     expected = np.asarray(image.resize(after, Image.Resampling.BICUBIC), dtype=int)
     assert found.shape == expected.shape
     assert np.abs(found - expected).max() <= (2 if before != (3000, 2500) else 6)
+
+
+@pytest.mark.parametrize("options", [AS_FOUND, SHRUNK])
+def test_a_lack_of_memory_is_no_verdict_on_the_image(monkeypatch, options):
+    def without_memory(*args, **kwargs):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "open", without_memory)
+    with pytest.raises(MemoryError):
+        keep(jpeg(1, (300, 200)), options)
+
+
+def test_what_torch_says_of_a_lack_of_memory_becomes_a_memory_error(monkeypatch):
+    def far_too_much(*args, **kwargs):
+        return torch.empty(1 << 60, dtype=torch.uint8)
+
+    monkeypatch.setattr(_download_images, "VECTORISED", frozenset({torch.backends.cpu.get_cpu_capability()}))
+    monkeypatch.setattr(torch.nn.functional, "interpolate", far_too_much)
+    with pytest.raises(MemoryError, match="can't allocate memory"):
+        keep(jpeg(1, (300, 200)), SHRUNK)
+
+
+def test_any_other_error_of_torch_stays_a_verdict(monkeypatch):
+    def broken(*args, **kwargs):
+        raise RuntimeError("no kernel")
+
+    monkeypatch.setattr(_download_images, "VECTORISED", frozenset({torch.backends.cpu.get_cpu_capability()}))
+    monkeypatch.setattr(torch.nn.functional, "interpolate", broken)
+    with pytest.raises(DownloadFailed, match="RuntimeError: no kernel"):
+        keep(jpeg(1, (300, 200)), SHRUNK)
 
 
 def test_without_vector_instructions_pillow_resizes(monkeypatch):

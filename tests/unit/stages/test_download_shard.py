@@ -11,17 +11,11 @@ import zlib
 
 import pytest
 from _inputs import encoded, jpeg, picture
+from _laion import fetched
 from _web import Answer, Web
 from PIL import Image
 
-from stages._download_shard import download
-from stages._download_status import UrlStatus
-from stages._download_store import Spool
-from stages._url_guard import AddressGuard, GuardedResolver
-from stages.read_laion import ReadLaion
-
 IMAGE = jpeg(1)
-FAST = {"allowed_hosts": ("127.0.0.1",), "timeout_s": 5.0, "attempts": 1, "backoff_s": 0.01}
 JPEG = {"Content-Type": "image/jpeg"}
 
 
@@ -30,19 +24,6 @@ def web():
     served = Web({"/ok.jpg": Answer(IMAGE)})
     yield served
     served.close()
-
-
-def fetched(tmp_path, urls, *, lookup=None, **options):
-    """(statuses, {key: image}) of the URLs."""
-    stage = ReadLaion(**{**FAST, **options})
-    statuses = [UrlStatus(key=f"{n:09d}", url=url, caption="x", metadata="{}") for n, url in enumerate(urls)]
-    resolver = None if lookup is None else GuardedResolver(AddressGuard(stage.allowed_hosts), lookup)
-    with Spool(tmp_path) as spool:
-        download(statuses, stage, spool, resolver)
-        images = {s.key: spool[s.key] for s in statuses if s.key in spool}
-    assert all(s.status for s in statuses)
-    assert sorted(images) == [s.key for s in statuses if s.status == "success"]
-    return statuses, images
 
 
 def one(tmp_path, url, **options):

@@ -325,25 +325,6 @@ def test_a_shard_without_any_success_is_read_too(tmp_path, web):
     assert reasons(table.read()[0]) == reasons(table.read()[0]) == {"000000000": "http_error"}
 
 
-def test_a_damaged_store_fails_the_shard_and_says_what_to_do(tmp_path, web):
-    table = Table(tmp_path, rows_of(web, 2))
-    table.read()
-    whole = table.tar().read_bytes()
-    table.tar().write_bytes(whole[: len(whole) // 5])
-    with pytest.raises(ShardFailed, match=r"sample 00000000\d is missing or damaged; remove the file and build again"):
-        table.read()
-    (table.store.folder / "part-00000.status.parquet").write_bytes(b"PAR1")
-    with pytest.raises(ShardFailed, match="no status table"):
-        table.read()
-
-
 def test_a_context_without_a_store_is_refused():
     with pytest.raises(LookupError, match="no store for downloads"):
         ReadLaion().open(Context(stage_name="x"))
-
-
-def test_a_table_that_was_replaced_is_downloaded_anew(tmp_path, web):
-    Table(tmp_path, rows_of(web, 2)).read()
-    rows, _ = Table(tmp_path, rows_of(web, 4)[2:]).read()
-    assert [row["caption"] for row in rows] == ["caption 2", "caption 3"]
-    assert [row["source_raw"] for row in rows] == [jpeg(2), jpeg(3)]

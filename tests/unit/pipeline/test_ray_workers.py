@@ -1,4 +1,4 @@
-"""How many Ray workers a chain gets, by the GPUs of the cluster and the shares of its stages; no Ray is started."""
+"""How many Ray workers a chain gets, by GPUs and shares of stages, and what they do at the end; no Ray is started."""
 
 from types import SimpleNamespace
 
@@ -51,3 +51,17 @@ def test_workers_bound_both_pools():
 def test_a_stage_that_needs_more_gpus_than_there_are_is_refused():
     with pytest.raises(RunStopped, match="a stage needs 2 GPUs; the cluster has 1"):
         sizes_of({"CPU": 8, "GPU": 1}, 2)
+
+
+@pytest.mark.parametrize("is_elsewhere", [True, False])
+def test_workers_on_a_cluster_remove_their_copies_of_a_remote_run_folder_before_they_end(is_elsewhere):
+    done = []
+    handle = SimpleNamespace(close=SimpleNamespace(remote=lambda: done.append("closed")))
+    executor = RayExecutor(storage=SimpleNamespace(is_local=not is_elsewhere))
+    executor._actors = [SimpleNamespace(handle=handle, is_ready=True)]
+    executor._ray = SimpleNamespace(
+        wait=lambda refs, **_more: None, exceptions=SimpleNamespace(RayError=RuntimeError),
+        kill=lambda handle, **_more: done.append("killed"),
+    )  # fmt: skip
+    executor.close()
+    assert done == (["closed", "killed"] if is_elsewhere else ["killed"])
