@@ -236,3 +236,10 @@ def test_half_precision_trains_previews_and_saves(data, tmp_path):
     assert {tensor.dtype for tensor in weights(result.model).values()} == {torch.float16}
     with pytest.raises(WrongUsageError, match="precision fp16 needs a GPU; use bf16 or no"):
         train(settings(data, tmp_path / "fp16", precision="fp16"))
+
+
+def test_a_launchers_accumulation_does_not_divide_the_loss_once_more(tmp_path, monkeypatch):
+    from trainer.setup import _accelerator
+
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
+    assert _accelerator(settings("data", tmp_path)).gradient_accumulation_steps == 1
