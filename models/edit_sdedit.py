@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from models._batches import alike, as_rgb, same_length
 from models.placement import in_batches
@@ -39,7 +39,7 @@ class SdEdit:
 
     def __init__(self, weights: Weights, placement: Placement, *, size_px: int | None = None) -> None:
         """Load the checkpoint. Raises ValueError when its network takes something else than a text and a latent."""
-        from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
+        from diffusers import StableDiffusionImg2ImgPipeline
 
         _refuse_other_pipelines(weights)
         pipeline: Any = StableDiffusionImg2ImgPipeline.from_pretrained(
@@ -51,12 +51,31 @@ class SdEdit:
                 f"the UNet of {weights.model_id} takes {channels} channels, SDEdit needs {wanted}; "
                 "name a text-to-image checkpoint"
             )
+        self._take(pipeline.to(placement.torch_device()), placement.batch_size, size_px)
+
+    @classmethod
+    def over(cls, pipeline: Any, *, batch_size: int, size_px: int | None = None) -> Self:
+        """The editor over a StableDiffusionPipeline in memory, whose modules stay where and as they are.
+
+        A safety checker is left out: it need not lie on the device that the other modules are on.
+        """
+        from diffusers import StableDiffusionImg2ImgPipeline
+
+        editor = cls.__new__(cls)
+        without = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+        parts = StableDiffusionImg2ImgPipeline(**{**pipeline.components, **without})
+        editor._take(parts, batch_size, size_px)  # noqa: SLF001  its own class
+        return editor
+
+    def _take(self, pipeline: Any, batch_size: int, size_px: int | None) -> None:
+        from diffusers import DDIMScheduler
+
         pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
         pipeline.set_progress_bar_config(disable=True)
-        self._pipeline = pipeline.to(placement.torch_device())
+        self._pipeline = pipeline
         self._multiple_px = pipeline.vae_scale_factor * 2 ** (len(pipeline.unet.config.block_out_channels) - 1)
         self._size_px = size_px or pipeline.unet.config.sample_size * pipeline.vae_scale_factor
-        self._batch_size = placement.batch_size
+        self._batch_size = batch_size
 
     def edit(
         self,

@@ -33,16 +33,16 @@ def save_checkpoint(
     """Write the checkpoint of `step` and remove all but the last `keep`. Raises TrainingError when the disk is full."""
     final = folder / f"step-{step:08d}"
     beside = folder / f".{final.name}.new"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
     with written(final):
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir(parents=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / TENSORS)
-    (beside / STATE).write_text(json.dumps({**state, "step": step}, indent=1) + "\n", encoding="utf-8")
-    for name in (TENSORS, STATE):
-        with (beside / name).open("rb") as handle:
-            os.fsync(handle.fileno())
-    shutil.rmtree(final, ignore_errors=True)
-    beside.rename(final)
+        (beside / STATE).write_text(json.dumps({**state, "step": step}, indent=1) + "\n", encoding="utf-8")
+        for name in (TENSORS, STATE):
+            with (beside / name).open("rb") as handle:
+                os.fsync(handle.fileno())
+        shutil.rmtree(final, ignore_errors=True)
+        beside.rename(final)
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final

@@ -5,11 +5,12 @@ Source  Meng et al. 2022, SDEdit: noise the source part of the way, denoise it u
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from PIL import Image
+
+from models.edit_sdedit import SdEdit
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,23 +21,14 @@ if TYPE_CHECKING:
 
 
 def sdedit(diffusion: Diffusion, batch: Batch, config: TrainConfig) -> list[Image.Image]:
-    """Each source edited towards its target's caption, by DDIM; seeded by the training's seed and the row."""
-    from diffusers import DDIMScheduler, StableDiffusionImg2ImgPipeline
-
-    parts = diffusion.pipeline
-    pipeline: Any = StableDiffusionImg2ImgPipeline(
-        vae=parts.vae, text_encoder=parts.text_encoder, tokenizer=parts.tokenizer, unet=parts.unet,
-        scheduler=DDIMScheduler.from_config(parts.scheduler.config, clip_sample=False),
-        safety_checker=None, feature_extractor=None, requires_safety_checker=False,
-    )  # fmt: skip
-    pipeline.set_progress_bar_config(disable=True)
-    generators = [torch.Generator("cpu").manual_seed((config.seed * 1009 + row) % 2**63) for row in range(len(batch))]
+    """Each source edited towards its target's caption; seeded by the training's seed and the row."""
+    editor = SdEdit.over(diffusion.pipeline, batch_size=len(batch), size_px=config.size_px)
     with diffusion.autocast():
-        edited: list[Image.Image] = pipeline(
-            prompt=list(batch.target_captions), image=pictures(batch.source_BCHW), strength=config.preview_strength,
-            num_inference_steps=config.preview_steps, guidance_scale=config.preview_guidance, generator=generators,
-        ).images  # fmt: skip
-    return edited
+        return editor.edit(
+            pictures(batch.source_BCHW), batch.target_captions, num_steps=config.preview_steps,
+            seeds=[(config.seed * 1009 + row) % 2**63 for row in range(len(batch))],
+            guidance_scale=config.preview_guidance, sampling_ratio=config.preview_strength,
+        )  # fmt: skip
 
 
 def grid(batch: Batch, edited: list[Image.Image]) -> Image.Image:

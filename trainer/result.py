@@ -46,9 +46,9 @@ def save_result(folder: Path, pipeline: Any, provenance: dict[str, Any], save_dt
         pipeline.to(dtype=getattr(torch, save_dtype), silence_dtype_warnings=True)
     with written(folder):
         pipeline.save_pretrained(beside, safe_serialization=True)
-    (beside / PROVENANCE).write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+        (beside / PROVENANCE).write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+        shutil.rmtree(folder, ignore_errors=True)
+        beside.rename(folder)
 
 
 def provenance(

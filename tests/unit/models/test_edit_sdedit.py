@@ -48,6 +48,17 @@ def library(folder):
     return pipeline
 
 
+def test_an_editor_over_a_pipeline_in_memory_is_that_of_its_folder_and_leaves_the_pipeline_as_it_was(folder, edited):
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    scheduler = pipeline.scheduler
+    pipeline.safety_checker = lambda *_given, **_more: pytest.fail("asked the safety checker")
+    found = SdEdit.over(pipeline, batch_size=4).edit(IMAGES, PROMPTS, seeds=SEEDS, **SETTINGS)
+    assert [difference(one, other) for one, other in zip(found, edited, strict=True)] == [0] * len(IMAGES)
+    assert pipeline.scheduler is scheduler
+
+
 def difference(one, other):
     assert one.size == other.size
     return np.abs(np.asarray(one, np.int16) - np.asarray(other, np.int16)).max()
