@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from PIL import Image, UnidentifiedImageError
 
+from samples.images import SUFFIX_OF_FORMAT
 from stages._download_status import DownloadFailed, LaionReject, Picture, bounded
-from stages._tar_samples import IMAGE_SUFFIXES
 from stages.normalise_image import (
     ANIMATION_FORMATS,
     DECODE_ERRORS,
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     from stages.read_laion import ReadLaion
 
 STORED_QUALITY = 95
-SUFFIXES = {"JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif",
-            "AVIF": "avif"}  # fmt: skip
-"""Pillow's format -> suffix of the tar's member; Pillow tries them in this order, and the web is JPEG first."""
 VECTORISED = frozenset({"AVX2", "AVX512"})
 ALLOCATION_FAILED = "can't allocate memory"
 REDUCING_GAP = 3.0
@@ -38,9 +35,9 @@ SIDEWAYS = frozenset({"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"})
 
 @cache
 def readable_formats() -> tuple[str, ...]:
-    """Formats that Pillow has here and that readers of tars take."""
+    """Formats that are read and that Pillow has here."""
     Image.init()
-    return tuple(name for name, suffix in SUFFIXES.items() if name in Image.OPEN and suffix in IMAGE_SUFFIXES)
+    return tuple(name for name in SUFFIX_OF_FORMAT if name in Image.OPEN)
 
 
 def keep(data: bytes, options: ReadLaion) -> Picture:
@@ -67,7 +64,7 @@ def _keep(data: bytes, options: ReadLaion) -> Picture:
         raise DownloadFailed(LaionReject.PIXEL_BOMB, f"{width} x {height} px, more than {options.max_pixels} pixels")
     turn = UPRIGHT.get(_orientation(image))
     upright = (height, width) if turn in SIDEWAYS else (width, height)
-    stored, size, suffix = data, upright, SUFFIXES[image.format or ""]
+    stored, size, suffix = data, upright, SUFFIX_OF_FORMAT[image.format or ""]
     side = options.stored_side_px
     if side is not None and min(upright) > side and not _is_animated(image):
         stored, size, suffix = *_shrunk(image, upright, side, turn), "jpg"

@@ -18,12 +18,12 @@ from typing import IO, TYPE_CHECKING, Self, cast
 from fsspec.core import url_to_fs
 
 from pipeline.errors import ShardFailed
+from samples.images import IMAGE_SUFFIXES
 from stages._input_rows import InputReject, InputSample
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-IMAGE_SUFFIXES = ("jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff")
 TEXT_SUFFIX, JSON_SUFFIX = "txt", "json"
 MAX_TEXT_BYTES = 1 << 20
 MAX_KEY_CHARS = 512

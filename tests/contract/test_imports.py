@@ -10,11 +10,12 @@ ROOT = Path(__file__).resolve().parents[2]
 READING_HALF = {"pipeline.schema", "pipeline.shards", "pipeline.record"}
 ALLOWED = {
     "pipeline": {"pipeline"},
+    "samples": {"samples"},
     "models": {"models"},
-    "stages": {"stages", "models", "pipeline"},
-    "trainer": {"trainer", "models", *READING_HALF},
-    "evaluation": {"evaluation", "models", *READING_HALF},
-    "zoo": {"zoo", "evaluation", "trainer", "models"},
+    "stages": {"stages", "models", "samples", "pipeline"},
+    "trainer": {"trainer", "models", "samples", *READING_HALF},
+    "evaluation": {"evaluation", "models", "samples", *READING_HALF},
+    "zoo": {"zoo", "evaluation", "trainer", "models", "samples"},
 }
 """Package -> what it may import of ours; a dotted name allows that module only."""
 OURS = set(ALLOWED)
