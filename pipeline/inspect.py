@@ -20,7 +20,8 @@ from pipeline.record import ALL_SHARDS, Record, read_record
 from pipeline.resume import RecordBook, is_published
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
 from pipeline.stage import SinkStage, WholeStage
-from pipeline.whole import DATASET, ROWS_PER_READ
+from pipeline.storage import DATASET, STAGES
+from pipeline.whole import ROWS_PER_READ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -227,7 +228,7 @@ def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
 
 def clean(needed: Collection[str], storage: Storage, *, dry_run: bool) -> list[tuple[str, int]]:
     """(folder, bytes) of stage folders that are not in `needed`; removed unless `dry_run`."""
-    folders = [f"stages/{name}" for name in storage.folders("stages")]
+    folders = [f"{STAGES}/{name}" for name in storage.folders(STAGES)]
     gone = [(folder, storage.tree_bytes(folder)) for folder in folders if folder not in needed]
     if not dry_run:
         for folder, _ in gone:

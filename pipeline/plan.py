@@ -15,6 +15,7 @@ from pipeline.plugins import model_licence, model_missing, model_revision, packa
 from pipeline.record import ModelEntry
 from pipeline.schema import PARENT_ID, column
 from pipeline.stage import SinkStage, SourceStage, WholeStage
+from pipeline.storage import lies_in
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,6 +97,11 @@ def make_plan(
     shards = tuple(listed[:limit])
     if not shards:
         raise PlanError(f"no shards to read in {', '.join(given)}")
+    for uri in dict.fromkeys(shard.uri for shard in shards):
+        if lies_in(uri, out):
+            raise PlanError(
+                f"shard {uri!r} lies in the run folder {out!r}, whose files are no input; give another --out"
+            )
     index = {shard.name: i for i, shard in enumerate(shards)}
     return Plan(
         manifest=manifest,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pipeline.graph import Key, input_digest, needs_of, steps
 from pipeline.record import ALL_SHARDS, Record, read_record
 from pipeline.stage import SinkStage, WholeStage
-from pipeline.whole import DATASET, PUBLISHED
+from pipeline.storage import DATASET
+from pipeline.whole import PUBLISHED
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan, PlannedStage

@@ -18,9 +18,9 @@ from pipeline.progress import Progress
 from pipeline.record import ALL_SHARDS, read_record, record_path
 from pipeline.schema import REJECT_REASON
 from pipeline.stage import SinkStage, SourceStage
-from pipeline.storage import STORE
+from pipeline.storage import DATASET, PLAN, STORE
 from pipeline.tables import read_light
-from pipeline.whole import DATASET, summarise
+from pipeline.whole import summarise
 from pipeline.worker import Worker
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan, PlannedStage
     from pipeline.storage import Storage
 
-PLAN = "run/plan.json"
 MARK_ALL, MARK_TRANSIENT = b"all", b"transient"
 """What the marker of a shard says that is to be tried again."""
 

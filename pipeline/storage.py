@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
     from pipeline.record import FileEntry
 
+PLAN = "run/plan.json"
+"""What a build is to do, written before its first result: the mark of a run folder."""
+STAGES = "stages"
+"""Folder of the stages' results."""
+DATASET = "dataset"
+"""Folder where a sink publishes."""
 STORE = "store"
 """Folder below a source stage's own that holds what it keeps."""
 
@@ -266,6 +272,16 @@ def connect(url: str) -> tuple[Any, str]:
     except ValueError as error:
         raise PlanError(f"{url!r} cannot be used: {error}") from None
     return fs, str(path)
+
+
+def lies_in(url: str, folder: str) -> bool:
+    """True for what lies in a folder or is that folder: on this machine with links followed, else by its path."""
+    (fs, path), (folder_fs, folder_path) = connect(url), connect(folder)
+    if _protocols(fs) != _protocols(folder_fs):
+        return False
+    if "file" in _protocols(fs):
+        return Path(path).resolve().is_relative_to(Path(folder_path).resolve())
+    return f"{path}/".startswith(f"{folder_path.rstrip('/')}/")
 
 
 def _link(origin: Path, to: Path) -> None:

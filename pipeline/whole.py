@@ -17,6 +17,7 @@ from pipeline.rows import ShardRows
 from pipeline.runner import ShardOutput, provenance
 from pipeline.schema import SAMPLE_ID
 from pipeline.stage import RunSummary, SinkStage, WholeStage
+from pipeline.storage import DATASET
 from pipeline.tables import arrow_table
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from pipeline.record import FileEntry
     from pipeline.worker import Task, Worker
 
-DATASET = "dataset"
-"""Folder below the run folder where a sink publishes."""
+
 PUBLISHED = "run/published.json"
 """Says which result `dataset/` holds now."""
 
