@@ -119,7 +119,7 @@ def build(
         from pipeline.display import show_build
 
         show_build(summary)
-    if not result.ok:
+    if not summary["ok"]:
         raise typer.Exit(1)
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import RunStopped, one_line
+from pipeline.funnel import EMPTY_REMEDY, why_empty
 from pipeline.graph import needs_of, steps
 from pipeline.lock import describe, is_alive, read_holder
 from pipeline.record import ALL_SHARDS, Record, read_record
@@ -35,7 +36,19 @@ if TYPE_CHECKING:
 def status(plan: Plan, storage: Storage) -> dict[str, Any]:
     """How far the run folder is with this plan, and who is at work on it."""
     holder = read_holder(storage)
-    done = RecordBook(plan, storage).walk()
+    stages = _stages(plan, RecordBook(plan, storage).walk())
+    complete = all(s["done"] == s["total"] for s in stages)
+    return {
+        "out": storage.url,
+        "holder": describe(holder) if holder and is_alive(holder) else None,
+        "stages": stages,
+        "complete": complete,
+        "empty": why_empty(stages) if complete else None,
+        "may_be_empty": plan.manifest.allow_empty,
+    }
+
+
+def _stages(plan: Plan, done: Mapping[Key, Record]) -> list[dict[str, Any]]:
     total = Counter(index for index, _ in steps(plan))
     stages = []
     for planned in plan.stages:
@@ -52,22 +65,27 @@ def status(plan: Plan, storage: Storage) -> dict[str, Any]:
                 "fingerprint": planned.fingerprint,
                 "done": len(own),
                 "total": total[planned.index],
+                "rows_in": sum(r.rows_in for r in rows),
+                "rows_kept": sum(r.rows_kept for r in rows),
                 "rows_out": sum(r.rows_out for r in rows),
                 "rejects": dict(sorted(rejects.items())),
             }
         )
-    return {
-        "out": storage.url,
-        "holder": describe(holder) if holder and is_alive(holder) else None,
-        "stages": stages,
-        "complete": all(s["done"] == s["total"] for s in stages),
-    }
+    return stages
 
 
 def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
     """Everything that is wrong with the run folder, a line each; `deep` also hashes every file."""
-    wrong: list[str] = []
     standing = RecordBook(plan, storage).walk()
+    wrong = wrong_files(plan, storage, deep=deep, standing=standing)
+    empty = None if wrong or plan.manifest.allow_empty else why_empty(_stages(plan, standing))
+    return [*wrong, f"empty dataset: {empty}{EMPTY_REMEDY}"] if empty else wrong
+
+
+def wrong_files(plan: Plan, storage: Storage, *, deep: bool, standing: Mapping[Key, Record] | None = None) -> list[str]:
+    """Records and files that are wrong, a line each; `standing` are the records that count, where they are known."""
+    wrong: list[str] = []
+    standing = RecordBook(plan, storage).walk() if standing is None else standing
     kept: dict[str, int] = {}
     sizes = cache(storage.sizes)
     for planned in plan.stages:

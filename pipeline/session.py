@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.build import Build, BuildResult
 from pipeline.errors import PlanError, RunStopped
 from pipeline.events import EventLog
-from pipeline.inspect import verify
+from pipeline.funnel import few_left, why_empty
+from pipeline.inspect import wrong_files
 from pipeline.lock import hold
 from pipeline.progress import Progress
 from pipeline.record import ALL_SHARDS, read_record, record_path
@@ -147,9 +148,14 @@ def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
         {"stage": plan.stages[index].name, "shard": shard, "cause": message}
         for (index, shard), message in sorted(result.failures.items())
     ]
+    empty = why_empty(stages) if result.ok else None
     ends_in_dataset = isinstance(plan.stages[-1].stage, SinkStage)
     return {
-        "ok": result.ok,
+        "ok": result.ok and (not empty or plan.manifest.allow_empty),
+        "empty": empty,
+        "few_left": few_left(stages) if result.ok and not empty else None,
+        "barren_shards": result.barren if result.ok and not empty else [],
+        "num_shards": len(plan.shards),
         "manifest": plan.manifest.name,
         "out": plan.out,
         "dataset": f"{plan.out.rstrip('/')}/{DATASET}" if result.ok and ends_in_dataset else None,
@@ -209,7 +215,7 @@ def write_report(plan: Plan, storage: Storage, to: Path) -> list[Path]:
     planned = plan.stages[-1]
     if not isinstance(planned.stage, SinkStage):
         raise PlanError(f"manifest {plan.manifest.name!r} does not end in a stage that emits a dataset")
-    wrong = verify(plan, storage, deep=False)
+    wrong = wrong_files(plan, storage, deep=False)
     if wrong:
         raise RunStopped(f"{plan.out} is not a finished build: {wrong[0]}")
     records = [read_record(storage, planned.folder, s.name) for s in plan.shards]

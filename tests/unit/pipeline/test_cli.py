@@ -256,3 +256,85 @@ def test_plan_starts_under_a_second_without_models_or_ray(world):
 
 def test_the_import_check_can_fail():
     assert imported("import PIL, scipy")[0] == ["PIL", "scipy"]
+
+
+@pytest.fixture
+def barren(world, tmp_path):
+    """(manifest, options) of a chain whose caption filter lets nothing through."""
+    manifest, options = world
+    manifest.write_text(CHAIN.replace('"filter_caption"', '"filter_caption"\nmin_words = 60\nmax_words = 70'))
+    return manifest, [*options, "--executor", "inprocess"]
+
+
+NOTHING_LEFT = "no row reached emit: filter_caption rejected 3 of 3 rows (too_few_words 3)"
+
+
+def test_build_that_rejected_every_row_says_so_last_and_ends_with_1(barren, editloom):
+    manifest, options = barren
+    for _ in "first", "all recorded":
+        code, out, _ = editloom("build", manifest, *options)
+        assert code == 1
+        assert out.splitlines()[-1] == (
+            f"empty dataset: {NOTHING_LEFT}; change the settings or the input, "
+            "or set allow_empty = true in the manifest"
+        )
+        code, out, _ = editloom("build", manifest, *options, "--json")
+        assert code == 1
+        assert (json.loads(out)["ok"], json.loads(out)["empty"]) == (False, NOTHING_LEFT)
+
+
+def test_manifest_may_allow_a_dataset_without_rows(barren, editloom):
+    manifest, options = barren
+    manifest.write_text("allow_empty = true\n" + manifest.read_text())
+    for _ in "first", "all recorded":
+        code, out, _ = editloom("build", manifest, *options)
+        assert code == 0
+        assert f"note: {NOTHING_LEFT}\n" in out
+    assert editloom("verify", manifest, *options[:4])[0] == 0
+
+
+def test_status_and_verify_say_that_no_row_is_left(barren, editloom):
+    manifest, options = barren
+    editloom("build", manifest, *options)
+    code, out, _ = editloom("status", manifest, *options[:4])
+    assert code == 0
+    assert out.splitlines()[-1].startswith(f"empty dataset: {NOTHING_LEFT}")
+    code, out, _ = editloom("verify", manifest, *options[:4])
+    assert code == 1
+    assert out.startswith(f"empty dataset: {NOTHING_LEFT}")
+    assert json.loads(editloom("status", manifest, *options[:4], "--json")[1])["empty"] == NOTHING_LEFT
+
+
+def test_report_of_a_dataset_without_rows_is_still_written(barren, editloom, tmp_path):
+    manifest, options = barren
+    editloom("build", manifest, *options)
+    assert editloom("report", manifest, *options[:4], "--to", tmp_path / "report")[0] == 0
+
+
+def test_chain_cut_short_is_empty_where_its_last_stage_left_nothing(barren, editloom):
+    manifest, options = barren
+    code, out, _ = editloom("build", manifest, *options, "--only", "filter_caption")
+    assert code == 1
+    assert "empty dataset: no row is left after filter_caption: " in out.splitlines()[-1]
+    assert editloom("build", manifest, *options, "--only", "normalise_image")[0] == 0
+
+
+def test_shard_that_lost_all_its_rows_is_a_note(world, editloom, tmp_path):
+    manifest, options = world
+    (tmp_path / "in").mkdir()
+    write_tar(tmp_path / "in" / "b.tar", ["no", "nor"])
+    write_tar(tmp_path / "in" / "a.tar", CAPTIONS)
+    options = ["--shards", tmp_path / "in", "--out", tmp_path / "run", "--executor", "inprocess"]
+    for _ in "first", "all recorded":
+        code, out, _ = editloom("build", manifest, *options)
+        assert code == 0
+        assert "note: 1 of 2 shards kept no row: b\n" in out
+
+
+def test_large_share_of_rejected_rows_stands_in_the_last_line(world, editloom, tmp_path):
+    manifest, options = world
+    write_tar(tmp_path / "a.tar", [*CAPTIONS[:1], *["no"] * 19])
+    code, out, _ = editloom("build", manifest, *options, "--executor", "inprocess")
+    assert code == 0
+    expected = "95% of the rows were rejected: filter_caption rejected 19 of 20 rows (too_few_words 19)"
+    assert out.splitlines()[-1] == expected
