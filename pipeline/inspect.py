@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.errors import RunStopped, one_line
+from pipeline.errors import one_line
 from pipeline.funnel import EMPTY_REMEDY, why_empty
 from pipeline.graph import needs_of, steps
 from pipeline.lock import describe, is_alive, read_holder
 from pipeline.record import ALL_SHARDS, Record, read_record
 from pipeline.resume import RecordBook, is_published
-from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
+from pipeline.schema import PARENT_ID, SAMPLE_ID
+from pipeline.shards import SHARD_LIST, DatasetError, parse_shards
 from pipeline.stage import SinkStage, WholeStage
 from pipeline.storage import DATASET, STAGES
+from pipeline.tables import read_batches
 from pipeline.whole import ROWS_PER_READ
 
 if TYPE_CHECKING:
@@ -146,9 +145,12 @@ def _wrong_file(
 
 def _wrong_dataset(storage: Storage, record: Record | None, *, deep: bool) -> Iterator[str]:
     try:
-        listed = json.loads(storage.read_bytes(f"{DATASET}/shards.json"))["shards"]
-    except (FileNotFoundError, ValueError, KeyError):
-        yield f"{DATASET}/shards.json: not there or unreadable"
+        listed = parse_shards(storage.read_bytes(f"{DATASET}/{SHARD_LIST}"), DATASET).shards
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        yield f"{DATASET}/{SHARD_LIST}: not there; build again"
+        return
+    except DatasetError as error:
+        yield str(error)
         return
     sizes = storage.sizes(DATASET)
     if record is not None and not is_published(storage, record):
@@ -157,17 +159,17 @@ def _wrong_dataset(storage: Storage, record: Record | None, *, deep: bool) -> It
     yield from _wrong_pages(storage, record, sizes, deep=deep)
     seen: dict[str, str] = {}
     for entry in listed:
-        name = entry["file"]
-        if sizes.get(name) != entry["bytes"]:
-            yield f"{DATASET}/{name}: {sizes.get(name)} bytes, shards.json says {entry['bytes']}"
+        name = entry.file
+        if sizes.get(name) != entry.num_bytes:
+            yield f"{DATASET}/{name}: {sizes.get(name)} bytes, shards.json says {entry.num_bytes}"
             continue
         if deep:
-            if _sha256(storage, f"{DATASET}/{name}") != entry["sha256"]:
+            if _sha256(storage, f"{DATASET}/{name}") != entry.sha256:
                 yield f"{DATASET}/{name}: sha256 differs from shards.json"
                 continue
-            yield from _wrong_tar(storage, name, int(entry["samples"]), seen)
+            yield from _wrong_tar(storage, name, entry.num_samples, seen)
     for name in sizes:
-        if name.endswith(".tar") and name not in {e["file"] for e in listed}:
+        if name.endswith(".tar") and name not in {entry.file for entry in listed}:
             yield f"{DATASET}/{name}: not listed in shards.json"
 
 
@@ -181,11 +183,15 @@ def _wrong_pages(storage: Storage, record: Record | None, sizes: dict[str, int],
 
 def _wrong_tar(storage: Storage, name: str, num_samples: int, seen: dict[str, str]) -> Iterator[str]:
     keys: list[str] = []
-    with storage.open(f"{DATASET}/{name}") as handle, tarfile.open(fileobj=handle) as tar:
-        for member in tar:
-            key = member.name.partition(".")[0]
-            if not keys or keys[-1] != key:
-                keys.append(key)
+    try:
+        with storage.open(f"{DATASET}/{name}") as handle, tarfile.open(fileobj=handle, mode="r:") as tar:
+            for member in tar:
+                key = member.name.partition(".")[0]
+                if not keys or keys[-1] != key:
+                    keys.append(key)
+    except tarfile.TarError as error:
+        yield f"{DATASET}/{name}: cannot be read as a tar ({one_line(error)})"
+        return
     if len(keys) != num_samples:
         yield f"{DATASET}/{name}: {len(keys)} samples, shards.json says {num_samples}"
     for key in keys:
@@ -227,17 +233,10 @@ def _is_kin(own: str, asked: str) -> bool:
 
 
 def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     with storage.open(rel) as handle:
-        try:
-            file = pq.ParquetFile(handle)
-        except pa.ArrowInvalid as error:
-            raise RunStopped(
-                f"{rel} cannot be read ({one_line(error)}); `editloom verify` says what is wrong"
-            ) from None
-        light = [n for n in file.schema_arrow.names if not (n in COLUMNS and COLUMNS[n].bulk)]
-        found: list[dict[str, Any]] = []
-        for batch in file.iter_batches(batch_size=ROWS_PER_READ, columns=light, use_threads=False):
-            found.extend(batch.filter(pc.starts_with(batch[SAMPLE_ID], root)).to_pylist())
+        for rows in read_batches(handle, None, ROWS_PER_READ, rel):
+            found.extend(rows.filter(pc.starts_with(rows[SAMPLE_ID], root)).to_pylist())
     for row in found:
         if row.get(PARENT_ID) is None:
             row.pop(PARENT_ID, None)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from pipeline.graph import Key, input_digest, needs_of, steps
 from pipeline.record import ALL_SHARDS, Record, read_record
 from pipeline.stage import SinkStage, WholeStage
+from pipeline.state import State, read_state
 from pipeline.storage import DATASET
 from pipeline.whole import PUBLISHED
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan, PlannedStage
     from pipeline.storage import Storage
+
+
+class Published(State):
+    """Result that `dataset/` holds."""
+
+    output_digest: str
 
 
 class RecordBook:
@@ -81,8 +87,5 @@ class RecordBook:
 
 def is_published(storage: Storage, record: Record) -> bool:
     """True when `dataset/` is there and holds the result of this record of a sink's last step."""
-    try:
-        published: dict[str, str] = json.loads(storage.read_bytes(PUBLISHED))
-    except (FileNotFoundError, ValueError):
-        return False
-    return published.get("output_digest") == record.output_digest and storage.exists(DATASET)
+    published = read_state(storage, PUBLISHED, Published)
+    return published is not None and published.output_digest == record.output_digest and storage.exists(DATASET)

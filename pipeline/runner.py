@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 from pipeline.contract import check_expanded, check_mapped, check_source, row_schema
 from pipeline.errors import ContractError
 from pipeline.quarantine import Quarantine
-from pipeline.record import Record, describe_file, output_digest, record_path
+from pipeline.record import KEPT_FILES, Record, describe_file, output_digest, record_path
 from pipeline.rejects import EngineReject, RejectLog, split
 from pipeline.rows import ShardRows
 from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import SinkStage
-from pipeline.storage import STORE, FolderStore
+from pipeline.storage import FolderStore
 from pipeline.tables import ColumnWriter
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class ShardOutput:
             storage.remove(f"{folder}/{self.shard}.rejects.parquet")  # of an earlier input
         for name, path in self._paths.items():
             storage.publish(path, f"{folder}/{name}")
-        record = self._record(files, notes or {}, {f"{STORE}/{name}": entry for name, entry in (kept or {}).items()})
+        record = self._record(
+            files, notes or {}, {f"{KEPT_FILES}{name}": entry for name, entry in (kept or {}).items()}
+        )
         storage.write_bytes(record_path(folder, self.shard), record.to_json())
         return record
 

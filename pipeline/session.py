@@ -9,6 +9,8 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from pipeline.build import Build, BuildResult
 from pipeline.errors import PlanError, RunStopped
 from pipeline.events import EventLog
@@ -19,6 +21,7 @@ from pipeline.progress import Progress
 from pipeline.record import ALL_SHARDS, read_record, record_path
 from pipeline.schema import REJECT_REASON
 from pipeline.stage import SinkStage, SourceStage
+from pipeline.state import State, read_state
 from pipeline.storage import DATASET, PLAN, STORE
 from pipeline.tables import read_light
 from pipeline.whole import summarise
@@ -35,6 +38,18 @@ if TYPE_CHECKING:
 
 MARK_ALL, MARK_TRANSIENT = b"all", b"transient"
 """What the marker of a shard says that is to be tried again."""
+
+
+class PlannedShard(State):
+    """Shard of an earlier plan."""
+
+    name: str
+
+
+class EarlierPlan(State):
+    """Plan that the run folder was last built by, as far as a later build asks for it."""
+
+    shards: tuple[PlannedShard, ...] = Field(strict=False)
 
 
 def run_build(
@@ -72,10 +87,8 @@ def run_build(
 
 def _refuse_to_shrink(plan: Plan, storage: Storage) -> None:
     """Keep a trial run with --limit from replacing the dataset of a larger build."""
-    try:
-        before = {s["name"] for s in json.loads(storage.read_bytes(PLAN))["shards"]}
-    except (FileNotFoundError, ValueError, KeyError):
-        return
+    earlier = read_state(storage, PLAN, EarlierPlan)
+    before = {shard.name for shard in earlier.shards} if earlier is not None else set()
     if plan.is_limited and before > {s.name for s in plan.shards}:
         raise PlanError(
             f"{plan.out} holds a build of {len(before)} shards, which --limit {len(plan.shards)} would replace; "

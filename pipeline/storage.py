@@ -138,6 +138,9 @@ class Storage:
             except FileNotFoundError:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 temporary.replace(final)
+            except IsADirectoryError:  # nobody but the engine names files here
+                self.remove(rel)
+                temporary.replace(final)
         else:
             self.fs.put_file(str(temporary), self.path(rel))
 
