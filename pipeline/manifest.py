@@ -15,6 +15,7 @@ TOML has no null: the text "none" unsets a setting that may be unset, as in `max
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
@@ -114,6 +115,16 @@ def load_manifest(path: str | Path) -> Manifest:
     run_on = _validated(RunOn, raw.pop("run_on", {}), f"{path}: run_on")
     stages = tuple(_stage_entry(entry, f"{path}: stage {i}") for i, entry in enumerate(entries, 1))
     return _validated(Manifest, {**raw, "run_on": run_on, "stages": stages}, str(path))
+
+
+def default_out(manifest: str | Path) -> str:
+    """The run folder of a build that names none: runs/tiny-iedit for manifests/tiny/iedit.toml.
+
+    It follows from the manifest's path below the folder manifests/ or this folder, so every command finds it again.
+    """
+    path = Path(os.path.normpath(Path.cwd() / manifest)).with_suffix("")
+    parts = path.relative_to(Path.cwd()).parts if path.is_relative_to(Path.cwd()) else path.parts[1:]
+    return "runs/" + "-".join(parts[1:] if parts[0] == "manifests" and len(parts) > 1 else parts)
 
 
 def _stage_entry(entry: dict[str, Any], where: str) -> StageEntry:

@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
 
-from pipeline.errors import PlanError
+from pipeline.errors import MissingDependencyError, PlanError
 from pipeline.record import describe_file
 from pipeline.scratch import Scratch
 
@@ -269,11 +269,16 @@ class FolderStore:
 
 
 def connect(url: str) -> tuple[Any, str]:
-    """(file system, path in it) of a path or fsspec URL. Raises `PlanError` for a protocol that nobody knows."""
+    """(file system, path in it) of a path or fsspec URL. Raises `PlanError` for a protocol that nobody knows.
+
+    Raises `MissingDependencyError` for one whose package is not installed.
+    """
     try:
         fs, path = url_to_fs(url)
     except ValueError as error:
         raise PlanError(f"{url!r} cannot be used: {error}") from None
+    except ImportError as error:  # fsspec names the package that a URL's protocol needs
+        raise MissingDependencyError(f"{url!r} cannot be used: {error}") from None
     return fs, str(path)
 
 

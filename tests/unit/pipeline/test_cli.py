@@ -5,11 +5,13 @@ import subprocess
 import sys
 import tarfile
 import time
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from pipeline import cli
+from pipeline.errors import PlanError, RunStopped
 
 CHAIN = """
 name = "tiny"
@@ -28,6 +30,13 @@ max_distance = 0
 use = "emit"
 """
 CAPTIONS = ["a red ball on a table", "two dogs run on the grass", "no"]
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class Boom(Exception):
+    """An exception that nobody knows."""
+
+
 HEAVY = ("torch", "transformers", "ray", "PIL", "nltk", "scipy", "imagehash")
 
 
@@ -173,7 +182,9 @@ def test_column_that_nobody_writes_ends_with_2(world, editloom):
 
 def test_missing_model_ends_with_1(world, editloom):
     manifest, options = world
-    manifest.write_text(CHAIN.replace('"dedup"\nmax_distance = 0', '"edit_caption_wordnet"\nlexicon = "wordnet:9"'))
+    manifest.write_text(
+        CHAIN.replace('"emit"', '"edit_caption_wordnet"\nlexicon = "wordnet:9"\n[[stage]]\nuse = "emit"')
+    )
     message = refused(editloom, "plan", manifest, *options, code=1)
     assert message.startswith("stage edit_caption_wordnet: no model is called 'wordnet:9'")
 
@@ -338,3 +349,73 @@ def test_large_share_of_rejected_rows_stands_in_the_last_line(world, editloom, t
     assert code == 0
     expected = "95% of the rows were rejected: filter_caption rejected 19 of 20 rows (too_few_words 19)"
     assert out.splitlines()[-1] == expected
+
+
+def test_every_command_finds_what_a_build_without_out_made(world, editloom, tmp_path, monkeypatch):
+    manifest, options = world
+    monkeypatch.chdir(tmp_path)
+    shards = options[:2]
+    assert editloom("build", "tiny.toml", *shards, "--executor", "inprocess")[0] == 0
+    assert (tmp_path / "runs/tiny/dataset/a.tar").exists()
+    for name in ("tiny.toml", manifest):
+        assert json.loads(editloom("status", name, *shards, "--json")[1])["complete"] is True
+        plan = json.loads(editloom("plan", name, *shards, "--json")[1])
+        assert (plan["out"], [s["done"] for s in plan["stages"]]) == ("runs/tiny", [1, 1, 1, 1, 2])
+        assert editloom("verify", name, *shards)[0] == 0
+        assert editloom("report", name, *shards, "--to", tmp_path / "report")[0] == 0
+        assert editloom("retry", name, *shards)[2] == (
+            "editloom: source read_webdataset fetches nothing, so there is nothing to try again\n"
+        )
+        assert editloom("clean", name, "--json")[1] == '{"removed": [], "dry_run": false}\n'
+    with tarfile.open("runs/tiny/dataset/a.tar") as tar:
+        assert editloom("explain", "tiny.toml", tar.getnames()[0].partition(".")[0], *shards)[0] == 0
+
+
+def test_clean_for_several_manifests_asks_for_the_run_folder(world, editloom, tmp_path):
+    manifest, _ = world
+    (tmp_path / "other.toml").write_text(CHAIN)
+    message = refused(editloom, "clean", manifest, tmp_path / "other.toml", code=2)
+    assert message == "clean keeps the results of 2 manifests in one run folder; say which by --out"
+
+
+@pytest.mark.parametrize("given", ["", "OUT=elsewhere"])
+def test_make_leaves_the_run_folder_to_the_command_unless_it_is_given(given):
+    make = ["make", "-n", "build-dataset", *given.split()]
+    line = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (build,) = [part for part in line.splitlines() if "editloom build" in part]
+    assert ("--out 'elsewhere'" in build) is bool(given)
+    assert ("--out" in build) is bool(given)
+
+
+@pytest.mark.parametrize("bug", [KeyError("step"), TypeError("x"), ImportError("y"), OSError("no number"), Boom()])
+def test_bug_is_a_traceback_and_no_line_to_the_user(editloom, monkeypatch, tmp_path, bug):
+    def load_manifest(path):
+        raise bug
+
+    monkeypatch.setattr("pipeline.manifest.load_manifest", load_manifest)
+    with pytest.raises(type(bug)):
+        editloom("status", tmp_path / "x.toml")
+
+
+@pytest.mark.parametrize(
+    ("fault", "code", "expected"),
+    [
+        (PermissionError(13, "Permission denied", "/x"), 1, "permission denied: /x"),
+        (FileNotFoundError("bucket/x"), 1, "FileNotFoundError: bucket/x"),
+        (KeyboardInterrupt(), 1, "interrupted"),
+        (PlanError("as said"), 2, "as said"),
+        (RunStopped("as said"), 1, "as said"),
+    ],
+)
+def test_fault_of_machine_or_user_is_one_line(editloom, monkeypatch, tmp_path, fault, code, expected):
+    def load_manifest(path):
+        raise fault
+
+    monkeypatch.setattr("pipeline.manifest.load_manifest", load_manifest)
+    assert refused(editloom, "status", tmp_path / "x.toml", code=code) == expected
+
+
+def test_protocol_without_its_package_is_named(world, editloom):
+    manifest, options = world
+    message = refused(editloom, "status", manifest, *options[:2], "--out", "gs://bucket/x", code=1)
+    assert "gcsfs" in message

@@ -5,7 +5,7 @@ from _fakes import Upper, entry, manifest_of
 from pydantic import ValidationError
 
 from pipeline.errors import ManifestError
-from pipeline.manifest import load_manifest
+from pipeline.manifest import default_out, load_manifest
 from pipeline.plugins import stage_class, stage_names
 
 CHAIN = """
@@ -178,3 +178,24 @@ def test_none_has_the_identity_of_the_value_that_it_stands_for(tmp_path):
 
 def test_manifest_nested_too_deep_is_refused(tmp_path):
     assert "cannot be read as TOML" in refusal(tmp_path, f"x = {'[' * 100_000}")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "folder"),
+    [
+        ("manifests/tiny/instructions.toml", "runs/tiny-instructions"),
+        ("manifests/iedit.toml", "runs/iedit"),
+        ("./manifests/tiny/../iedit.toml", "runs/iedit"),
+        ("mine/v1.2.toml", "runs/mine-v1.2"),
+        ("/elsewhere/deep/m.toml", "runs/elsewhere-deep-m"),
+    ],
+)
+def test_run_folder_follows_from_the_place_of_the_manifest(tmp_path, monkeypatch, manifest, folder):
+    monkeypatch.chdir(tmp_path)
+    assert default_out(manifest) == folder
+
+
+def test_run_folder_is_the_same_by_relative_and_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_out("../other/m.toml") == default_out(tmp_path.parent / "other/m.toml")
+    assert default_out(tmp_path / "manifests/tiny/x.toml") == default_out("manifests/tiny/x.toml") == "runs/tiny-x"
