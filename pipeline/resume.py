@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from pipeline.graph import Key, input_digest, needs_of, steps
-from pipeline.record import ALL_SHARDS, Record, read_record
+from pipeline.record import ALL_SHARDS, PUBLISHED_FILES, Record, read_record
+from pipeline.shards import SHARD_LIST
 from pipeline.stage import SinkStage, WholeStage
 from pipeline.state import State, read_state
 from pipeline.storage import DATASET
@@ -42,7 +44,7 @@ class RecordBook:
             return None
         if shard == ALL_SHARDS and isinstance(planned.stage, WholeStage) and self.verdicts(planned, digest) is None:
             return None
-        return record if self._has_files(planned, record) else None
+        return record if self._has_files(planned, record) and self._has_list(record) else None
 
     def verdicts(self, planned: PlannedStage, digest: str) -> dict[Key, Record] | None:
         """The records of a whole stage's row files, or None unless all are there from one pass over that input."""
@@ -78,6 +80,12 @@ class RecordBook:
             if self._listing(folder.replace(f"{planned.folder}/../..", "").strip("/")).get(file) != entry.bytes:
                 return False
         return True
+
+    def _has_list(self, record: Record) -> bool:
+        """False when the dataset's list of shards is not the one that was published, even if it is as long."""
+        entry = record.files.get(f"{PUBLISHED_FILES}{SHARD_LIST}")
+        rel = f"{DATASET}/{SHARD_LIST}"
+        return entry is None or hashlib.sha256(self.storage.read_bytes(rel)).hexdigest() == entry.sha256
 
     def _listing(self, folder: str) -> dict[str, int]:
         if folder not in self._sizes:

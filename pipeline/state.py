@@ -30,10 +30,9 @@ def parse(model: type[S], content: bytes, name: str) -> S:
         return model.model_validate_json(content)
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise DamagedFileError(
-            f"{name} is not as it was written ({f'{field}: ' if field else ''}{first['msg'].lower()}); build again"
-        ) from None
+        place = ".".join(str(part) for part in first["loc"])
+        reason = f"{place}: {first['msg'].lower()}" if place else first["msg"].lower()
+        raise DamagedFileError(f"{name} is not as it was written ({reason}); remove it and build again") from None
 
 
 def read_state(storage: Storage, rel: str, model: type[S]) -> S | None:

@@ -91,14 +91,14 @@ def read_light(storage: Storage, rel: str, columns: Sequence[str] | None = None)
     """The named columns of a whole file, by default all without pixels. Raises `DamagedFileError`."""
     with storage.open(rel) as handle, naming(rel):
         file = pq.ParquetFile(handle)
-        return checked(file.read(columns=_known(file, columns), use_threads=False))
+        return checked(file.read(columns=known_columns(file, columns), use_threads=False))
 
 
 def read_batches(handle: IO[bytes], columns: Sequence[str] | None, rows_per_batch: int, rel: str) -> Iterator[pa.Table]:
     """The same of the open Parquet file `rel`, forward, in batches."""
     with naming(rel):
         file = pq.ParquetFile(handle)
-        batches = file.iter_batches(batch_size=rows_per_batch, columns=_known(file, columns), use_threads=False)
+        batches = file.iter_batches(batch_size=rows_per_batch, columns=known_columns(file, columns), use_threads=False)
     while True:
         with naming(rel):
             batch = next(batches, None)
@@ -114,15 +114,17 @@ def checked(table: pa.Table) -> pa.Table:
     return table
 
 
-def _known(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str]:
+def known_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str]:
+    """The columns to read, by default all without pixels. Raises `ArrowInvalid` where one lacks or has another type."""
     there = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
     if columns is None:
         columns = [name for name in there if not (name in COLUMNS and COLUMNS[name].bulk)]
     for name in (SAMPLE_ID, *columns):
         if name not in there:
             raise pa.ArrowInvalid(f"no column {name!r}")
-        if name in (SAMPLE_ID, PARENT_ID) and there[name] != pa.string():
-            raise pa.ArrowInvalid(f"column {name!r} is {there[name]} and no text")
+        expected = COLUMNS[name].type if name in COLUMNS else pa.string()  # the others are those of rejects
+        if there[name] != expected:
+            raise pa.ArrowInvalid(f"column {name!r} is of type {there[name]}, expected {expected}")
     return list(columns)
 
 

@@ -55,9 +55,12 @@ def test_folder_without_a_list_is_refused_with_what_to_name(tmp_path):
 @pytest.mark.parametrize(
     ("listed", "message"),
     [
-        ("{", r"shards.json is not as it was written \(invalid json: .*\); build again"),
+        ("{", r"shards.json is not as it was written \(invalid json: .*\); remove it and build again"),
         ("[]", r"shards.json is not as it was written \(input should be an object\)"),
-        ({"dataset": "x", "shards": [{"file": "a.tar"}]}, r"\(shards.0.samples: field required\); build again"),
+        (
+            {"dataset": "x", "shards": [{"file": "a.tar"}]},
+            r"\(shards.0.samples: field required\); remove it and build again",
+        ),
         (
             {"dataset": "x", "shards": [{**ENTRY, "file": "../a.tar"}]},
             r"lists '../a.tar'; expected a name in its own folder",
