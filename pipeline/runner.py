@@ -12,7 +12,7 @@ import socket
 import time
 import uuid
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -112,7 +112,7 @@ class ShardOutput:
         self._stack.close()
 
 
-def provenance(started: float, attempt: int) -> dict[str, object]:
+def provenance(started: float, attempt: int) -> dict[str, Any]:
     """When, how long and where, for a record."""
     return {
         "started_at": dt.datetime.fromtimestamp(started, dt.UTC).isoformat(timespec="seconds"),

@@ -419,3 +419,36 @@ def test_protocol_without_its_package_is_named(world, editloom):
     manifest, options = world
     message = refused(editloom, "status", manifest, *options[:2], "--out", "gs://bucket/x", code=1)
     assert "gcsfs" in message
+
+
+def test_run_folder_inside_the_input_is_never_read_as_input(world, editloom, tmp_path):
+    manifest, _ = world
+    (tmp_path / "in").mkdir()
+    write_tar(tmp_path / "in/a.tar", CAPTIONS)
+    options = ["--shards", tmp_path / "in", "--out", tmp_path / "in/out", "--executor", "inprocess"]
+    assert editloom("build", manifest, *options)[0] == 0
+    assert "nothing to do" in editloom("build", manifest, *options)[1]
+    assert editloom("verify", manifest, *options[:4], "--deep")[0] == 0
+    other = [*options[:2], "--out", tmp_path / "elsewhere", "--executor", "inprocess"]
+    assert editloom("build", manifest, *other)[0] == 0
+    assert [path.name for path in (tmp_path / "elsewhere/dataset").glob("*.tar")] == ["a.tar"]
+
+
+def test_run_folder_inside_a_folder_of_images_is_never_read_as_input(world, editloom, tmp_path):
+    manifest, _ = world
+    manifest.write_text(CHAIN.replace("read_webdataset", "read_image_folder"))
+    (tmp_path / "in").mkdir()
+    Image.effect_noise((40, 40), 90).save(tmp_path / "in/a.png")
+    (tmp_path / "in/metadata.csv").write_text("file_name,text\na.png,a red ball on a table\n")
+    options = ["--shards", tmp_path / "in", "--out", tmp_path / "in/out", "--executor", "inprocess"]
+    assert editloom("build", manifest, *options)[0] == 0
+    assert "nothing to do" in editloom("build", manifest, *options)[1]
+    assert editloom("build", manifest, "--shards", f"{tmp_path}/*n", *options[2:])[0] == 0
+
+
+def test_input_and_run_folder_in_one_are_refused(world, editloom, tmp_path):
+    manifest, _ = world
+    message = refused(editloom, "build", manifest, "--shards", tmp_path, "--out", tmp_path, code=2)
+    assert message == (
+        f"shard '{tmp_path}/a.tar' lies in the run folder '{tmp_path}', whose files are no input; give another --out"
+    )

@@ -39,7 +39,7 @@ EVERY = int(os.environ.get("EDITLOOM_EVERY_FIELD", "25"))
 """One in so many wrong fields is tried."""
 NUM_FLIPS = int(os.environ.get("EDITLOOM_NUM_FLIPS", "8"))
 TABLES = ("stages/filter_caption-*/a.rejects.parquet", "stages/normalise_image-*/a.parquet", "stages/dedup-*/a.parquet")
-COMMANDS = ("status", "plan", "verify", "verify --deep", "explain", "report", "clean", "retry", "build", "verify")
+COMMANDS = ("status", "plan", "verify --deep", "explain", "report", "clean", "retry", "build", "verify")
 
 
 def every_field(value):
