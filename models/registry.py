@@ -141,7 +141,7 @@ def kind_of(weights: Weights) -> str:
         )
     try:
         config = json.loads((root / "config.json").read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LookupError(
             f"model {weights.model_id!r}: {root / 'config.json'} is no JSON ({error}); fetch or save the model again"
         ) from error
