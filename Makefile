@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 MANIFEST ?= manifests/tiny/instructions.toml
-OUT ?= runs/$(subst /,-,$(patsubst manifests/%,%,$(basename $(MANIFEST))))
+OUT ?=
 EXECUTOR ?= ray
 SHARDS ?=
 WORKERS ?=
@@ -13,7 +13,7 @@ WORLD_SCENES ?= 6000
 WORLD_PORT ?= 8642
 IS_SERVED := $(findstring data/laion,$(SHARDS) $(shell grep -s '^shards' '$(MANIFEST)'))
 SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD_PORT) --)
-BUILD_FLAGS = --out '$(OUT)' $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
+BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test check smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world bench-smollm2 \
   bench-download bench-retrieval bench-iedit-data bench-iedit-claims data-laion \

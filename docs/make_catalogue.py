@@ -33,8 +33,8 @@ Written by `docs/make_catalogue.py` from the stage classes; do not edit it by ha
 
 A stage is named in a manifest by its file name: `use = "filter_caption"`. Every setting below decides the result and
 is part of the stage's fingerprint. What decides only speed stands in `run_on` and is the same for all stages:
-`rows_per_batch`, `workers`, and for its models `device`, `dtype`, `rows_per_forward` and `gpu`. The terms are in the
-[glossary](glossary.md).
+`rows_per_batch`, `workers`, and for its models `device`, `dtype`, `rows_per_forward` and `gpu`. The text `"none"`
+unsets a setting whose type says `None`. The terms are in the [glossary](glossary.md).
 """
 
 
@@ -129,7 +129,7 @@ def _settings(cls: type[Stage]) -> list[tuple[str, ...]]:
 
 def _default(info: FieldInfo) -> str:
     value = info.get_default(call_default_factory=True)
-    return "none" if value is None else f"`{json.dumps(value)}`"
+    return '`"none"`' if value is None else f"`{json.dumps(value)}`"
 
 
 def _declarations(cls: type[Stage]) -> dict[str, tuple[str, str]]:

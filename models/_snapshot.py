@@ -33,15 +33,30 @@ def gaps(folder: Path) -> list[str]:
         return [" or ".join(ENTRY_FILES)]
     lacking = [] if files_in(folder, WEIGHT_SUFFIXES | PICKLE_SUFFIXES) else ["weights"]
     for index in sorted(folder.rglob("*.safetensors.index.json")):
-        parts = [index.parent / part for part in sorted(set(json.loads(index.read_bytes())["weight_map"].values()))]
+        names = (_described(index) or {}).get("weight_map")
+        if not isinstance(names, dict) or not all(isinstance(name, str) for name in names.values()):
+            lacking.append(index.relative_to(folder).as_posix())
+            continue
+        parts = [index.parent / part for part in sorted(set(names.values()))]
         lacking += [part.relative_to(folder).as_posix() for part in parts if not part.is_file()]
     pipeline = folder / "model_index.json"
-    components = json.loads(pipeline.read_bytes()) if pipeline.is_file() else {}
+    components = _described(pipeline) if pipeline.is_file() else {}
+    if components is None:
+        return [*lacking, pipeline.name]
     return lacking + [
         f"{name}/*.safetensors"
         for name, kind in components.items()
         if _is_model(kind) and all(_is_copy(path.name) for path in (folder / name).glob("*.safetensors"))
     ]
+
+
+def _described(file: Path) -> dict[str, Any] | None:
+    """The object in a JSON file; None where there is no such object in it."""
+    try:
+        found = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def unwanted(names: Sequence[str]) -> list[str]:

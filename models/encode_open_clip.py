@@ -84,7 +84,7 @@ def _source(weights: Weights) -> tuple[str, dict[str, Any]]:
         return f"local-dir:{weights.location}", {}
     known = _known(weights)
     return weights.location.partition("/")[0], {
-        "pretrained": _checkpoint(weights),
+        "pretrained": checkpoint(weights),
         "force_quick_gelu": known.get("quick_gelu", False),
         "image_mean": known.get("mean"),
         "image_std": known.get("std"),
@@ -144,7 +144,7 @@ def _cached(repository: str, file: str) -> str | None:
     return path if isinstance(path, str) else None
 
 
-def _checkpoint(weights: Weights) -> str:
+def checkpoint(weights: Weights) -> str:
     """The tag's safetensors in the local cache; downloaded where that is allowed. Raises LookupError."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError

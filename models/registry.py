@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models import wordnet
 from models.placement import Placement
 from models.weights import fetch, find, not_here
 from models.weights import licence as licence_of
@@ -99,10 +100,29 @@ def missing(model_id: str) -> str | None:
         weights = find(model_id)
     except LookupError as error:
         return str(error)
-    for package in _packages(weights):
-        if importlib.util.find_spec(package) is None:
-            return _install_line(model_id, package)
-    return not_here(weights)
+    lines = [_install_line(model_id, package) for package in _not_installed(weights)]
+    if not lines or weights.scheme != "open_clip":  # which alone knows its tags
+        lines += [message] if (message := not_here(weights)) else []
+    return "; ".join(lines) or None
+
+
+def installs(model_id: str) -> tuple[str, ...]:
+    """Arguments for `pip install` that bring the packages which `model_id` needs and that are not installed."""
+    try:
+        return tuple(DISTRIBUTIONS.get(package, package) for package in _not_installed(find(model_id)))
+    except LookupError:
+        return ()
+
+
+def can_fetch(model_id: str) -> bool:
+    """True for an id that `python -m models.fetch` can download; False where the id has to be corrected first."""
+    if model_id == wordnet.MODEL_ID:
+        return True
+    try:
+        weights = find(model_id)
+    except LookupError:
+        return False
+    return weights.scheme in ("hf", "vllm", "open_clip") and not weights.is_local
 
 
 def kind_of(weights: Weights) -> str:
@@ -121,7 +141,7 @@ def kind_of(weights: Weights) -> str:
         )
     try:
         config = json.loads((root / "config.json").read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LookupError(
             f"model {weights.model_id!r}: {root / 'config.json'} is no JSON ({error}); fetch or save the model again"
         ) from error
@@ -160,6 +180,10 @@ def _task_of(kind: str, served: dict[str, str]) -> str:
 def _packages(weights: Weights) -> tuple[str, ...]:
     gguf = ("accelerate", "gguf") if weights.location.endswith(".gguf") else ()
     return PACKAGES.get(weights.scheme, ("torch", "transformers", *gguf))
+
+
+def _not_installed(weights: Weights) -> list[str]:
+    return [package for package in _packages(weights) if importlib.util.find_spec(package) is None]
 
 
 def _install_line(model_id: str, package: str) -> str:

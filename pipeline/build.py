@@ -57,6 +57,8 @@ class BuildResult:
     stopped: str | None = None
     interrupted: bool = False
     num_left: int = 0
+    barren: list[str] = field(default_factory=list)
+    """Shards of which the last stage has no row, by name."""
     elapsed_s: float = 0.0
 
     @property
@@ -75,6 +77,8 @@ class Build:
         self.tallies = [StageTally() for _ in plan.stages]
         self.failures: dict[Key, str] = {}
         self.interrupted = False
+        self._barren: set[str] = set()
+        self._last = max(planned.index for planned in plan.stages if planned.has_rows)
         self._stopped: str | None = None
         self._outputs: dict[Key, str] = {}
         self._waiting: dict[Key, int] = {}
@@ -115,7 +119,7 @@ class Build:
         left = sum(t.total - t.done for t in self.tallies)
         return BuildResult(
             tallies=self.tallies, failures=self.failures, stopped=self._stopped, interrupted=self.interrupted,
-            num_left=left, elapsed_s=time.monotonic() - began,
+            num_left=left, barren=sorted(self._barren), elapsed_s=time.monotonic() - began,
         )  # fmt: skip
 
     @property
@@ -194,7 +198,7 @@ class Build:
             tally.rejects.update(record.rejects)
             tally.notes.update(record.notes)
         tally.seconds += record.duration_s
-        self._outputs[task.key] = record.output_digest
+        self._note_output(task.key, record)
         self.listen(
             "cached" if cached else "done",
             {**self._names(task), "rows_in": record.rows_in, "rows_out": record.rows_out, "rejects": record.rejects,
@@ -215,7 +219,12 @@ class Build:
         for shard in self.plan.shards:
             record = read_record(self.storage, planned.folder, shard.name)
             if record is not None:
-                self._outputs[task.stage, shard.name] = record.output_digest
+                self._note_output((task.stage, shard.name), record)
+
+    def _note_output(self, key: Key, record: Record) -> None:
+        self._outputs[key] = record.output_digest
+        if key[0] == self._last and key[1] != ALL_SHARDS and not record.rows_out:
+            self._barren.add(key[1])
 
     def _fail(self, outcome: Outcome) -> None:
         task, run_on = outcome.task, self.plan.manifest.run_on

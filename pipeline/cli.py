@@ -20,30 +20,51 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 
 ManifestArg = Annotated[Path, typer.Argument(help="Manifest, a TOML file")]
 ShardsOption = Annotated[
-    list[str] | None, typer.Option("--shards", help="Input: brace list, glob, folder, URL, or a text file of them")
+    list[str] | None,
+    typer.Option(
+        "--shards",
+        help=r"Input: brace list, glob, folder, URL, or a text file of them; what exists under the very name is no "
+        r"pattern, elsewhere a backslash makes the next sign literal (\{)",
+    ),
 ]
-OutOption = Annotated[str, typer.Option("--out", help="Run folder: a path or any fsspec URL")]
+OutOption = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        help="Run folder: a path or any fsspec URL; default: runs/ and the manifest's path below manifests/ or this "
+        "folder, with - for / (manifests/tiny/iedit.toml: runs/tiny-iedit)",
+    ),
+]
 OnlyOption = Annotated[str | None, typer.Option("--only", help="Go no further than this stage")]
 LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take only so many shards")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout")]
+TYPERS_INTERRUPTED = 130
+"""Exit code that typer gives a KeyboardInterrupt."""
+MESSAGE_CHARS = 8000
+"""Longest error message: a list of all that is missing has a place in it."""
 
 
 def main() -> None:
-    """Run the command line; every error raised on purpose is one line on stderr."""
+    """Run the command line; every error raised on purpose and every fault of the machine is one line on stderr.
+
+    Anything else is a bug: its traceback is shown, and the exit code is 1.
+    """
     try:
         code = app(standalone_mode=False)  # without standalone mode `typer.Exit` comes back as a return value
     except UsageError as error:
-        _die(one_line(error, 2000), 2)
-    except ImportError as error:  # fsspec names the package that a URL's protocol needs
-        _die(one_line(error, 2000), 1)
-    except (EditloomError, OSError) as error:
-        _die(one_line(error, 2000), 1)
-    except KeyboardInterrupt:
-        _die("interrupted", 1)
+        _die(one_line(error, MESSAGE_CHARS), 2)
+    except EditloomError as error:
+        _die(one_line(error, MESSAGE_CHARS), 1)
+    except OSError as error:
+        if type(error) is OSError and error.errno is None:  # no system call failed
+            raise
+        _die(one_line(error, MESSAGE_CHARS), 1)
     except Exception as error:
         if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # a usage error of the command line itself
             _die(error.format_message() or "which command? see editloom --help", error.exit_code)
         raise
+    if code == TYPERS_INTERRUPTED:
+        _die("interrupted", 1)
     sys.exit(code or 0)
 
 
@@ -57,19 +78,19 @@ def _say(text: str) -> None:
 
 
 def _open(
-    manifest: Path, out: str, shards: list[str] | None, only: str | None = None, limit: int | None = None
+    manifest: Path, out: str | None, shards: list[str] | None, only: str | None = None, limit: int | None = None
 ) -> tuple[Plan, Storage]:
-    from pipeline.manifest import load_manifest
+    from pipeline.manifest import default_out, load_manifest
     from pipeline.plan import make_plan
     from pipeline.storage import Storage
 
-    plan = make_plan(load_manifest(manifest), out, shards, only=only, limit=limit)
-    return plan, Storage(out)
+    plan = make_plan(load_manifest(manifest), out or default_out(manifest), shards, only=only, limit=limit)
+    return plan, Storage(plan.out)
 
 
 @app.command()
 def plan(
-    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = "runs/plan", only: OnlyOption = None,
+    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = None, only: OnlyOption = None,
     limit: LimitOption = None,
     probe: Annotated[int, typer.Option(min=0, help="Run so many rows to estimate rows, disk and time")] = 0,
     as_json: JsonOption = False,
@@ -80,8 +101,8 @@ def plan(
     made, storage = _open(manifest, out, shards, only, limit)
     report = status(made, storage)
     result: dict[str, Any] = {
-        "manifest": made.manifest.name, "out": out, "shards": len(made.shards), "input_bytes": made.num_input_bytes,
-        "stages": report["stages"],
+        "manifest": made.manifest.name, "out": made.out, "shards": len(made.shards),
+        "input_bytes": made.num_input_bytes, "stages": report["stages"],
     }  # fmt: skip
     if probe:
         from pipeline.estimate import probe as run_probe
@@ -100,7 +121,7 @@ def plan(
 
 @app.command()
 def build(
-    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = "runs/build", only: OnlyOption = None,
+    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = None, only: OnlyOption = None,
     limit: LimitOption = None,
     executor: Annotated[Literal["ray", "inprocess"], typer.Option(help="Where stages run")] = "ray",
     workers: Annotated[int | None, typer.Option(min=1, help="Ray workers (default: all cores)")] = None,
@@ -119,13 +140,13 @@ def build(
         from pipeline.display import show_build
 
         show_build(summary)
-    if not result.ok:
+    if not summary["ok"]:
         raise typer.Exit(1)
 
 
 @app.command(name="status")
 def status_command(
-    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = "runs/build", as_json: JsonOption = False
+    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = None, as_json: JsonOption = False
 ) -> None:
     """Say how far a run folder is, and who is at work on it."""
     from pipeline.display import show_status
@@ -141,7 +162,7 @@ def status_command(
 
 @app.command(name="verify")
 def verify_command(
-    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = "runs/build",
+    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = None,
     deep: Annotated[bool, typer.Option("--deep", help="Hash every file and read every tar")] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -151,9 +172,9 @@ def verify_command(
     made, storage = _open(manifest, out, shards)
     wrong = verify(made, storage, deep=deep)
     if as_json:
-        _say(json.dumps({"out": out, "ok": not wrong, "wrong": wrong}))
+        _say(json.dumps({"out": made.out, "ok": not wrong, "wrong": wrong}))
     else:
-        _say("\n".join(wrong) if wrong else f"{out}: all records, files and counts agree")
+        _say("\n".join(wrong) if wrong else f"{made.out}: all records, files and counts agree")
     if wrong:
         raise typer.Exit(1)
 
@@ -161,7 +182,7 @@ def verify_command(
 @app.command(name="explain")
 def explain_command(
     manifest: ManifestArg, sample_id: Annotated[str, typer.Argument(help="A sample id, of a sample or a reject")],
-    shards: ShardsOption = None, out: OutOption = "runs/build", as_json: JsonOption = False,
+    shards: ShardsOption = None, out: OutOption = None, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Tell the story of one sample: what each stage wrote for it, or why it was rejected."""
     from pipeline.display import show_story
@@ -174,12 +195,12 @@ def explain_command(
     elif story:
         show_story(story)
     if not story:
-        raise EditloomError(f"no stage of {out} knows sample {sample_id!r}")
+        raise EditloomError(f"no stage of {made.out} knows sample {sample_id!r}")
 
 
 @app.command(name="retry")
 def retry_command(
-    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = "runs/build",
+    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = None,
     everything: Annotated[bool, typer.Option("--all", help="Also what failed for good")] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -227,18 +248,20 @@ def evaluate_command(context: typer.Context) -> None:
 @app.command(name="clean")
 def clean_command(
     manifests: Annotated[list[Path], typer.Argument(help="Manifests whose results are kept")],
-    out: OutOption = "runs/build",
+    out: OutOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Remove stage results that none of the manifests refers to."""
     from pipeline.inspect import clean
     from pipeline.lock import hold
-    from pipeline.manifest import load_manifest
+    from pipeline.manifest import default_out, load_manifest
     from pipeline.plan import plan_stages
     from pipeline.storage import Storage
 
-    storage = Storage(out)
+    if out is None and len(manifests) > 1:
+        raise UsageError(f"clean keeps the results of {len(manifests)} manifests in one run folder; say which by --out")
+    storage = Storage(out or default_out(manifests[0]))
     needed = {stage.folder for path in manifests for stage in plan_stages(load_manifest(path))}
     with hold(storage):
         storage.clear_scratch()
@@ -253,7 +276,7 @@ def clean_command(
 
 @app.command(name="report")
 def report_command(
-    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = "runs/build",
+    manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = None,
     to: Annotated[Path, typer.Option("--to", help="Folder for the pages")] = Path("report"),
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip

@@ -9,10 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.funnel import EMPTY_REMEDY
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+SHOWN_SHARDS = 5
 FILE_WIDTH = 120
 """Columns of a table that goes to a file or a pipe."""
 
@@ -69,16 +72,29 @@ def show_build(summary: Mapping[str, Any]) -> None:
     for s in summary["stages"]:
         for note, count in s["notes"].items():
             _plain(f"note: {s['stage']}: {note}: {count:,}")
+    if summary["barren_shards"]:
+        names = summary["barren_shards"]
+        more = f" and {len(names) - SHOWN_SHARDS:,} more" if len(names) > SHOWN_SHARDS else ""
+        shown = f"{', '.join(names[:SHOWN_SHARDS])}{more}"
+        _plain(f"note: {len(names):,} of {summary['num_shards']:,} shards kept no row: {shown}")
     for failure in summary["failures"]:
         _plain(f"failed: {failure['cause']}")
     if summary["stopped"]:
         _plain(f"stopped: {summary['stopped']}")
-    if not summary["ok"]:
+    if summary["steps_left"] or not (summary["ok"] or summary["empty"]):
         how = "interrupted" if summary["interrupted"] else "not complete"
         _plain(f"{how}: {summary['steps_left']:,} steps are left; run the same command to go on")
     elif summary["dataset"]:
         _plain(f"dataset: {summary['dataset']}")
         _plain(f"look at it: open {summary['dataset']}/report.html in a browser")
+    _tell_empty(summary["empty"], may_be=summary["ok"])
+    if summary["few_left"]:
+        _plain(summary["few_left"])
+
+
+def _tell_empty(empty: str | None, *, may_be: bool) -> None:
+    if empty:
+        _plain(f"note: {empty}" if may_be else f"empty dataset: {empty}{EMPTY_REMEDY}")
 
 
 def _funnel(summary: Mapping[str, Any]) -> Table:
@@ -97,6 +113,7 @@ def show_status(result: Mapping[str, Any]) -> None:
         table.add_row(s["stage"], f"{s['done']}/{s['total']}", f"{s['rows_out']:,}", _counts(s["rejects"]))
     _console().print(table)
     _plain(f"at work: {result['holder'] or 'nobody'}; {'complete' if result['complete'] else 'not complete'}")
+    _tell_empty(result["empty"], may_be=result["may_be_empty"])
 
 
 def show_story(story: Sequence[Mapping[str, Any]]) -> None:

@@ -8,6 +8,7 @@ EditloomError
 │   ├── MissingDependencyError  a package, model or lexicon is not on this machine
 │   ├── LockedError       another build holds the run folder
 │   ├── ShardFailed       one stage failed on one shard, after its attempts
+│   │   └── DamagedFileError  a file of the run folder is not what was written
 │   └── RunStopped        a fault no other shard would survive (disk full, read-only folder, a bug)
 └── ContractError         a stage broke the stage contract (rows lost, columns missing): a bug in that stage
 
@@ -54,6 +55,10 @@ class LockedError(RunError):
 
 class ShardFailed(RunError):
     """One stage failed on one shard."""
+
+
+class DamagedFileError(ShardFailed):
+    """A file of the run folder or of a dataset is not what was written."""
 
 
 class RunStopped(RunError):

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from pipeline.errors import ContractError
 from pipeline.schema import SAMPLE_ID, column
-from pipeline.tables import read_light
+from pipeline.tables import checked, known_columns, naming, read_light
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,16 +78,18 @@ class Gatherer:
     def _rows(self, provider: int, shard: int, names: list[str], wanted: NDArray[np.int32]) -> pa.Table:
         """The wanted rows of one shard, by their sorted numbers: only row groups that hold one are read."""
         pieces, start = [], 0
-        with self._storage.open(self._file(provider, self._plan.shards[shard].name)) as handle:
+        rel = self._file(provider, self._plan.shards[shard].name)
+        with self._storage.open(rel) as handle, naming(rel):
             file = pq.ParquetFile(handle)
+            known = known_columns(file, [SAMPLE_ID, *names])
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
                 rows = wanted[(wanted >= start) & (wanted < stop)] - start
                 if len(rows):
-                    table = file.read_row_group(group, columns=[SAMPLE_ID, *names], use_threads=False)
-                    pieces.append(table.take(pa.array(rows, pa.int64())))
+                    table = file.read_row_group(group, columns=known, use_threads=False)
+                    pieces.append(checked(table).take(pa.array(rows, pa.int64())))
                 start = stop
-        return pa.concat_tables(pieces)
+            return pa.concat_tables(pieces)
 
     def _file(self, provider: int, shard: str) -> str:
         return f"{self._plan.stages[provider].folder}/{shard}.parquet"

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import tarfile
 from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from pipeline.errors import RunStopped, one_line
+from pipeline.errors import one_line
+from pipeline.funnel import EMPTY_REMEDY, why_empty
 from pipeline.graph import needs_of, steps
 from pipeline.lock import describe, is_alive, read_holder
 from pipeline.record import ALL_SHARDS, Record, read_record
 from pipeline.resume import RecordBook, is_published
-from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
+from pipeline.schema import PARENT_ID, SAMPLE_ID
+from pipeline.shards import SHARD_LIST, DatasetError, parse_shards
 from pipeline.stage import SinkStage, WholeStage
-from pipeline.whole import DATASET, ROWS_PER_READ
+from pipeline.storage import DATASET, STAGES
+from pipeline.tables import read_batches
+from pipeline.whole import ROWS_PER_READ
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -34,7 +35,19 @@ if TYPE_CHECKING:
 def status(plan: Plan, storage: Storage) -> dict[str, Any]:
     """How far the run folder is with this plan, and who is at work on it."""
     holder = read_holder(storage)
-    done = RecordBook(plan, storage).walk()
+    stages = _stages(plan, RecordBook(plan, storage).walk())
+    complete = all(s["done"] == s["total"] for s in stages)
+    return {
+        "out": storage.url,
+        "holder": describe(holder) if holder and is_alive(holder) else None,
+        "stages": stages,
+        "complete": complete,
+        "empty": why_empty(stages) if complete else None,
+        "may_be_empty": plan.manifest.allow_empty,
+    }
+
+
+def _stages(plan: Plan, done: Mapping[Key, Record]) -> list[dict[str, Any]]:
     total = Counter(index for index, _ in steps(plan))
     stages = []
     for planned in plan.stages:
@@ -51,22 +64,27 @@ def status(plan: Plan, storage: Storage) -> dict[str, Any]:
                 "fingerprint": planned.fingerprint,
                 "done": len(own),
                 "total": total[planned.index],
+                "rows_in": sum(r.rows_in for r in rows),
+                "rows_kept": sum(r.rows_kept for r in rows),
                 "rows_out": sum(r.rows_out for r in rows),
                 "rejects": dict(sorted(rejects.items())),
             }
         )
-    return {
-        "out": storage.url,
-        "holder": describe(holder) if holder and is_alive(holder) else None,
-        "stages": stages,
-        "complete": all(s["done"] == s["total"] for s in stages),
-    }
+    return stages
 
 
 def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
     """Everything that is wrong with the run folder, a line each; `deep` also hashes every file."""
-    wrong: list[str] = []
     standing = RecordBook(plan, storage).walk()
+    wrong = wrong_files(plan, storage, deep=deep, standing=standing)
+    empty = None if wrong or plan.manifest.allow_empty else why_empty(_stages(plan, standing))
+    return [*wrong, f"empty dataset: {empty}{EMPTY_REMEDY}"] if empty else wrong
+
+
+def wrong_files(plan: Plan, storage: Storage, *, deep: bool, standing: Mapping[Key, Record] | None = None) -> list[str]:
+    """Records and files that are wrong, a line each; `standing` are the records that count, where they are known."""
+    wrong: list[str] = []
+    standing = RecordBook(plan, storage).walk() if standing is None else standing
     kept: dict[str, int] = {}
     sizes = cache(storage.sizes)
     for planned in plan.stages:
@@ -127,9 +145,12 @@ def _wrong_file(
 
 def _wrong_dataset(storage: Storage, record: Record | None, *, deep: bool) -> Iterator[str]:
     try:
-        listed = json.loads(storage.read_bytes(f"{DATASET}/shards.json"))["shards"]
-    except (FileNotFoundError, ValueError, KeyError):
-        yield f"{DATASET}/shards.json: not there or unreadable"
+        listed = parse_shards(storage.read_bytes(f"{DATASET}/{SHARD_LIST}"), DATASET).shards
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        yield f"{DATASET}/{SHARD_LIST}: not there; build again"
+        return
+    except DatasetError as error:
+        yield str(error)
         return
     sizes = storage.sizes(DATASET)
     if record is not None and not is_published(storage, record):
@@ -138,17 +159,17 @@ def _wrong_dataset(storage: Storage, record: Record | None, *, deep: bool) -> It
     yield from _wrong_pages(storage, record, sizes, deep=deep)
     seen: dict[str, str] = {}
     for entry in listed:
-        name = entry["file"]
-        if sizes.get(name) != entry["bytes"]:
-            yield f"{DATASET}/{name}: {sizes.get(name)} bytes, shards.json says {entry['bytes']}"
+        name = entry.file
+        if sizes.get(name) != entry.num_bytes:
+            yield f"{DATASET}/{name}: {sizes.get(name)} bytes, shards.json says {entry.num_bytes}"
             continue
         if deep:
-            if _sha256(storage, f"{DATASET}/{name}") != entry["sha256"]:
+            if _sha256(storage, f"{DATASET}/{name}") != entry.sha256:
                 yield f"{DATASET}/{name}: sha256 differs from shards.json"
                 continue
-            yield from _wrong_tar(storage, name, int(entry["samples"]), seen)
+            yield from _wrong_tar(storage, name, entry.num_samples, seen)
     for name in sizes:
-        if name.endswith(".tar") and name not in {e["file"] for e in listed}:
+        if name.endswith(".tar") and name not in {entry.file for entry in listed}:
             yield f"{DATASET}/{name}: not listed in shards.json"
 
 
@@ -162,11 +183,15 @@ def _wrong_pages(storage: Storage, record: Record | None, sizes: dict[str, int],
 
 def _wrong_tar(storage: Storage, name: str, num_samples: int, seen: dict[str, str]) -> Iterator[str]:
     keys: list[str] = []
-    with storage.open(f"{DATASET}/{name}") as handle, tarfile.open(fileobj=handle) as tar:
-        for member in tar:
-            key = member.name.partition(".")[0]
-            if not keys or keys[-1] != key:
-                keys.append(key)
+    try:
+        with storage.open(f"{DATASET}/{name}") as handle, tarfile.open(fileobj=handle, mode="r:") as tar:
+            for member in tar:
+                key = member.name.partition(".")[0]
+                if not keys or keys[-1] != key:
+                    keys.append(key)
+    except tarfile.TarError as error:
+        yield f"{DATASET}/{name}: cannot be read as a tar ({one_line(error)})"
+        return
     if len(keys) != num_samples:
         yield f"{DATASET}/{name}: {len(keys)} samples, shards.json says {num_samples}"
     for key in keys:
@@ -208,17 +233,10 @@ def _is_kin(own: str, asked: str) -> bool:
 
 
 def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     with storage.open(rel) as handle:
-        try:
-            file = pq.ParquetFile(handle)
-        except pa.ArrowInvalid as error:
-            raise RunStopped(
-                f"{rel} cannot be read ({one_line(error)}); `editloom verify` says what is wrong"
-            ) from None
-        light = [n for n in file.schema_arrow.names if not (n in COLUMNS and COLUMNS[n].bulk)]
-        found: list[dict[str, Any]] = []
-        for batch in file.iter_batches(batch_size=ROWS_PER_READ, columns=light, use_threads=False):
-            found.extend(batch.filter(pc.starts_with(batch[SAMPLE_ID], root)).to_pylist())
+        for rows in read_batches(handle, None, ROWS_PER_READ, rel):
+            found.extend(rows.filter(pc.starts_with(rows[SAMPLE_ID], root)).to_pylist())
     for row in found:
         if row.get(PARENT_ID) is None:
             row.pop(PARENT_ID, None)
@@ -227,7 +245,7 @@ def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
 
 def clean(needed: Collection[str], storage: Storage, *, dry_run: bool) -> list[tuple[str, int]]:
     """(folder, bytes) of stage folders that are not in `needed`; removed unless `dry_run`."""
-    folders = [f"stages/{name}" for name in storage.folders("stages")]
+    folders = [f"{STAGES}/{name}" for name in storage.folders(STAGES)]
     gone = [(folder, storage.tree_bytes(folder)) for folder in folders if folder not in needed]
     if not dry_run:
         for folder, _ in gone:

@@ -7,9 +7,10 @@ import json
 import os
 import socket
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pipeline.errors import LockedError
+from pipeline.state import Count, State, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,30 +23,41 @@ STALE_AFTER_S = 900.0
 """A holder on another machine that has not renewed its lock for so long is taken for dead."""
 
 
+class Holder(State):
+    """Process that holds the lock, as the lock file names it."""
+
+    host: str
+    pid: Count = 0
+    process_started: str | None = None
+    """In the system's own ticks."""
+    run_id: str
+    since: str = ""
+    renewed: float = 0.0
+    """Unix time in seconds."""
+
+
 class Lock:
     """The held lock; `renew` it now and then while the build runs."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
-        self._holder = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "process_started": _process_started(os.getpid()),
-            "run_id": storage.run_id,
-            "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-        }
+        self._holder = Holder(
+            host=socket.gethostname(), pid=os.getpid(), process_started=_process_started(os.getpid()),
+            run_id=storage.run_id, since=time.strftime("%Y-%m-%d %H:%M:%S"),
+        )  # fmt: skip
         self._renewed = 0.0
 
     def renew(self) -> None:
         """Write the time of day into the lock, at most once a minute. Raises `LockedError` when somebody took it."""
         if time.time() - self._renewed > RENEW_EVERY_S:
             holder = read_holder(self._storage) if self._renewed else None
-            if holder is not None and holder.get("run_id") != self._storage.run_id:
+            if holder is not None and holder.run_id != self._storage.run_id:
                 raise LockedError(
                     f"{self._storage.url}: {describe(holder)}; this build was silent too long and lost it"
                 )
             self._renewed = time.time()
-            self._storage.write_bytes(LOCK, json.dumps({**self._holder, "renewed": self._renewed}).encode())
+            now = self._holder.model_copy(update={"renewed": self._renewed})
+            self._storage.write_bytes(LOCK, json.dumps(now.model_dump()).encode())
 
 
 @contextlib.contextmanager
@@ -60,31 +72,27 @@ def hold(storage: Storage) -> Iterator[Lock]:
     try:
         yield lock
     finally:
-        if (read_holder(storage) or {}).get("run_id") == storage.run_id:  # else another build has taken it over
+        holder = read_holder(storage)
+        if holder is not None and holder.run_id == storage.run_id:  # else another build has taken it over
             storage.remove(LOCK)
 
 
-def read_holder(storage: Storage) -> dict[str, Any] | None:
-    """What the lock file says, or None when nobody holds it."""
-    try:
-        holder: dict[str, Any] = json.loads(storage.read_bytes(LOCK))
-    except (FileNotFoundError, ValueError):
-        return None
-    return holder
+def read_holder(storage: Storage) -> Holder | None:
+    """What the lock file says, or None when nobody holds it or no lock can be read from it."""
+    return read_state(storage, LOCK, Holder)
 
 
-def is_alive(holder: dict[str, Any]) -> bool:
+def is_alive(holder: Holder) -> bool:
     """True unless the holder's process is known to be gone, or it is elsewhere and has gone silent."""
-    if holder.get("host") != socket.gethostname():
-        return bool(time.time() - float(holder.get("renewed", 0)) < STALE_AFTER_S)
-    pid = int(holder.get("pid", -1))
-    started = _process_started(pid)
-    return started is not None and started == holder.get("process_started", started)
+    if holder.host != socket.gethostname():
+        return time.time() - holder.renewed < STALE_AFTER_S
+    started = _process_started(holder.pid)
+    return started is not None and holder.process_started in (started, None)
 
 
-def describe(holder: dict[str, Any]) -> str:
+def describe(holder: Holder) -> str:
     """One line on who holds the lock."""
-    return f"held by process {holder.get('pid')} on {holder.get('host')} since {holder.get('since')}"
+    return f"held by process {holder.pid} on {holder.host} since {holder.since}"
 
 
 def _process_started(pid: int) -> str | None:

@@ -3,18 +3,22 @@
 name = "instructions"            summary, licence and language go to the data card
 shards = "data/{00000..00003}.tar"   default input; the command line's --shards replaces it
 seed = 0
+allow_empty = false              true: a build that keeps no row is no failure
 [run_on]                         what only decides speed and patience: attempts, deadline_s …
 [[stage]]                        in order; every further key is a setting of that stage
 use = "normalise_image"
 shorter_side_px = 512
 run_on = { rows_per_batch = 64 }
+
+TOML has no null: the text "none" unsets a setting that may be unset, as in `max_distance = "none"`.
 """
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 T = TypeVar("T", bound=BaseModel)
+NONE = "none"
+"""Text that stands for None where a setting may be None."""
 
 
 class _Strict(BaseModel):
@@ -79,6 +85,8 @@ class Manifest(_Strict):
     language: str = Field(default="en", pattern="^[a-z]{2,3}$")
     shards: str | None = None
     seed: int = 0
+    allow_empty: bool = False
+    """Whether a build that keeps no row is a success; else it ends with exit code 1."""
     run_on: RunOn = RunOn()
     stages: tuple[StageEntry, ...]
 
@@ -97,7 +105,7 @@ def load_manifest(path: str | Path) -> Manifest:
         raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManifestError(f"{path}: no such manifest; see the folder manifests/") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
         raise ManifestError(f"{path}: cannot be read as TOML: {error}") from None
     entries = raw.pop("stage", None)
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
@@ -107,6 +115,16 @@ def load_manifest(path: str | Path) -> Manifest:
     run_on = _validated(RunOn, raw.pop("run_on", {}), f"{path}: run_on")
     stages = tuple(_stage_entry(entry, f"{path}: stage {i}") for i, entry in enumerate(entries, 1))
     return _validated(Manifest, {**raw, "run_on": run_on, "stages": stages}, str(path))
+
+
+def default_out(manifest: str | Path) -> str:
+    """The run folder of a build that names none: runs/tiny-iedit for manifests/tiny/iedit.toml.
+
+    It follows from the manifest's path below the folder manifests/ or this folder, so every command finds it again.
+    """
+    path = Path(os.path.normpath(Path.cwd() / manifest)).with_suffix("")
+    parts = path.relative_to(Path.cwd()).parts if path.is_relative_to(Path.cwd()) else path.parts[1:]
+    return "runs/" + "-".join(parts[1:] if parts[0] == "manifests" and len(parts) > 1 else parts)
 
 
 def _stage_entry(entry: dict[str, Any], where: str) -> StageEntry:
@@ -134,6 +152,7 @@ def _refuse_unknown(data: Mapping[str, Any], known: set[str], where: str) -> Non
 def _validated(cls: type[T], data: Any, where: str) -> T:
     if isinstance(data, dict):
         _refuse_unknown(data, set(cls.model_fields), where)
+        data = {key: None if value == NONE and _may_be_none(cls, key) else value for key, value in data.items()}
     try:
         return cls.model_validate(data)
     except ValidationError as error:
@@ -141,3 +160,7 @@ def _validated(cls: type[T], data: Any, where: str) -> T:
         key = ".".join(str(part) for part in first["loc"])
         value = f", got {first['input']!r}" if first["type"] != "missing" else ""
         raise ManifestError(f"{where}: {key}: {first['msg'].lower()}{value}") from None
+
+
+def _may_be_none(cls: type[BaseModel], key: str) -> bool:
+    return type(None) in get_args(cls.model_fields[key].annotation)

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import MissingDependencyError, PlanError, nearest
 from pipeline.fingerprint import fingerprint, stage_folder
-from pipeline.plugins import model_licence, model_missing, model_revision, packages_missing
+from pipeline.missing import Lack, refusal
+from pipeline.plugins import model_licence, model_missing, model_remedy, model_revision, packages_missing
 from pipeline.record import ModelEntry
 from pipeline.schema import PARENT_ID, column
 from pipeline.stage import SinkStage, SourceStage, WholeStage
+from pipeline.storage import lies_in
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeline.manifest import Manifest, StageRunOn
     from pipeline.stage import Shard, Stage
@@ -96,6 +98,11 @@ def make_plan(
     shards = tuple(listed[:limit])
     if not shards:
         raise PlanError(f"no shards to read in {', '.join(given)}")
+    for uri in dict.fromkeys(shard.uri for shard in shards):
+        if lies_in(uri, out):
+            raise PlanError(
+                f"shard {uri!r} lies in the run folder {out!r}, whose files are no input; give another --out"
+            )
     index = {shard.name: i for i, shard in enumerate(shards)}
     return Plan(
         manifest=manifest,
@@ -108,7 +115,10 @@ def make_plan(
 
 
 def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedStage, ...]:
-    """The chain with columns resolved and fingerprints computed; touches no input."""
+    """The chain with columns resolved and fingerprints computed; touches no input.
+
+    Raises `PlanError` for a chain that does not fit, else `MissingDependencyError` for all that this machine lacks.
+    """
     entries = manifest.stages
     if only is not None:
         names = [e.name for e in entries]
@@ -116,12 +126,13 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
             raise PlanError(f"--only {only!r} is not a stage of {manifest.name!r}{nearest(only, names)}")
         entries = entries[: names.index(only) + 1]
     planned: list[PlannedStage] = []
+    lacks: list[Lack] = []
     for entry in entries:
         _check_place(entry.name, entry.stage, planned)
-        _check_machine(entry.name, entry.stage)
-        models = {
+        lacks += _lacks(entry.name, entry.stage)
+        models = {} if lacks else {
             m: ModelEntry(revision=model_revision(m), licence=model_licence(m)) for m in entry.stage.needs_models()
-        }
+        }  # fmt: skip
         artifacts = _resolve_artifacts(entry.name, entry.stage, planned)
         upstream = next((p.index for p in reversed(planned) if p.has_rows), -1)
         print_ = fingerprint(
@@ -140,6 +151,8 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
                 gathered=_resolve_gathered(entry.name, entry.stage, planned), models=models, run_on=entry.run_on,
             )
         )  # fmt: skip
+    if lacks:  # said last: what is wrong with the chain itself should not wait for a download
+        raise MissingDependencyError(refusal(lacks))
     return tuple(planned)
 
 
@@ -156,15 +169,20 @@ def _check_place(name: str, stage: Stage, before: list[PlannedStage]) -> None:
         column(written)
 
 
-def _check_machine(name: str, stage: Stage) -> None:
+def _lacks(name: str, stage: Stage) -> Iterator[Lack]:
+    """Packages and models that the stage needs and this machine has not."""
     lacking = packages_missing(stage.needs.packages)
     if lacking:
-        extra = f"'.[{stage.needs.extra}]'" if stage.needs.extra else " ".join(lacking)
-        raise MissingDependencyError(f"stage {name} needs {', '.join(lacking)}: pip install {extra}")
+        install = (f"'.[{stage.needs.extra}]'",) if stage.needs.extra else tuple(lacking)
+        yield Lack(
+            message=f"stage {name} needs {', '.join(lacking)}: pip install {' '.join(install)}",
+            remedy_at=": ", install=install,
+        )  # fmt: skip
     for model in stage.needs_models():
         message = model_missing(model)
         if message:
-            raise MissingDependencyError(f"stage {name}: {message}")
+            install, can_fetch = model_remedy(model)
+            yield Lack(message=f"stage {name}: {message}", install=install, fetch=model if can_fetch else None)
 
 
 def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:

@@ -72,6 +72,12 @@ def model_missing(model_id: str) -> str | None:
     return message
 
 
+def model_remedy(model_id: str) -> tuple[tuple[str, ...], bool]:
+    """(arguments for `pip install`, whether `python -m models.fetch` can download it). Light."""
+    registry = importlib.import_module(MODELS_REGISTRY)
+    return registry.installs(model_id), registry.can_fetch(model_id)
+
+
 def packages_missing(packages: tuple[str, ...]) -> list[str]:
     """The packages of `packages` that are not installed."""
     return [name for name in packages if importlib.util.find_spec(name) is None]

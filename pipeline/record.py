@@ -11,7 +11,9 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, Field
+
+from pipeline.state import Count, State, read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,47 +25,53 @@ ALL_SHARDS = "_all"
 """Name under which a whole-dataset step is recorded; no shard may be called so."""
 
 
-class FileEntry(BaseModel):
+KEPT_FILES = "store/"
+"""Beginning of the names of files in the source's store, of which `output_digest` knows nothing."""
+PUBLISHED_FILES = "../../dataset/"
+"""Beginning of the names of files that a sink's last step published."""
+
+
+class FileEntry(State):
     """A file that the stage left in its folder, or keeps below it."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
-    bytes: int
+    bytes: Count
     sha256: str
 
 
-class ModelEntry(BaseModel):
+class ModelEntry(State):
     """A model that the stage used: what pins its content, and the licence that came with it where it says one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     revision: str
     licence: str | None = None
 
 
-class Record(BaseModel):
+class Record(State):
     """What one stage did on one shard. rows_in = rows_kept + the sum of `rejects`, always."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(extra="forbid")
 
     stage: str
     fingerprint: str
     shard: str
     input_digest: str
     output_digest: str
-    rows_in: int
-    rows_kept: int
+    rows_in: Count
+    rows_kept: Count
     """Rows that came in and went on; for an expand, parents with a child."""
-    rows_out: int
-    rejects: dict[str, int] = {}
-    notes: dict[str, int] = {}
+    rows_out: Count
+    rejects: dict[str, Count] = Field(default_factory=dict)
+    notes: dict[str, Count] = Field(default_factory=dict)
     """Things worth knowing that are not rows, with counts (members ignored, archive cut off …)."""
-    files: dict[str, FileEntry] = {}
-    models: dict[str, ModelEntry] = {}
+    files: dict[str, FileEntry] = Field(default_factory=dict)
+    models: dict[str, ModelEntry] = Field(default_factory=dict)
     started_at: str = ""
     duration_s: float = 0.0
     worker: str = ""
-    attempt: int = 1
+    attempt: Count = 1
 
     def to_json(self) -> bytes:
         """The record as stored: sorted keys, one trailing newline."""
@@ -76,11 +84,15 @@ def record_path(folder: str, shard: str) -> str:
 
 
 def read_record(storage: Storage, folder: str, shard: str) -> Record | None:
-    """The record, or None when there is none or it cannot be read as one (then the work is simply done again)."""
-    try:
-        return Record.model_validate_json(storage.read_bytes(record_path(folder, shard)))
-    except (FileNotFoundError, ValidationError):
-        return None
+    """The record, or None when there is none or it is not what was written (then the work is simply done again)."""
+    record = read_state(storage, record_path(folder, shard), Record)
+    return record if record is not None and record.shard == shard and _is_whole(record) else None
+
+
+def _is_whole(record: Record) -> bool:
+    """True when the files listed are those that the record's own hash was made of."""
+    own = {name.removeprefix(PUBLISHED_FILES): e for name, e in record.files.items() if not name.startswith(KEPT_FILES)}
+    return record.output_digest == output_digest(own)
 
 
 def digest(parts: Iterable[str]) -> str:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 from typing import TYPE_CHECKING
 
 from pipeline.graph import Key, input_digest, needs_of, steps
-from pipeline.record import ALL_SHARDS, Record, read_record
+from pipeline.record import ALL_SHARDS, PUBLISHED_FILES, Record, read_record
+from pipeline.shards import SHARD_LIST
 from pipeline.stage import SinkStage, WholeStage
-from pipeline.whole import DATASET, PUBLISHED
+from pipeline.state import State, read_state
+from pipeline.storage import DATASET
+from pipeline.whole import PUBLISHED
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan, PlannedStage
     from pipeline.storage import Storage
+
+
+class Published(State):
+    """Result that `dataset/` holds."""
+
+    output_digest: str
 
 
 class RecordBook:
@@ -35,7 +44,7 @@ class RecordBook:
             return None
         if shard == ALL_SHARDS and isinstance(planned.stage, WholeStage) and self.verdicts(planned, digest) is None:
             return None
-        return record if self._has_files(planned, record) else None
+        return record if self._has_files(planned, record) and self._has_list(record) else None
 
     def verdicts(self, planned: PlannedStage, digest: str) -> dict[Key, Record] | None:
         """The records of a whole stage's row files, or None unless all are there from one pass over that input."""
@@ -72,6 +81,12 @@ class RecordBook:
                 return False
         return True
 
+    def _has_list(self, record: Record) -> bool:
+        """False when the dataset's list of shards is not the one that was published, even if it is as long."""
+        entry = record.files.get(f"{PUBLISHED_FILES}{SHARD_LIST}")
+        rel = f"{DATASET}/{SHARD_LIST}"
+        return entry is None or hashlib.sha256(self.storage.read_bytes(rel)).hexdigest() == entry.sha256
+
     def _listing(self, folder: str) -> dict[str, int]:
         if folder not in self._sizes:
             self._sizes[folder] = self.storage.sizes(folder)
@@ -80,8 +95,5 @@ class RecordBook:
 
 def is_published(storage: Storage, record: Record) -> bool:
     """True when `dataset/` is there and holds the result of this record of a sink's last step."""
-    try:
-        published: dict[str, str] = json.loads(storage.read_bytes(PUBLISHED))
-    except (FileNotFoundError, ValueError):
-        return False
-    return published.get("output_digest") == record.output_digest and storage.exists(DATASET)
+    published = read_state(storage, PUBLISHED, Published)
+    return published is not None and published.output_digest == record.output_digest and storage.exists(DATASET)

@@ -68,8 +68,9 @@ class ShardRows:
             if hasattr(stream, "close"):
                 stack.callback(stream.close)
             return Cursor((t for t in stream if t.num_rows), columns, origin)
-        handle = stack.enter_context(self.storage.open(f"{stage.folder}/{self.shard}.parquet"))
-        return Cursor(read_batches(handle, [SAMPLE_ID, *columns], rows_per_batch), columns, origin)
+        rel = f"{stage.folder}/{self.shard}.parquet"
+        handle = stack.enter_context(self.storage.open(rel))
+        return Cursor(read_batches(handle, [SAMPLE_ID, *columns], rows_per_batch, rel), columns, origin)
 
     def _survivors(self) -> list[str]:
         upstream = self.plan.stages[self.stage.upstream]

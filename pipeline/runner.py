@@ -12,7 +12,7 @@ import socket
 import time
 import uuid
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,12 +21,12 @@ import pyarrow.parquet as pq
 from pipeline.contract import check_expanded, check_mapped, check_source, row_schema
 from pipeline.errors import ContractError
 from pipeline.quarantine import Quarantine
-from pipeline.record import Record, describe_file, output_digest, record_path
+from pipeline.record import KEPT_FILES, Record, describe_file, output_digest, record_path
 from pipeline.rejects import EngineReject, RejectLog, split
 from pipeline.rows import ShardRows
 from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import SinkStage
-from pipeline.storage import STORE, FolderStore
+from pipeline.storage import FolderStore
 from pipeline.tables import ColumnWriter
 
 if TYPE_CHECKING:
@@ -88,7 +88,9 @@ class ShardOutput:
             storage.remove(f"{folder}/{self.shard}.rejects.parquet")  # of an earlier input
         for name, path in self._paths.items():
             storage.publish(path, f"{folder}/{name}")
-        record = self._record(files, notes or {}, {f"{STORE}/{name}": entry for name, entry in (kept or {}).items()})
+        record = self._record(
+            files, notes or {}, {f"{KEPT_FILES}{name}": entry for name, entry in (kept or {}).items()}
+        )
         storage.write_bytes(record_path(folder, self.shard), record.to_json())
         return record
 
@@ -110,7 +112,7 @@ class ShardOutput:
         self._stack.close()
 
 
-def provenance(started: float, attempt: int) -> dict[str, object]:
+def provenance(started: float, attempt: int) -> dict[str, Any]:
     """When, how long and where, for a record."""
     return {
         "started_at": dt.datetime.fromtimestamp(started, dt.UTC).isoformat(timespec="seconds"),

@@ -9,18 +9,22 @@ from collections import Counter
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from pipeline.build import Build, BuildResult
 from pipeline.errors import PlanError, RunStopped
 from pipeline.events import EventLog
-from pipeline.inspect import verify
+from pipeline.funnel import few_left, why_empty
+from pipeline.inspect import wrong_files
 from pipeline.lock import hold
 from pipeline.progress import Progress
 from pipeline.record import ALL_SHARDS, read_record, record_path
 from pipeline.schema import REJECT_REASON
 from pipeline.stage import SinkStage, SourceStage
-from pipeline.storage import STORE
+from pipeline.state import State, read_state
+from pipeline.storage import DATASET, PLAN, STORE
 from pipeline.tables import read_light
-from pipeline.whole import DATASET, summarise
+from pipeline.whole import summarise
 from pipeline.worker import Worker
 
 if TYPE_CHECKING:
@@ -32,9 +36,20 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan, PlannedStage
     from pipeline.storage import Storage
 
-PLAN = "run/plan.json"
 MARK_ALL, MARK_TRANSIENT = b"all", b"transient"
 """What the marker of a shard says that is to be tried again."""
+
+
+class PlannedShard(State):
+    """Shard of an earlier plan."""
+
+    name: str
+
+
+class EarlierPlan(State):
+    """Plan that the run folder was last built by, as far as a later build asks for it."""
+
+    shards: tuple[PlannedShard, ...] = Field(strict=False)
 
 
 def run_build(
@@ -72,10 +87,8 @@ def run_build(
 
 def _refuse_to_shrink(plan: Plan, storage: Storage) -> None:
     """Keep a trial run with --limit from replacing the dataset of a larger build."""
-    try:
-        before = {s["name"] for s in json.loads(storage.read_bytes(PLAN))["shards"]}
-    except (FileNotFoundError, ValueError, KeyError):
-        return
+    earlier = read_state(storage, PLAN, EarlierPlan)
+    before = {shard.name for shard in earlier.shards} if earlier is not None else set()
     if plan.is_limited and before > {s.name for s in plan.shards}:
         raise PlanError(
             f"{plan.out} holds a build of {len(before)} shards, which --limit {len(plan.shards)} would replace; "
@@ -148,9 +161,14 @@ def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
         {"stage": plan.stages[index].name, "shard": shard, "cause": message}
         for (index, shard), message in sorted(result.failures.items())
     ]
+    empty = why_empty(stages) if result.ok else None
     ends_in_dataset = isinstance(plan.stages[-1].stage, SinkStage)
     return {
-        "ok": result.ok,
+        "ok": result.ok and (not empty or plan.manifest.allow_empty),
+        "empty": empty,
+        "few_left": few_left(stages) if result.ok and not empty else None,
+        "barren_shards": result.barren if result.ok and not empty else [],
+        "num_shards": len(plan.shards),
         "manifest": plan.manifest.name,
         "out": plan.out,
         "dataset": f"{plan.out.rstrip('/')}/{DATASET}" if result.ok and ends_in_dataset else None,
@@ -210,7 +228,7 @@ def write_report(plan: Plan, storage: Storage, to: Path) -> list[Path]:
     planned = plan.stages[-1]
     if not isinstance(planned.stage, SinkStage):
         raise PlanError(f"manifest {plan.manifest.name!r} does not end in a stage that emits a dataset")
-    wrong = verify(plan, storage, deep=False)
+    wrong = wrong_files(plan, storage, deep=False)
     if wrong:
         raise RunStopped(f"{plan.out} is not a finished build: {wrong[0]}")
     records = [read_record(storage, planned.folder, s.name) for s in plan.shards]

@@ -6,12 +6,14 @@ Owns the meaning of shards.json. Does not cover what lies inside a sample; train
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
-from pipeline.errors import UsageError
+from pydantic import Field
+
+from pipeline.errors import DamagedFileError, UsageError
+from pipeline.state import Count, State, parse
 from pipeline.storage import connect
 
 if TYPE_CHECKING:
@@ -22,6 +24,18 @@ SHARD_LIST = "shards.json"
 
 class DatasetError(UsageError):
     """The folder named is no dataset, or its list of shards is not as `emit` writes it."""
+
+
+class _Entry(State):
+    file: str
+    samples: Count
+    bytes: Count
+    sha256: str
+
+
+class _File(State):
+    dataset: str
+    shards: tuple[_Entry, ...] = Field(strict=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,26 +79,26 @@ def read_shards(url: str | Path) -> ShardList:
         raise DatasetError(
             f"{folder} holds no {SHARD_LIST}; name the dataset folder of a finished build, <run folder>/dataset"
         ) from None
+    return parse_shards(content, folder)
+
+
+def parse_shards(content: bytes, folder: str) -> ShardList:
+    """The content of a dataset's shards.json. Raises DatasetError: which file, what is wrong and what to do."""
+    place = _joined(folder, SHARD_LIST)
     try:
-        listed = json.loads(content)
-        shards = tuple(_shards(listed["shards"], place))
-        name = str(listed["dataset"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{place} is not a list of shards as emit writes it ({type(error).__name__}: {error}); "
-            "build the dataset again"
-        ) from None
-    return ShardList(folder, name, shards, f"sha256:{hashlib.sha256(content).hexdigest()}")
+        listed = parse(_File, content, place)
+    except DamagedFileError as error:
+        raise DatasetError(str(error)) from None
+    shards = tuple(_shards(listed.shards, place))
+    return ShardList(folder, listed.dataset, shards, f"sha256:{hashlib.sha256(content).hexdigest()}")
 
 
-def _shards(entries: list[dict[str, Any]], place: str) -> Iterator[Shard]:
+def _shards(entries: tuple[_Entry, ...], place: str) -> Iterator[Shard]:
     names = set()
     for entry in entries:
-        shard = Shard(str(entry["file"]), int(entry["samples"]), int(entry["bytes"]), str(entry["sha256"]))
-        if "/" in shard.file or "\\" in shard.file or shard.file in ("", ".", "..") or shard.num_samples < 0:
-            raise DatasetError(
-                f"{place} lists {shard.file!r} with {shard.num_samples} samples; expected a name and a count"
-            )
+        shard = Shard(entry.file, entry.samples, entry.bytes, entry.sha256)
+        if "/" in shard.file or "\\" in shard.file or shard.file in ("", ".", ".."):
+            raise DatasetError(f"{place} lists {shard.file!r}; expected a name in its own folder: build again")
         if shard.file in names:
             raise DatasetError(f"{place} lists {shard.file!r} twice; build the dataset again")
         names.add(shard.file)

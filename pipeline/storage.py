@@ -17,7 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
 
-from pipeline.errors import PlanError
+from pipeline.errors import MissingDependencyError, PlanError
 from pipeline.record import describe_file
 from pipeline.scratch import Scratch
 
@@ -26,6 +26,12 @@ if TYPE_CHECKING:
 
     from pipeline.record import FileEntry
 
+PLAN = "run/plan.json"
+"""What a build is to do, written before its first result: the mark of a run folder."""
+STAGES = "stages"
+"""Folder of the stages' results."""
+DATASET = "dataset"
+"""Folder where a sink publishes."""
 STORE = "store"
 """Folder below a source stage's own that holds what it keeps."""
 
@@ -131,6 +137,9 @@ class Storage:
                 temporary.replace(final)
             except FileNotFoundError:
                 final.parent.mkdir(parents=True, exist_ok=True)
+                temporary.replace(final)
+            except IsADirectoryError:  # nobody but the engine names files here
+                self.remove(rel)
                 temporary.replace(final)
         else:
             self.fs.put_file(str(temporary), self.path(rel))
@@ -260,12 +269,27 @@ class FolderStore:
 
 
 def connect(url: str) -> tuple[Any, str]:
-    """(file system, path in it) of a path or fsspec URL. Raises `PlanError` for a protocol that nobody knows."""
+    """(file system, path in it) of a path or fsspec URL. Raises `PlanError` for a protocol that nobody knows.
+
+    Raises `MissingDependencyError` for one whose package is not installed.
+    """
     try:
         fs, path = url_to_fs(url)
     except ValueError as error:
         raise PlanError(f"{url!r} cannot be used: {error}") from None
+    except ImportError as error:  # fsspec names the package that a URL's protocol needs
+        raise MissingDependencyError(f"{url!r} cannot be used: {error}") from None
     return fs, str(path)
+
+
+def lies_in(url: str, folder: str) -> bool:
+    """True for what lies in a folder or is that folder: on this machine with links followed, else by its path."""
+    (fs, path), (folder_fs, folder_path) = connect(url), connect(folder)
+    if _protocols(fs) != _protocols(folder_fs):
+        return False
+    if "file" in _protocols(fs):
+        return Path(path).resolve().is_relative_to(Path(folder_path).resolve())
+    return f"{path}/".startswith(f"{folder_path.rstrip('/')}/")
 
 
 def _link(origin: Path, to: Path) -> None:

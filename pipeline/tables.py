@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, DamagedFileError, one_line
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID, column
 
 if TYPE_CHECKING:
@@ -74,17 +74,58 @@ class ColumnWriter:
             self._writer.close()
 
 
-def read_light(storage: Storage, rel: str, columns: Sequence[str]) -> pa.Table:
-    """The named columns of a whole file. Meant for columns without pixels."""
-    with storage.open(rel) as handle:
-        return pq.read_table(handle, columns=list(columns), use_threads=False)
+@contextlib.contextmanager
+def naming(rel: str) -> Iterator[None]:
+    """Turn what pyarrow says of a damaged file within the block into `DamagedFileError` with the file's name."""
+    try:
+        yield
+    except (pa.ArrowException, UnicodeDecodeError, OverflowError, OSError) as error:
+        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
+            raise  # of the machine
+        raise DamagedFileError(
+            f"{rel} cannot be read as Parquet ({one_line(error, 200)}); remove it and build again"
+        ) from None
 
 
-def read_batches(handle: IO[bytes], columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.Table]:
-    """The named columns of an open Parquet file, forward, in batches."""
-    file = pq.ParquetFile(handle)
-    for batch in file.iter_batches(batch_size=rows_per_batch, columns=list(columns), use_threads=False):
-        yield pa.Table.from_batches([batch])
+def read_light(storage: Storage, rel: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The named columns of a whole file, by default all without pixels. Raises `DamagedFileError`."""
+    with storage.open(rel) as handle, naming(rel):
+        file = pq.ParquetFile(handle)
+        return checked(file.read(columns=known_columns(file, columns), use_threads=False))
+
+
+def read_batches(handle: IO[bytes], columns: Sequence[str] | None, rows_per_batch: int, rel: str) -> Iterator[pa.Table]:
+    """The same of the open Parquet file `rel`, forward, in batches."""
+    with naming(rel):
+        file = pq.ParquetFile(handle)
+        batches = file.iter_batches(batch_size=rows_per_batch, columns=known_columns(file, columns), use_threads=False)
+    while True:
+        with naming(rel):
+            batch = next(batches, None)
+            if batch is None:
+                return
+            table = checked(pa.Table.from_batches([batch]))
+        yield table
+
+
+def checked(table: pa.Table) -> pa.Table:
+    """The same table. Raises `ArrowInvalid` where offsets or text are not what their types promise."""
+    table.validate(full=True)
+    return table
+
+
+def known_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[str]:
+    """The columns to read, by default all without pixels. Raises `ArrowInvalid` where one lacks or has another type."""
+    there = dict(zip(file.schema_arrow.names, file.schema_arrow.types, strict=True))
+    if columns is None:
+        columns = [name for name in there if not (name in COLUMNS and COLUMNS[name].bulk)]
+    for name in (SAMPLE_ID, *columns):
+        if name not in there:
+            raise pa.ArrowInvalid(f"no column {name!r}")
+        expected = COLUMNS[name].type if name in COLUMNS else pa.string()  # the others are those of rejects
+        if there[name] != expected:
+            raise pa.ArrowInvalid(f"column {name!r} is of type {there[name]}, expected {expected}")
+    return list(columns)
 
 
 class Cursor:

@@ -8,16 +8,17 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.contract import check_mapped
 from pipeline.errors import ContractError
-from pipeline.record import ALL_SHARDS, Record, describe_file, output_digest, read_record, record_path
+from pipeline.record import ALL_SHARDS, PUBLISHED_FILES, Record, describe_file, output_digest, read_record, record_path
+from pipeline.rejects import REJECT_SCHEMA
 from pipeline.rows import ShardRows
 from pipeline.runner import ShardOutput, provenance
 from pipeline.schema import SAMPLE_ID
 from pipeline.stage import RunSummary, SinkStage, WholeStage
-from pipeline.tables import arrow_table
+from pipeline.storage import DATASET
+from pipeline.tables import arrow_table, read_light
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
     from pipeline.record import FileEntry
     from pipeline.worker import Task, Worker
 
-DATASET = "dataset"
-"""Folder below the run folder where a sink publishes."""
+
 PUBLISHED = "run/published.json"
 """Says which result `dataset/` holds now."""
 
@@ -137,7 +137,7 @@ def run_collate(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     record = Record(
         stage=planned.name, fingerprint=planned.fingerprint, shard=ALL_SHARDS, input_digest=task.input_digest,
         output_digest=output_digest(files), rows_in=rows, rows_kept=rows, rows_out=rows,
-        files={f"../../{DATASET}/{name}": entry for name, entry in files.items()},
+        files={f"{PUBLISHED_FILES}{name}": entry for name, entry in files.items()},
         **provenance(started, task.attempt),
     )  # fmt: skip
     storage.write_bytes(record_path(planned.folder, ALL_SHARDS), record.to_json())
@@ -162,8 +162,7 @@ def summarise(worker: Worker, planned: PlannedStage, filled: Sequence[Record]) -
             for name in sorted(storage.sizes(stage.folder)):
                 shard = name.removesuffix(".rejects.parquet")
                 if shard != name and shard in plan.shard_index:
-                    with storage.open(f"{stage.folder}/{name}") as handle:
-                        yield pq.read_table(handle, use_threads=False)
+                    yield read_light(storage, f"{stage.folder}/{name}", REJECT_SCHEMA.names)
 
     return RunSummary(
         manifest=plan.manifest.plain(),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -138,6 +138,8 @@ class UrlStatus:
 _TYPES = {"str": pa.string(), "int": pa.int64(), "float": pa.float64()}
 SCHEMA = pa.schema([(f.name, _TYPES[str(f.type).split(" ")[0]]) for f in fields(UrlStatus)])
 
+REQUIRED = [f.name for f in fields(UrlStatus) if f.default is MISSING]
+"""Columns that every status table has."""
 
 IDENTITY = b"editloom_identity"
 """Key of the file's metadata: which rows the statuses are of."""
@@ -171,14 +173,15 @@ def read_labelled(path: Path) -> tuple[list[UrlStatus], str, str]:
     """(the rows of a status table, identity, sha256 of the tar). Raises `ShardFailed` for no such table."""
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        table.validate(full=True)
+        labels = table.schema.metadata or {}
+        identity, tar_sha256 = (labels.get(key, b"").decode() for key in (IDENTITY, TAR_SHA256))
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         if is_transient(error):
             raise
         raise ShardFailed(f"no status table ({bounded(str(error))})") from None
-    if any(column not in SCHEMA for column in table.schema):
+    if any(column not in SCHEMA for column in table.schema) or not set(REQUIRED) <= set(table.column_names):
         raise ShardFailed("a status table with other columns")
-    labels = table.schema.metadata or {}
-    identity, tar_sha256 = (labels.get(key, b"").decode() for key in (IDENTITY, TAR_SHA256))
     return [UrlStatus(**row) for row in table.to_pylist()], identity, tar_sha256
 
 

@@ -9,7 +9,6 @@ Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.1.
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -19,6 +18,7 @@ from pydantic import Field
 from models.wordnet import MODEL_ID, WordNet
 from pipeline.schema import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from pipeline.stage import BatchFn, Context, ExpandStage, Needs
+from pipeline.state import Count, State, parse
 from stages._caption_edits import EditFinder
 from stages._caption_grammar import pluralise
 from stages._caption_requests import Option, Site, request, templates_for
@@ -36,6 +36,12 @@ class NoEdit(StrEnum):
 
     NO_EDITABLE_WORD = "no_editable_word"
     NO_REPLACEMENT = "no_replacement"
+
+
+class Vocabulary(State):
+    """Words of all captions, and how often each comes."""
+
+    words: dict[str, Count]
 
 
 class EditCaptionWordnet(ExpandStage):
@@ -82,9 +88,10 @@ class EditCaptionWordnet(ExpandStage):
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the lexicon once; the worker keeps what it learns of each noun."""
-        corpus = {}
+        corpus: dict[str, int] = {}
         if self.needs_artifacts():
-            corpus = json.loads(ctx.artifacts[VOCABULARY].read_text(encoding="utf-8"))["words"]
+            path = ctx.artifacts[VOCABULARY]
+            corpus = parse(Vocabulary, path.read_bytes(), path.name).words
         sisters = Sisters(
             wordnet=ctx.load(WordNet, self.lexicon),
             depth=self.cohyponym_depth,

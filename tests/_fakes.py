@@ -237,7 +237,9 @@ class Pack(SinkStage):
             {"file": f"{n}.tar", "samples": e["rows"], "bytes": e["bytes"], "sha256": e["sha256"]}
             for n, e in sorted(run.shard_files.items())
         ]
-        (folder / "shards.json").write_text(json.dumps({"shards": listed}), encoding="utf-8")
+        (folder / "shards.json").write_text(
+            json.dumps({"dataset": run.manifest["name"], "shards": listed}), encoding="utf-8"
+        )
         card = {k: run.manifest[k] for k in ("name", "summary", "license")}
         rows_in = {s["name"]: s["rows_in"] for s in run.stages}
         rejects = [r for t in run.rejects() for r in t.to_pylist()]

@@ -172,7 +172,7 @@ def test_a_download_asks_for_safetensors_whatever_the_tag_names(tag_of, monkeypa
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
     tag_of(hf_hub=hosted, url="https://host/tiny.pt")
     assert registry.missing("open_clip:tiny/best") is None
-    assert encode_open_clip._checkpoint(of_tag("tiny/best")) == "/fetched"
+    assert encode_open_clip.checkpoint(of_tag("tiny/best")) == "/fetched"
     assert asked == [("owner/tiny", file, {"cache_dir": tmp_path})]
 
 

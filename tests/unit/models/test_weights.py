@@ -7,6 +7,7 @@ import pytest
 from huggingface_hub.utils import filter_repo_objects
 
 from models import weights as w
+from models._snapshot import gaps
 from models.weights import Weights, fetch, find, licence, not_here, pin
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -314,3 +315,22 @@ def test_unknown_id_names_what_is_known():
         "openai:MODEL@URL, vllm:ID, smollm2:135m-instruct, wordnet:3.0); correct the id in the manifest"
     )
     assert "no model is called 'path:'" in refusal("path:")
+
+
+DAMAGED = ["", "null", "[]", "7", "[" * 99_999, "\udcff"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *[(name, content) for name in ("model.safetensors.index.json", "model_index.json") for content in DAMAGED],
+        ("model.safetensors.index.json", "{}"),
+        ("model.safetensors.index.json", '{"weight_map": []}'),
+        ("model.safetensors.index.json", '{"weight_map": {"a": 1}}'),
+    ],
+)
+def test_snapshot_with_a_damaged_description_is_not_whole(tmp_path, name, content):
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_text("weights")
+    (tmp_path / name).write_bytes(content.encode("utf-8", "surrogateescape"))
+    assert gaps(tmp_path) == [name]

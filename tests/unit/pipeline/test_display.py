@@ -3,7 +3,8 @@ import pytest
 from pipeline import display
 
 BUILD = {
-    "ok": True, "manifest": "fake", "out": "runs/x", "dataset": "runs/x/dataset", "nothing_to_do": False,
+    "ok": True, "empty": None, "few_left": None, "barren_shards": [], "num_shards": 2,
+    "manifest": "fake", "out": "runs/x", "dataset": "runs/x/dataset", "nothing_to_do": False,
     "interrupted": False, "stopped": None, "failures": [], "steps_left": 0, "elapsed_s": 1.5,
     "stages": [
         {"stage": "upper", "done": 2, "total": 2, "cached": 1, "failed": 0, "rows_in": 1234, "rows_kept": 1200,
@@ -75,7 +76,8 @@ def test_plan_with_a_probe_shows_rows_disk_and_time(shown):
 
 def test_status_says_who_is_at_work(shown):
     stage = {"stage": "upper", "done": 1, "total": 2, "rows_out": 9, "rejects": {}}
-    report = {"out": "runs/x", "holder": None, "complete": False, "stages": [stage]}
+    report = {"out": "runs/x", "holder": None, "complete": False, "stages": [stage], "empty": None,
+              "may_be_empty": False}  # fmt: skip
     assert "at work: nobody; not complete" in shown(display.show_status, report)
     report |= {"holder": "held by process 7 on here since now", "complete": True}
     assert "at work: held by process 7 on here since now; complete" in shown(display.show_status, report)
@@ -96,3 +98,8 @@ def test_sizes_are_in_decimal_units(count, text):
 @pytest.mark.parametrize(("count", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1.0 min"), (7200, "2.0 h")])
 def test_times_are_in_the_unit_that_fits(count, text):
     assert display._seconds(count) == text
+
+
+def test_shards_without_rows_are_counted_and_the_first_are_named(shown):
+    text = shown(display.show_build, {**BUILD, "barren_shards": list("abcdefg"), "num_shards": 1000})
+    assert "note: 7 of 1,000 shards kept no row: a, b, c, d, e and 2 more\n" in text

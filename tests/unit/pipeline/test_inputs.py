@@ -1,4 +1,6 @@
+import hashlib
 import os
+import re
 import uuid
 
 import fsspec
@@ -93,21 +95,58 @@ def test_url_keeps_its_protocol_when_globbed():
 
 
 def test_shard_is_named_by_its_stem():
-    assert list(name_shards(["/x/Train 1.tar", "s3://bucket/b.tar.gz"])) == ["b", "train-1"]
+    named = name_shards(["/x/train-1.tar", "s3://bucket/b.tar.gz"])
+    assert named == {"b": "s3://bucket/b.tar.gz", "train-1": "/x/train-1.tar"}
+
+
+def test_name_that_had_to_be_changed_carries_a_hash_of_what_it_was():
+    (name,) = name_shards(["/x/Train 1.tar"])
+    assert name == f"train-1-{hashlib.sha256(b'Train 1').hexdigest()[:8]}"
+    assert list(name_shards(["/y/Train 1.tar"])) == [name], "a folder that moves keeps the names"
 
 
 def test_dots_within_a_name_are_kept_apart():
-    assert list(name_shards(["/x/v1.2.tar", "/x/v1.3.tar"])) == ["v1-2", "v1-3"]
+    names = list(name_shards(["/x/v1.2.tar", "/x/v1.3.tar"]))
+    assert [name[:5] for name in names] == ["v1-2-", "v1-3-"]
 
 
-def test_colliding_names_take_their_parent_folders():
+def test_files_of_one_name_take_their_folder_and_a_hash():
     urls = ["/data/x/0.tar", "/data/y/0.tar", "/data/y/1.tar"]
-    assert name_shards(urls) == {"1": "/data/y/1.tar", "x-0": "/data/x/0.tar", "y-0": "/data/y/0.tar"}
+    named = name_shards(urls)
+    assert named["1"] == "/data/y/1.tar"
+    assert sorted(name[:4] for name in named) == ["1", "x-0-", "y-0-"]
 
 
-def test_collision_that_no_parent_resolves_is_refused():
-    with pytest.raises(PlanError, match=r"have names that cannot be told apart$"):
-        name_shards(["/x/a b.tar", "/x/a-b.tar"])
+@pytest.mark.parametrize(
+    "stems",
+    [
+        ["Train", "train", "TRAIN"],
+        ["part+1", "part-1", "part 1", "part_1"],
+        ["кошки", "собаки", "лошади", "世界"],
+        ["caf\u00e9", "cafe\u0301"],
+        ["a.rejects", "a"],
+        ["-", "_", "+"],
+        ["\udcff", "\udcfe"],
+    ],
+)
+def test_distinct_inputs_get_distinct_names_whatever_their_letters(stems):
+    urls = [f"/x/{stem}.tar" for stem in stems]
+    together = name_shards(urls)
+    assert len({name.lower() for name in together}) == len(urls)
+    assert all(re.fullmatch("[a-z0-9_-]+", name) for name in together)
+    assert name_shards(urls[::-1]) == together
+    for url in urls:
+        assert name_shards([url]).items() <= together.items(), "what else there is changes no name"
+
+
+def test_name_made_with_a_hash_that_another_file_has_is_told_apart():
+    (made,) = name_shards(["/x/Train.tar"])
+    assert len(name_shards(["/x/Train.tar", f"/x/{made}.tar", f"/y/{made}.tar"])) == 3
+
+
+def test_folders_that_differ_behind_a_dot_are_told_apart():
+    assert len(name_shards(["/x/v1.0", "/x/v1.1"])) == 2
+    assert name_shards(["/x/v1.0"]).items() <= name_shards(["/x/v1.0", "/x/v1.1"]).items()
 
 
 def test_very_long_names_are_cut_and_stay_apart():
@@ -118,7 +157,8 @@ def test_very_long_names_are_cut_and_stay_apart():
 
 
 def test_name_of_odd_characters_only_is_still_a_name():
-    assert list(name_shards(["/x/世界.tar"])) in (["shard"], ["x-shard"])
+    (name,) = name_shards(["/x/世界.tar"])
+    assert name.startswith("shard-")
 
 
 def test_identity_changes_with_content_time_and_place(tmp_path):
@@ -168,3 +208,78 @@ def test_relative_path_becomes_absolute_for_workers_elsewhere(tmp_path, monkeypa
     (tmp_path / "a.tar").touch()
     monkeypatch.chdir(tmp_path)
     assert expand_inputs(["a.tar"], (".tar",)) == [str(tmp_path / "a.tar")]
+
+
+def test_existing_file_is_no_brace_list_whatever_its_name(tmp_path):
+    touch(tmp_path, "{a,b}.tar", "a.tar")
+    assert expand_inputs([str(tmp_path / "{a,b}.tar")], (".tar",)) == [str(tmp_path / "{a,b}.tar")]
+
+
+def test_braces_without_comma_or_range_are_literal_as_in_a_shell(tmp_path):
+    touch(tmp_path, "{odd}/0.tar", "{odd}/1.tar")
+    expected = [str(tmp_path / "{odd}" / f"{n}.tar") for n in (0, 1)]
+    assert expand_inputs([f"{tmp_path}/{{odd}}/{{0..1}}.tar"], (".tar",)) == expected
+    assert expand_inputs([f"{tmp_path}/{{odd}}/*.tar"], (".tar",)) == expected
+
+
+@pytest.mark.parametrize("name", ["{x,y}", "{0..3}", "d[1]", "a*b", "w?", "back\\slash"])
+def test_backslash_makes_any_sign_of_a_pattern_literal(tmp_path, name):
+    touch(tmp_path, f"{name}/0.tar", f"{name}/1.tar", "d1/0.tar", "aXb/0.tar", "wh/0.tar", "x/0.tar")
+    escaped = re.sub(r"([{},*?\[\]\\])", r"\\\1", name)
+    expected = [str(tmp_path / name / f"{n}.tar") for n in (0, 1)]
+    assert expand_inputs([f"{tmp_path}/{escaped}/{{0..1}}.tar"], (".tar",)) == expected
+    assert expand_inputs([f"{tmp_path}/{escaped}/*.tar"], (".tar",)) == expected
+    assert expand_inputs([f"{tmp_path}/{escaped}/0.tar"], (".tar",)) == expected[:1]
+
+
+def run_folder(folder):
+    touch(folder, "run/plan.json", "stages/emit-1/a.tar", "dataset/a.tar", "dataset/samples.parquet")
+    return folder
+
+
+def test_folder_does_not_stand_for_what_builds_left_below_it(tmp_path):
+    touch(tmp_path, "a.tar", "deep/b.tar")
+    run_folder(tmp_path / "out")
+    run_folder(tmp_path / "deep/runs/other")
+    expected = [str(tmp_path / "a.tar"), str(tmp_path / "deep/b.tar")]
+    assert expand_inputs([str(tmp_path)], (".tar",)) == expected
+    assert expand_inputs([f"{tmp_path}/**/*.tar"], (".tar",)) == expected
+
+
+def test_folder_on_the_web_does_not_stand_for_what_builds_left_below_it():
+    root = f"memory://{uuid.uuid4().hex}"
+    for name in ("a.tar", "out/run/plan.json", "out/stages/emit-1/a.tar", "out/dataset/a.tar"):
+        with fsspec.open(f"{root}/{name}", "wb") as handle:
+            handle.write(b"x")
+    assert expand_inputs([root], (".tar",)) == [f"{root}/a.tar"]
+    assert expand_inputs([f"{root}/**/*.tar"], (".tar",)) == [f"{root}/a.tar"]
+
+
+def test_tables_of_a_dataset_are_not_the_input_of_another_build(tmp_path):
+    touch(tmp_path, "part.parquet")
+    run_folder(tmp_path / "out")
+    assert expand_inputs([str(tmp_path)], (".parquet",)) == [str(tmp_path / "part.parquet")]
+
+
+def test_dataset_of_another_build_is_read_when_it_is_named(tmp_path):
+    run_folder(tmp_path / "out")
+    expected = [str(tmp_path / "out/dataset/a.tar")]
+    for named in ("out/dataset", "out/dataset/a.tar", "out/dataset/*.tar", "*/dataset/*.tar"):
+        assert expand_inputs([str(tmp_path / named)], (".tar",)) == expected
+
+
+def test_run_folder_named_as_input_is_refused(tmp_path):
+    out = str(run_folder(tmp_path / "out"))
+    message = f"folder {out!r} is the run folder of a build; name its dataset/ folder, or the input of that build"
+    assert refusal([out], (".tar",)) == message
+
+
+def test_folder_that_holds_nothing_but_builds_is_refused(tmp_path):
+    run_folder(tmp_path / "out")
+    assert refusal([str(tmp_path)], (".tar",)) == f"folder {str(tmp_path)!r} holds no .tar file (run folders aside)"
+
+
+def test_glob_over_folders_leaves_run_folders_out(tmp_path):
+    touch(tmp_path, "one/metadata.csv")
+    run_folder(tmp_path / "out")
+    assert expand_inputs([f"{tmp_path}/*"], ()) == [str(tmp_path / "one")]

@@ -120,7 +120,7 @@ def test_verify_finds_a_tar_missing_from_the_dataset(built):
 def test_verify_finds_a_dataset_that_is_gone(built):
     plan, storage, _ = built
     storage.remove("dataset")
-    assert verify(plan, storage, deep=False) == ["dataset/shards.json: not there or unreadable"]
+    assert verify(plan, storage, deep=False) == ["dataset/shards.json: not there; build again"]
 
 
 def test_verify_counts_the_samples_of_each_tar_when_it_looks_deep(built):

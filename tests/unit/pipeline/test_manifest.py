@@ -1,9 +1,12 @@
+from typing import get_args
+
 import pytest
 from _fakes import Upper, entry, manifest_of
 from pydantic import ValidationError
 
 from pipeline.errors import ManifestError
-from pipeline.manifest import load_manifest
+from pipeline.manifest import default_out, load_manifest
+from pipeline.plugins import stage_class, stage_names
 
 CHAIN = """
 [[stage]]
@@ -129,3 +132,70 @@ def test_plain_form_spells_out_defaults_and_holds_every_stage():
 def test_manifest_is_frozen():
     with pytest.raises(ValidationError):
         manifest_of(Upper()).seed = 1
+
+
+def optional_settings():
+    """(stage, setting) of every stage setting that may be None."""
+    return [
+        (name, setting)
+        for name in stage_names()
+        for setting, info in stage_class(name).model_fields.items()
+        if type(None) in get_args(info.annotation)
+    ]
+
+
+REQUIRED = {"hf": f"hf:owner/name@{'a' * 40}"}
+
+
+def test_there_are_optional_settings_to_look_at():
+    assert ("dedup", "max_distance") in optional_settings()
+    assert len(optional_settings()) > 10
+
+
+@pytest.mark.parametrize(("stage", "setting"), optional_settings())
+def test_setting_that_may_be_none_can_be_written(tmp_path, stage, setting):
+    needed = [name for name, info in stage_class(stage).model_fields.items() if info.is_required() and name != setting]
+    lines = [f'{name} = "{REQUIRED["hf"]}"' for name in needed]
+    text = "\n".join(['name = "x"', "[[stage]]", f'use = "{stage}"', f'{setting} = "none"', *lines])
+    assert getattr(load(tmp_path, text).stages[0].stage, setting) is None
+
+
+@pytest.mark.parametrize("key", ["workers", "gpu"])
+def test_speed_that_may_be_none_can_be_written(tmp_path, key):
+    manifest = load(tmp_path, 'name = "x"' + CHAIN.replace("rows_per_batch = 64", f'{key} = "none"'))
+    assert getattr(manifest.stages[1].run_on, key) is None
+
+
+def test_setting_that_may_not_be_none_refuses_the_word(tmp_path):
+    message = refusal(tmp_path, 'name = "x"' + CHAIN.replace("max_words = 20", 'max_words = "none"'))
+    assert message == "m.toml: stage 2 (filter_caption): max_words: input should be a valid integer, got 'none'"
+
+
+def test_none_has_the_identity_of_the_value_that_it_stands_for(tmp_path):
+    stages = 'name = "x"' + CHAIN + '[[stage]]\nuse = "select"\n'
+    assert load(tmp_path, stages) == load(tmp_path, stages + 'min_mask_frac = "none"\n')
+
+
+def test_manifest_nested_too_deep_is_refused(tmp_path):
+    assert "cannot be read as TOML" in refusal(tmp_path, f"x = {'[' * 100_000}")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "folder"),
+    [
+        ("manifests/tiny/instructions.toml", "runs/tiny-instructions"),
+        ("manifests/iedit.toml", "runs/iedit"),
+        ("./manifests/tiny/../iedit.toml", "runs/iedit"),
+        ("mine/v1.2.toml", "runs/mine-v1.2"),
+        ("/elsewhere/deep/m.toml", "runs/elsewhere-deep-m"),
+    ],
+)
+def test_run_folder_follows_from_the_place_of_the_manifest(tmp_path, monkeypatch, manifest, folder):
+    monkeypatch.chdir(tmp_path)
+    assert default_out(manifest) == folder
+
+
+def test_run_folder_is_the_same_by_relative_and_absolute_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert default_out("../other/m.toml") == default_out(tmp_path.parent / "other/m.toml")
+    assert default_out(tmp_path / "manifests/tiny/x.toml") == default_out("manifests/tiny/x.toml") == "runs/tiny-x"

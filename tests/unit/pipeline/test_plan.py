@@ -1,5 +1,6 @@
 import pickle
 
+import fsspec
 import pytest
 from _fakes import (
     Join,
@@ -119,3 +120,71 @@ def test_limit_keeps_the_first_shards_by_name(tmp_path):
 def test_plan_is_picklable(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), entry(Upper(), workers=2)])
     assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+@pytest.mark.parametrize("out", ["in", "in/../in", "link", "."])
+def test_input_that_lies_in_the_run_folder_is_refused(tmp_path, monkeypatch, out):
+    inputs = write_shards(tmp_path / "in", {"a": ["one"]})
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanError) as caught:
+        make_plan(manifest_of(ReadLines()), out, [inputs])
+    assert str(caught.value) == (
+        f"shard '{inputs}/a.lines' lies in the run folder {out!r}, whose files are no input; give another --out"
+    )
+
+
+def test_input_reached_by_a_link_into_the_run_folder_is_refused(tmp_path):
+    write_shards(tmp_path / "run/dataset", {"a": ["one"]})
+    (tmp_path / "in").symlink_to(tmp_path / "run/dataset")
+    with pytest.raises(PlanError, match="lies in the run folder"):
+        make_plan(manifest_of(ReadLines()), str(tmp_path / "run"), [str(tmp_path / "in")])
+
+
+def test_input_that_lies_in_a_run_folder_on_the_web_is_refused():
+    fsspec.filesystem("memory").pipe("/plan-test/in/a.lines", b"one")
+    with pytest.raises(PlanError, match="lies in the run folder 'memory://plan-test/'"):
+        make_plan(manifest_of(ReadLines()), "memory://plan-test/", ["memory://plan-test/in"])
+
+
+def test_run_folder_beside_the_input_or_below_it_is_fine(tmp_path):
+    inputs = write_shards(tmp_path / "in", {"a": ["one"]})
+    for out in (f"{inputs}-2", f"{inputs}/out", "memory://in"):
+        assert len(make_plan(manifest_of(ReadLines()), out, [inputs]).shards) == 1
+
+
+COMMIT = "a" * 40
+
+
+class NeedsMany(NeedsModel):
+    def needs_models(self):
+        return (f"hf:owner/one@{COMMIT}", f"hf:owner/two@{COMMIT}", "hf:owner/unpinned")
+
+
+def test_everything_that_is_missing_is_listed_at_once_with_one_command(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
+    message = refusal(ReadLines(), NeedsPackage(), NeedsMany(), kind=MissingDependencyError)
+    assert "\n" not in message
+    assert message.startswith(
+        "4 things are missing; `pip install '.[gpu]' && python -m models.fetch "
+        f"hf:owner/one@{COMMIT} hf:owner/two@{COMMIT}` gets them, but for what has to be corrected: "
+        "stage needspackage needs no_such_package; "
+        f"stage needsmany: model 'hf:owner/one@{COMMIT}' is not in the local cache {tmp_path}; "
+        f"stage needsmany: model 'hf:owner/two@{COMMIT}' is not in the local cache {tmp_path}; "
+        "stage needsmany: model 'hf:owner/unpinned' is not pinned: it can change any day; add "
+    )
+
+
+def test_model_that_two_stages_lack_is_fetched_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+
+    class Second(NeedsMany): ...
+
+    message = refusal(ReadLines(), NeedsMany(), Second(), kind=MissingDependencyError)
+    assert message.count("python -m models.fetch") == 1
+    assert message.partition("` gets")[0].count("hf:owner/one") == 1
+
+
+def test_chain_that_does_not_fit_is_refused_before_anything_is_fetched():
+    assert "reads column 'instruction'" in refusal(ReadLines(), NeedsMany(), Join())

@@ -5,9 +5,11 @@ import pytest
 from pipeline.record import ALL_SHARDS, FileEntry, ModelEntry, Record, describe_file, digest, output_digest, read_record
 from pipeline.storage import Storage
 
+FILES = {"a.parquet": FileEntry(bytes=3, sha256="s")}
 RECORD = Record(
-    stage="upper", fingerprint="f", shard="a", input_digest="i", output_digest="o", rows_in=3, rows_kept=2, rows_out=2,
-    rejects={"dropped": 1}, files={"a.parquet": FileEntry(bytes=3, sha256="s")},
+    stage="upper", fingerprint="f", shard="a", input_digest="i", output_digest=output_digest(FILES),
+    rows_in=3, rows_kept=2, rows_out=2,
+    rejects={"dropped": 1}, files=FILES,
     models={"zoo:clip": ModelEntry(revision="r", licence="mit"), "wordnet:3.0": ModelEntry(revision="w")},
 )  # fmt: skip
 

@@ -55,11 +55,20 @@ def test_folder_without_a_list_is_refused_with_what_to_name(tmp_path):
 @pytest.mark.parametrize(
     ("listed", "message"),
     [
-        ("{", "is not a list of shards as emit writes it"),
-        ("[]", "is not a list of shards"),
-        ({"dataset": "x", "shards": [{"file": "a.tar"}]}, "KeyError: 'samples'"),
-        ({"dataset": "x", "shards": [{**ENTRY, "file": "../a.tar"}]}, r"lists '../a.tar' with 3 samples"),
-        ({"dataset": "x", "shards": [{**ENTRY, "samples": -1}]}, "with -1 samples"),
+        ("{", r"shards.json is not as it was written \(invalid json: .*\); remove it and build again"),
+        ("[]", r"shards.json is not as it was written \(input should be an object\)"),
+        (
+            {"dataset": "x", "shards": [{"file": "a.tar"}]},
+            r"\(shards.0.samples: field required\); remove it and build again",
+        ),
+        (
+            {"dataset": "x", "shards": [{**ENTRY, "file": "../a.tar"}]},
+            r"lists '../a.tar'; expected a name in its own folder",
+        ),
+        (
+            {"dataset": "x", "shards": [{**ENTRY, "samples": -1}]},
+            r"\(shards.0.samples: input should be greater than or equal to 0\)",
+        ),
         ({"dataset": "x", "shards": [ENTRY, ENTRY]}, "lists '00000.tar' twice"),
     ],
 )

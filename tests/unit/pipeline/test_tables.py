@@ -97,7 +97,7 @@ def test_batches_are_read_forward_at_the_size_asked_for(tmp_path):
     writer.write(table("abcde"))
     writer.close()
     with (tmp_path / "a.parquet").open("rb") as handle:
-        batches = list(read_batches(handle, [SAMPLE_ID], 2))
+        batches = list(read_batches(handle, [SAMPLE_ID], 2, "a.parquet"))
     assert [b.num_rows for b in batches] == [2, 2, 1]
     assert batches[0].column_names == [SAMPLE_ID]
 

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from models.wordnet import WordNet
+from pipeline.errors import DamagedFileError
 from pipeline.schema import COLUMNS
 from pipeline.stage import Context
 from stages._visual_kinds import ANTONYM_NOUNS, ATTRIBUTES, BASIC_COLOURS, KINDS
@@ -314,3 +315,15 @@ def test_a_corpus_limits_colours_and_antonyms_too(run, tmp_path):
     }
     assert targets(run("a red car", **settings)) == {"a blue car"}
     assert targets(run("an old car", **settings)) == {None}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "null", "[]", "7", '{"words": []}', '{"words": {"a": "b"}}', "[" * 9999, "\udcff"]
+)
+def test_vocabulary_that_is_damaged_is_named(run, tmp_path, content):
+    path = tmp_path / "vocabulary.json"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    with pytest.raises(
+        DamagedFileError, match=r"vocabulary.json is not as it was written \(.*\); remove it and build again"
+    ):
+        run("a bus", vocabulary="corpus", artifacts={"vocabulary": path})

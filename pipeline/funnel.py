@@ -1,0 +1,53 @@
+"""Rows from stage to stage: whether any is left, and which stage rejected how many for which reasons.
+
+Works on the stages of a summary or a status, in order: `stage`, `rows_in`, `rows_kept`, `rows_out` and `rejects`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+LARGE_FRAC = 0.9
+"""Share of rejected rows from which on the end of a build names it."""
+SHOWN_REASONS = 3
+EMPTY_REMEDY = "; change the settings or the input, or set allow_empty = true in the manifest"
+
+
+def why_empty(stages: Sequence[Mapping[str, Any]]) -> str | None:
+    """One line saying that no row came through and why; None when a row did."""
+    last = stages[-1]
+    if last["rows_out"]:
+        return None
+    what = f"no row is left after {last['stage']}" if last["rows_in"] else f"no row reached {last['stage']}"
+    return f"{what}: {losses(stages) or 'the input has no rows'}"
+
+
+def few_left(stages: Sequence[Mapping[str, Any]]) -> str | None:
+    """One line saying which share was rejected, and why, where it is a large one; else None."""
+    left = 1.0
+    for stage in stages:
+        left *= stage["rows_kept"] / stage["rows_in"] if stage["rows_in"] else 1.0
+    if round(1 - left, 6) < LARGE_FRAC:
+        return None
+    share = min(100 * (1 - left), 99.9)
+    return f"{share:.1f}% of the rows were rejected: {losses(stages)}".replace(".0%", "%")
+
+
+def losses(stages: Sequence[Mapping[str, Any]]) -> str:
+    """Each stage that rejected rows, how many of how many, and its main reasons."""
+    return "; ".join(
+        f"{stage['stage']} rejected {sum(stage['rejects'].values()):,} of {stage['rows_in']:,} rows "
+        f"({_reasons(stage['rejects'])})"
+        for stage in stages
+        if stage["rejects"]
+    )
+
+
+def _reasons(rejects: Mapping[str, int]) -> str:
+    ordered = sorted(rejects.items(), key=lambda reason: (-reason[1], reason[0]))
+    others = sum(count for _, count in ordered[SHOWN_REASONS:])
+    shown = ordered[:SHOWN_REASONS] + ([("others", others)] if others else [])
+    return ", ".join(f"{reason} {count:,}" for reason, count in shown)

@@ -1,0 +1,43 @@
+"""State that the engine wrote as JSON and reads back: parsed into strict models, whatever the file holds by now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from pipeline.errors import DamagedFileError
+
+if TYPE_CHECKING:
+    from pipeline.storage import Storage
+
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+"""A number of rows, files or bytes."""
+
+
+class State(BaseModel):
+    """Base of what a file of JSON is read as: no value is converted, and a number is finite."""
+
+    model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
+
+
+S = TypeVar("S", bound=State)
+
+
+def parse(model: type[S], content: bytes, name: str) -> S:
+    """The content of file `name` as `model`. Raises `DamagedFileError` naming the file and the field."""
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        reason = f"{place}: {first['msg'].lower()}" if place else first["msg"].lower()
+        raise DamagedFileError(f"{name} is not as it was written ({reason}); remove it and build again") from None
+
+
+def read_state(storage: Storage, rel: str, model: type[S]) -> S | None:
+    """The file as `model`, or None when there is none or it cannot be read as one: then it counts as not there."""
+    try:
+        return parse(model, storage.read_bytes(rel), rel)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, DamagedFileError):
+        return None
