@@ -77,7 +77,16 @@ class ColumnWriter:
 def read_light(storage: Storage, rel: str, columns: Sequence[str]) -> pa.Table:
     """The named columns of a whole file. Meant for columns without pixels."""
     with storage.open(rel) as handle:
-        return pq.read_table(handle, columns=list(columns), use_threads=False)
+        return read_whole(handle, columns)
+
+
+def read_whole(handle: IO[bytes], columns: Sequence[str] | None = None) -> pa.Table:
+    """The named columns, or all, of an open Parquet file, read in the calling thread.
+
+    `pq.read_table` reads in threads of Arrow's own: one that still holds a Python file when the interpreter ends aborts
+    the process.
+    """
+    return pq.ParquetFile(handle).read(columns=None if columns is None else list(columns), use_threads=False)
 
 
 def read_batches(handle: IO[bytes], columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.Table]:
