@@ -143,14 +143,23 @@ def _text_columns(handle: IO[bytes], wanted: Wanted, url: str) -> tuple[TextForm
     for form in find_format(handle, _suffix(url), url):
         try:
             if form.kind == "csv":
-                return form, _named(form.header, wanted, listed(form.header), url)
+                columns = _named(form.header, wanted, listed(form.header), url)
             head = [row for _, row in itertools.islice(_rows(handle, form, None, url), HEAD_ROWS)]
-            return form, _json_columns(head, wanted, url)
+            found = columns if form.kind == "csv" else _json_columns(head, wanted, url)
+            if found is not None and found.caption is not None:
+                _check_encoding([row[found.caption] for row in head if row and row.get(found.caption)], url)
+            return form, found
         except ShardFailed as error:
             refused = refused or error
     if refused is not None:
         raise refused
     return None, None
+
+
+def _check_encoding(head: Sequence[Any], url: str) -> None:
+    """Raise `ShardFailed` when no caption of the first rows is UTF-8."""
+    if head and all(isinstance(text, str) and any("\udc80" <= c <= "\udcff" for c in text) for text in head):
+        raise ShardFailed(f"{url}: captions file that is not UTF-8; save it as UTF-8 (iconv -f WINDOWS-1252 -t UTF-8)")
 
 
 def _json_columns(head: Sequence[dict[str, Any] | None], wanted: Wanted, url: str) -> Columns | None:

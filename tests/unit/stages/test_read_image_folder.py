@@ -218,7 +218,7 @@ def test_a_folder_without_usable_captions_is_refused(folder, name, data, message
 
 def test_a_captions_file_of_unknown_kind_is_refused(folder):
     (folder / "captions.xml").write_bytes(b"<x/>")
-    with pytest.raises(PlanError, match=r"captions file of unknown kind '\.xml'; csv, tsv, jsonl, json and parquet are read"):
+    with pytest.raises(PlanError, match=r"of unknown kind '\.xml'; csv, tsv, jsonl, json and parquet are read"):
         ReadImageFolder().list_shards([str(folder / "captions.xml")])
 
 
