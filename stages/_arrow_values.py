@@ -101,7 +101,7 @@ def _lists(array: pa.Array, depth: int) -> ValueAt:
 
     def read(row: int) -> Any:
         start, stop = offsets[row], offsets[row + 1]
-        if not is_valid[row] or not 0 <= stop - start <= MAX_ITEMS or (depth == 0 and not is_short(start, stop)):
+        if not is_valid[row] or not 0 <= stop - start <= MAX_ITEMS or not is_short(start, stop):
             return None
         if is_map:
             keys, items = (_part(child, start, stop, depth) for child in children)
@@ -116,7 +116,7 @@ def _fixed_lists(array: pa.Array, depth: int) -> ValueAt:
 
     def read(row: int) -> Any:
         start = (first + row) * size
-        if not is_valid[row] or (depth == 0 and _num_items(array.values, start, start + size) > MAX_ITEMS):
+        if not is_valid[row] or _num_items(array.values, start, start + size) > MAX_ITEMS:
             return None
         return _part(array.values, start, start + size, depth)
 

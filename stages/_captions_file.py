@@ -148,9 +148,10 @@ def _text_columns(handle: IO[bytes], wanted: Wanted, url: str) -> tuple[TextForm
             found = columns if form.kind == "csv" else _json_columns(head, wanted, url)
             if found is not None and found.caption is not None:
                 _check_encoding([row[found.caption] for row in head if row and row.get(found.caption)], url)
-            return form, found
         except ShardFailed as error:
             refused = refused or error
+        else:
+            return form, found
     if refused is not None:
         raise refused
     return None, None

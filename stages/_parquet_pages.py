@@ -163,8 +163,11 @@ class GroupCost:
     pages_bytes: int = 0
     row_bytes: float = 0.0
 
-    def add(self, pages: Iterable[Page], *, width: int, is_list: bool) -> None:
-        """Count the pages of one column; `width` is the bytes of a value that is no text, 0 for text."""
+    def add(self, pages: Iterable[Page], *, width: int, is_list: bool, is_shared: bool) -> None:
+        """Count the pages of one column; `width` is the bytes of a value that is no text, 0 for text.
+
+        `is_shared` says that Arrow keeps each text of the dictionary once, whatever the number of its rows.
+        """
         largest = dictionary = items = 0
         density = 4.0 + width
         for page in pages:
@@ -179,6 +182,8 @@ class GroupCost:
                 density = max(density, page.unpacked_bytes)
             elif page.encoding not in (PLAIN_DICTIONARY, RLE_DICTIONARY):
                 density = max(density, page.unpacked_bytes / max(1, page.num_values))
+            elif not width and not is_shared:
+                density = max(density, dictionary)
             if self.pages_bytes + largest > MAX_PAGES_BYTES:
                 break
         if is_list and items > MAX_ITEMS_PER_GROUP:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import itertools
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -26,7 +27,19 @@ BUFFER_BYTES = 1 << 20
 """Read of a column at a time; without it a whole row group is held, which LAION made of a million rows and more."""
 MAX_EXTRA_BYTES_PER_ROW = 16 << 10
 """A column of more bytes a row, on average, that nobody named is pixels or the like, and is not read."""
+DIFFERENCES = frozenset({"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"})
 MAX_ERROR_CHARS = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Leaf:
+    """A column of values of the file: its top-level column, and the bytes of a value that is no text (0 for text)."""
+
+    column: str
+    path: str
+    is_list: bool
+    is_shared: bool
+    width: int
 
 
 class TableReader:
@@ -41,7 +54,7 @@ class TableReader:
         self.url = url
         fs, path = url_to_fs(url)
         self._handle: IO[bytes] = fs.open(path, "rb")
-        with contextlib.ExitStack() as failed, self._faults("not a Parquet file"):
+        with contextlib.ExitStack() as failed, self._faults("not a Parquet file that can be read"):
             failed.callback(self.close)
             self._file = _open(self._handle)
             self.schema: pa.Schema = self._file.schema_arrow
@@ -73,15 +86,13 @@ class TableReader:
         """Columns that nobody named whose values are too large, or too many, to be metadata of a row."""
         meta = self._file.metadata
         found = set()
-        for group, (number, (name, _, is_list, _)) in itertools.product(
-            range(meta.num_row_groups), enumerate(self._leaves)
-        ):
-            if name not in self._needed and name not in found:
+        for group, (number, leaf) in itertools.product(range(meta.num_row_groups), enumerate(self._leaves)):
+            if leaf.column not in self._needed and leaf.column not in found:
                 chunk = meta.row_group(group).column(number)
                 rows = max(1, meta.row_group(group).num_rows)
                 is_large = chunk.total_uncompressed_size > MAX_EXTRA_BYTES_PER_ROW * (rows + 64)
-                if is_large or (is_list and chunk.num_values > MAX_ITEMS_PER_GROUP):
-                    found.add(name)
+                if is_large or (leaf.is_list and chunk.num_values > MAX_ITEMS_PER_GROUP):
+                    found.add(leaf.column)
         return [name for name in self.schema.names if name in found]
 
     def _go_to(self, group: int) -> None:
@@ -105,16 +116,16 @@ class TableReader:
     def _cost(self, group: int) -> GroupCost:
         cost = GroupCost()
         names = set(self._names)
-        for number, (name, path, is_list, width) in enumerate(self._leaves):
-            if name in names:
+        for number, leaf in enumerate(self._leaves):
+            if leaf.column in names:
                 chunk = self._file.metadata.row_group(group).column(number)
                 start, first = chunk.data_page_offset, chunk.dictionary_page_offset
                 start = first if first and 0 < first < start else start
                 try:
-                    cost.add(pages_of(self._handle, start, start + chunk.total_compressed_size),
-                             width=width, is_list=is_list)  # fmt: skip
+                    pages = pages_of(self._handle, start, start + chunk.total_compressed_size)
+                    cost.add(pages, width=leaf.width, is_list=leaf.is_list, is_shared=leaf.is_shared)
                 except PageError as error:
-                    raise PageError(f"column {path[:80]!r}: {error}") from None
+                    raise PageError(f"column {leaf.path[:80]!r}: {error}") from None
         return cost
 
     def read(self, start: int, stop: int) -> Iterator[dict[str, Any]]:
@@ -162,12 +173,18 @@ def _open(handle: IO[bytes]) -> pq.ParquetFile:
     file = pq.ParquetFile(handle, **options)
     num_columns = len(file.schema)
     check_file(size, num_columns, _group_sizes(file.metadata))
-    texts = [column.path for column in map(file.schema.column, range(num_columns)) if _is_text(column)]
-    return pq.ParquetFile(handle, metadata=file.metadata, read_dictionary=texts, **options)
+    shared = [file.schema.column(number).path for number in range(num_columns) if _is_shared(file, number)]
+    return pq.ParquetFile(handle, metadata=file.metadata, read_dictionary=shared, **options)
 
 
 def _group_sizes(metadata: pq.FileMetaData) -> list[int]:
     return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+
+
+def _is_shared(file: pq.ParquetFile, number: int) -> bool:
+    """True for a leaf of texts that Arrow can read as a dictionary; it cannot where some are coded as differences."""
+    groups = (file.metadata.row_group(group).column(number) for group in range(file.metadata.num_row_groups))
+    return _is_text(file.schema.column(number)) and not any(DIFFERENCES.intersection(g.encodings) for g in groups)
 
 
 def _is_text(column: pq.ColumnSchema) -> bool:
@@ -180,14 +197,17 @@ def _is_text(column: pq.ColumnSchema) -> bool:
     )
 
 
-def _leaves(file: pq.ParquetFile) -> list[tuple[str, str, bool, int]]:
-    """(top-level column, path, whether it lies in lists, bytes of a value that is no text) of each leaf."""
+def _leaves(file: pq.ParquetFile) -> list[_Leaf]:
+    """Each leaf of the schema."""
     tops = [field.name for field in file.schema_arrow for _ in range(_num_leaves(field.type))]
     leaves = [file.schema.column(number) for number in range(len(file.schema))]
     return [
-        (top, leaf.path, leaf.max_repetition_level > 0, 0 if _is_text(leaf) else max(16, leaf.length))
-        for top, leaf in zip(tops, leaves, strict=True)
-    ]
+        _Leaf(
+            column=top, path=leaf.path, is_list=leaf.max_repetition_level > 0, is_shared=_is_shared(file, number),
+            width=0 if _is_text(leaf) else max(16, leaf.length),
+        )
+        for number, (top, leaf) in enumerate(zip(tops, leaves, strict=True))
+    ]  # fmt: skip
 
 
 def _num_leaves(kind: pa.DataType) -> int:
