@@ -71,12 +71,12 @@ def _is_text(kind: pa.DataType) -> bool:
 
 def _shared(array: pa.Array, depth: int) -> ValueAt:
     """Values of a dictionary are made once and shared: a long one may stand in every row."""
-    value_at, indices = _reader(array.dictionary, depth), array.indices.to_pylist()
+    value_at, indices, size = _reader(array.dictionary, depth), array.indices.to_pylist(), len(array.dictionary)
     made: dict[int, Any] = {}
 
     def read(row: int) -> Any:
         index = indices[row]
-        if index is None:
+        if index is None or not 0 <= index < size:  # Arrow takes indices of a damaged file as they are
             return None
         if index not in made:
             made[index] = value_at(index)

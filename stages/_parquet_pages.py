@@ -12,8 +12,8 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-MAX_FOOTER_BYTES = 4 << 20
-"""Footer of a file: Arrow takes up to 300 times as much memory for one that is made for it."""
+MAX_FOOTER_BYTES = 3 << 20
+"""Footer of a file: Arrow takes 230 times as much memory for one that is made for it."""
 MAX_COLUMNS = 2000
 MAX_ROWS_PER_BYTE = 8
 """Rows to a byte of the file, of a file of more than MAX_ROWS_UNASKED rows: no table of images is that dense."""

@@ -113,9 +113,10 @@ class ReadImageFolder(SourceStage):
             )
         name = row.get(columns.file)
         sample = InputSample(key=str(name or f"line {number + 1}")[:MAX_KEY_CHARS], metadata=row)
-        sample.notes += [f"column {there!r} read as {expected}" for there, expected in (
-            (columns.file, self.file_column), (columns.caption, self.caption_column)
-        ) if there not in (expected, None)]  # fmt: skip
+        sample.notes += [f"column {name!r} too large for metadata, not read" for name in columns.left_out]
+        for there, expected in ((columns.file, self.file_column), (columns.caption, self.caption_column)):
+            if there not in (expected, None):
+                sample.notes.append(f"column {there!r} read as {expected}")
         caption = row.get(columns.caption) if columns.caption else None
         if isinstance(caption, list):
             caption = next((text for text in caption if isinstance(text, str) and text.strip()), None)
