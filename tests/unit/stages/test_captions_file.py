@@ -253,3 +253,23 @@ def test_items_of_a_list_are_cut_at_their_bytes_wherever_reads_end():
     assert all(data[at : at + len(raw)] == raw for at, raw in found)
     later = list(items_of(io.BytesIO(data), found[50][0], is_opened=True))
     assert later == found[50:]
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.json", "metadata.parquet"])
+def test_a_folder_elsewhere_is_read_through_fsspec(name):
+    import fsspec
+
+    folder, buffer = fsspec.filesystem("memory"), io.BytesIO()
+    rows = [{"file_name": n.replace("/", "\\"), "text": t} for n, t in zip(NAMES, TEXTS, strict=True)]
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    made = {"metadata.csv": table(",").encode(), "metadata.json": json.dumps(rows).encode()}
+    root = f"/elsewhere-{name.partition('.')[2]}"
+    folder.pipe({f"{root}/{name}": made.get(name, buffer.getvalue())})
+    folder.pipe({f"{root}/{image}": jpeg(n) for n, image in enumerate(NAMES)})
+    stage = ReadImageFolder(rows_per_shard=3)
+    shards = stage.list_shards([f"memory:/{root}"])
+    read = stage.open(Context(stage_name="x"))
+    assert [r["caption"] for s in shards for t in read(s) for r in t.to_pylist() if r["source_raw"]] == TEXTS
+    folder.pipe({f"{root}/{NAMES[3]}": jpeg(9, size=(32, 32))})
+    again = stage.list_shards([f"memory:/{root}"])
+    assert [a.identity == b.identity for a, b in zip(shards, again, strict=True)] == [True, False]

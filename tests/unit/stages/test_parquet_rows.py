@@ -166,3 +166,32 @@ def test_columns_of_pixels_are_not_read_into_metadata(tmp_path):
     rows, notes = read_rows(ReadImageFolder(), tmp_path)
     assert notes["column 'pixels' too large for metadata, not read"] == ROWS
     assert json.loads(rows[3]["source_metadata"]) == {"file_name": "3.jpg", "text": "caption 3", "n": 3}
+
+
+THREADS = """
+import os, sys
+from pathlib import Path
+import numpy, pyarrow.parquet
+from pipeline.stage import Context
+from pipeline.storage import Storage
+from pipeline.tables import read_light
+from stages.read_image_folder import ReadImageFolder
+folder = Path(sys.argv[1])
+
+def threads():
+    names = [Path(f"/proc/self/task/{task}/comm").read_text() for task in os.listdir("/proc/self/task")]
+    return sum("jemalloc" not in name for name in names)
+
+before = threads()
+stage = ReadImageFolder()
+read = stage.open(Context(stage_name="test"))
+rows = sum(table.num_rows for shard in stage.list_shards([str(folder)]) for table in read(shard))
+rows += read_light(Storage(str(folder)), "metadata.parquet", ["text"]).num_rows
+print(rows, threads() - before)
+"""
+
+
+def test_arrow_reads_in_the_calling_thread_only(tmp_path):
+    write(tmp_path / "metadata.parquet", row_group_size=100)
+    done = subprocess.run([sys.executable, "-c", THREADS, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [str(2 * ROWS), "0"]  # a thread with a Python file may outlive the interpreter
