@@ -114,7 +114,7 @@ def _parquet_rows(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any],
             raise EvaluationError(f"{path} has no column {', '.join(sorted(missing))}; expected the Emu Edit test set")
         light = [name for name in file.schema_arrow.names if name != "image"]
         for group in range(file.num_row_groups):
-            for number, row in enumerate(file.read_row_group(group, columns=light, use_threads=False).to_pylist()):
+            for number, row in enumerate(file.read_row_group(group, columns=light).to_pylist()):
                 where = f"{path} row group {group} row {number}"
                 if text_in(row, "split", where, default=split) == split:
                     yield where, row, ParquetCell(path, group, number, "image")

@@ -174,4 +174,4 @@ def _row_group(file: Path, number: int, column: str) -> Any:
     """One column of one row group; rows come in order, so the last one read is the next one wanted."""
     import pyarrow.parquet as pq
 
-    return pq.ParquetFile(file).read_row_group(number, columns=[column], use_threads=False).column(0)
+    return pq.ParquetFile(file).read_row_group(number, columns=[column]).column(0)

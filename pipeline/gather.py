@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import ContractError
 from pipeline.schema import SAMPLE_ID, column
-from pipeline.tables import read_light
+from pipeline.tables import open_table, read_light
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -79,7 +78,7 @@ class Gatherer:
         """The wanted rows of one shard, by their sorted numbers: only row groups that hold one are read."""
         pieces, start = [], 0
         with self._storage.open(self._file(provider, self._plan.shards[shard].name)) as handle:
-            file = pq.ParquetFile(handle)
+            file = open_table(handle)
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
                 rows = wanted[(wanted >= start) & (wanted < stop)] - start

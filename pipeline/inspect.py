@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.errors import RunStopped, one_line
 from pipeline.graph import needs_of, steps
@@ -20,6 +19,7 @@ from pipeline.record import ALL_SHARDS, Record, read_record
 from pipeline.resume import RecordBook, is_published
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
 from pipeline.stage import SinkStage, WholeStage
+from pipeline.tables import open_table
 from pipeline.whole import DATASET, ROWS_PER_READ
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ def _is_kin(own: str, asked: str) -> bool:
 def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
     with storage.open(rel) as handle:
         try:
-            file = pq.ParquetFile(handle)
+            file = open_table(handle)
         except pa.ArrowInvalid as error:
             raise RunStopped(
                 f"{rel} cannot be read ({one_line(error)}); `editloom verify` says what is wrong"

@@ -81,19 +81,26 @@ def read_light(storage: Storage, rel: str, columns: Sequence[str]) -> pa.Table:
 
 
 def read_whole(handle: IO[bytes], columns: Sequence[str] | None = None) -> pa.Table:
-    """The named columns, or all, of an open Parquet file, read in the calling thread.
-
-    `pq.read_table` reads in threads of Arrow's own: one that still holds a Python file when the interpreter ends aborts
-    the process.
-    """
-    return pq.ParquetFile(handle).read(columns=None if columns is None else list(columns), use_threads=False)
+    """The named columns, or all, of an open Parquet file, in one table."""
+    file = open_table(handle)
+    table = file.read(columns=None if columns is None else list(columns), use_threads=False)
+    return table if columns is None else table.select(list(columns))
 
 
 def read_batches(handle: IO[bytes], columns: Sequence[str], rows_per_batch: int) -> Iterator[pa.Table]:
     """The named columns of an open Parquet file, forward, in batches."""
-    file = pq.ParquetFile(handle)
+    file = open_table(handle)
     for batch in file.iter_batches(batch_size=rows_per_batch, columns=list(columns), use_threads=False):
         yield pa.Table.from_batches([batch])
+
+
+def open_table(handle: IO[bytes]) -> pq.ParquetFile:
+    """An open Parquet file that is read in the calling thread only, where its reads say `use_threads=False` too.
+
+    `pre_buffer`, on by default, and `pq.read_table` hand a Python file to threads of Arrow's own; one that still holds
+    it when the interpreter ends aborts the process.
+    """
+    return pq.ParquetFile(handle, pre_buffer=False)
 
 
 class Cursor:
