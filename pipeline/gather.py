@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.errors import ContractError
 from pipeline.schema import SAMPLE_ID, column
-from pipeline.tables import checked, known_columns, naming, read_light
+from pipeline.tables import checked, known_columns, naming, open_table, read_light
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,7 +79,7 @@ class Gatherer:
         pieces, start = [], 0
         rel = self._file(provider, self._plan.shards[shard].name)
         with self._storage.open(rel) as handle, naming(rel):
-            file = pq.ParquetFile(handle)
+            file = open_table(handle)
             known = known_columns(file, [SAMPLE_ID, *names])
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows

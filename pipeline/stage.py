@@ -67,6 +67,8 @@ class Shard:
     identity: str
     num_bytes: int = 0
     part: tuple[int, int] | None = None
+    begin: int | None = None
+    """Byte of `uri` at which the part begins, where the source noted it."""
 
 
 class ShardStore(Protocol):

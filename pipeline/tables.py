@@ -90,14 +90,14 @@ def naming(rel: str) -> Iterator[None]:
 def read_light(storage: Storage, rel: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The named columns of a whole file, by default all without pixels. Raises `DamagedFileError`."""
     with storage.open(rel) as handle, naming(rel):
-        file = pq.ParquetFile(handle)
+        file = open_table(handle)
         return checked(file.read(columns=known_columns(file, columns), use_threads=False))
 
 
 def read_batches(handle: IO[bytes], columns: Sequence[str] | None, rows_per_batch: int, rel: str) -> Iterator[pa.Table]:
     """The same of the open Parquet file `rel`, forward, in batches."""
     with naming(rel):
-        file = pq.ParquetFile(handle)
+        file = open_table(handle)
         batches = file.iter_batches(batch_size=rows_per_batch, columns=known_columns(file, columns), use_threads=False)
     while True:
         with naming(rel):
@@ -126,6 +126,15 @@ def known_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[s
         if there[name] != expected:
             raise pa.ArrowInvalid(f"column {name!r} is of type {there[name]}, expected {expected}")
     return list(columns)
+
+
+def open_table(handle: IO[bytes]) -> pq.ParquetFile:
+    """An open Parquet file that is read in the calling thread only, where its reads say `use_threads=False` too.
+
+    `pre_buffer`, on by default, and `pq.read_table` hand a Python file to threads of Arrow's own; one that still holds
+    it when the interpreter ends aborts the process.
+    """
+    return pq.ParquetFile(handle, pre_buffer=False)
 
 
 class Cursor:

@@ -6,14 +6,18 @@ Pure functions of text; what the words mean is WordNet's (`stages._caption_phras
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-_WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*")  # \u2019 is the typographic apostrophe
+_MARK = "\x01"  # stands for a combining mark: `re` knows no class of them
+_WORD = re.compile(rf"(?:[^\W_]{_MARK}*)+(?:['\u2019-](?:[^\W_]{_MARK}*)+)*")  # \u2019 is the typographic apostrophe
 
 _ARTICLE_AT_END = re.compile(r"(?<![^\s])(an?)\s+$", re.IGNORECASE)
 
+MARKS, JOINERS = frozenset({"Mn", "Mc", "Me"}), frozenset("\u00ad\u200c\u200d")
+"""Categories and characters that belong to the letter before them; \u00ad is the soft hyphen."""
 INDEFINITE_ARTICLES = frozenset({"a", "an"})
 
 
@@ -33,11 +37,19 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def tokenise(caption: str) -> list[Token]:
-    """The words of a caption in order; hyphens and apostrophes inside a word keep it one word."""
+    """The words of a caption in order, with their marks; hyphens and apostrophes inside a word keep it one word."""
+    spans = [match.span() for match in _WORD.finditer(_with_marks_masked(caption))]
     return [
-        Token(text=match.group(), start=match.start(), end=match.end(), lower=match.group().lower())
-        for match in _WORD.finditer(caption)
+        Token(text=caption[start:end], start=start, end=end, lower=caption[start:end].lower()) for start, end in spans
     ]
+
+
+def _with_marks_masked(caption: str) -> str:
+    """The caption, as long as it was, with each combining mark (accent, vowel sign, joiner) as `_MARK`."""
+    plain = caption.replace(_MARK, " ")
+    if plain.isascii():
+        return plain
+    return "".join(_MARK if unicodedata.category(c) in MARKS or c in JOINERS else c for c in plain)
 
 
 def match_case(word: str, like: str) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
+import unicodedata
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -22,7 +24,13 @@ SOURCE_COLUMNS = (
 )  # fmt: skip
 
 BATCH_BYTES = 8 << 20
+"""Images, captions and metadata of a batch together, about: one row may go beyond it."""
 BATCH_ROWS = 1024
+MAX_TEXT_BYTES = 1 << 20
+"""Longest caption; what is longer is cut, as a tar's texts are."""
+MAX_METADATA_CHARS = 1 << 20
+"""Longest metadata of a row, as JSON; a row that has more is kept without."""
+LINE_ENDS = re.compile(r"[\r\n]+")
 
 
 class InputReject(StrEnum):
@@ -84,10 +92,10 @@ def to_row(sample: InputSample, shard: str, *, require_caption: bool) -> dict[st
 
 
 def _caption(sample: InputSample, row: dict[str, Any]) -> tuple[str | None, InputReject | None, str]:
-    metadata, broken = _metadata(sample.metadata)
-    if broken:
-        sample.notes.append("metadata that is not a JSON object")
-    row["source_metadata"] = json.dumps(metadata, sort_keys=True, ensure_ascii=False) if metadata else None
+    metadata, broken = _metadata(sample)
+    row["source_metadata"] = json_text(metadata) if metadata else None
+    if metadata and row["source_metadata"] is None:
+        sample.notes.append("metadata too long, left out")
     url = metadata.get("url") if metadata else None
     row["source_url"] = _printable(url) if isinstance(url, str) else None
     if sample.text is not None:
@@ -101,38 +109,74 @@ def _caption(sample: InputSample, row: dict[str, Any]) -> tuple[str | None, Inpu
         return None, InputReject.BROKEN_METADATA if broken else InputReject.MISSING_CAPTION, ""
     if not caption.strip():
         return None, InputReject.EMPTY_CAPTION, ""
-    return _printable(caption), None, ""
+    cleaned = clean_caption(caption)
+    if LINE_ENDS.search(caption.strip()):
+        sample.notes.append("captions of several lines, joined to one")
+    return cleaned, None, ""
 
 
-def _metadata(raw: bytes | dict[str, Any] | None) -> tuple[dict[str, Any] | None, bool]:
-    """(the metadata as JSON and UTF-8 can hold it, True when it is no JSON object)."""
-    if raw is None:
-        return None, False
+def clean_caption(text: str) -> str:
+    """A caption on one line, without blanks around it, its accents composed (NFC), as UTF-8 can hold it."""
+    lines = (line.strip(" \t") for line in LINE_ENDS.split(text[:MAX_TEXT_BYTES]))
+    return unicodedata.normalize("NFC", _printable(" ".join(line for line in lines if line)))
+
+
+def _metadata(sample: InputSample) -> tuple[dict[str, Any] | None, bool]:
+    """(the metadata, True when it is no JSON object)."""
+    raw = sample.metadata
+    if raw is None or isinstance(raw, dict):
+        return raw, False
     try:
-        value = _plain(raw if isinstance(raw, dict) else json.loads(raw.decode("utf-8-sig")))
+        value = json.loads(raw.decode("utf-8-sig"))
     except (ValueError, RecursionError):
-        return None, True
-    return (value, False) if isinstance(value, dict) else (None, True)
-
-
-def _plain(value: Any) -> Any:
-    """The value in JSON's types: numbers that it does not have become null, what it cannot hold becomes text."""
-    if isinstance(value, str):
-        return _printable(value)
+        value = None
     if isinstance(value, dict):
-        return {_printable(str(k)): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, bytes):
-        return None  # pixels inside the captions file, most likely
-    return value if value is None or isinstance(value, int) else str(value)
+        return value, False
+    sample.notes.append("metadata that is not a JSON object")
+    return None, True
+
+
+def json_text(metadata: dict[str, Any], limit: int = MAX_METADATA_CHARS) -> str | None:
+    """Metadata as JSON, keys in order; None for what is longer than `limit` or nested too deeply to be written."""
+    try:
+        text = json.dumps(_Plain(limit).of(metadata), sort_keys=True, ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return None
+    return text if len(text) <= limit else None
+
+
+class _Plain:
+    """Values in JSON's types: numbers that it does not have become null, what it cannot hold becomes text."""
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        """Characters that may still come: what does not fit is not copied first."""
+
+    def of(self, value: Any) -> Any:
+        """The value. Raises `ValueError` when all together is too long."""
+        self._left -= len(value) if isinstance(value, str) else 1
+        if self._left < 0:
+            raise ValueError("too long")
+        if isinstance(value, str):
+            return _printable(value)
+        if isinstance(value, dict):
+            return {self.of(str(key)): self.of(held) for key, held in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.of(held) for held in value]
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
+        return value if value is None or isinstance(value, int) else str(value)
 
 
 def _printable(text: str) -> str:
     """Text that UTF-8 can hold: bytes that were smuggled in as surrogates become question marks."""
     return text.encode("utf-8", "replace").decode()
+
+
+def weight(row: dict[str, Any]) -> int:
+    """Bytes that a row of the source columns takes, about."""
+    texts = (row["caption"], row["source_metadata"], row["source_url"])
+    return (row["source_size_bytes"] or 0) + sum(len(t) if t.isascii() else 4 * len(t) for t in texts if t)
 
 
 def to_table(rows: list[dict[str, Any]]) -> pa.Table:
@@ -147,14 +191,14 @@ def to_table(rows: list[dict[str, Any]]) -> pa.Table:
 def tables_of(
     samples: Iterable[InputSample], shard: str, notes: Counter[str], *, require_caption: bool
 ) -> Iterator[pa.Table]:
-    """Rows of the samples in tables that stay small whatever the images weigh."""
+    """Rows of the samples in tables that stay small whatever images and texts weigh."""
     rows: list[dict[str, Any]] = []
     num_bytes = 0
     for sample in samples:
         row = to_row(sample, shard, require_caption=require_caption)
         notes.update(sample.notes)
         rows.append(row)
-        num_bytes += row["source_size_bytes"] or 0
+        num_bytes += weight(row)
         if num_bytes >= BATCH_BYTES or len(rows) >= BATCH_ROWS:
             yield to_table(rows)
             rows, num_bytes = [], 0

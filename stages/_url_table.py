@@ -1,167 +1,69 @@
-"""Tables of URLs in Parquet: cut into spans of rows, read a span at a time, judged row by row before any download."""
+"""Tables of URLs in Parquet: their columns checked, their rows judged one by one before any download."""
 
 from __future__ import annotations
 
-import bisect
 import contextlib
-import itertools
-import json
 import math
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-from fsspec.core import url_to_fs
-
-from pipeline.errors import PlanError, ShardFailed, is_transient
-from stages._download_status import LaionReject, UrlStatus, bounded, without_credentials
-from stages._input_rows import _plain as plain
+from pipeline.errors import PlanError, ShardFailed
+from stages._download_status import LaionReject, UrlStatus, without_credentials
+from stages._input_rows import json_text
+from stages._parquet_rows import TableReader
+from stages._table_columns import described, holds_numbers, holds_text, listed, say_type
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    import pyarrow as pa
 
     from stages.read_laion import ReadLaion
 
-ROWS_AT_A_TIME = 4096
-BUFFER_BYTES = 1 << 20
-"""Read of a column at a time; without it a whole row group is held, which LAION made of a million rows and more."""
+MAX_CAPTION_CHARS, MAX_METADATA_CHARS = 1 << 17, 1 << 16
+"""Longest caption and longest metadata of a row: a shard's are held together while it is downloaded."""
 
 
 def count_rows(url: str, options: ReadLaion) -> int:
-    """Rows of a Parquet file, by its footer. Raises `PlanError` when a column that the settings name is not there."""
-    fs, path = url_to_fs(url)
-    with fs.open(path, "rb") as handle:
-        try:
-            file = pq.ParquetFile(handle)
-        except (pa.ArrowException, OSError) as error:
-            raise PlanError(f"{url}: not a Parquet file ({bounded(str(error))})") from None
-        missing = missing_columns(file.schema_arrow.names, options)
-        if missing:
-            raise PlanError(f"{url}: {missing}")
-        return int(file.metadata.num_rows)
-
-
-def missing_columns(names: Sequence[str], options: ReadLaion) -> str:
-    """What is wrong with a table of these columns, or nothing."""
-    shape = options.max_aspect_ratio is not None
-    needed = {
-        "url_column": (options.url_column, True),
-        "caption_column": (options.caption_column, options.require_caption),
-        "similarity_column": (options.similarity_column, options.min_similarity is not None),
-        "punsafe_column": (options.punsafe_column, options.max_punsafe is not None),
-        "pwatermark_column": (options.pwatermark_column, options.max_pwatermark is not None),
-        "width_column": (options.width_column, options.min_width_px is not None or shape),
-        "height_column": (options.height_column, options.min_height_px is not None or shape),
-    }  # fmt: skip
-    lacking = [
-        f"{setting} = {name!r}" for setting, (name, is_needed) in needed.items() if is_needed and name not in names
-    ]
-    return f"no column for {', '.join(lacking)}; it has {', '.join(names)[:200]}" if lacking else ""
-
-
-class TableReader:
-    """Rows of one Parquet file. Going forwards from where it stands, it reads nothing twice.
-
-    Faults of the machine or the network pass as they are, for the engine to try again; after any exception the reader
-    is of no use any more.
-    """
-
-    def __init__(self, url: str) -> None:
-        self.url = url
-        fs, path = url_to_fs(url)
-        self._handle: IO[bytes] = fs.open(path, "rb")
-        try:
-            self._file = pq.ParquetFile(self._handle, buffer_size=BUFFER_BYTES, pre_buffer=False)
-        except (pa.ArrowException, OSError) as error:
-            self.close()
-            if is_transient(error):
-                raise
-            raise ShardFailed(f"{url}: not a Parquet file ({bounded(str(error))})") from None
-        meta = self._file.metadata
-        sizes = [meta.row_group(i).num_rows for i in range(meta.num_row_groups)]
-        self._group_starts = list(itertools.accumulate(sizes, initial=0))
-        self.names: list[str] = self._file.schema_arrow.names
-        self._go_to(0)
-
-    def _go_to(self, group: int) -> None:
-        groups = list(range(group, len(self._group_starts) - 1))
-        self._batches: Iterator[pa.RecordBatch] = self._file.iter_batches(ROWS_AT_A_TIME, row_groups=groups)
-        self._at = self._group_starts[group]
-        self._rest: pa.RecordBatch | None = None
-
-    def read(self, start: int, stop: int) -> list[dict[str, Any]]:
-        """Rows `start` to `stop`. Raises `ShardFailed` when the file is damaged or has fewer."""
-        group = bisect.bisect_right(self._group_starts, start) - 1
-        if not self._group_starts[group] <= self._at <= start:
-            self._go_to(min(group, len(self._group_starts) - 1))
-        rows: list[dict[str, Any]] = []
-        try:
-            while self._at < stop:
-                batch = self._rest if self._rest is not None else next(self._batches)
-                skipped = min(batch.num_rows, max(0, start - self._at))
-                taken = min(batch.num_rows - skipped, stop - self._at - skipped)
-                rows += _to_rows(batch.slice(skipped, taken))
-                self._at += skipped + taken
-                self._rest = batch.slice(skipped + taken) if skipped + taken < batch.num_rows else None
-        except StopIteration:
-            raise ShardFailed(f"{self.url}: has no rows {self._at} to {stop}: it is not what it was") from None
-        except (pa.ArrowException, OSError) as error:
-            if is_transient(error):
-                raise
-            raise ShardFailed(f"{self.url}: rows {start} to {stop} cannot be read ({bounded(str(error))})") from None
-        return rows
-
-    def close(self) -> None:
-        """Close the file."""
-        self._handle.close()
-
-
-@contextlib.contextmanager
-def table_reader(url: str, readers: dict[str, TableReader]) -> Iterator[TableReader]:
-    """The table's reader, left in `readers` for the next who asks, alone; closed and forgotten when anything fails."""
-    reader = readers.pop(url, None)
-    for other in readers.values():
-        other.close()
-    readers.clear()
-    reader = reader or TableReader(url)
-    with contextlib.ExitStack() as failed:
-        failed.callback(reader.close)
-        yield reader
-        failed.pop_all()
-    readers[url] = reader
-
-
-def _to_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    if not batch.num_rows:
-        return []
-    columns = [_values(column) for column in batch.columns]
-    return [dict(zip(batch.schema.names, row, strict=True)) for row in zip(*columns, strict=True)]
-
-
-def _values(column: pa.Array) -> list[Any]:
-    """The column's values; text that is not UTF-8 with marks for what it is not, None for what Python cannot hold."""
+    """Rows of a Parquet file, by its footer. Raises `PlanError` when a column cannot serve as the settings want it."""
     try:
-        values: list[Any] = column.to_pylist()
-    except ValueError:
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-            raw = column.cast(pa.large_binary()).to_pylist()
-            return [None if v is None else v.decode("utf-8", "replace") for v in raw]
-        try:
-            values = column.cast(pa.string()).to_pylist()
-        except pa.ArrowException:
-            return [None] * len(column)
-    return values
+        with contextlib.closing(TableReader(url, lambda schema: named_columns(schema, options, url))) as table:
+            return table.num_rows
+    except ShardFailed as error:
+        raise PlanError(str(error)) from None
+
+
+def named_columns(schema: pa.Schema, options: ReadLaion, url: str) -> list[str]:
+    """The columns that the settings name and the table has. Raises `ShardFailed` for one that cannot serve."""
+    shape = options.max_aspect_ratio is not None
+    settings = {
+        "url_column": (options.url_column, True, holds_text),
+        "caption_column": (options.caption_column, options.require_caption, holds_text),
+        "similarity_column": (options.similarity_column, options.min_similarity is not None, holds_numbers),
+        "punsafe_column": (options.punsafe_column, options.max_punsafe is not None, holds_numbers),
+        "pwatermark_column": (options.pwatermark_column, options.max_pwatermark is not None, holds_numbers),
+        "width_column": (options.width_column, options.min_width_px is not None or shape, holds_numbers),
+        "height_column": (options.height_column, options.min_height_px is not None or shape, holds_numbers),
+    }
+    needed = [(setting, name, can_serve) for setting, (name, is_needed, can_serve) in settings.items() if is_needed]
+    lacking = [f"{setting} = {name!r}" for setting, name, _ in needed if name not in schema.names]
+    if lacking:
+        raise ShardFailed(f"{url}: no column for {', '.join(lacking)}; it has {listed(schema.names)}")
+    for setting, name, can_serve in needed:
+        kind = schema.field(name).type
+        if not can_serve(kind):
+            what = "text" if can_serve is holds_text else "numbers"
+            raise ShardFailed(f"{url}: column {name!r} ({setting}) has type {say_type(kind)}, which holds no {what}; "
+                              f"it has {described(schema)}")  # fmt: skip
+    return [name for name in (options.url_column, options.caption_column) if name in schema.names]
 
 
 def to_status(number: int, row: dict[str, Any], options: ReadLaion) -> UrlStatus:
     """The row as one URL to download, or ended already by what the table says of it."""
     url, caption = row.pop(options.url_column, None), row.pop(options.caption_column, None)
-    caption = caption if isinstance(caption, str) else None
+    caption = caption[:MAX_CAPTION_CHARS] if isinstance(caption, str) else None
     made = UrlStatus(
         key=f"{number:09d}",
         url=without_credentials(url) if isinstance(url, str) else "",
         caption=caption,
-        metadata=json.dumps(plain(row), ensure_ascii=False),
+        metadata=json_text(row, MAX_METADATA_CHARS) or "{}",
     )
     reason, made.error = _judged(row, caption, options) or (None, "")
     made.status = reason.value if reason else ""

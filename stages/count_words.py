@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class CountWords(WholeStage):
     """The vocabulary of the captions; the same bytes whatever the order of shards and rows."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads_if_present: ClassVar[tuple[str, ...]] = ("caption", "generated_caption")
     artifact: ClassVar[str] = "vocabulary.json"
 

@@ -47,7 +47,7 @@ class Vocabulary(State):
 class EditCaptionWordnet(ExpandStage):
     """Edits of a caption by WordNet: one word changes, the rest stays, and both directions are put into words."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     reads_if_present: ClassVar[tuple[str, ...]] = ("caption", "generated_caption")
     writes: ClassVar[tuple[str, ...]] = (
         "source_caption", "target_caption", "instruction", "reverse_instruction", "edit_type", "source_phrase",

@@ -17,19 +17,20 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from pipeline.errors import PlanError, ShardFailed
+from pipeline.errors import PlanError
 from pipeline.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
 from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
 from stages._input_rows import SOURCE_COLUMNS, tables_of
-from stages._url_table import count_rows, missing_columns, table_reader, to_status
+from stages._parquet_rows import table_reader
+from stages._url_table import count_rows, named_columns, to_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
 
-    from stages._url_table import TableReader
+    from stages._parquet_rows import TableReader
 
 
 class ReadLaion(SourceStage):
@@ -40,7 +41,7 @@ class ReadLaion(SourceStage):
     table differ.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     writes: ClassVar = SOURCE_COLUMNS
     rejects: ClassVar = LaionReject
     retryable: ClassVar[frozenset[str]] = frozenset(reason.value for reason in TRANSIENT)
@@ -143,10 +144,7 @@ class ReadLaion(SourceStage):
         """The shard's rows, judged by what the table says; `readers` keeps the table open from shard to shard."""
         assert shard.part is not None
         start, stop = shard.part
-        with table_reader(shard.uri, readers) as reader:
-            missing = missing_columns(reader.names, self)
-            if missing:
-                raise ShardFailed(f"{shard.uri}: {missing}")
+        with table_reader(shard.uri, readers, lambda schema: named_columns(schema, self, shard.uri)) as reader:
             return [to_status(number, row, self) for number, row in enumerate(reader.read(start, stop), start)]
 
 

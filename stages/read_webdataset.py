@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ReadWebdataset(SourceStage):
     """Image-caption samples of WebDataset tars; one shard a tar."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     writes: ClassVar = SOURCE_COLUMNS
     rejects: ClassVar = InputReject
 

@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 
 from models.wordnet import WordNet
@@ -104,3 +106,26 @@ def test_plurals_and_mass_nouns_take_no_article_in_a_request():
 def test_an_adjective_that_cannot_follow_its_noun_is_named_before_it():
     dark = Named.of("dark green leaves", takes_article=False, adjective="dark")
     assert all("{adjective}" not in template for template in templates_for("change_attribute", dark))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("caption", "words"),
+    [
+        ("a caf\u00e9 with a pi\u00f1ata", ["a", "caf\u00e9", "with", "a", "pi\u00f1ata"]),
+        ("x\u0302-ray of q\u0323\u0307's hat", ["x\u0302-ray", "of", "q\u0323\u0307's", "hat"]),  # no composed form
+        ("\u0915\u093f\u0924\u093e\u092c here", ["\u0915\u093f\u0924\u093e\u092c", "here"]),  # Hindi: vowel signs
+        ("\u0301 a \u2764\ufe0f dog\u00ads", ["a", "dog\u00ads"]),
+    ],
+)
+def test_a_word_keeps_its_marks(form, caption, words):
+    text = unicodedata.normalize(form, caption)
+    tokens = tokenise(text)
+    assert [t.text for t in tokens] == [unicodedata.normalize(form, word) for word in words]
+    assert all(text[t.start : t.end] == t.text for t in tokens)
+
+
+def test_an_edit_never_cuts_an_accent_off():
+    caption = unicodedata.normalize("NFD", "a caf\u00e9 with a door")
+    start, end = next((t.start, t.end) for t in tokenise(caption) if t.text.startswith("caf"))
+    assert replace_span(caption, start, end, "bar") == "a bar with a door"

@@ -50,7 +50,7 @@ class FaultyFolder:
 def faulty_shards(table, monkeypatch, left, fault):
     """(what the first read of the first shard raised, statuses of all shards after that, the file system)."""
     folder = FaultyFolder(table.path.read_bytes(), left, fault)
-    monkeypatch.setattr("stages._url_table.url_to_fs", lambda url: (folder, url))
+    monkeypatch.setattr("stages._parquet_rows.url_to_fs", lambda url: (folder, url))
     read = table.stage.open(Context(stage_name="read_laion", store=table.store))
     raised = None
     try:
