@@ -27,7 +27,7 @@ from zoo.world import (
 from zoo.world.sprites import sprite
 
 SCENES = [scene_of(11, index) for index in range(300)]
-PIXELS_SHA256 = "35661b2f19be3ab77fb6ae629da082130afa0acdd072e72454e72a2c30d17104"
+PIXELS_SHA256 = "ed95a71229f29da9af953dd55102e862f2409d724848c92a8bf52246e8f05eb0"
 CAPTIONS_SHA256 = "2de52e5e8e8d0f0f25ccaac17496a29eba758393c1d45458b2719e3bf329ba7e"
 
 
