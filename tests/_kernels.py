@@ -18,6 +18,7 @@ KERNELS = {
     "ZEN": {
         "PYTHONHASHSEED": "3",
         "NPY_DISABLE_CPU_FEATURES": "X86_V3 X86_V4",
+        "ATEN_CPU_CAPABILITY": "default",
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA",  # another last bit of exp, log, pow, sin
     },
 }
