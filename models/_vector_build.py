@@ -1,8 +1,9 @@
 """Builds the index over vectors that lie in a `VectorStore`: choose, train, fill in parallel, merge, save.
 
-The same vectors give the same bytes with any number of threads. The vectors in another order give the same lists (they
-are trained on a sample drawn by id) and, after exact re-ranking, the same neighbours. Where Faiss has a GPU, the lists'
-centres are found there; they differ from those of a CPU as far as sums in float32 do.
+The same vectors give the same bytes with any number of threads, on CPUs with the same vector instructions. The vectors
+in another order give the same lists (they are trained on a sample drawn by id) and, after exact re-ranking, the same
+neighbours. Centres of lists that Faiss finds with other instructions, or on a GPU where it has one, differ as far as
+sums in float32 do.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ vectors than are compared one by one, `<pool>.index.faiss`. Which kind is built 
 
 What comes back for one query does not depend on the queries beside it, nor on the number of threads: candidates are
 found alike whatever sums BLAS reorders, their cosines are computed row by row from the stored vectors, and ties go to
-the smaller id. Searching runs on the CPU; where Faiss has a GPU, it finds the centres of the lists.
+the smaller id. With other vector instructions cosines differ in their last bits, and lists may be other ones, as
+`models._vector_build` says. Searching runs on the CPU; where Faiss has a GPU, it finds the centres of the lists.
 
 Source  Johnson et al. 2019, Faiss (inverted file, product quantisation, re-ranking).
 """

@@ -4,8 +4,10 @@ Values come from manifests and data, so each one is written as a JSON string (wh
 filter; the template has no other way in, because everything else is HTML-escaped. Does not own the pixels or files
 that it describes (`stages.emit`).
 
-One configuration only: `datasets` takes the file format of the first configuration for all of them
-(huggingface/datasets issue 7101), so a second one over samples.parquet would be read as tar and fail.
+The card declares the type of every member and column: otherwise `datasets` guesses them from the first five samples of
+the first tar, and drops what is empty there. It has one configuration only: `datasets` takes the file format of the
+first configuration for all of them (huggingface/datasets issue 7101), so a second one over samples.parquet would be
+read as tar and fail.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ MEMBER_MEANINGS = {
     "target_mask.png": "what changed, white on black, in the target image",
     "source_latent.npy": "the source image in the latent space of `latent_model`, scaled, float16",
     "target_latent.npy": "the target image in the same space",
-    "json": "the columns below, those of 64 bits without sign left out",
+    "json": "the columns below that have a value, but for dataset_shard and those of 64 bits without sign",
 }
 HUB_LICENCES = frozenset({
     "afl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "c-uda", "cc", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0",
@@ -96,7 +98,8 @@ def render_card(card: Card) -> str:
         tags=list(dict.fromkeys([*TAGS, *card.tags])),
         columns=columns,
         image_members=[member for member in card.members if not member.endswith(("json", "npy"))],
-        features=[(c.name, *_feature_type(c.type)) for c in columns if c.type != pa.uint64()],  # as in the JSON member
+        latent_members=[member for member in card.members if member.endswith("npy")],
+        features=[(c.name, *_feature_type(c.type)) for c in columns if is_in_json(c.name)],
         member_meanings=MEMBER_MEANINGS,
         models=[
             (model, revision, stage.licences.get(model), stage.name)
@@ -104,6 +107,14 @@ def render_card(card: Card) -> str:
             for model, revision in stage.models.items()
         ],
     )
+
+
+def is_in_json(name: str) -> bool:
+    """True for a column that the JSON member of a sample holds, where it has a value.
+
+    Not for 64 bits without sign, which readers of JSON misread, and not for the name of the sample's own tar.
+    """
+    return name != "dataset_shard" and column(name).type != pa.uint64()
 
 
 def size_category(num_samples: int) -> str:

@@ -32,8 +32,8 @@ MAX_SAMPLE_SHARDS = 12
 """The contact sheet takes its samples from at most so many shards, evenly spread, to read few pixels."""
 
 
-def write_card(path: Path, run: RunSummary, light: Sequence[str]) -> None:
-    """The Hugging Face data card."""
+def write_card(path: Path, run: RunSummary, columns: Sequence[str]) -> None:
+    """The Hugging Face data card; `columns` are those of samples.parquet."""
     card = Card(
         name=str(run.manifest["name"]),
         summary=str(run.manifest["summary"]),
@@ -42,7 +42,7 @@ def write_card(path: Path, run: RunSummary, light: Sequence[str]) -> None:
         num_samples=_num_samples(run),
         num_shards=len(run.shard_files),
         members=_members(run),
-        columns=[SAMPLE_ID, *[n for n in light if n != SAMPLE_ID]],
+        columns=columns,
         stages=_stage_counts(run, with_seconds=False),
         manifest=run.manifest,
     )
@@ -68,7 +68,7 @@ def _num_samples(run: RunSummary) -> int:
 
 
 def _members(run: RunSummary) -> list[str]:
-    shards, members = sorted(run.shard_files)[:1], []
+    shards, members = sorted(run.shard_files), []
     for side in ("source", "target"):
         column = f"{side}_format"
         if column in run.columns:

@@ -22,6 +22,7 @@ from pydantic import Field
 from pipeline.rejects import REJECT_SCHEMA
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID, column
 from pipeline.stage import Context, RunSummary, SinkStage
+from stages._dataset_card import is_in_json
 from stages._dataset_pages import MEMBERS, write_card, write_report
 
 if TYPE_CHECKING:
@@ -65,13 +66,14 @@ class Emit(SinkStage):
     def collate(self, folder: Path, run: RunSummary) -> None:
         """samples.parquet, rejects.parquet, shards.json, README.md and report.html."""
         light = [n for n in run.columns if not COLUMNS[n].bulk]
-        _write_samples(folder / "samples.parquet", run, light)
+        columns = [n for n in (SAMPLE_ID, PARENT_ID, *OWN_COLUMNS) if n not in light] + light
+        _write_samples(folder / "samples.parquet", run, light, columns)
         with pq.ParquetWriter(folder / "rejects.parquet", REJECT_SCHEMA, compression="zstd") as writer:
             for table in run.rejects():
                 writer.write_table(table)
         shards = {"dataset": run.manifest["name"], "shards": _shard_list(run)}
         (folder / "shards.json").write_text(json.dumps(shards, indent=1) + "\n", encoding="utf-8")
-        write_card(folder / "README.md", run, light)
+        write_card(folder / "README.md", run, columns)
         write_report(folder / "report.html", run, light, self.report_samples)
 
 
@@ -88,7 +90,7 @@ def sample_json(row: dict[str, Any]) -> dict[str, Any]:
     Columns of 64 bits without sign stay in samples.parquet: readers of JSON, `datasets` among them, fail on half of
     their values.
     """
-    known = {k: v for k, v in row.items() if v is not None and column(k).type != pa.uint64()}
+    known = {k: v for k, v in row.items() if v is not None and is_in_json(k)}
     return {"session_id": known[SAMPLE_ID], "turn": 1, **known}
 
 
@@ -113,9 +115,8 @@ def _add_member(tar: tarfile.TarFile, name: str, content: bytes | pa.Buffer) -> 
     tar.addfile(info, io.BytesIO(content))
 
 
-def _write_samples(path: Path, run: RunSummary, light: list[str]) -> None:
-    own = [n for n in (SAMPLE_ID, PARENT_ID, *OWN_COLUMNS) if n not in light]
-    schema = pa.schema([(n, column(n).type) for n in [*own, *light]])
+def _write_samples(path: Path, run: RunSummary, light: list[str], columns: list[str]) -> None:
+    schema = pa.schema([(n, column(n).type) for n in columns])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
         for shard, table in run.tables(sorted(run.shard_files), light):
             rows = table.num_rows
@@ -125,7 +126,7 @@ def _write_samples(path: Path, run: RunSummary, light: list[str]) -> None:
                 "dataset_shard": pa.array([f"{shard}.tar"] * rows, pa.string()),
                 PARENT_ID: pa.nulls(rows, pa.string()),
             }
-            for name in own:
+            for name in columns:
                 if name not in table.column_names:
                     table = table.append_column(name, filled[name])  # noqa: PLW2901  the batch, completed
             writer.write_table(table.select(schema.names))

@@ -84,7 +84,10 @@ class ReadLaion(SourceStage):
     max_image_bytes: int = Field(default=20_000_000, ge=1)
     max_pixels: int = Field(default=100_000_000, ge=1)
     stored_side_px: int | None = Field(default=None, ge=8)
-    """Shrink the shorter side to this on arrival, as JPEG of quality 95, never up; None keeps images as they came."""
+    """Shrink the shorter side to this on arrival, as JPEG of quality 95, never up; None keeps images as they came.
+
+    The stored bytes follow from the image, this setting and the versions of Pillow and torch, not from the CPU.
+    """
 
     concurrency: int = Field(default=128, ge=1)
     """URLs asked for at once by one worker."""

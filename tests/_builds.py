@@ -31,9 +31,9 @@ def command(out, *flags, shards="data/tiny", manifest=MANIFEST):
     return [EDITLOOM, "build", str(manifest), "--shards", str(shards), "--out", str(out), "--json", *flags]
 
 
-def build(out, *flags, shards="data/tiny", manifest=MANIFEST):
+def build(out, *flags, shards="data/tiny", manifest=MANIFEST, env=None):
     line = command(out, *flags, shards=shards, manifest=manifest)
-    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, timeout=240, env=env)
     return done.returncode, json.loads(done.stdout) if done.stdout else None, done.stderr
 
 

@@ -1,8 +1,9 @@
 """The training loop: one recipe on one dataset, on a CPU, a GPU, or the processes that accelerate or torchrun starts.
 
-Everything random in step s is a function of the seed and of the samples' numbers, so a training that was killed and
-resumed gives the losses of one that ran through, and R processes with batch size B those of one with R x B, but for the
-rounding of sums. Owns the sequence of things; state, order, metrics and results have modules of their own.
+Everything random in step s is a function of the seed and of the samples' numbers. So a training that was killed and
+resumed on the same kind of machine gives the losses of one that ran through, and R processes with batch size B those of
+one with R x B, but for the rounding of sums. Owns the sequence of things; state, order, metrics and results have
+modules of their own.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def draw(seed: int, number_B: Tensor, shape_Chw: tuple[int, ...], num_timesteps:
     """Timestep, uniform, and standard normal noise of each sample, from the seed and the sample's number alone.
 
     Neither the batch a sample is in, nor the process, nor what was drawn before changes them: a training that was
-    resumed, or is spread over more processes, draws what any other would.
+    resumed, or is spread over more processes, draws what any other would. On another kind of CPU the noise may differ
+    in its last bits: torch rounds differently with other vector instructions.
     """
     timesteps, noises = [], []
     for number in number_B.tolist():

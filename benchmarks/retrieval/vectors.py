@@ -34,7 +34,10 @@ ROWS_PER_BLOCK = 50_000
 
 
 class World:
-    """The fixed parts of the mixture: means, topics, concepts, frequencies, basis. The same for the same seed."""
+    """The fixed parts of the mixture: means, topics, concepts, frequencies, basis.
+
+    The same for the same seed, up to the rounding of sums on another kind of CPU.
+    """
 
     def __init__(self, dim: int, seed: int = 0) -> None:
         rng = np.random.default_rng(seed)

@@ -11,6 +11,7 @@ import time
 import psutil
 import pytest
 from _builds import ROOT, build, command, num_records, tars
+from _kernels import KERNELS, environment_of
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,13 @@ def reference(tmp_path_factory):
 @pytest.mark.ray
 def test_ray_with_two_workers_gives_the_same_bytes(reference, tmp_path):
     code, _, _ = build(tmp_path / "out", "--workers", "2")
+    assert code == 0
+    assert tars(tmp_path / "out") == reference
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_every_kernel_and_order_of_sets_gives_the_same_bytes(kernel, reference, tmp_path):
+    code, _, _ = build(tmp_path / "out", "--executor", "inprocess", env=environment_of(kernel))
     assert code == 0
     assert tars(tmp_path / "out") == reference
 

@@ -1,7 +1,6 @@
 """iEdit from a table of addresses to a trained editor, in very small: what `make build-dataset` and the README do."""
 
 import json
-import os
 import re
 import socket
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from _kernels import environment_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
@@ -18,11 +18,11 @@ MANIFEST = ROOT / "manifests" / "tiny" / "iedit.toml"
 NUM_SCENES = 120
 
 
-def run(*command):
+def run(*command, kernel="HASWELL"):
     """One thread for each process, as Ray gives its workers: sums of floats depend on the number of threads."""
     done = subprocess.run(
         [PYTHON, "-m", *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=250,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=environment_of(kernel) | {"OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     return done.stdout
@@ -44,10 +44,11 @@ def served(tmp_path_factory):
     return folder, port
 
 
-def build(served, out, executor):
+def build(served, out, executor, kernel="HASWELL"):
     folder, port = served
     arguments = ["build", folder / "iedit.toml", "--shards", folder / "laion" / "metadata", "--out", out, "--json"]
-    printed = run("zoo.serve", folder / "laion", "--port", port, "--", *EDITLOOM, *arguments, "--executor", executor)
+    command = ["zoo.serve", folder / "laion", "--port", port, "--", *EDITLOOM, *arguments, "--executor", executor]
+    printed = run(*command, kernel=kernel)
     return json.loads(printed.splitlines()[-1])
 
 
@@ -75,8 +76,8 @@ def test_a_second_build_downloads_and_does_nothing(served, built):
 
 
 @pytest.mark.ray
-def test_ray_builds_the_same_tars(served, built, tmp_path):
-    assert build(served, tmp_path, "ray")["ok"]
+def test_ray_and_another_blas_kernel_build_the_same_tars(served, built, tmp_path):
+    assert build(served, tmp_path, "ray", kernel="SKYLAKEX")["ok"]
     ours, theirs = (json.loads((out / "dataset" / "shards.json").read_text()) for out in (tmp_path, built[1]))
     assert ours == theirs
 

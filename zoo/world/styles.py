@@ -15,25 +15,39 @@ if TYPE_CHECKING:
 
 FLAKES_PER_SIDE = 32
 FLAKES_FRAC = 0.06
-LUMA = (0.299, 0.587, 0.114)
+LUMA = (299, 587, 114)
+"""Of red, green and blue in the brightness, in thousandths."""
+NIGHT, NIGHT_LIGHT = np.array(((420, 420, 600), (2_000, 4_000, 24_000)), np.int32)
+SEPIA, SEPIA_LIGHT = np.array(((6_696, 5_332, 3_844), (14_000, 8_000, 0)), np.int32)
+"""Of the brightness in ten-thousandths, and what is added to each channel."""
 
 
 def stylise(image: Pixels, style: str) -> Pixels:
-    """The RGB picture in `style`. A sketch looks at neighbours, so a change spreads by one pixel down and right."""
-    pixels = image.astype(np.float32)
-    grey = pixels @ np.array(LUMA, dtype=np.float32)
+    """The RGB picture in `style`. A sketch looks at neighbours, so a change spreads by one pixel down and right.
+
+    All of it is integers, in thousandths of a level: the last bit of a float matrix product depends on the CPU.
+    """
+    pixels = image.astype(np.int32)
     if style == "night":
-        styled = pixels * (0.42, 0.42, 0.6) + (2.0, 4.0, 24.0)
+        styled = pixels * NIGHT + NIGHT_LIGHT
     elif style == "sepia":
-        styled = 0.62 * grey[..., None] * (1.08, 0.86, 0.62) + 0.38 * pixels + (14.0, 8.0, 0.0)
+        styled = _brightness(pixels)[..., None] * SEPIA // 10_000 + pixels * 380 + SEPIA_LIGHT
     elif style == "snow":
-        styled = pixels * 0.78 + 52.0
-        styled[_snowflakes(len(image))] = 255.0
+        styled = pixels * 780 + 52_000
+        styled[_snowflakes(len(image))] = 255_000
     else:  # a sketch: dark strokes where the brightness jumps, over pale colour
+        grey = _brightness(pixels)
         edges = np.abs(np.diff(grey, axis=0, prepend=grey[:1])) + np.abs(np.diff(grey, axis=1, prepend=grey[:, :1]))
-        styled = 255.0 - 0.45 * (255.0 - pixels) - np.minimum(edges * 2.0, 170.0)[..., None]
-    result: Pixels = np.clip(styled, 0, 255).astype(np.uint8)
+        styled = 255_000 - 450 * (255 - pixels) - np.minimum(edges * 2, 170_000)[..., None]
+    result: Pixels = (np.clip(styled, 0, 255_000) // 1_000).astype(np.uint8)
     return result
+
+
+def _brightness(pixels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """In thousandths of a level, (H, W); red, green and blue are added one by one, for a matrix product is BLAS."""
+    red, green, blue = LUMA
+    grey: npt.NDArray[np.int32] = red * pixels[..., 0] + green * pixels[..., 1] + blue * pixels[..., 2]
+    return grey
 
 
 @lru_cache(maxsize=8)

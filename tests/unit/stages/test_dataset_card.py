@@ -190,6 +190,12 @@ def test_models_are_listed_with_their_revision_and_licence():
     assert "No stage used a model." in render_card(card(stages=[]))
 
 
+def test_the_card_says_on_which_machines_the_tars_are_the_same():
+    by_models, by_none = render_card(card()), render_card(card(stages=[]))
+    assert "same tars on machines of one kind" in by_models
+    assert "same tars on any CPU." in by_none
+
+
 def test_same_card_gives_the_same_text():
     assert render_card(card(HOSTILE[2])) == render_card(card(HOSTILE[2]))
 

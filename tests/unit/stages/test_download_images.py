@@ -7,15 +7,25 @@ import numpy as np
 import pytest
 import torch
 from _inputs import encoded, jpeg, picture
+from _kernels import printed_by_kernel
 from PIL import Image
 
-from stages import _download_images
 from stages._download_images import keep, resized
 from stages._download_status import DownloadFailed
 from stages.read_laion import ReadLaion
 
 AS_FOUND = ReadLaion()
 SHRUNK = ReadLaion(stored_side_px=48)
+STORED = """
+import hashlib, sys
+sys.path.append("tests")
+from _inputs import encoded, jpeg, picture
+from stages._download_images import keep
+from stages.read_laion import ReadLaion
+for number, side_px in enumerate((24, 48, 100, 255)):
+    for data in (jpeg(number, (513, 301)), encoded(picture(number, (257, 300)), "PNG")):
+        print(hashlib.sha256(keep(data, ReadLaion(stored_side_px=side_px)).data).hexdigest())
+"""
 
 
 def opened(data):
@@ -147,7 +157,6 @@ def test_what_torch_says_of_a_lack_of_memory_becomes_a_memory_error(monkeypatch)
     def far_too_much(*args, **kwargs):
         return torch.empty(1 << 60, dtype=torch.uint8)
 
-    monkeypatch.setattr(_download_images, "VECTORISED", frozenset({torch.backends.cpu.get_cpu_capability()}))
     monkeypatch.setattr(torch.nn.functional, "interpolate", far_too_much)
     with pytest.raises(MemoryError, match="can't allocate memory"):
         keep(jpeg(1, (300, 200)), SHRUNK)
@@ -157,13 +166,13 @@ def test_any_other_error_of_torch_stays_a_verdict(monkeypatch):
     def broken(*args, **kwargs):
         raise RuntimeError("no kernel")
 
-    monkeypatch.setattr(_download_images, "VECTORISED", frozenset({torch.backends.cpu.get_cpu_capability()}))
     monkeypatch.setattr(torch.nn.functional, "interpolate", broken)
     with pytest.raises(DownloadFailed, match="RuntimeError: no kernel"):
         keep(jpeg(1, (300, 200)), SHRUNK)
 
 
-def test_without_vector_instructions_pillow_resizes(monkeypatch):
-    monkeypatch.setattr(_download_images, "VECTORISED", frozenset())
-    image = picture(5, (200, 100))
-    assert resized(image, (100, 50)).tobytes() == image.resize((100, 50), Image.Resampling.BICUBIC).tobytes()
+def test_stored_images_are_the_same_under_every_kernel():
+    printed = printed_by_kernel(STORED)
+    assert printed["HASWELL"]
+    assert printed["SKYLAKEX"] == printed["HASWELL"]
+    assert printed["ZEN"] == printed["HASWELL"]

@@ -2,16 +2,21 @@
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 import tarfile
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from _inputs import jpeg, table
+from _inputs import encoded, jpeg, picture, table
 
 from pipeline.rejects import REJECT_SCHEMA
 from pipeline.stage import Context, RunSummary
 from stages.emit import Emit, sample_json
+from stages.encode_latents import npy
 
 IMAGES = [jpeg(n) for n in range(3)]
 COLUMNS = ("source_images", "source_format", "duplicate_cluster_id", "caption", "source_dhash", "parent_id")
@@ -137,6 +142,45 @@ def test_collate_writes_tables_card_and_report(tmp_path):
         ],
     }  # fmt: skip
     assert pq.read_table(folder / "rejects.parquet").to_pylist()[0]["reject_reason"] == "duplicate_near"
+
+
+def late_values(num_rows=8):
+    """Rows of which only the last has a target, masks, latents and values in the optional columns."""
+    png = encoded(picture(1), "PNG")
+    latent = npy(np.arange(16, dtype=np.float16).reshape(4, 2, 2))
+    columns = {
+        "source_images": [[jpeg(n)] for n in range(num_rows)],
+        "source_format": ["jpg"] * num_rows,
+        "duplicate_cluster_id": [f"{n:016x}" for n in range(num_rows)],
+    }
+    late = {
+        "caption": "a dog", "width_px": 3, "retrieval_cos": 0.5, "neighbour_ids": ["a", "b"],
+        "neighbour_cos": [1.0, 0.5], "target_image": png, "target_format": "png", "source_mask_png": png,
+        "target_mask_png": png, "source_latent": latent, "target_latent": latent, "parent_id": "b" * 16,
+    }  # fmt: skip
+    columns |= {name: [None] * (num_rows - 1) + [value] for name, value in late.items()}
+    return table([f"{n:016x}" for n in range(num_rows)], **columns)
+
+
+def test_datasets_reads_what_only_late_samples_have(tmp_path):
+    rows = late_values()
+    folder = collated(tmp_path, rows)
+    (tmp_path / "b.tmp").rename(folder / "b.tar")
+    code = f"""
+import datasets, json
+rows = datasets.load_dataset({str(folder)!r}, split="train")
+print(json.dumps([sorted(rows.features), rows[7]["json"], rows[7]["source_latent.npy"], rows[0]["target.png"]]))
+assert rows[7]["target.png"].size == rows[7]["source_mask.png"].size == (96, 80)
+"""
+    env = os.environ | {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    features, record, latent, no_target = json.loads(done.stdout.splitlines()[-1])
+    files = ["source.jpg", "source_latent.npy", "source_mask.png", "target.png", "target_latent.npy", "target_mask.png"]
+    assert features == ["__key__", "__url__", "json", *files]
+    written = {name: value for name, value in rows.slice(7).to_pylist()[0].items() if name in record}
+    assert {name: value for name, value in record.items() if value is not None} == sample_json(written)
+    assert (np.array(latent).shape, latent[3][1][1], no_target) == ((4, 2, 2), 15.0, None)
 
 
 def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):
