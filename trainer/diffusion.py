@@ -143,6 +143,8 @@ def _load(model_id: str) -> tuple[Any, str]:
         pipeline: Any = StableDiffusionPipeline.from_pretrained(
             weights.location, dtype=torch.float32, **weights.pretrained_arguments()
         )
+    except (KeyError, IndexError):
+        raise
     except (LookupError, OSError, ValueError) as error:
         raise WrongUsageError(one_line(error)) from error
     pipeline.set_progress_bar_config(disable=True)
