@@ -34,6 +34,7 @@ WITHOUT_CONTENT = frozenset({b"1", b"2", b"3", b"4", b"5", b"6"})
 SPARSE, LONG_NAME, LONG_LINK, PAX, GLOBAL = b"S", b"L", b"K", (b"x", b"X"), b"g"
 GNU_MAGIC = b"ustar  \0"
 """Of headers that hold times where others hold the first part of a long name."""
+_ZEROS = bytes(CHUNK)
 _OCTAL = re.compile(rb"[0-7]*")
 
 
@@ -112,7 +113,8 @@ class TarWalk:
     def _pass_zeros(self) -> None:
         self._is_ended = True
         while chunk := self._at(self.offset, CHUNK):
-            zeros = len(chunk) - len(chunk.lstrip(b"\0"))
+            is_zero = chunk == _ZEROS[: len(chunk)]  # quicker than to strip
+            zeros = len(chunk) if is_zero else len(chunk) - len(chunk.lstrip(b"\0"))
             if zeros < len(chunk):
                 zeros -= zeros % BLOCK
             self.offset += zeros
@@ -188,7 +190,7 @@ def _number(field: bytes) -> int:
     if field[0] & 0x80:
         rest = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
         return rest - (1 << (8 * len(field) - 1)) if field[0] & 0x40 else rest
-    digits = _up_to_nul(field).strip(b" ")
+    digits = _up_to_nul(field).strip()
     if not _OCTAL.fullmatch(digits):
         raise DamageError("a number that is none")
     return int(digits or b"0", 8)
