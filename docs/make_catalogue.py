@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "stages.md"
+SPEED_ONLY = "Speed only: not in the fingerprint."
 BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ HEAD = """\
 
 Written by `docs/make_catalogue.py` from the stage classes; do not edit it by hand.
 
-A stage is named in a manifest by its file name: `use = "filter_caption"`. Every setting below decides the result and
-is part of the stage's fingerprint. What decides only speed stands in `run_on` and is the same for all stages:
-`rows_per_batch`, `workers`, and for its models `device`, `dtype`, `rows_per_forward` and `gpu`. The text `"none"`
-unsets a setting whose type says `None`. The terms are in the [glossary](glossary.md).
+A stage is named in a manifest by its file name: `use = "filter_caption"`. A setting below decides the result and is
+part of the stage's fingerprint, unless its line says that it is one of speed only. What decides speed in all stages
+stands in `run_on`: `rows_per_batch`, `workers`, and for models `device`, `dtype`, `rows_per_forward` and `gpu`. The
+text `"none"` unsets a setting whose type says `None`. The terms are in the [glossary](glossary.md).
 """
 
 
@@ -123,7 +124,10 @@ def _settings(cls: type[Stage]) -> list[tuple[str, ...]]:
     for name, info in cls.model_fields.items():
         annotation, meaning = declared.get(name, ("", ""))
         default = "required" if info.is_required() else _default(info)
-        rows.append((f"`{name}`", _type(annotation, info), default, info.description or meaning))
+        speed = [SPEED_ONLY] if name in cls.speed_settings else []
+        rows.append(
+            (f"`{name}`", _type(annotation, info), default, " ".join([info.description or meaning, *speed]).strip())
+        )
     return rows
 
 

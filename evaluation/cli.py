@@ -1,5 +1,6 @@
 """`editloom edit` and `editloom evaluate`. Exit codes: 0 done, 1 it could not be done, 2 wrong usage."""
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,13 +15,24 @@ from evaluation.masks import THRESHOLD, PhraseMasks
 from models.placement import AUTO, DTYPES, Placement
 
 ModelOption = Annotated[str, typer.Option("--model", help="Editor: a model id, such as path:FOLDER or hf:NAME@COMMIT")]
+
+
+def _finite(value: float) -> float:
+    """Refuse infinity, which a least value lets pass."""
+    if not math.isfinite(value):
+        raise typer.BadParameter(f"{value} is no finite number")
+    return value
+
+
 RatioOption = Annotated[
     float, typer.Option("--ratio", min=0, max=1, help="How far the image is noised: 0 not at all, 1 wholly")
 ]
 StepsOption = Annotated[
     int, typer.Option("--steps", min=1, help="Steps from pure noise; the ratio runs a part of them")
 ]
-GuidanceOption = Annotated[float, typer.Option("--guidance", min=0, help="Guidance scale of the text; 1 is none")]
+GuidanceOption = Annotated[
+    float, typer.Option("--guidance", min=0, callback=_finite, help="Guidance scale of the text; 1 is none")
+]
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Decides the noise")]
 SizeOption = Annotated[
     int | None,

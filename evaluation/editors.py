@@ -1,13 +1,15 @@
 """Runs an editor over the cases of a benchmark, outputs on disk: a run goes on where an earlier one ended.
 
-Every output carries in its PNG text what made it: model, revision, settings and a hash over source, prompt and mask.
-One that says the same as this run would is kept; one that says something else stops the run and is not overwritten.
+Every output carries in its PNG text what made it: model, revision, settings and a hash over source, prompt and mask;
+and a hash of its pixels. One that says the same as this run would is kept; one that says something else, or has other
+pixels than were written, stops the run and is not overwritten.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from PIL.Image import Image
+
     from evaluation.benchmark import EditCase
     from evaluation.masks import Masker
     from evaluation.pictures import Picture
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
 
 STAMP = "editloom"
 MASK_FRAC = "editloom_mask_frac"
+PIXELS = "editloom_pixels"
 INPUTS = "source, prompt or mask"
 CASES_AT_ONCE = 32
 """The most work that an interruption costs."""
@@ -53,6 +58,14 @@ class EditorChoice:
     seed: int = 0
     masks: Literal["none", "given"] | PhraseMasks = "none"
     model_settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Raises EvaluationError for a number out of its range, or that is none."""
+        if self.num_steps < 1 or not 0 <= self.sampling_ratio <= 1 or not math.isfinite(self.guidance_scale):
+            raise EvaluationError(
+                f"an editor with num_steps {self.num_steps}, sampling_ratio {self.sampling_ratio} and guidance_scale "
+                f"{self.guidance_scale}; expected at least 1, a share of 0 to 1, and a finite number"
+            )
 
     def described(self) -> dict[str, Any]:
         """Every setting, with what pins each model. Raises LookupError for a model that is unknown."""
@@ -130,7 +143,8 @@ class _Run:
         )
         shares = ["" if masks is None else f"{masks[row].mean():.6f}" for row in range(len(cases))]
         for case, image, share in zip(cases, edited, shares, strict=True):
-            save_png(image, self._path(case.key), {STAMP: stamps[case.key], MASK_FRAC: share})
+            texts = {STAMP: stamps[case.key], MASK_FRAC: share, PIXELS: _pixels_of(image)}
+            save_png(image, self._path(case.key), texts)
         return {case.key: share for case, share in zip(cases, shares, strict=True)}
 
     def _load(self) -> None:
@@ -165,15 +179,34 @@ def _share_of_same(path: Path, stamp: str) -> str:
     """The mask's share of an output that this run would make the same way. Raises EvaluationError for another."""
     texts = png_texts(path)
     if texts.get(STAMP) == stamp:
-        return texts.get(MASK_FRAC, "")
+        share = texts.get(MASK_FRAC, "")
+        if texts.get(PIXELS) != _pixels_of(open_rgb(path)) or not _is_share(share):
+            raise EvaluationError(f"{path} is not as it was written; remove it, and it is made again")
+        return share
     try:
         there = json.loads(texts.get(STAMP, "{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         there = {}
     wanted = json.loads(stamp)
-    differing = [INPUTS if name == "inputs" else name for name in sorted(wanted) if there.get(name) != wanted[name]]
-    said = f"with another {', '.join(differing)}" if there else "by something else"
+    said = "by something else"
+    if isinstance(there, dict) and there:
+        differing = [INPUTS if name == "inputs" else name for name in sorted(wanted) if there.get(name) != wanted[name]]
+        said = f"with another {', '.join(differing)}" if differing else "with more settings than there are"
     raise EvaluationError(f"{path} was made {said}; name another output folder, or remove this one")
+
+
+def _pixels_of(image: Image) -> str:
+    """A hash of the image's size and pixels in RGB."""
+    pixels = image.convert("RGB").tobytes()
+    return hashlib.sha256(f"{image.width}x{image.height} ".encode() + pixels).hexdigest()
+
+
+def _is_share(text: str) -> bool:
+    """Whether the text is a share as this module writes it, or empty for an edit without masks."""
+    try:
+        return not text or 0 <= float(text) <= 1
+    except ValueError:
+        return False
 
 
 def _parts(cases: Sequence[EditCase]) -> Iterator[list[EditCase]]:

@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 
 METADATA_FILE = "metadata.jsonl"
 TEXTS = ("instruction", "task", "input_caption", "output_caption")
+READ = ("idx", "hash", "split", *TEXTS)
 PLACEHOLDER = "a train station in city"
 KEPT, UNDROPPED = "kept", "undropped"
 
@@ -112,11 +113,11 @@ def _parquet_rows(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any],
         missing = {"image", "idx", *TEXTS} - set(file.schema_arrow.names)
         if missing:
             raise EvaluationError(f"{path} has no column {', '.join(sorted(missing))}; expected the Emu Edit test set")
-        light = [name for name in file.schema_arrow.names if name != "image"]
+        light = [name for name in file.schema_arrow.names if name in READ]
         for group in range(file.num_row_groups):
             for number, row in enumerate(file.read_row_group(group, columns=light).to_pylist()):
                 where = f"{path} row group {group} row {number}"
                 if text_in(row, "split", where, default=split) == split:
                     yield where, row, ParquetCell(path, group, number, "image")
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two for values of no Python
         raise EvaluationError(f"{path} cannot be read as Parquet ({' '.join(str(error).split())[:200]})") from error

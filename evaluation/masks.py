@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from evaluation.errors import EvaluationError
 from evaluation.pictures import open_mask
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ class PhraseMasks:
 
     model: str
     threshold: float = THRESHOLD
+
+    def __post_init__(self) -> None:
+        """Raises EvaluationError for a threshold that is no probability."""
+        if not 0 <= self.threshold <= 1:
+            raise EvaluationError(f"the threshold of masks is {self.threshold}; expected a probability, 0 to 1")
 
 
 def given_masks(cases: Sequence[EditCase], images: Sequence[Image]) -> list[Bools]:

@@ -161,7 +161,10 @@ def _open(picture: Picture) -> Image:
 
 
 def _cell(cell: ParquetCell) -> bytes:
-    value = _row_group(cell.file, cell.row_group, cell.column)[cell.row].as_py()
+    try:
+        value = _row_group(cell.file, cell.row_group, cell.column)[cell.row].as_py()
+    except (OSError, ValueError, LookupError) as error:  # of Arrow, for a file that is damaged or was exchanged
+        raise EvaluationError(f"{name_of(cell)} cannot be read ({' '.join(str(error).split())[:200]})") from error
     if isinstance(value, dict):
         value = value.get("bytes")
     if not isinstance(value, bytes):

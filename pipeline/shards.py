@@ -1,12 +1,16 @@
 """The reading half of a dataset that `emit` wrote: which tars it has, how many samples each holds, what identifies it.
 
-Owns the meaning of shards.json. Does not cover what lies inside a sample; trainers and evaluation read that.
+Owns the meaning of shards.json, and that a tar is the one that it lists. Does not cover what lies inside a sample;
+trainers and evaluation read that.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -20,10 +24,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SHARD_LIST = "shards.json"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class DatasetError(UsageError):
-    """The folder named is no dataset, or its list of shards is not as `emit` writes it."""
+    """The folder named is no dataset, its list of shards is not as `emit` writes it, or a tar is not the one listed."""
 
 
 class _Entry(State):
@@ -56,19 +61,43 @@ class ShardList:
     name: str
     shards: tuple[Shard, ...]
     fingerprint: str
+    is_hashed: bool = True
+    """Whether a tar is hashed before a process reads it for the first time."""
 
     @property
     def num_samples(self) -> int:
         """Samples of all shards together."""
         return sum(shard.num_samples for shard in self.shards)
 
+    def check_sizes(self) -> None:
+        """Compare the bytes of every tar with the list; no tar is opened. Raises DatasetError for the first other."""
+        found = _sizes(self.url)
+        for shard in self.shards:
+            try:
+                size = found[shard.file] if shard.file in found else _stamp(_joined(self.url, shard.file))[0]
+            except FileNotFoundError:
+                raise _altered(self.url, shard, "is not there") from None
+            self._check_size(shard, size)
+
     def open(self, shard: Shard) -> IO[bytes]:
-        """The tar of `shard`, open for reading. Raises OSError when it is not there."""
-        handle: IO[bytes] = _open(_joined(self.url, shard.file))
-        return handle
+        """The tar of `shard`, open for reading, as the list describes it: its bytes, and its hash with `is_hashed`.
+
+        A process hashes a tar once, and again where its size or time changed. Raises OSError when it is not there,
+        DatasetError when it is another file than the one listed.
+        """
+        place = _joined(self.url, shard.file)
+        stamp = _stamp(place)
+        self._check_size(shard, stamp[0])
+        if self.is_hashed and (found := _sha256_of(place, stamp)) != shard.sha256:
+            raise _altered(self.url, shard, f"has the sha256 {found[:12]}…, {SHARD_LIST} says {shard.sha256[:12]}…")
+        return _open(place)
+
+    def _check_size(self, shard: Shard, size: int | None) -> None:
+        if size is not None and size != shard.num_bytes:
+            raise _altered(self.url, shard, f"has {size} bytes, {SHARD_LIST} says {shard.num_bytes}")
 
 
-def read_shards(url: str | Path) -> ShardList:
+def read_shards(url: str | Path, *, is_hashed: bool = True) -> ShardList:
     """The dataset in a folder: a path or any fsspec URL. Raises DatasetError: what is wrong and what to do."""
     folder = str(Path(url).expanduser().resolve()) if "://" not in str(url) else str(url)
     place = _joined(folder, SHARD_LIST)
@@ -79,10 +108,10 @@ def read_shards(url: str | Path) -> ShardList:
         raise DatasetError(
             f"{folder} holds no {SHARD_LIST}; name the dataset folder of a finished build, <run folder>/dataset"
         ) from None
-    return parse_shards(content, folder)
+    return parse_shards(content, folder, is_hashed=is_hashed)
 
 
-def parse_shards(content: bytes, folder: str) -> ShardList:
+def parse_shards(content: bytes, folder: str, *, is_hashed: bool = True) -> ShardList:
     """The content of a dataset's shards.json. Raises DatasetError: which file, what is wrong and what to do."""
     place = _joined(folder, SHARD_LIST)
     try:
@@ -90,19 +119,59 @@ def parse_shards(content: bytes, folder: str) -> ShardList:
     except DamagedFileError as error:
         raise DatasetError(str(error)) from None
     shards = tuple(_shards(listed.shards, place))
-    return ShardList(folder, listed.dataset, shards, f"sha256:{hashlib.sha256(content).hexdigest()}")
+    return ShardList(folder, listed.dataset, shards, f"sha256:{hashlib.sha256(content).hexdigest()}", is_hashed)
 
 
 def _shards(entries: tuple[_Entry, ...], place: str) -> Iterator[Shard]:
     names = set()
     for entry in entries:
         shard = Shard(entry.file, entry.samples, entry.bytes, entry.sha256)
-        if "/" in shard.file or "\\" in shard.file or shard.file in ("", ".", ".."):
+        if any(sign in shard.file for sign in "/\\\0") or shard.file in ("", ".", ".."):
             raise DatasetError(f"{place} lists {shard.file!r}; expected a name in its own folder: build again")
+        if not _SHA256.fullmatch(shard.sha256):
+            raise DatasetError(
+                f"{place} lists {shard.file!r} with the sha256 {shard.sha256[:80]!r}; expected 64 hexadecimal digits: "
+                "build the dataset again"
+            )
         if shard.file in names:
             raise DatasetError(f"{place} lists {shard.file!r} twice; build the dataset again")
         names.add(shard.file)
         yield shard
+
+
+def _altered(url: str, shard: Shard, what: str) -> DatasetError:
+    return DatasetError(
+        f"shard {_joined(url, shard.file)} {what}: it is not the file that was built; put that one back, or build the "
+        "dataset again"
+    )
+
+
+def _sizes(folder: str) -> dict[str, int | None]:
+    """Bytes of the files in a remote folder, by one listing; empty for a local one, and where there is no listing."""
+    found: dict[str, int | None] = {}
+    if "://" in folder:
+        fs, path = connect(folder)
+        with suppress(OSError, NotImplementedError, ValueError):
+            fs.invalidate_cache()
+            found = {entry["name"].rpartition("/")[2]: entry.get("size") for entry in fs.ls(path, detail=True)}
+    return found
+
+
+def _stamp(place: str) -> tuple[int | None, str]:
+    """(bytes, when it was written) of a file; None where a server does not say. Raises OSError when it is not there."""
+    if "://" not in place:
+        stat = Path(place).stat()
+        return stat.st_size, str(stat.st_mtime_ns)
+    fs, path = connect(place)
+    info = fs.info(path)
+    return info.get("size"), str([info.get(key) for key in ("mtime", "LastModified", "updated", "created", "ETag")])
+
+
+@lru_cache(maxsize=1 << 16)
+def _sha256_of(place: str, _stamp_then: tuple[int | None, str]) -> str:
+    """sha256 of the file as it is at that size and time."""
+    with _open(place) as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 def _joined(folder: str, name: str) -> str:

@@ -1,6 +1,6 @@
 """Read image-caption samples from WebDataset tars in img2dataset's layout.
 
-Reads   `<key>.jpg|jpeg|png|webp|gif|bmp|tif|tiff`, `<key>.txt`, `<key>.json` in each tar
+Reads   `<key>.<suffix of samples.images>`, `<key>.txt`, `<key>.json` in each tar, or tars put together
 Writes  source_raw (binary, virtual: read again on demand), source_sha256 (string), source_key (string),
         source_size_bytes (int64), source_url (string), source_metadata (string, JSON), caption (string)
 Drops   samples without a usable image or caption, repeated keys, what lies behind a cut in the archive

@@ -1,11 +1,13 @@
 """Checkpoints: a folder a step, written whole or not at all, tensors as safetensors and everything else as JSON.
 
-`<out>/checkpoints/step-00000100/state.safetensors` and `state.json`. The folder is filled beside its place and moved
-there, so what has the name is complete.
+`<out>/checkpoints/step-00000100/state.safetensors` and `state.json`, and `manifest.json` with the size and sha256 of
+both. The folder is filled beside its place and moved there, so what has the name is complete; what is read back is
+compared with the manifest, so a training never goes on from bytes that were not written.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-TENSORS, STATE = "state.safetensors", "state.json"
+TENSORS, STATE, MANIFEST = "state.safetensors", "state.json", "manifest.json"
 _NAME = re.compile(r"step-(\d{8,})")
 
 
@@ -38,7 +40,10 @@ def save_checkpoint(
         beside.mkdir(parents=True)
         save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / TENSORS)
         (beside / STATE).write_text(json.dumps({**state, "step": step}, indent=1) + "\n", encoding="utf-8")
-        for name in (TENSORS, STATE):
+        (beside / MANIFEST).write_text(
+            json.dumps({n: _described(beside / n) for n in (TENSORS, STATE)}, indent=1) + "\n"
+        )
+        for name in (TENSORS, STATE, MANIFEST):
             with (beside / name).open("rb") as handle:
                 os.fsync(handle.fileno())
         shutil.rmtree(final, ignore_errors=True)
@@ -65,13 +70,23 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
+def check(checkpoint: Path) -> None:
+    """Compare both files with the manifest. Raises TrainingError, which names the one that is not as it was written."""
+    for name in (STATE, TENSORS):
+        _check_file(checkpoint, name)
+
+
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What the checkpoint says besides tensors. Raises TrainingError when it is damaged."""
+    """What the checkpoint says besides tensors, an object with its `step`. Raises TrainingError when it is damaged."""
+    _check_file(checkpoint, STATE)
     try:
-        state: dict[str, Any] = json.loads((checkpoint / STATE).read_bytes())
-    except (OSError, ValueError) as error:
-        raise _damaged(checkpoint, error) from error
-    return state
+        state = json.loads((checkpoint / STATE).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(checkpoint, one_line(error)) from error
+    step = state.get("step") if isinstance(state, dict) else None
+    if type(step) is not int or step != int(checkpoint.name.removeprefix("step-")):
+        raise damaged(checkpoint, f"{STATE} states no step, or another than the folder's name")
+    return dict(state)
 
 
 def read_tensors(checkpoint: Path) -> dict[str, Tensor]:
@@ -81,11 +96,26 @@ def read_tensors(checkpoint: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(checkpoint / TENSORS)
     except (OSError, SafetensorError) as error:
-        raise _damaged(checkpoint, error) from error
+        raise damaged(checkpoint, one_line(error)) from error
     return tensors
 
 
-def _damaged(checkpoint: Path, error: BaseException) -> TrainingError:
-    return TrainingError(
-        f"checkpoint {checkpoint} cannot be read ({one_line(error)}); remove it to resume from the one before"
-    )
+def damaged(checkpoint: Path, why: str) -> TrainingError:
+    """The error for a checkpoint that no training can go on from."""
+    return TrainingError(f"checkpoint {checkpoint} cannot be read ({why}); remove it to resume from the one before")
+
+
+def _check_file(checkpoint: Path, name: str) -> None:
+    try:
+        told = json.loads((checkpoint / MANIFEST).read_bytes())
+        found = _described(checkpoint / name)
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(checkpoint, one_line(error)) from error
+    if not isinstance(told, dict) or told.get(name) != found:
+        raise damaged(checkpoint, f"{name} is not what was written: its size and sha256 are not those in {MANIFEST}")
+
+
+def _described(file: Path) -> dict[str, Any]:
+    with file.open("rb") as handle:
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    return {"bytes": file.stat().st_size, "sha256": digest}

@@ -47,7 +47,7 @@ def train_command(
 
     _quiet_libraries()
     result = train(made, resume=resume)
-    if result.metrics:  # the main process has them
+    if "loss" in result.metrics:  # the main process has them
         print(f"{result.model}: {result.steps} steps, last loss {result.metrics['loss']:.4f}")  # noqa: T201  a command's result
 
 
@@ -61,12 +61,14 @@ def _quiet_libraries() -> None:
 
 
 def main(argv: list[str]) -> int:
-    """Run `editloom train` with these arguments; every error raised on purpose is one line on stderr."""
+    """Run `editloom train` with these arguments; every error raised on purpose is one line on stderr, others pass."""
     try:
         # without standalone mode `typer.Exit` comes back as a value
         code = app(args=argv, standalone_mode=False, prog_name="editloom train")
     except WrongUsageError as error:
         return _fail(one_line(error), 2)
+    except (KeyError, IndexError):  # bugs, although they are LookupErrors as those of the models are
+        raise
     except (TrainerError, OSError, LookupError) as error:
         return _fail(one_line(error), 1)
     except KeyboardInterrupt:

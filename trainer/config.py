@@ -24,8 +24,8 @@ Schedule = Literal["constant", "cosine"]
 
 SPEED_ONLY = frozenset({
     "out", "data", "batch_size", "accumulate", "num_workers", "device", "compile_unet", "gradient_checkpointing",
-    "log_every", "checkpoint_every", "keep_checkpoints", "preview_every", "preview_samples", "preview_steps",
-    "preview_strength", "preview_guidance", "save_dtype",
+    "check_shards", "log_every", "checkpoint_every", "keep_checkpoints", "preview_every", "preview_samples",
+    "preview_steps", "preview_strength", "preview_guidance", "save_dtype",
 })  # fmt: skip
 """Settings that a resumed training may change. Of `data` the fingerprint is compared instead, of `batch_size` and
 `accumulate` their product with the number of processes."""
@@ -34,7 +34,7 @@ SPEED_ONLY = frozenset({
 class TrainConfig(BaseModel):
     """What every recipe can be asked."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
     recipe: ClassVar[str] = ""
     """The recipe's name; set by the subclass."""
@@ -80,6 +80,10 @@ class TrainConfig(BaseModel):
     gradient_checkpointing: bool = False
     num_workers: int = Field(0, ge=0)
     """Processes that read and decode, for each training process; 0: the training process does so itself."""
+
+    check_shards: Literal["sha256", "size"] = "sha256"
+    """Compare each tar with shards.json before a process reads it for the first time: by its sha256, which reads it
+    once more, or by its size alone."""
 
     log_every: int = Field(1, ge=1)
     checkpoint_every: int = Field(500, ge=1)

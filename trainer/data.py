@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
+from pipeline.shards import DatasetError
 from trainer.batch import collate
 from trainer.errors import SampleError
 from trainer.order import Order, plan_streams
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-UNREADABLE = (OSError, EOFError, ValueError, tarfile.TarError)
+UNREADABLE = (OSError, EOFError, ValueError, IndexError, OverflowError, RecursionError, tarfile.TarError)
 PREFETCH_BATCHES = 2
 
 
@@ -130,6 +131,8 @@ class SampleStream(IterableDataset):  # type: ignore[type-arg]
                     yield from ((first + place, block[place][1]) for place in order)
                 if next(samples, None) is not None:
                     raise _count_error(shard, at + 1)
+        except DatasetError as error:
+            raise SampleError(str(error)) from error
         except UNREADABLE as error:
             raise SampleError(f"shard {shard.file} cannot be read: {_reason(error)}") from error
 

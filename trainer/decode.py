@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import struct
 import warnings
 import zlib
@@ -32,13 +33,12 @@ if TYPE_CHECKING:
 
 FORMATS = ("jpg", "png", "webp")
 PILLOW_FORMATS = ("JPEG", "PNG", "WEBP")
-MAX_LATENT_BYTES = 16 << 20
 MAX_PIXELS = 89_478_485
 """Of an image; what Pillow warns of unless it was told otherwise."""
 TEXTS = ("target_caption", "source_caption", "instruction", "source_phrase", "target_phrase", "edit_type")
 BROKEN = (
     OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, OverflowError, struct.error,
-    zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
+    RecursionError, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 """What Pillow, json and numpy raise for bytes that are not what they should be."""
 
@@ -129,12 +129,26 @@ class Decoder:
         made_by = (told.get("latent_model"), told.get("latent_revision"), told.get("latent_size_px"))
         if made_by != (spec.model, spec.revision, spec.size_px):
             return None
-        if len(raw[member]) > MAX_LATENT_BYTES:
-            raise ValueError(f"{len(raw[member])} bytes, more than {MAX_LATENT_BYTES}")
-        latent: Halves = np.load(io.BytesIO(raw[member]), allow_pickle=False)
-        if latent.shape != spec.shape or latent.dtype != np.float16 or not np.isfinite(latent).all():
-            raise ValueError(f"{latent.dtype} of shape {latent.shape}; expected finite float16 of shape {spec.shape}")
-        return latent
+        return _array(raw[member], spec.shape)
+
+
+def _array(encoded: bytes, shape: tuple[int, ...]) -> Halves:
+    """The array in a .npy file, finite float16 of `shape`; of another one nothing is read but its header."""
+    file = io.BytesIO(encoded)
+    version = np.lib.format.read_magic(file)
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in read_header:
+        raise ValueError(f"version {version} of the format; expected 1.0 or 2.0")
+    found, is_fortran, dtype = read_header[version](file)
+    if found != shape or dtype != np.float16:
+        raise ValueError(f"{dtype} of shape {found}; expected finite float16 of shape {shape}")
+    content = encoded[file.tell() :]
+    if len(content) != math.prod(shape) * dtype.itemsize:
+        raise ValueError(f"{len(content)} bytes of values; expected finite float16 of shape {shape}")
+    array: Halves = np.frombuffer(content, dtype).reshape(shape, order="F" if is_fortran else "C")
+    if not np.isfinite(array).all():
+        raise ValueError(f"values that are not finite; expected finite float16 of shape {shape}")
+    return array
 
 
 def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:

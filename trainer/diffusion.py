@@ -143,6 +143,8 @@ def _load(model_id: str) -> tuple[Any, str]:
         pipeline: Any = StableDiffusionPipeline.from_pretrained(
             weights.location, dtype=torch.float32, **weights.pretrained_arguments()
         )
+    except (KeyError, IndexError):
+        raise
     except (LookupError, OSError, ValueError) as error:
         raise WrongUsageError(one_line(error)) from error
     pipeline.set_progress_bar_config(disable=True)
@@ -152,7 +154,8 @@ def _load(model_id: str) -> tuple[Any, str]:
 def _check_kind(weights: Weights) -> None:
     kind = kind_of(weights)
     if kind == "diffusers":
-        kind = str(json.loads((Path(weights.location) / "model_index.json").read_bytes()).get("_class_name"))
+        index = json.loads((Path(weights.location) / "model_index.json").read_bytes())
+        kind = str(index.get("_class_name")) if isinstance(index, dict) else "unknown"
     if kind != "StableDiffusionPipeline":
         raise LookupError(
             f"model {weights.model_id!r} is of kind {kind!r}; this trainer takes a StableDiffusionPipeline of diffusers"

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
+from trainer.errors import TrainingError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
@@ -74,13 +76,25 @@ class Metrics:
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """The rows of a training's metrics.jsonl, but for one that a kill cut off; empty when there is none."""
+    """The rows of a training's metrics.jsonl, but for one that a kill cut off; empty when there is none.
+
+    Raises TrainingError for a line that no training wrote.
+    """
     path = out / METRICS
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    *lines, _cut = path.read_bytes().split(b"\n") if path.is_file() else [b""]
     rows = []
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if not _is_row(row):
+            raise TrainingError(f"{path} line {number} is no row of metrics; remove the line, or the file, to go on")
+        rows.append(row)
     return rows
+
+
+def _is_row(row: Any) -> bool:
+    if not isinstance(row, dict) or type(row.get("step")) is not int:
+        return False
+    return all(isinstance(value, int | float) for value in row.values())

@@ -13,7 +13,7 @@ from accelerate.utils import GradientAccumulationPlugin  # type: ignore[import-u
 
 from pipeline.shards import DatasetError, read_shards
 from trainer.batch import collate
-from trainer.checkpoint import checkpoints, read_state, read_tensors
+from trainer.checkpoint import check, checkpoints, damaged, read_state, read_tensors
 from trainer.data import Loader, first_samples
 from trainer.decode import Decoder
 from trainer.diffusion import Diffusion
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
+SAVED = {"config": dict, "dataset": str, "global_batch": int, "revision": str, "streams": int, "average_steps": int}
+"""What must be in a checkpoint's state beside its step, and in which type of JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +64,12 @@ def set_up(config: Recipe, *, resume: bool) -> Setup:
     """Load everything; go on from the last checkpoint under `out` with `resume`. Raises as `trainer.loop.train`."""
     accelerator = _accelerator(config)
     try:
-        dataset = read_shards(config.data)
+        dataset = read_shards(config.data, is_hashed=config.check_shards == "sha256")
+        dataset.check_sizes()
     except DatasetError as error:
         raise WrongUsageError(str(error)) from error
     checkpoint = _checkpoint(config, resume=resume)
-    saved = read_state(checkpoint) if checkpoint else {}
+    saved = _saved(checkpoint) if checkpoint else {}
     identity = {
         "config": config.deciding(), "dataset": dataset.fingerprint,
         "global_batch": config.batch_size * config.accumulate * accelerator.num_processes,
@@ -121,12 +124,22 @@ def _checkpoint(config: Recipe, *, resume: bool) -> Path | None:
         if resume:
             log.info("nothing to resume under %s; starting at step 0", config.out)
         return None
-    step = int(read_state(found[-1])["step"])
+    step = int(found[-1].name.removeprefix("step-"))
     if not resume:
         raise WrongUsageError(f"{config.out} holds a training at step {step}; resume it, or name another folder")
     if step > config.steps:
         raise WrongUsageError(f"{config.out} holds a training at step {step}, steps is {config.steps}; ask for more")
+    check(found[-1])
     return found[-1]
+
+
+def _saved(checkpoint: Path) -> dict[str, Any]:
+    """The state of a checkpoint, with everything that a training saves. Raises TrainingError for another."""
+    saved = read_state(checkpoint)
+    for name, kind in SAVED.items():
+        if type(saved.get(name)) is not kind:
+            raise damaged(checkpoint, f"state.json has no {name}, or another than a training writes")
+    return saved
 
 
 def _check_same(saved: dict[str, Any], identity: dict[str, Any], checkpoint: Path) -> None:

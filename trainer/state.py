@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from trainer.config import TrainConfig
 
 BUCKET_BYTES = 64 << 20
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")
+"""What AdamW keeps of a parameter that it has changed."""
 
 
 class TrainState:
@@ -122,10 +124,13 @@ class TrainState:
         missing = [name for name in self.parameters if f"weight/{name}" not in tensors]
         if missing:
             raise TrainingError(f"the checkpoint has no weights for {missing[0]} and {len(missing) - 1} others")
+        moments: dict[str, set[str]] = {}
         for key, tensor in tensors.items():
             kind, _, name = key.partition("/")
             parameter = self.parameters.get(name)
-            if parameter is None or (kind != "step" and parameter.shape != tensor.shape):
+            fits = kind in ("weight", *MOMENTS) or (kind == "average" and name in shadow)
+            shape = torch.Size() if kind == "step" or parameter is None else parameter.shape
+            if parameter is None or not fits or tensor.shape != shape:
                 raise TrainingError(f"the checkpoint's {key} does not fit the model; was it of another checkpoint?")
             if kind == "weight":
                 parameter.copy_(tensor)
@@ -134,6 +139,11 @@ class TrainState:
             else:
                 state = self._optimiser.state.setdefault(parameter, {})
                 state[kind] = tensor if kind == "step" else tensor.to(parameter.device)
+                moments.setdefault(name, set()).add(kind)
+        absent = [f"average/{name}" for name in shadow if f"average/{name}" not in tensors]
+        absent += [f"{kind}/{name}" for name, found in moments.items() for kind in MOMENTS if kind not in found]
+        if absent:
+            raise TrainingError(f"the checkpoint has no {absent[0]}, and lacks {len(absent) - 1} others")
         if self._average is not None:
             self._average.optimization_step = int(scalars["average_steps"])
         if self._accelerator.scaler is not None and scalars.get("scaler"):

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.manifest import load_manifest
 from pipeline.plan import plan_stages
-from pipeline.plugins import stage_names
+from pipeline.plugins import stage_class, stage_names
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docker/*.md")])
@@ -89,6 +89,12 @@ def unknown_pieces(message, known):
 def test_catalogue_of_stages_is_up_to_date():
     stale = (ROOT / "docs" / "stages.md").read_text() != catalogue()
     assert not stale, "docs/stages.md is out of date: run `.venv/bin/python docs/make_catalogue.py`"
+
+
+def test_catalogue_marks_the_settings_that_only_decide_speed():
+    marked = re.findall(r"^\| `(\w+)` .*Speed only: not in the fingerprint\. \|$", catalogue(), re.MULTILINE)
+    assert marked
+    assert sorted(marked) == sorted(s for name in stage_names() for s in stage_class(name).speed_settings)
 
 
 def test_catalogue_has_every_stage():

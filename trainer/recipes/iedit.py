@@ -81,6 +81,8 @@ class IEdit(Recipe):
                 clip = load("DifferentiableImageText", self.clip_model, placement)
             if self.perceptual_loss:
                 perceptual = load("PerceptualFeatures", self.perceptual_model, placement)
+        except (KeyError, IndexError):
+            raise
         except (LookupError, OSError, ValueError) as error:
             raise WrongUsageError(one_line(error)) from error
         return IEditObjective(self, diffusion, clip, perceptual)

@@ -103,6 +103,10 @@ def test_an_edit_stays_within_a_mask_from_a_file_or_a_phrase(tmp_path, images, a
         (["a cat"], "Missing option '--model'"),
         (["a cat", *MODEL], "Missing option '--out'"),
         (["a cat", *MODEL, "--out", "o", "--ratio", "1.2"], "Invalid value for '--ratio'"),
+        (["a cat", *MODEL, "--out", "o", "--ratio", "nan"], "Invalid value for '--ratio'"),
+        (["a cat", *MODEL, "--out", "o", "--guidance", "inf"], "Invalid value for '--guidance': inf is no finite"),
+        (["a cat", *MODEL, "--out", "o", "--guidance", "nan"], "Invalid value for '--guidance'"),
+        (["a cat", *MODEL, "--out", "o", "--mask-threshold", "nan"], "Invalid value for '--mask-threshold'"),
         (["a cat", *MODEL, "--out", "o", "--steps", "0"], "Invalid value for '--steps'"),
         (["a cat", *MODEL, "--out", "o", "--steps", "x"], "Invalid value for '--steps'"),
         (["a cat", *MODEL, "--out", "o", "--dtype", "int8"], "dtype 'int8' is not known; expected auto or one of"),
@@ -223,9 +227,13 @@ def test_what_cannot_be_evaluated_is_said_in_one_line_and_exits_1(tmp_path, caps
     assert "is of kind 'dinov2', which cannot serve ImageTextEncoder" in message
 
 
-def test_a_bug_is_not_hidden(monkeypatch, images, tmp_path):
-    monkeypatch.setattr("evaluation.cli.edit_files", lambda *a, **k: {}["x"])
-    with pytest.raises(KeyError):
+@pytest.mark.parametrize("bug", [KeyError("x"), IndexError("x"), ValueError("x"), AttributeError("x")])
+def test_a_bug_is_not_hidden(monkeypatch, images, tmp_path, bug):
+    def raises(*_given, **_more):
+        raise bug
+
+    monkeypatch.setattr("evaluation.cli.edit_files", raises)
+    with pytest.raises(type(bug)):
         edit_main([images[0], "a cat", *MODEL, "--out", str(tmp_path / "out")])
 
 

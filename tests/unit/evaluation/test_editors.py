@@ -10,7 +10,7 @@ from evaluation.benchmark import EditCase, Output
 from evaluation.editors import EditorChoice, run_edits, seed_of
 from evaluation.errors import EvaluationError
 from evaluation.masks import PhraseMasks
-from evaluation.pictures import png_texts
+from evaluation.pictures import png_texts, save_png
 
 from ._folders import FakeEditor, save
 
@@ -115,6 +115,44 @@ def test_outputs_of_another_prompt_or_source_stop_the_run(tmp_path, editor, case
     assert "another source, prompt or mask" in refusal(cases[1:2], tmp_path / "out", CHOICE)
     save(np.zeros((8, 10, 3), np.uint8), tmp_path / "out" / "a" / "2.png")
     assert "was made by something else" in refusal(cases[2:], tmp_path / "out", CHOICE)
+
+
+def test_a_kept_output_with_other_pixels_is_refused(tmp_path, editor, cases):
+    run_edits(cases, tmp_path / "out", CHOICE)
+    path = tmp_path / "out" / "a" / "1.png"
+    other = pixels(path).copy()
+    other[0, 0] ^= 1
+    save_png(Image.fromarray(other), path, png_texts(path))
+    message = refusal(cases, tmp_path / "out", CHOICE)
+    assert message == f"{path} is not as it was written; remove it, and it is made again"
+    path.unlink()
+    run_edits(cases, tmp_path / "out", CHOICE)
+
+
+@pytest.mark.parametrize("share", ["x", "nan", "2", "-0.5"])
+def test_a_kept_output_with_no_share_for_its_mask_is_refused(tmp_path, editor, cases, share):
+    run_edits(cases, tmp_path / "out", CHOICE)
+    path = tmp_path / "out" / "a" / "1.png"
+    save_png(Image.open(path), path, {**png_texts(path), "editloom_mask_frac": share})
+    assert "is not as it was written; remove it" in refusal(cases, tmp_path / "out", CHOICE)
+
+
+@pytest.mark.parametrize("stamp", ["[]", "7", "null", '"x"', "{", "[" * 100_000, "{}"])
+def test_a_stamp_of_another_shape_is_an_output_of_something_else(tmp_path, editor, cases, stamp):
+    run_edits(cases, tmp_path / "out", CHOICE)
+    path = tmp_path / "out" / "a" / "1.png"
+    save_png(Image.open(path), path, {"editloom": stamp})
+    assert "was made by something else" in refusal(cases, tmp_path / "out", CHOICE)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"guidance_scale": float("inf")}, {"guidance_scale": float("nan")}, {"sampling_ratio": float("nan")},
+     {"sampling_ratio": 1.5}, {"num_steps": 0}],
+)  # fmt: skip
+def test_an_editor_with_a_number_out_of_range_is_refused(settings):
+    with pytest.raises(EvaluationError, match="expected at least 1, a share of 0 to 1, and a finite number"):
+        replace(CHOICE, **settings)
 
 
 def test_masks_come_from_the_benchmark_or_from_the_phrase(tmp_path, editor, cases):

@@ -2,6 +2,8 @@ import json
 import logging
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from evaluation import editors
@@ -9,7 +11,7 @@ from evaluation.editors import EditorChoice
 from evaluation.emu_edit import is_unusable, read_emu_edit
 from evaluation.errors import EvaluationError
 from evaluation.judges import JudgeIds
-from evaluation.pictures import open_rgb
+from evaluation.pictures import open_rgb, read_bytes
 from evaluation.run import evaluate
 
 from ._folders import FakeEditor, emu_images, emu_parquet, emu_rows
@@ -133,3 +135,20 @@ def test_tables_that_cannot_be_used_are_named(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1 and nothing else")
     assert "a.parquet cannot be read as Parquet (" in refusal(tmp_path)
     assert "metadata.jsonl cannot be read" in refusal(tmp_path / "none")
+
+
+def test_columns_that_are_not_used_may_hold_anything(tmp_path):
+    folder = emu_parquet(tmp_path, emu_rows())
+    file = folder / "test-00000-of-00001.parquet"
+    table = pq.read_table(file)
+    odd = pa.array([2**62] * len(table), pa.timestamp("us"))
+    pq.write_table(table.append_column("made_at", odd), file)
+    assert len(read_emu_edit(folder).cases) == len(emu_rows())
+
+
+def test_an_image_that_cannot_be_read_from_its_file_is_named(tmp_path):
+    folder = emu_parquet(tmp_path, emu_rows())
+    (case, *_) = read_emu_edit(folder).cases
+    (folder / "test-00000-of-00001.parquet").write_bytes(b"PAR1" + bytes(100) + b"PAR1")
+    with pytest.raises(EvaluationError, match=r"test-00000-of-00001.parquet row group 0 row 0 column image cannot be"):
+        read_bytes(case.source)

@@ -1,13 +1,16 @@
 import hashlib
 import json
+import os
 
 import fsspec
 import pytest
 
+from pipeline import shards
 from pipeline.errors import UsageError
 from pipeline.shards import DatasetError, Shard, read_shards
 
-ENTRY = {"file": "00000.tar", "samples": 3, "bytes": 5, "sha256": "ab"}
+SHA = hashlib.sha256(b"12345").hexdigest()
+ENTRY = {"file": "00000.tar", "samples": 3, "bytes": 5, "sha256": SHA}
 LISTED = {"dataset": "tiny", "shards": [ENTRY, {**ENTRY, "file": "00001.tar", "samples": 0}]}
 
 
@@ -21,7 +24,7 @@ def write(folder, listed=LISTED):
 def test_shards_come_with_their_counts_and_the_hash_of_the_list(tmp_path):
     found = read_shards(write(tmp_path / "dataset"))
     assert found.name == "tiny"
-    assert found.shards == (Shard("00000.tar", 3, 5, "ab"), Shard("00001.tar", 0, 5, "ab"))
+    assert found.shards == (Shard("00000.tar", 3, 5, SHA), Shard("00001.tar", 0, 5, SHA))
     assert found.num_samples == 3
     content = (tmp_path / "dataset" / "shards.json").read_bytes()
     assert found.fingerprint == f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -70,8 +73,86 @@ def test_folder_without_a_list_is_refused_with_what_to_name(tmp_path):
             r"\(shards.0.samples: input should be greater than or equal to 0\)",
         ),
         ({"dataset": "x", "shards": [ENTRY, ENTRY]}, "lists '00000.tar' twice"),
+        ({"dataset": "x", "shards": [{**ENTRY, "bytes": -1}]}, "with -1 bytes"),
+        ({"dataset": "x", "shards": [{**ENTRY, "sha256": "ab"}]}, "and the sha256 'ab'; expected a size and 64"),
+        ({"dataset": "x", "shards": [{**ENTRY, "file": "a\0.tar"}]}, "expected a name and a count"),
+        ({"dataset": "x", "shards": [{**ENTRY, "samples": "3"}]}, "TypeError: samples is '3'"),
+        ({"dataset": "x", "shards": [{**ENTRY, "samples": True}]}, "TypeError: samples is 'True'"),
+        ({"dataset": "x", "shards": [{**ENTRY, "bytes": 5.5}]}, "TypeError: bytes is '5.5'"),
+        ({"dataset": "x", "shards": ["00000.tar"]}, "TypeError: str where an object is expected"),
+        ({"dataset": "x", "shards": {"a": 1}}, "TypeError: str where an object is expected"),
+        ({"dataset": "x", "shards": 7}, "TypeError: "),
+        ({"dataset": None, "shards": []}, "TypeError: dataset is 'None'"),
+        ("7", "TypeError: "),
+        ("[" * 100_000, "RecursionError: "),
+        ('{"dataset": "x", "shards": [{"samples": 1e999}]}', "KeyError: 'file'"),
     ],
 )
 def test_damaged_list_is_refused(tmp_path, listed, message):
     with pytest.raises(DatasetError, match=message):
         read_shards(write(tmp_path / "dataset", listed))
+
+
+def refusal(act, *arguments):
+    with pytest.raises(DatasetError) as caught:
+        act(*arguments)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+ALONE = {"dataset": "tiny", "shards": [ENTRY]}
+WHAT_TO_DO = "it is not the file that was built; put that one back, or build the dataset again"
+
+
+def test_tar_of_another_size_is_refused_before_anything_is_read(tmp_path):
+    found = read_shards(write(tmp_path / "dataset", ALONE))
+    found.check_sizes()
+    tar = tmp_path / "dataset" / "00000.tar"
+    tar.write_bytes(b"1234")
+    assert refusal(found.check_sizes) == f"shard {tar} has 4 bytes, shards.json says 5: {WHAT_TO_DO}"
+    assert refusal(found.open, found.shards[0]).startswith(f"shard {tar} has 4 bytes")
+    tar.unlink()
+    assert refusal(found.check_sizes) == f"shard {tar} is not there: {WHAT_TO_DO}"
+
+
+def test_tar_with_another_hash_is_refused_when_it_is_opened(tmp_path):
+    found = read_shards(write(tmp_path / "dataset", ALONE))
+    found.open(found.shards[0]).close()
+    tar = tmp_path / "dataset" / "00000.tar"
+    tar.write_bytes(b"12346")
+    os.utime(tar, ns=(1, 1))
+    found.check_sizes()
+    message = refusal(found.open, found.shards[0])
+    assert message.startswith(f"shard {tar} has the sha256 ")
+    assert message.endswith(f"…, shards.json says {SHA[:12]}…: {WHAT_TO_DO}")
+
+
+def test_tar_is_not_hashed_where_sizes_are_all_that_is_asked(tmp_path):
+    found = read_shards(write(tmp_path / "dataset", ALONE), is_hashed=False)
+    (tmp_path / "dataset" / "00000.tar").write_bytes(b"12346")
+    with found.open(found.shards[0]) as handle:
+        assert handle.read() == b"12346"
+
+
+def test_tar_is_hashed_once_by_a_process(tmp_path, monkeypatch):
+    found = read_shards(write(tmp_path / "dataset", ALONE))
+    opened = []
+    true_open = shards._open
+    monkeypatch.setattr(shards, "_open", lambda place: opened.append(place) or true_open(place))
+    for _ in range(3):
+        found.open(found.shards[0]).close()
+    assert len(opened) == 4
+
+
+def test_remote_tars_are_checked_too():
+    fs = fsspec.filesystem("memory")
+    fs.pipe("/checked/shards.json", json.dumps(ALONE).encode())
+    fs.pipe("/checked/00000.tar", b"12345")
+    found = read_shards("memory://checked")
+    found.check_sizes()
+    fs.pipe("/checked/00000.tar", b"12346")
+    assert " has the sha256 " in refusal(found.open, found.shards[0])
+    fs.pipe("/checked/00000.tar", b"123")
+    assert "shard memory://checked/00000.tar has 3 bytes" in refusal(found.check_sizes)
+    fs.rm("/checked/00000.tar")
+    assert "shard memory://checked/00000.tar is not there" in refusal(found.check_sizes)

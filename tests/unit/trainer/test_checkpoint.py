@@ -1,11 +1,12 @@
 import errno
+import hashlib
 import json
 
 import pytest
 import torch
 from safetensors import SafetensorError
 
-from trainer.checkpoint import checkpoints, read_state, read_tensors, save_checkpoint
+from trainer.checkpoint import check, checkpoints, read_state, read_tensors, save_checkpoint
 from trainer.errors import TrainingError
 
 TENSORS = {"weight/a": torch.arange(6.0).reshape(2, 3).T, "step/a": torch.tensor(4.0)}
@@ -14,7 +15,7 @@ TENSORS = {"weight/a": torch.arange(6.0).reshape(2, 3).T, "step/a": torch.tensor
 def test_what_is_saved_is_read_back(tmp_path):
     folder = save_checkpoint(tmp_path / "c", 7, TENSORS, {"seed": 1}, keep=2)
     assert folder.name == "step-00000007"
-    assert sorted(path.name for path in folder.iterdir()) == ["state.json", "state.safetensors"]
+    assert sorted(path.name for path in folder.iterdir()) == ["manifest.json", "state.json", "state.safetensors"]
     assert read_state(folder) == {"seed": 1, "step": 7}
     found = read_tensors(folder)
     assert found.keys() == TENSORS.keys()
@@ -69,3 +70,47 @@ def test_state_is_json_and_tensors_are_no_pickle(tmp_path):
     assert json.loads((folder / "state.json").read_text())["a"] == [1, None, True]
     header_bytes = int.from_bytes((folder / "state.safetensors").read_bytes()[:8], "little")
     assert header_bytes < 1000
+
+
+@pytest.mark.parametrize("name", ["state.json", "state.safetensors"])
+def test_flipped_byte_in_any_file_is_noticed_and_named(tmp_path, name):
+    folder = save_checkpoint(tmp_path, 7, TENSORS, {"a": 1}, keep=2)
+    check(folder)
+    content = bytearray((folder / name).read_bytes())
+    content[-9] ^= 1
+    (folder / name).write_bytes(content)
+    with pytest.raises(TrainingError) as caught:
+        check(folder)
+    assert str(caught.value) == (
+        f"checkpoint {folder} cannot be read ({name} is not what was written: its size and sha256 are not those in "
+        "manifest.json); remove it to resume from the one before"
+    )
+
+
+@pytest.mark.parametrize("told", ["{", "[]", "{}", '{"state.json": 3}', "[" * 100_000, None])
+def test_checkpoint_without_a_sound_manifest_is_refused(tmp_path, told):
+    folder = save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
+    (folder / "manifest.json").unlink()
+    if told is not None:
+        (folder / "manifest.json").write_text(told)
+    with pytest.raises(TrainingError, match=r"cannot be read .*; remove it to resume from the one before"):
+        check(folder)
+
+
+@pytest.mark.parametrize("told", ["{}", "[]", "7", '{"step": "7"}', '{"step": true}', '{"step": 8}', "[" * 100_000])
+def test_state_of_another_shape_is_one_clear_line(tmp_path, told):
+    folder = save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
+    (folder / "state.json").write_text(told)
+    sign(folder)
+    with pytest.raises(TrainingError, match=r"cannot be read \((state.json states no step|.*recursion)") as caught:
+        read_state(folder)
+    assert "\n" not in str(caught.value)
+
+
+def sign(folder):
+    """The manifest that fits the files as they are."""
+    told = {}
+    for name in ("state.safetensors", "state.json"):
+        content = (folder / name).read_bytes()
+        told[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(told))

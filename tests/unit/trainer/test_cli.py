@@ -64,6 +64,33 @@ def test_failure_is_one_line_and_exit_code_1(asked, capsys, error):
     assert capsys.readouterr().err == f"editloom: {' '.join(str(error).split())}\n"
 
 
+@pytest.mark.parametrize("bug", [KeyError("step"), IndexError("list index out of range"), AttributeError("x")])
+def test_bug_is_not_hidden(asked, bug):
+    asked[0].append(bug)
+    with pytest.raises(type(bug)):
+        main([*GIVEN, "--out", "o"])
+
+
+def test_bug_ends_the_command_with_a_traceback_and_exit_code_1():
+    code = (
+        "import sys, trainer.cli, trainer.loop, pipeline.cli\n"
+        "trainer.cli._quiet_libraries = lambda: None\n"
+        "trainer.loop.train = lambda config, resume: {}['step']\n"
+        f"sys.argv = ['editloom', 'train', *{GIVEN!r}, '--out', 'o']\n"
+        "pipeline.cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Traceback")
+    assert done.stderr.endswith("KeyError: 'step'\n")
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "-inf"])
+def test_rate_that_is_no_finite_number_is_wrong_usage(asked, capsys, value):
+    assert main([*GIVEN, "--out", "o", "--set", f"learning_rate={value}"]) == 2
+    assert "learning_rate: input should be a finite number" in capsys.readouterr().err
+
+
 def test_dataset_that_is_none_is_wrong_usage(tmp_path, capsys):
     assert main(["--recipe", "iedit", "--data", str(tmp_path), "--model", "zoo:sd", "--out", str(tmp_path / "o")]) == 2
     assert f"editloom: {tmp_path} holds no shards.json" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -36,6 +37,8 @@ def test_unknown_setting_is_refused_with_the_nearest_name():
         ({"steps": "many"}, "recipe iedit: steps: input should be a valid integer (got 'many')"),
         ({"alternate": 1}, "recipe iedit: alternate: input should be a valid boolean (got 1)"),
         ({"precision": "fp8"}, "recipe iedit: precision: input should be 'no', 'bf16' or 'fp16' (got 'fp8')"),
+        ({"learning_rate": float("inf")}, "recipe iedit: learning_rate: input should be a finite number (got inf)"),
+        ({"check_shards": "no"}, "recipe iedit: check_shards: input should be 'sha256' or 'size' (got 'no')"),
         ({"steps": 5, "warmup_steps": 5}, "recipe iedit: settings: warmup_steps 5 must be below steps 5"),
         (
             {"preview_steps": 1},
@@ -45,6 +48,19 @@ def test_unknown_setting_is_refused_with_the_nearest_name():
 )
 def test_value_of_the_wrong_kind_is_refused_with_the_key_and_the_value(values, message):
     assert refusal(**values) == message
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_no_number_of_any_recipe_may_be_infinite_or_none(recipe, value):
+    kind = find_recipe(recipe)
+    numbers = [
+        name for name, field in kind.model_fields.items() if float in (field.annotation, *get_args(field.annotation))
+    ]
+    assert "learning_rate" in numbers
+    for name in numbers:
+        with pytest.raises(WrongUsageError, match=rf"{name}: input should be (a finite number|greater|less)"):
+            make_config(kind, {**GIVEN, **parse_settings([f"{name}={value}"])})
 
 
 def test_missing_setting_is_named():

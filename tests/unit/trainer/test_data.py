@@ -106,6 +106,7 @@ def test_fewer_shards_than_processes_is_refused(dataset):
 def test_damaged_sample_is_named_in_one_line_from_a_worker_too(tmp_path, num_workers):
     folder = write_dataset(tmp_path, (2,), small)
     write_tar(folder / "00000.tar", {"a": small(0), "b": {**small(1), "target.png": b"nonsense"}})
+    write_list(folder, {"00000.tar": 2})
     made = loader(read_shards(folder), num_workers=num_workers)
     with pytest.raises(SampleError) as caught:
         taken(made, 2)
@@ -127,16 +128,33 @@ def test_shard_that_is_gone_or_cut_off_is_named(tmp_path):
     folder = write_dataset(tmp_path, (3,), small)
     found = read_shards(folder)
     (folder / "00000.tar").write_bytes((folder / "00000.tar").read_bytes()[:1800])
-    with pytest.raises(SampleError, match=r"shard 00000.tar cannot be read: unexpected end of data"):
+    with pytest.raises(SampleError, match=r"00000.tar has 1800 bytes, shards.json says 20480: it is not the file that"):
         taken(loader(found), 1)
+    with pytest.raises(SampleError, match=r"shard 00000.tar cannot be read: unexpected end of data"):
+        taken(loader(read_shards(write_list(folder, {"00000.tar": 3}))), 1)
     (folder / "00000.tar").unlink()
     with pytest.raises(SampleError, match=r"shard 00000.tar cannot be read: no such file or directory"):
         taken(loader(found), 1)
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_tar_that_was_altered_is_refused_before_a_sample_is_used(tmp_path, num_workers):
+    folder = write_dataset(tmp_path, (3,), small)
+    found = read_shards(folder)
+    tar = folder / "00000.tar"
+    content = bytearray(tar.read_bytes())
+    content[600] ^= 1
+    tar.write_bytes(content)
+    with pytest.raises(SampleError, match=r"00000.tar has the sha256 .* put that one back, or build the dataset again"):
+        next(loader(found, num_workers=num_workers).batches())
+    with pytest.raises(SampleError, match=r"00000.tar has the sha256"):
+        first_samples(found, Decoder(size_px=8, needs_masks=True), 1)
+
+
 def test_sample_with_a_member_twice_is_refused(tmp_path):
     folder = write_dataset(tmp_path, (1,), small)
     write_tar(folder / "00000.tar", {"a": {**small(0), "SOURCE.png": b""}})
+    write_list(folder, {"00000.tar": 1})
     with pytest.raises(SampleError, match=r"shard 00000.tar cannot be read: a.SOURCE.png: duplicate file name"):
         taken(loader(read_shards(folder)), 1)
 

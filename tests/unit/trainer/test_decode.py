@@ -114,6 +114,18 @@ def test_only_members_that_are_used_are_read(name, masks, latents):
     assert bare.wants(name) == (masks and latents)
 
 
+def giant():
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "<f2", "fortran_order": False, "shape": (1 << 40,)})
+    return buffer.getvalue()
+
+
+def archive():
+    buffer = io.BytesIO()
+    np.savez(buffer, np.ones((4, 2, 2), "f2"))
+    return buffer.getvalue()
+
+
 @pytest.mark.parametrize(
     ("members", "message"),
     [
@@ -125,6 +137,12 @@ def test_only_members_that_are_used_are_read(name, masks, latents):
         ({"source_latent__npy": npy(np.full((4, 2, 2), np.nan, "f2"))}, "expected finite float16 of shape (4, 2, 2)"),
         ({"source_latent__npy": npy(np.ones((4, 2, 2), "f8"))}, "float64 of shape (4, 2, 2); expected finite"),
         ({"source_latent__npy": b"\x93NUMPY"}, "source_latent.npy cannot be read: "),
+        ({"source_latent__npy": npy(np.ones((4, 2, 2), "f2"))[:-1]}, "31 bytes of values; expected finite float16"),
+        ({"source_latent__npy": npy(np.ones((4, 2, 2), "f2")) + b"x"}, "33 bytes of values; expected finite float16"),
+        ({"source_latent__npy": giant()}, "float16 of shape (1099511627776,); expected finite float16"),
+        ({"source_latent__npy": archive()}, "source_latent.npy cannot be read: "),
+        ({"source_latent__npy": b"\x93NUMPY\x09\x00" + bytes(99)}, "source_latent.npy cannot be read: "),
+        ({"json": b"[" * 100_000}, "json cannot be read: "),
         ({"json": b"{"}, "json cannot be read: "),
         ({"json": b"[]"}, "json cannot be read: it states no target_caption"),
         ({"json": b"{}"}, "json cannot be read: it states no target_caption"),
@@ -151,7 +169,9 @@ def test_pickle_in_an_array_is_not_opened():
 
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(buffer, {"descr": "|O", "fortran_order": False, "shape": (1,)})
-    assert "allow_pickle" in refusal(raw(source_latent__npy=buffer.getvalue() + pickle.dumps([Trap()])))
+    assert "object of shape (1,); expected finite float16" in refusal(
+        raw(source_latent__npy=buffer.getvalue() + pickle.dumps([Trap()]))
+    )
 
 
 def test_image_of_absurd_size_is_not_decoded():

@@ -3,6 +3,7 @@ import json
 import pytest
 from PIL import Image
 
+from trainer.errors import TrainingError
 from trainer.metrics import Metrics, read_metrics
 
 
@@ -56,3 +57,15 @@ def test_time_for_a_checkpoint_does_not_count_as_training(tmp_path, monkeypatch)
     assert made.log(2, {}, samples_per_step=4)["step_s"] == 2  # one second before, one after
     made.close()
     assert "gpu_memory_bytes" not in json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b"[]", b"7", b'{"step": "4"}', b'{"step": true}', b'{"step": 4, "loss": "x"}', b"\xff", b"", b"{"]
+)
+def test_line_that_no_training_wrote_is_named(out, line):
+    with (out / "metrics.jsonl").open("ab") as handle:
+        handle.write(line + b"\n")
+    with pytest.raises(TrainingError, match=r"metrics.jsonl line 4 is no row of metrics; remove the line, or the file"):
+        read_metrics(out)
+    with pytest.raises(TrainingError, match=r"metrics.jsonl line 4"):
+        Metrics(out, 2)

@@ -104,3 +104,19 @@ def test_checkpoint_of_another_model_is_refused():
         one.restore({**tensors, "weight/c": torch.ones(3)}, {})
     with pytest.raises(TrainingError, match="weight/a does not fit the model"):
         one.restore({**tensors, "weight/a": torch.ones(4)}, {})
+
+
+@pytest.mark.parametrize("lost", ["average/b", "exp_avg/a", "step/a"])
+def test_checkpoint_that_lacks_a_tensor_is_refused(lost):
+    one = state(ema_decay=0.9)
+    step(one, 0)
+    tensors = {name: tensor for name, tensor in one.tensors().items() if name != lost}
+    with pytest.raises(TrainingError, match=f"the checkpoint has no {lost}, and lacks 0 others"):
+        state(ema_decay=0.9).restore(tensors, one.scalars())
+
+
+@pytest.mark.parametrize("key", ["average/a", "momentum/a", "a", "weight/z"])
+def test_checkpoint_with_a_tensor_of_another_kind_is_refused(key):
+    one = state()
+    with pytest.raises(TrainingError, match=f"the checkpoint's {key} does not fit the model"):
+        state().restore({**one.tensors(), key: torch.ones(3)}, one.scalars())

@@ -1,0 +1,65 @@
+"""What a training is begun or resumed from, before any model is loaded."""
+
+import json
+
+import pytest
+import torch
+
+from trainer.checkpoint import save_checkpoint
+from trainer.config import make_config
+from trainer.errors import TrainingError, WrongUsageError
+from trainer.recipes import find_recipe
+from trainer.setup import CHECKPOINTS, SAVED, _checkpoint, _saved, set_up
+
+from ._datasets import write_dataset
+
+TENSORS = {"weight/a": torch.ones(3)}
+STATE = {
+    "config": {}, "dataset": "sha256:x", "global_batch": 1, "revision": "r", "streams": 1, "average_steps": 0,
+    "scaler": None,
+}  # fmt: skip
+
+
+def config(out, **more):
+    return make_config(find_recipe("iedit"), {"data": "d", "model": "zoo:sd", "out": out, "device": "cpu", **more})
+
+
+def test_state_with_everything_that_is_saved_is_taken(tmp_path):
+    assert _saved(save_checkpoint(tmp_path, 7, TENSORS, STATE, keep=2)) == {**STATE, "step": 7}
+
+
+@pytest.mark.parametrize("name", SAVED)
+@pytest.mark.parametrize("value", [None, "absent", [], True])
+def test_state_that_lacks_something_is_refused_in_one_line(tmp_path, name, value):
+    state = {key: kept for key, kept in STATE.items() if key != name} if value == "absent" else {**STATE, name: value}
+    folder = save_checkpoint(tmp_path, 7, TENSORS, state, keep=2)
+    with pytest.raises(TrainingError) as caught:
+        _saved(folder)
+    assert str(caught.value) == (
+        f"checkpoint {folder} cannot be read (state.json has no {name}, or another than a training writes); "
+        "remove it to resume from the one before"
+    )
+
+
+def test_training_is_not_resumed_from_flipped_bytes(tmp_path):
+    for step in (2, 4):
+        folder = save_checkpoint(tmp_path / CHECKPOINTS, step, TENSORS, STATE, keep=2)
+    tensors = folder / "state.safetensors"
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+    with pytest.raises(
+        TrainingError, match=r"step-00000004 cannot be read \(state.safetensors is not what was written"
+    ):
+        _checkpoint(config(tmp_path), resume=True)
+    with pytest.raises(WrongUsageError, match="holds a training at step 4; resume it"):
+        _checkpoint(config(tmp_path), resume=False)
+
+
+def test_training_is_not_begun_on_tars_of_another_size(tmp_path):
+    folder = write_dataset(tmp_path / "data", (1,), lambda _: {"json": b"{}"})
+    listed = json.loads((folder / "shards.json").read_text())
+    listed["shards"][0]["bytes"] += 1
+    (folder / "shards.json").write_text(json.dumps(listed))
+    with pytest.raises(WrongUsageError, match=r"00000.tar has 10240 bytes, shards.json says 10241"):
+        set_up(config(tmp_path / "out", data=str(folder)), resume=False)
