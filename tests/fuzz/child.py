@@ -63,7 +63,7 @@ def warm_up(argv, root):
     assert ended.code == 0, f"the warm-up ended with {ended.code}: {ended.out}{ended.err} ({log})"
 
 
-def run(argv, root, *, limit_s=60.0, in_full=False, port=0, at_end=None):
+def run(argv, root, *, limit_s=90.0, in_full=False, port=0, at_end=None):
     """How `editloom argv` ends in folder `root`; `in_full` lets the interpreter end as it does for a user."""
     for name in ("tmp", "log", "home"):
         (root / name).mkdir(exist_ok=True)

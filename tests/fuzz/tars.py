@@ -1,68 +1,15 @@
 """Tars in img2dataset's layout, healthy and then damaged. What stands before the first damage must be accounted for."""
 
-import json
 import tarfile
 
-from _inputs import BLOCK, END, checksummed, header, member, padded, sparse, special
-from fuzz.cases import CAPTION, jpeg_of, mutated, some, text_of, write_manifest
+from _inputs import BLOCK, END, checksummed, header, padded, sparse, special
+from fuzz.cases import mutated, some, text_of, write_manifest
+from fuzz.parts import V7, Parts
 
-V7 = "v7"
-FORMATS = (tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, V7)
 KINDS = b"0\x001234567LKSxgXVMDNAZ~"
 EDGES = (-(2**63), -1, 0, 1, 511, 512, 2**31 - 1, 2**32, 2**33, 2**62, 2**63 - 513, 2**63 - 1, 2**63, 2**64, 2**87)
 FIELDS = {"mode": (100, 8), "uid": (108, 8), "gid": (116, 8), "size": (124, 12), "mtime": (136, 12), "chksum": (148, 8),
           "type": (156, 1), "link": (157, 100), "magic": (257, 8), "major": (329, 8), "prefix": (345, 155)}  # fmt: skip
-FATTEST = 6
-"""Megabytes of metadata in a tar at most."""
-
-
-class Parts:
-    """The tar as blocks in order; each is (bytes, key of the sample it belongs to or None)."""
-
-    def __init__(self, rng, prefix):
-        self.rng = rng
-        self.format = rng.choice(FORMATS)
-        self.parts = []
-        self.sound = True
-        """False from the first block on that a reader may stop at."""
-        self.healthy = set()
-        self.end = END
-        for number in range(rng.randint(2, 8)):
-            self.add_sample(f"{prefix}{number:05d}", rng.randrange(40))
-
-    def add_sample(self, key, number, metadata=None):
-        metadata = {"url": f"https://example.org/{key}", "n": number} if metadata is None else metadata
-        raw = metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode()
-        image = jpeg_of(number) + key.encode("utf-8", "replace")  # unlike every other image's bytes
-        for suffix, content in (("jpg", image), ("txt", CAPTION.encode()), ("json", raw)):
-            self.parts.append((self.member(f"{key}.{suffix}", content), key))
-
-    def member(self, name, content):
-        if self.format != V7:
-            return member(name, content, self.format)
-        block = header(name[:100], len(content), tar_format=tarfile.USTAR_FORMAT)
-        block[257:] = bytes(BLOCK - 257)
-        return checksummed(block) + padded(content)
-
-    def insert(self, raw, *, is_sound=True):
-        """Put blocks at a random place; behind an unsound one nothing is promised."""
-        at = self.rng.randint(0, len(self.parts))
-        self.parts.insert(at, (raw, None if is_sound else ""))
-
-    def edit(self, change):
-        """Change one part; nothing is promised of it nor behind it."""
-        at = self.rng.randrange(len(self.parts))
-        raw = change(self.parts[at][0])
-        self.parts[at] = (raw, "")
-
-    def accounted(self):
-        """Keys all of whose parts stand before the first unsound one."""
-        stop = next((n for n, (_, key) in enumerate(self.parts) if key == ""), len(self.parts))
-        behind = {key for _, key in self.parts[stop:]}
-        return sorted({key for _, key in self.parts[:stop] if key and key.isascii() and key.isalnum()} - behind)
-
-    def bytes(self):
-        return b"".join(raw for raw, _ in self.parts) + self.end
 
 
 def special_members(tar, rng):
@@ -93,6 +40,19 @@ def edge_field(tar, rng):
 
     tar.edit(change)
     return f"{name} = {field!r:.60}"
+
+
+def endless_size(tar, rng):
+    """A size of which the member's end is near the largest offset that a file can have."""
+    size = 2 ** rng.choice((40, 44, 62, 63, 63)) - rng.choice((1, 512, 5000, rng.randrange(1 << 20)))
+
+    def change(raw):
+        block = bytearray(raw[:BLOCK])
+        block[124:136] = b"\x80" + size.to_bytes(11, "big")
+        return checksummed(block) + raw[BLOCK:]
+
+    tar.edit(change)
+    return f"{size}"
 
 
 def pax_header(tar, rng):
@@ -219,8 +179,17 @@ def odd_end(tar, rng):
 def fat_metadata(tar, rng):
     fill = rng.choice((b"[]", b"{}", b"0", b'""', b'{"a":0}', b'"\\u00e9"'))
     item = b"[" + b",".join([fill] * ((1 << 20) // (len(fill) + 1) - 20)) + b"]"
-    for number in range(rng.randint(1, FATTEST)):
+    for number in range(rng.randint(1, 6)):
         tar.add_sample(f"fat{number}", 41 + number % 9, b'{"a":' + item + b"}")
+
+
+def growing_headers(tar, rng):
+    """Global headers of many short records, each of which every later member has too."""
+    for number in range(rng.choice((2, 40))):
+        body = b"".join(pax_record(f"{number:x}.{n:x}", b"") for n in range(720))[:8000]
+        tar.insert(bytes(header("g", len(body), tarfile.XGLTYPE)) + padded(body), is_sound=False)
+    for number in range(rng.choice((10, 1500))):
+        tar.parts.append((tar.member(f"growing{number}.jpg", b""), None))
 
 
 def not_a_tar(tar, rng):
@@ -229,10 +198,10 @@ def not_a_tar(tar, rng):
 
 
 OPERATIONS = (
-    special_members, edge_field, edge_field, edge_field, pax_header, pax_header, long_name, odd_names, duplicates,
+    special_members, edge_field, edge_field, endless_size, pax_header, pax_header, long_name, odd_names, duplicates,
     shuffled, concatenated, damage_part, damage_part, garbage, cut, odd_end,
 )  # fmt: skip
-RARE = (fat_metadata, not_a_tar)
+RARE = (fat_metadata, growing_headers, not_a_tar)
 
 
 def make(rng, folder, case):
