@@ -20,7 +20,7 @@ BUG = re.compile(
     r"(?:(?!OSError|Connection|Timeout)\w*(?:Error|Exception)|Arrow\w+): "
 )
 """A message that is an exception of Python instead of a sentence."""
-ALL_REJECTED = re.compile(r"\b(every|all|no)\b.*\b(rejected|row|sample)", re.IGNORECASE)
+ALL_REJECTED = re.compile(r"\b(every|all)\b.*\brejected\b|\bno samples?\b", re.IGNORECASE)
 
 
 def judge_ended(ended, command="build"):
@@ -99,7 +99,7 @@ def judge_agreed(verify):
     """Findings where `verify --deep` contradicts a finished build."""
     if verify.killed or verify.code == 0:
         return []
-    return [f"verify: contradicts a build that ended with 0: {(verify.out or verify.err)[:300]}"]
+    return [f"verify: contradicts a build that ended with 0: {' '.join((verify.out or verify.err).split())[:300]}"]
 
 
 def judge_rows(case, root, *, is_finished=True, cause=""):
@@ -162,7 +162,7 @@ def _cause(build):
     lines = [
         line for line in (build.out + build.err).splitlines() if line.startswith(("failed", "stopped", "editloom"))
     ]
-    return f"; {lines[0][:200]}" if lines else ""
+    return "".join(f"; {line[:150]}" for line in lines[:3])
 
 
 def last_line(text):

@@ -12,8 +12,6 @@ import time
 
 from fuzz.child import HOSTS
 
-NOT_FOUND = {"pieces": [b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"], "pause_s": 0, "end": "keep"}
-
 
 def free_port(rng):
     """A port that is free on both addresses."""
@@ -29,9 +27,11 @@ def listen(port):
     return [socket.create_server((host, port), backlog=128) for host in HOSTS]
 
 
-def answer(*pieces, pause_s=0.0, end="keep"):
-    """What a path gives: pieces of bytes with a pause before each; then `keep`, `close` or `reset` the connection."""
-    return {"pieces": list(pieces), "pause_s": pause_s, "end": end}
+def answer(*pieces, times=1, pause_s=0.0, end="keep"):
+    """What a path gives: pieces of bytes with a pause before each, the last one so many times; then the connection is
+    left (`keep`), closed or reset.
+    """
+    return {"pieces": list(pieces), "times": times, "pause_s": pause_s, "end": end}
 
 
 def image_answer(body, *headers, status="200 OK"):
@@ -39,14 +39,17 @@ def image_answer(body, *headers, status="200 OK"):
     return answer("\r\n".join(lines).encode("latin-1", "replace") + b"\r\n\r\n" + body)
 
 
+NOT_FOUND = answer(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n")
+
+
 def save(answers, folder):
-    plain = {path: a | {"pieces": [base64.b85encode(p).decode() for p in a["pieces"]]} for path, a in answers.items()}
+    plain = {path: a | {"pieces": [base64.b64encode(p).decode() for p in a["pieces"]]} for path, a in answers.items()}
     (folder / "answers.json").write_text(json.dumps(plain))
 
 
 def load(folder):
     plain = json.loads((folder / "answers.json").read_text())
-    return {path: a | {"pieces": [base64.b85decode(p) for p in a["pieces"]]} for path, a in plain.items()}
+    return {path: a | {"pieces": [base64.b64decode(p) for p in a["pieces"]]} for path, a in plain.items()}
 
 
 @contextlib.contextmanager
@@ -55,9 +58,10 @@ def serving(folder, port):
     if not port:
         yield
         return
-    answers, listeners = load(folder), listen(port)
+    listeners = listen(port)
     pid = os.fork()
     if pid == 0:
+        answers = load(folder)
         for listener in listeners:
             threading.Thread(target=_accept, args=(listener, answers), daemon=True).start()
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -91,7 +95,7 @@ def _serve(connection, answers):
             head, _, rest = rest.partition(b"\r\n\r\n")
             path = head.split(b" ")[1].decode("latin-1") if head.count(b" ") > 1 else "/"
             found = answers.get(path, NOT_FOUND)
-            for piece in found["pieces"]:
+            for piece in found["pieces"][:-1] + found["pieces"][-1:] * found["times"]:
                 time.sleep(found["pause_s"])
                 connection.sendall(piece)
             if found["end"] == "reset":
