@@ -14,7 +14,7 @@ from fuzz.web import answer, image_answer
 REDIRECTS = (
     "file:///etc/passwd", "http://10.0.0.1/x.jpg", "http://169.254.169.254/latest", "http://127.0.0.3:{port}/0.jpg",
     "http://[::1]:{port}/0.jpg", "ftp://127.0.0.1/", "//127.0.0.3:{port}/x", "http://localhost:{port}/0.jpg",
-    "http://0.0.0.0:{port}/0.jpg", "", "http://[", "data:,x", "http://127.0.0.1:1/x", "gopher://127.0.0.1:{port}/",
+    "http://0.0.0.0:{port}/0.jpg", "", "http://[", "data:,x", "http://127.0.0.2:1/x", "gopher://127.0.0.1:{port}/",
     "/loop", "/\xe9", "\0", "?" * 9000,
 )  # fmt: skip
 GOOD_HEADERS = (
