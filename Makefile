@@ -11,11 +11,13 @@ MODELS ?=
 BIN := $(VENV)/bin
 WORLD_SCENES ?= 6000
 WORLD_PORT ?= 8642
+SECONDS ?= 120
+SEED ?= 1
 IS_SERVED := $(findstring data/laion,$(SHARDS) $(shell grep -s '^shards' '$(MANIFEST)'))
 SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD_PORT) --)
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help build-dataset test check smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world bench-smollm2 \
+.PHONY: help build-dataset test check fuzz smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world bench-smollm2 \
   bench-download bench-retrieval bench-iedit-data bench-iedit-claims data-laion \
   world-picture zoo zoo-evaluate zoo-report lock clean-runs
 
@@ -31,6 +33,9 @@ test: setup-dev data ## Run the tests
 check: setup-dev ## What CI runs before the tests: format, lint, types, Dockerfile
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	@$(BIN)/hadolint docker/Dockerfile
+
+fuzz: setup ## Damaged input of all kinds against what must hold whatever comes: SECONDS= SEED= (tests/fuzz)
+	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) --seed $(SEED)
 
 smoke: setup data ## The default manifest in process, then a deep verification
 	@$(BIN)/editloom build manifests/tiny/instructions.toml --out runs/smoke --executor inprocess

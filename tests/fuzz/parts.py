@@ -1,0 +1,56 @@
+"""A tar as a list of blocks: what is put in, what is damaged, and which samples stand before the first damage."""
+
+import json
+import tarfile
+
+from _inputs import BLOCK, END, checksummed, header, member, padded
+from fuzz.cases import CAPTION, jpeg_of
+
+V7 = "v7"
+FORMATS = (tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, V7)
+
+
+class Parts:
+    """The tar as blocks in order; each is (bytes, key of the sample it belongs to or None)."""
+
+    def __init__(self, rng, prefix):
+        self.rng = rng
+        self.format = rng.choice(FORMATS)
+        self.parts = []
+        self.end = END
+        for number in range(rng.randint(2, 8)):
+            self.add_sample(f"{prefix}{number:05d}", rng.randrange(40))
+
+    def add_sample(self, key, number, metadata=None):
+        metadata = {"url": f"https://example.org/{key}", "n": number} if metadata is None else metadata
+        raw = metadata if isinstance(metadata, bytes) else json.dumps(metadata).encode()
+        image = jpeg_of(number) + key.encode("utf-8", "replace")  # unlike every other image's bytes
+        for suffix, content in (("jpg", image), ("txt", CAPTION.encode()), ("json", raw)):
+            self.parts.append((self.member(f"{key}.{suffix}", content), key))
+
+    def member(self, name, content):
+        if self.format != V7:
+            return member(name, content, self.format)
+        block = header(name[:100], len(content), tar_format=tarfile.USTAR_FORMAT)
+        block[257:] = bytes(BLOCK - 257)
+        return checksummed(block) + padded(content)
+
+    def insert(self, raw, *, is_sound=True):
+        """Put blocks at a random place; behind an unsound one nothing is promised."""
+        at = self.rng.randint(0, len(self.parts))
+        self.parts.insert(at, (raw, None if is_sound else ""))
+
+    def edit(self, change):
+        """Change one part; nothing is promised of it nor behind it."""
+        at = self.rng.randrange(len(self.parts))
+        raw = change(self.parts[at][0])
+        self.parts[at] = (raw, "")
+
+    def accounted(self):
+        """Keys all of whose parts stand before the first unsound one."""
+        stop = next((n for n, (_, key) in enumerate(self.parts) if key == ""), len(self.parts))
+        behind = {key for _, key in self.parts[stop:]}
+        return sorted({key for _, key in self.parts[:stop] if key and key.isascii() and key.isalnum()} - behind)
+
+    def bytes(self):
+        return b"".join(raw for raw, _ in self.parts) + self.end
