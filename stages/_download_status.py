@@ -57,6 +57,9 @@ TRANSIENT = frozenset(
 )
 """Ends that may not come again: tried several times, and anew by `editloom retry`."""
 
+UNANSWERED = frozenset({LaionReject.DNS_FAILURE, LaionReject.CONNECTION_FAILURE, LaionReject.TIMEOUT})
+"""Ends at which the host gave no answer, unless some byte of one had come."""
+
 UNASKED = frozenset(
     {
         LaionReject.MISSING_CAPTION, LaionReject.EMPTY_CAPTION, LaionReject.FILTERED_SIMILARITY,
@@ -70,7 +73,8 @@ UNASKED = frozenset(
 class DownloadFailed(Exception):
     """The URL ended otherwise than with an image; `wait_s` is how long the server asked to be left alone.
 
-    `is_hopeless` says of an end that may not come again that it will, within a build.
+    `is_hopeless` says of an end that may not come again that it will, within a build. `is_answered` is True once the
+    host has answered anything.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class DownloadFailed(Exception):
         self.reason, self.http_status, self.wait_s = reason, http_status, wait_s
         self.detail = bounded(detail)
         self.is_worth_again = reason in TRANSIENT and not is_hopeless
+        self.is_answered = reason not in UNANSWERED
 
 
 @dataclass(kw_only=True, slots=True)
