@@ -45,8 +45,8 @@ class LaionReject(StrEnum):
     TOO_MANY_REDIRECTS = "too_many_redirects"  # more than max_redirects, or in a circle
     OPTED_OUT = "opted_out"  # X-Robots-Tag asks not to use it
     TOO_LARGE = "too_large"  # more bytes than max_image_bytes, as sent or unpacked
-    WRONG_CONTENT_TYPE = "wrong_content_type"  # said to be something else than an image
-    BROKEN_ENCODING = "broken_encoding"  # a Content-Encoding that was not asked for and cannot be undone
+    WRONG_CONTENT_TYPE = "wrong_content_type"  # said to be something else, and no image by its first bytes
+    BROKEN_ENCODING = "broken_encoding"  # no image in a Content-Encoding that cannot be undone, or cut off in it
     EMPTY_IMAGE = "empty_image"  # no bytes
     NOT_AN_IMAGE = "not_an_image"  # bytes that are no image of a format that is read
     PIXEL_BOMB = "pixel_bomb"  # more pixels than max_pixels

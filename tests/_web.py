@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Answer:
-    """What a path gives. `raw` bytes go out as they are, in pieces as a body; `pause_s` is before each piece."""
+    """What a path gives. `raw` bytes go out as they are, in pieces as a body, with `pause_s` after each."""
 
     body: bytes = b""
     status: int = 200
@@ -94,7 +94,7 @@ class Handler(BaseHTTPRequestHandler):
         size = -(-len(data) // answer.pieces) or 1
         for start in range(0, len(data), size):
             self.wfile.write(data[start : start + size])
-            time.sleep(answer.pause_s if answer.pieces > 1 else 0)
+            time.sleep(answer.pause_s if answer.pieces > 1 or answer.raw is not None else 0)
 
 
 class FolderStore:

@@ -139,6 +139,13 @@ def test_a_redirect_with_status_300_is_followed(tmp_path, web):
     assert one(tmp_path, web.url("/x")).status == "success"
 
 
+@pytest.mark.parametrize("length", [[], [b"Content-Length: 5"]])
+def test_a_redirect_is_followed_before_its_page_has_come(tmp_path, web, length):
+    web.answers["/x"] = raw(b"Location: /ok.jpg", *length, status=b"HTTP/1.1 302 Found", body=b"")
+    web.answers["/x"].pause_s = 3
+    assert one(tmp_path, web.url("/x"), timeout_s=2).status == "success"
+
+
 def test_a_redirect_to_a_private_address_is_refused_in_any_spelling(tmp_path, web):
     for location in (b"\\\\10.0.0.1\\x", b"http:\\\\10.0.0.1/x", b"//10.0.0.1/\xff"):
         web.answers["/x"] = raw(b"Location: " + location, b"Content-Length: 0", status=b"HTTP/1.1 302 Found", body=b"")
