@@ -65,7 +65,7 @@ class Index(WholeStage):
             self._write(tables, folder, ctx)
             for pool in sorted(self.pools):
                 try:
-                    build_index(folder, pool, self._settings())
+                    build_index(folder, pool, self._settings(), device=ctx.device)
                 except VectorIndexError as error:
                     raise RunStopped(f"pool {pool}: {error}") from error
             yield from ()

@@ -103,7 +103,7 @@ class Retrieve(MapStage):
         unknown = sorted(set(self.pools) - set(names))
         if unknown:
             raise VectorIndexError(f"pool {unknown[0]!r} was not indexed (there are: {', '.join(names)})")
-        indexes = {name: VectorIndex(folder, name) for name in sorted(self.pools) or names}
+        indexes = {name: VectorIndex(folder, name, device=ctx.device) for name in sorted(self.pools) or names}
         for name, index in indexes.items():
             if index.count and index.dim != dim:
                 raise VectorIndexError(
