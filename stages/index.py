@@ -39,7 +39,7 @@ class Index(WholeStage):
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("image_embedding",)
     artifact: ClassVar[str] = "index"
-    needs: ClassVar[Needs] = Needs(memory_bytes=1 << 30, packages=("faiss",))
+    needs: ClassVar[Needs] = Needs(memory_bytes=1 << 30, packages=("faiss",), extra="cpu")
 
     pools: dict[PoolName, Glob] = Field(default={"all": "*"}, min_length=1)
     """Pool -> glob of shard names. A shard may be in several; rows of one that is in none are noted and not indexed."""

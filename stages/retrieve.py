@@ -56,7 +56,9 @@ class Retrieve(MapStage):
         "target_id", "target_pool", "retrieval_cos", "target_image_cos", "neighbour_ids", "neighbour_cos",
     )  # fmt: skip
     rejects: ClassVar[type[StrEnum] | None] = NoTarget
-    needs: ClassVar[Needs] = Needs(gpu=0.25, memory_bytes=2 << 30, packages=("faiss", "torch", "transformers"))
+    needs: ClassVar[Needs] = Needs(
+        gpu=0.25, memory_bytes=2 << 30, packages=("faiss", "torch", "transformers"), extra="cpu"
+    )
 
     model: str
     """The ImageTextEncoder that made `image_embedding`."""
