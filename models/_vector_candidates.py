@@ -14,6 +14,7 @@ import numpy as np
 from models._vector_rules import ROWS_PER_CHUNK, VectorIndexError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import numpy.typing as npt
@@ -65,22 +66,35 @@ class FlatCandidates:
         """The nearest `k`, a few more, and all that tie with the last of these."""
         found: list[Rows] = []
         for start in range(0, len(queries_BD), QUERIES_BY_BLAS):
-            found += self._with_ties(queries_BD[start : start + QUERIES_BY_BLAS], k)
+            part_BD = queries_BD[start : start + QUERIES_BY_BLAS]
+            found += with_ties(self._search, part_BD, k, len(self._vectors_ND))[0]
         return found
 
-    def _with_ties(self, queries_BD: Floats, k: int) -> list[Rows]:
+    def _search(self, queries_BD: Floats, number: int) -> tuple[Floats, Rows]:
         import faiss
 
-        number, spare, count = 0, FLAT_SPARE, len(self._vectors_ND)
-        found: list[Rows] = [np.empty(0, np.int64)] * len(queries_BD)
-        places = np.arange(len(queries_BD))
-        while len(places) and number < count:
-            number, spare = min(k + spare, count), 8 * spare
-            near = faiss.knn(queries_BD[places], self._vectors_ND, number, metric=faiss.METRIC_INNER_PRODUCT)
-            for place, rows_C in zip(places.tolist(), near[1], strict=True):
-                found[place] = rows_C
-            places = places[near[0][:, min(k, number) - 1] - near[0][:, -1] <= NEAR_TIE]
-        return found
+        near: tuple[Floats, Rows] = faiss.knn(queries_BD, self._vectors_ND, number, metric=faiss.METRIC_INNER_PRODUCT)
+        return near
+
+
+def with_ties(
+    search: Callable[[Floats, int], tuple[Floats, Rows]], queries_BD: Floats, k: int, most: int
+) -> tuple[list[Rows], Rows]:
+    """(for each query the nearest `k` rows, a few more, and all that tie with the last of these, tied queries).
+
+    `search` gives cosines and rows of so many, nearest first. Tied are queries whose `most` rows, the most that are
+    asked for, are all as near as the last of the `k`.
+    """
+    number, spare = 0, FLAT_SPARE
+    found: list[Rows] = [np.empty(0, np.int64)] * len(queries_BD)
+    places = np.arange(len(queries_BD))
+    while len(places) and number < most:
+        number, spare = min(k + spare, most), 8 * spare
+        cos_BC, rows_BC = search(queries_BD[places], number)
+        for place, rows_C in zip(places.tolist(), rows_BC, strict=True):
+            found[place] = rows_C
+        places = places[cos_BC[:, min(k, number) - 1] - cos_BC[:, -1] <= NEAR_TIE]
+    return found, places
 
 
 class IvfCandidates:

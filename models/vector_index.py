@@ -7,7 +7,8 @@ vectors than are compared one by one, `<pool>.index.faiss`. Which kind is built 
 What comes back for one query does not depend on the queries beside it, nor on the number of threads: candidates are
 found alike whatever sums BLAS reorders, their cosines are computed row by row from the stored vectors, and ties go to
 the smaller id. With other vector instructions cosines differ in their last bits, and lists may be other ones, as
-`models._vector_build` says. Searching runs on the CPU; where Faiss has a GPU, it finds the centres of the lists.
+`models._vector_build` says. Where Faiss has a GPU, it finds the centres of the lists, and all vectors are compared on
+it when they fit: see `models._vector_gpu`.
 
 Source  Johnson et al. 2019, Faiss (inverted file, product quantisation, re-ranking).
 """
@@ -21,6 +22,7 @@ import numpy as np
 
 from models._vector_build import FORMAT, METRIC, build_index, index_path, meta_path
 from models._vector_candidates import FlatCandidates, IvfCandidates
+from models._vector_gpu import on_gpu
 from models._vector_rules import IndexSettings, VectorIndexError
 from models._vector_store import VectorStore, VectorWriter, row_lengths
 
@@ -42,8 +44,8 @@ META_SUFFIX = ".meta.json"
 class Hits(NamedTuple):
     """Neighbours of one query, nearest first, ties by id.
 
-    Of a flat index exactly those asked for. Of lists all that were looked at, about `rerank` times as many: among those
-    asked for hardly any is missing, beyond them gaps grow.
+    Of a flat index, and on a GPU, exactly those asked for. Of lists all that were looked at, about `rerank` times as
+    many: among those asked for hardly any is missing, beyond them gaps grow.
     """
 
     ids: list[str]
@@ -66,12 +68,15 @@ def list_indexes(folder: Path) -> list[str]:
 class VectorIndex:
     """One pool, ready to be searched; not by several threads at once."""
 
-    def __init__(self, folder: Path, name: str, *, memory_budget_bytes: int | None = None) -> None:
+    def __init__(
+        self, folder: Path, name: str, *, memory_budget_bytes: int | None = None, device: str = "auto"
+    ) -> None:
         """Load what `build_index` left.
 
         Vectors are mapped into memory when they fit the budget (default: that of the build) beside the index;
-        otherwise they are read from their file row by row, which is slower. Raises `VectorIndexError` when files are
-        missing, damaged, or of another build.
+        otherwise they are read from their file row by row, which is slower. On `device`, unless it is `cpu`, vectors
+        in float32 may take as much again. Raises `VectorIndexError` when files are missing, damaged, or of another
+        build.
         """
         self.meta = _read_meta(meta_path(folder, name))
         self._store = VectorStore(folder, name)
@@ -79,7 +84,8 @@ class VectorIndex:
         _check_same(folder, name, "the vectors are", (self.count, self.dim), (self.meta["count"], self.meta["dim"]))
         budget = memory_budget_bytes or self.meta["settings"]["memory_budget_bytes"]
         self._store.is_mapped = self._store.num_bytes <= budget - self.meta["query_bytes"]
-        self._candidates: Candidates = self._open_candidates(folder, name)
+        cpu = self._open_candidates(folder, name)
+        self._candidates: Candidates = on_gpu(self._store, cpu, device, budget)
 
     def _open_candidates(self, folder: Path, name: str) -> Candidates:
         if self.meta["rule"]["kind"] == "flat":

@@ -108,6 +108,8 @@ class Context:
 
     stage_name: str
     seed: int = 0
+    device: str = "auto"
+    """Where models run, as `run_on` has it; for what computes on a GPU and is no model."""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Local path of each artifact that the stage asked for with `needs_artifacts`."""
     artifact_dir: Path | None = None

@@ -114,6 +114,7 @@ class Worker:
             ctx = Context(
                 stage_name=planned.name,
                 seed=self.plan.manifest.seed,
+                device=planned.run_on.device,
                 artifacts={name: self._artifact(i) for name, i in planned.artifacts.items()},
                 artifact_dir=self.storage.scratch(),
                 store=FolderStore(self.storage, f"{planned.folder}/{STORE}"),

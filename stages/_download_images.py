@@ -39,6 +39,12 @@ def readable_formats() -> tuple[str, ...]:
     return tuple(name for name in SUFFIX_OF_FORMAT if name in Image.OPEN)
 
 
+def begins_as_image(start: bytes) -> bool:
+    """True when the first bytes of a file are those of a format that is read."""
+    checks = (Image.OPEN[name][1] for name in readable_formats())
+    return any(check is not None and check(start) is True for check in checks)
+
+
 def keep(data: bytes, options: ReadLaion) -> Picture:
     """The image as it is stored. Raises `DownloadFailed` when it is none, or has more than `max_pixels`.
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from stages._url_guard import GuardedResolver
     from stages.read_laion import ReadLaion
 
-UNANSWERED = frozenset({LaionReject.DNS_FAILURE, LaionReject.CONNECTION_FAILURE, LaionReject.TIMEOUT})
-"""Ends at which the host gave no answer."""
 AT_ONCE_BYTES = 1 << 20
 """Images up to this size are decoded at once: some tens of milliseconds at most, for a usual photograph."""
 _Item = tuple[UrlStatus, "URL"]
@@ -148,15 +146,15 @@ class _Download:
         try:
             body = await self._fetcher.fetch(url, gate)
         except DownloadFailed as failure:
-            self._queue.note(host, answered=failure.reason not in UNANSWERED)
+            self._queue.note(host, answered=failure.is_answered)
             raise
         finally:
             status.seconds = round(status.seconds + time.monotonic() - began, 4)
         self._queue.note(host, answered=True)
         if len(body.data) <= AT_ONCE_BYTES:
-            return body, keep(body.data, self._options)
+            return body, _keep(body, self._options)
         loop = asyncio.get_running_loop()
-        return body, await loop.run_in_executor(self._pool, keep, body.data, self._options)
+        return body, await loop.run_in_executor(self._pool, _keep, body, self._options)
 
     def _wait_s(self, status: UrlStatus, failure: DownloadFailed) -> float | None:
         options = self._options
@@ -166,6 +164,17 @@ class _Download:
         own_s = options.backoff_s * 2 ** (status.attempts - 1) * random.uniform(0.5, 1.5)
         status.status = ""
         return float(max(asked_s, min(own_s, options.backoff_cap_s)))
+
+
+def _keep(body: Body, options: ReadLaion) -> Picture:
+    """What `keep` makes of the body; where an encoding was left in it, that is why it is no image."""
+    try:
+        return keep(body.data, options)
+    except DownloadFailed as failure:
+        if not body.kept_encoding or failure.reason is not LaionReject.NOT_AN_IMAGE:
+            raise
+        text, status = f"Content-Encoding {body.kept_encoding}", body.http_status
+        raise DownloadFailed(LaionReject.BROKEN_ENCODING, text, http_status=status) from None
 
 
 def _succeed(status: UrlStatus, url: URL, body: Body, picture: Picture) -> None:

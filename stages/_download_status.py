@@ -45,8 +45,8 @@ class LaionReject(StrEnum):
     TOO_MANY_REDIRECTS = "too_many_redirects"  # more than max_redirects, or in a circle
     OPTED_OUT = "opted_out"  # X-Robots-Tag asks not to use it
     TOO_LARGE = "too_large"  # more bytes than max_image_bytes, as sent or unpacked
-    WRONG_CONTENT_TYPE = "wrong_content_type"  # said to be something else than an image
-    BROKEN_ENCODING = "broken_encoding"  # a Content-Encoding that was not asked for and cannot be undone
+    WRONG_CONTENT_TYPE = "wrong_content_type"  # said to be something else, and no image by its first bytes
+    BROKEN_ENCODING = "broken_encoding"  # no image in a Content-Encoding that cannot be undone, or cut off in it
     EMPTY_IMAGE = "empty_image"  # no bytes
     NOT_AN_IMAGE = "not_an_image"  # bytes that are no image of a format that is read
     PIXEL_BOMB = "pixel_bomb"  # more pixels than max_pixels
@@ -56,6 +56,9 @@ TRANSIENT = frozenset(
     {LaionReject.DNS_FAILURE, LaionReject.CONNECTION_FAILURE, LaionReject.TIMEOUT, LaionReject.SERVER_BUSY}
 )
 """Ends that may not come again: tried several times, and anew by `editloom retry`."""
+
+UNANSWERED = frozenset({LaionReject.DNS_FAILURE, LaionReject.CONNECTION_FAILURE, LaionReject.TIMEOUT})
+"""Ends at which the host gave no answer, unless some byte of one had come."""
 
 UNASKED = frozenset(
     {
@@ -70,7 +73,8 @@ UNASKED = frozenset(
 class DownloadFailed(Exception):
     """The URL ended otherwise than with an image; `wait_s` is how long the server asked to be left alone.
 
-    `is_hopeless` says of an end that may not come again that it will, within a build.
+    `is_hopeless` says of an end that may not come again that it will, within a build. `is_answered` is True once the
+    host has answered anything.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class DownloadFailed(Exception):
         self.reason, self.http_status, self.wait_s = reason, http_status, wait_s
         self.detail = bounded(detail)
         self.is_worth_again = reason in TRANSIENT and not is_hopeless
+        self.is_answered = reason not in UNANSWERED
 
 
 @dataclass(kw_only=True, slots=True)

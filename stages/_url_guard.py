@@ -102,7 +102,14 @@ class AddressGuard:
             try:
                 self._networks.append(ipaddress.ip_network(host.strip("[]"), strict=False))
             except ValueError:
-                self._names.add(host.lower().rstrip("."))
+                self._names.add((URL.build(scheme="http", host=host).raw_host or host).lower().rstrip("."))
+
+    def also_to(self, hosts: Iterable[str]) -> AddressGuard:
+        """A guard that lets these hosts through too."""
+        wider = AddressGuard(hosts)
+        wider._names |= self._names
+        wider._networks += self._networks
+        return wider
 
     def permits(self, host: str, address: Address) -> bool:
         """True when a connection to `address` may be made in the name of `host`."""
@@ -132,6 +139,10 @@ class GuardedResolver(AbstractResolver):
     def __init__(self, guard: AddressGuard, lookup: Callable[[str, int, int], list[tuple[Any, ...]]] = look_up) -> None:
         self._guard, self._lookup = guard, lookup
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
+
+    def also_to(self, hosts: Iterable[str]) -> GuardedResolver:
+        """A resolver that hands out every address of these hosts too: those of the proxies that the user has."""
+        return GuardedResolver(self._guard.also_to(hosts), self._lookup)
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET

@@ -40,7 +40,7 @@ class Index(WholeStage):
     version: ClassVar[int] = 1
     reads: ClassVar[tuple[str, ...]] = ("image_embedding",)
     artifact: ClassVar[str] = "index"
-    needs: ClassVar[Needs] = Needs(memory_bytes=1 << 30, packages=("faiss",))
+    needs: ClassVar[Needs] = Needs(memory_bytes=1 << 30, packages=("faiss",), extra="cpu")
 
     pools: dict[PoolName, Glob] = Field(default={"all": "*"}, min_length=1)
     """Pool -> glob of shard names. A shard may be in several; rows of one that is in none are noted and not indexed."""
@@ -66,7 +66,7 @@ class Index(WholeStage):
             self._write(tables, folder, ctx)
             for pool in sorted(self.pools):
                 try:
-                    build_index(folder, pool, self._settings())
+                    build_index(folder, pool, self._settings(), device=ctx.device)
                 except VectorIndexError as error:
                     raise RunStopped(f"pool {pool}: {error}") from error
             yield from ()

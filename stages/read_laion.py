@@ -13,15 +13,16 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.errors import PlanError
 from pipeline.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
 from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
 from stages._input_rows import SOURCE_COLUMNS, tables_of
+from stages._laion_settings import check_directive, check_host, check_type, checked_user_agent, each
 from stages._parquet_rows import table_reader
 from stages._url_table import count_rows, named_columns, to_status
 
@@ -49,7 +50,7 @@ class ReadLaion(SourceStage):
     needs: ClassVar = Needs(packages=("aiohttp", "PIL"))
     speed_settings: ClassVar[tuple[str, ...]] = (
         "concurrency", "concurrency_per_host", "timeout_s", "attempts", "backoff_s", "backoff_cap_s",
-        "max_host_failures",
+        "max_host_failures", "proxy_from_environment",
     )  # fmt: skip
 
     url_column: str = "URL"
@@ -72,14 +73,19 @@ class ReadLaion(SourceStage):
 
     respect_opt_out: bool = True
     """Leave out images whose server says one of `opt_out_directives` in `X-Robots-Tag`, to all or to `user_agent`."""
-    opt_out_directives: tuple[str, ...] = Field(default=("noai", "noimageai", "noindex", "noimageindex"), strict=False)
-    user_agent: str = Field(default="Mozilla/5.0 (compatible; editloom)", pattern=r"^[\x20-\x7e]+$")
-    allowed_hosts: tuple[str, ...] = Field(default=(), strict=False)
+    opt_out_directives: Annotated[tuple[str, ...], AfterValidator(each(check_directive))] = Field(
+        default=("noai", "noimageai", "noindex", "noimageindex"), strict=False
+    )
+    user_agent: Annotated[str, AfterValidator(checked_user_agent)] = Field(
+        default="Mozilla/5.0 (compatible; editloom)", pattern=r"^[\x20-\x7e]+$"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], AfterValidator(each(check_host))] = Field(default=(), strict=False)
     """Names, addresses or networks (`10.0.0.0/8`) that may be asked although they are not public."""
-    content_types: tuple[str, ...] = Field(
+    content_types: Annotated[tuple[str, ...], AfterValidator(each(check_type))] = Field(
         default=("image/", "application/octet-stream", "binary/octet-stream"), strict=False
     )
-    """Beginnings of the content types that are read; an answer without one is."""
+    """Beginnings of the content types that are read. So is an answer without a type, and one whose type is no image's
+    though its bytes are."""
     max_redirects: int = Field(default=5, ge=0)
     max_image_bytes: int = Field(default=20_000_000, ge=1)
     max_pixels: int = Field(default=100_000_000, ge=1)
@@ -102,9 +108,13 @@ class ReadLaion(SourceStage):
     max_host_failures: int = Field(default=16, ge=1)
     """A host is given up, for its shard, after so many failures without an answer between them; before the last two of
     them it is left alone for a while, and then asked for one URL."""
+    proxy_from_environment: bool = False
+    """Send requests through the proxies of `http_proxy` and `https_proxy`, but for the hosts in `no_proxy`. A proxy
+    resolves names itself, so private addresses are kept out only as far as names resolve here too."""
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<file>-00000` … of each table. Raises `PlanError` for a table without a column that is asked for."""
+        self._check_proxies()
         shards = []
         for name, url in name_shards(expand_inputs(inputs, (".parquet",))).items():
             identity, size = file_identity(url)
@@ -138,10 +148,27 @@ class ReadLaion(SourceStage):
                 kept = provide(store, shard.name, partial(self.statuses, shard, readers), self)
             with kept as (tar, statuses):
                 ctx.notes.update(_notes(statuses))
+                ctx.notes.update(self._unused_proxies())
                 samples = read_back(tar, statuses, ctx.stage_name, shard.name)
                 yield from tables_of(samples, shard.name, ctx.notes, require_caption=self.require_caption)
 
         return read
+
+    def _check_proxies(self) -> None:
+        from stages._download_proxy import Proxies, ProxyError
+
+        try:
+            Proxies(is_used=self.proxy_from_environment)
+        except ProxyError as error:
+            raise PlanError(str(error)) from None
+
+    def _unused_proxies(self) -> Counter[str]:
+        """A note for each shard when the environment names proxies that the settings leave out."""
+        from stages._download_proxy import variables_set
+
+        unused = [] if self.proxy_from_environment else variables_set()
+        text = f"shards asked for without the proxy that {', '.join(unused)} names (proxy_from_environment is false)"
+        return Counter({text: 1} if unused else {})
 
     def statuses(self, shard: Shard, readers: dict[str, TableReader]) -> list[UrlStatus]:
         """The shard's rows, judged by what the table says; `readers` keeps the table open from shard to shard."""

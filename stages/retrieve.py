@@ -56,7 +56,9 @@ class Retrieve(MapStage):
         "target_id", "target_pool", "retrieval_cos", "target_image_cos", "neighbour_ids", "neighbour_cos",
     )  # fmt: skip
     rejects: ClassVar[type[StrEnum] | None] = NoTarget
-    needs: ClassVar[Needs] = Needs(gpu=0.25, memory_bytes=2 << 30, packages=("faiss", "torch", "transformers"))
+    needs: ClassVar[Needs] = Needs(
+        gpu=0.25, memory_bytes=2 << 30, packages=("faiss", "torch", "transformers"), extra="cpu"
+    )
 
     model: str
     """The ImageTextEncoder that made `image_embedding`."""
@@ -103,7 +105,7 @@ class Retrieve(MapStage):
         unknown = sorted(set(self.pools) - set(names))
         if unknown:
             raise VectorIndexError(f"pool {unknown[0]!r} was not indexed (there are: {', '.join(names)})")
-        indexes = {name: VectorIndex(folder, name) for name in sorted(self.pools) or names}
+        indexes = {name: VectorIndex(folder, name, device=ctx.device) for name in sorted(self.pools) or names}
         for name, index in indexes.items():
             if index.count and index.dim != dim:
                 raise VectorIndexError(

@@ -293,7 +293,7 @@ CASES = {
             "respect_opt_out": False, "opt_out_directives": ("noai",), "user_agent": "somebody", "allowed_hosts": (),
             "content_types": ("image/png",), "max_redirects": 1, "max_image_bytes": 9, "max_pixels": 9,
             "stored_side_px": 64, "concurrency": 2, "concurrency_per_host": 1, "timeout_s": 1.0, "attempts": 2,
-            "backoff_s": 0.1, "backoff_cap_s": 1.0, "max_host_failures": 2,
+            "backoff_s": 0.1, "backoff_cap_s": 1.0, "max_host_failures": 2, "proxy_from_environment": True,
         },
         settings={"allowed_hosts": ("127.0.0.1",), "attempts": 1},
         context=lambda tmp_path: {"store": FolderStore(Storage(str(tmp_path / "run")), "store")},

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Answer:
-    """What a path gives. `raw` bytes go out as they are, instead of everything else; `pause_s` is before each piece."""
+    """What a path gives. `raw` bytes go out as they are, in pieces as a body, with `pause_s` after each."""
 
     body: bytes = b""
     status: int = 200
@@ -33,6 +33,7 @@ class Web(ThreadingHTTPServer):
         self.answers = dict(answers or {})
         self.asked = Counter()
         self.headers_seen = []
+        self.ports = set()
         self.times = {}
         self.most_at_once = self.at_once = 0
         self.lock = threading.Lock()
@@ -61,6 +62,7 @@ class Handler(BaseHTTPRequestHandler):
             number = web.asked[self.path]
             web.asked[self.path] += 1
             web.headers_seen.append(dict(self.headers))
+            web.ports.add(self.client_address[1])
             web.times.setdefault(self.path, []).append(time.monotonic())
             web.at_once += 1
             web.most_at_once = max(web.most_at_once, web.at_once)
@@ -73,8 +75,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def answer(self, answer):
         if answer.raw is not None:
-            self.wfile.write(answer.raw)
             self.close_connection = True
+            self.write(answer.raw, answer)
             return
         time.sleep(answer.pause_s)
         self.send_response(answer.status)
@@ -86,10 +88,13 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.close_connection = True
         self.end_headers()
-        size = -(-len(answer.body) // answer.pieces) or 1
-        for start in range(0, len(answer.body), size):
-            self.wfile.write(answer.body[start : start + size])
-            time.sleep(answer.pause_s if answer.pieces > 1 else 0)
+        self.write(answer.body, answer)
+
+    def write(self, data, answer):
+        size = -(-len(data) // answer.pieces) or 1
+        for start in range(0, len(data), size):
+            self.wfile.write(data[start : start + size])
+            time.sleep(answer.pause_s if answer.pieces > 1 or answer.raw is not None else 0)
 
 
 class FolderStore:

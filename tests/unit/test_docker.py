@@ -83,7 +83,7 @@ def test_the_check_of_run_steps_can_fail(step):
 def test_dockerfile_has_both_targets_run_by_an_unprivileged_user():
     stages = (DOCKER / "Dockerfile").read_text().split("\nFROM ")[1:]
     found = {s.split()[2]: dict(dockerfile_steps(f"FROM {s}")) for s in stages}
-    assert set(found) == {"build", "cpu", "gpu"}
+    assert set(found) == {"build", "build-gpu", "cpu", "gpu"}
     for name in ("cpu", "gpu"):
         assert found[name]["ENTRYPOINT"] == '["editloom"]'
         assert found[name]["WORKDIR"] == "/app"
