@@ -20,6 +20,7 @@ from pydantic import Field
 from pipeline.errors import PlanError, ShardFailed
 from pipeline.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
+from samples.image_limits import MAX_PIXELS
 from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
 from stages._input_rows import SOURCE_COLUMNS, tables_of
 from stages._url_table import count_rows, missing_columns, table_reader, to_status
@@ -40,7 +41,7 @@ class ReadLaion(SourceStage):
     table differ.
     """
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     writes: ClassVar = SOURCE_COLUMNS
     rejects: ClassVar = LaionReject
     retryable: ClassVar[frozenset[str]] = frozenset(reason.value for reason in TRANSIENT)
@@ -81,9 +82,9 @@ class ReadLaion(SourceStage):
     """Beginnings of the content types that are read; an answer without one is."""
     max_redirects: int = Field(default=5, ge=0)
     max_image_bytes: int = Field(default=20_000_000, ge=1)
-    max_pixels: int = Field(default=100_000_000, ge=1)
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
     stored_side_px: int | None = Field(default=None, ge=8)
-    """Shrink the shorter side to this on arrival, as JPEG of quality 95, never up; None keeps images as they came."""
+    """Shrink the shorter side to this on arrival, as sRGB JPEG of quality 95, never up; None keeps all as they came."""
 
     concurrency: int = Field(default=128, ge=1)
     """URLs asked for at once by one worker."""
