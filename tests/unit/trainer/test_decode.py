@@ -157,7 +157,7 @@ def test_pickle_in_an_array_is_not_opened():
 def test_image_of_absurd_size_is_not_decoded():
     bomb = io.BytesIO()
     Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
-    assert "more than 50000000 pixels" in refusal(raw(source__png=bomb.getvalue()))
+    assert "exceeds limit" in refusal(raw(source__png=bomb.getvalue()))
     medium = io.BytesIO()
     Image.new("1", (10_000, 9_000)).save(medium, "PNG")
     assert "more than 50000000 pixels" in refusal(raw(source__png=medium.getvalue()))
