@@ -13,8 +13,12 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from evaluation.errors import EvaluationError
+from samples.image_limits import DECODE_ERRORS, ImageProblem
+from samples.images import decode_image, open_image
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from PIL.Image import Image
 
     from models.protocols import Bools
@@ -38,17 +42,13 @@ class ParquetCell(NamedTuple):
 
 Picture: TypeAlias = Path | bytes | ParquetCell
 
-MAX_PIXELS = 178_956_970
-"""Of an image; what Pillow refuses unless it was told otherwise."""
-
 
 def open_rgb(picture: Picture) -> Image:
-    """The image in RGB, turned upright where its EXIF data says how. Raises EvaluationError when it is none."""
-    from PIL import ImageOps
+    """The image in RGB and sRGB, turned upright where its EXIF data says how, transparent parts white.
 
-    image = _open(picture)
-    upright = ImageOps.exif_transpose(image)
-    return upright if upright.mode == "RGB" else upright.convert("RGB")
+    Raises EvaluationError when it is none.
+    """
+    return _opened(picture, decode_image)
 
 
 def open_mask(picture: Picture, size: tuple[int, int]) -> Bools:
@@ -59,7 +59,7 @@ def open_mask(picture: Picture, size: tuple[int, int]) -> Bools:
     """
     import numpy as np
 
-    image = _open(picture)
+    image = _stored(picture)
     if image.size != size:
         raise EvaluationError(
             f"mask {name_of(picture)} is {image.width} x {image.height} pixels, its image {size[0]} x {size[1]}; "
@@ -95,7 +95,15 @@ def save_png(image: Image, path: Path, texts: dict[str, str] | None = None) -> N
 
 def png_texts(path: Path) -> dict[str, str]:
     """The text entries of a PNG file; empty for any other image. Raises EvaluationError when it is no image."""
-    texts: dict[str, str] = getattr(_open(path), "text", {})
+    from PIL import Image
+
+    _stored(path)
+    try:
+        with Image.open(io.BytesIO(read_bytes(path)), formats=("PNG",)) as image:
+            image.load()
+            texts: dict[str, str] = getattr(image, "text", {})
+    except DECODE_ERRORS:  # none, or more of it than Pillow takes
+        return {}
     return texts
 
 
@@ -147,17 +155,17 @@ def existing(folder: Path, name: Any, said_by: str) -> Path:
     return path
 
 
-def _open(picture: Picture) -> Image:
-    from PIL import Image, UnidentifiedImageError
+def _stored(picture: Picture) -> Image:
+    """The image as its file has it, neither turned nor converted."""
+    return _opened(picture, lambda data: open_image(data).load())
 
+
+def _opened(picture: Picture, decode: Callable[[bytes], Image]) -> Image:
+    data = read_bytes(picture)
     try:
-        image = Image.open(io.BytesIO(read_bytes(picture)))
-        if image.width * image.height > MAX_PIXELS:
-            raise Image.DecompressionBombError(f"{image.width} x {image.height} px, more than {MAX_PIXELS} pixels")  # noqa: TRY301  one message for all that is wrong with an image
-        image.load()
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        return decode(data)
+    except (ImageProblem, OSError) as error:
         raise EvaluationError(f"image {name_of(picture)} cannot be read as one ({error}); replace the file") from error
-    return image
 
 
 def _cell(cell: ParquetCell) -> bytes:

@@ -1,9 +1,29 @@
-"""Image formats that every reader of this project takes: one list for tars, folders, downloads and commands."""
+"""Image files to pixels: the one list of formats, the one limit, upright, RGB, in sRGB.
+
+Every reader of images that are not our own makes them here: stages, downloads, benchmarks, `editloom edit` and the
+trainer. What a file says beside its pixels never decides whether they can be read, as far as Pillow allows.
+"""
 
 from __future__ import annotations
 
+import io
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from samples.image_files import slimmed
+from samples.image_limits import DECODE_ERRORS, MAX_PIXELS, MAX_SIDE_PX, WEIGHT, ImageProblem, Problem
+from samples.orientation import SIDEWAYS, UPRIGHT, orientation
+from samples.pixels import to_srgb
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
 SUFFIX_OF_FORMAT = {
-    "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif", "AVIF": "avif",
+    "JPEG": "jpg", "MPO": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "TIFF": "tif",
+    "AVIF": "avif",
 }  # fmt: skip
 """Pillow's name of a format that is read -> suffix of a file in it. Pillow tries formats in this order."""
 
@@ -11,3 +31,142 @@ IMAGE_SUFFIXES = (
     "jpg", "jpeg", "jpe", "jfif", "png", "webp", "gif", "bmp", "tif", "tiff", "avif",
 )  # fmt: skip
 """Suffixes of image members and files, lower case; a sample with several images has the first of these."""
+
+OTHER_FORMATS = ("JPEG2000", "PPM", "ICO")
+"""Read where a file has them, whatever its name. Nothing bounds what Pillow's decoders of further formats may take."""
+
+NO_FORMAT = "no image format that is read"
+ANIMATION_FORMATS = frozenset({"AVIF", "GIF", "PNG", "WEBP"})
+"""Formats whose further frames are an animation; in the others they are pages, previews (phone JPEGs) or layers."""
+
+DRAFT_OVERSAMPLING = 2
+"""A JPEG is decoded at reduced scale only where at least so many pixels are left for each pixel wanted."""
+
+
+class Decoded(NamedTuple):
+    """An image in RGB, sRGB and upright, perhaps at reduced scale; `size` is that of the whole, upright."""
+
+    image: Image
+    size: tuple[int, int]
+    is_profile_unreadable: bool
+    unreadable_profile: bytes | None
+    """For those who store the image: whoever reads it again then knows, too."""
+
+
+@cache
+def readable_formats() -> tuple[str, ...]:
+    """Formats that are read and that Pillow has here."""
+    from PIL import Image
+
+    Image.init()
+    return tuple(name for name in (*SUFFIX_OF_FORMAT, *OTHER_FORMATS) if name in Image.OPEN)
+
+
+@dataclass(kw_only=True, slots=True)
+class ImageFile:
+    """An image of which only the header was read; `image` is Pillow's, `num_frames` more than 1 for an animation."""
+
+    image: Image
+    format: str
+    num_frames: int
+    max_pixels: int
+    profile: bytes | None
+    is_profile_lost: bool
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) as stored."""
+        return self.image.size
+
+    @property
+    def turn(self) -> str | None:
+        """Pillow's name of what makes the image upright; None when it is."""
+        return None if self.format == "TIFF" else UPRIGHT.get(orientation(self.image))  # Pillow turns a TIFF itself
+
+    def load(self, side: int | None = None) -> Image:
+        """The image as it is stored, decoded once; a JPEG at reduced scale where its shorter side stays above `side`.
+
+        Raises ImageProblem for a file that cannot be decoded. OSError with an errno and MemoryError are the machine's.
+        """
+        from PIL import Image
+
+        try:
+            if side is not None and self.format in ("JPEG", "MPO"):
+                scale = side * DRAFT_OVERSAMPLING / min(self.size)
+                self.image.draft(None, (max(1, int(self.size[0] * scale)), max(1, int(self.size[1] * scale))))
+            self.image.load()
+        except Image.DecompressionBombError as error:
+            raise ImageProblem(Problem.PIXEL_BOMB, str(error)) from None
+        except DECODE_ERRORS as error:
+            raise _verdict(error) from None
+        check_pixels(self.image.size, self.format, self.max_pixels)  # an icon's header may lie
+        return self.image
+
+    def decode(self, side: int | None = None) -> Decoded:
+        """The image upright in RGB and sRGB, after which this file is spent. Raises as `load` does."""
+        from PIL import Image
+
+        size = self.size
+        image = self.load(side)
+        size = size if self.format in ("JPEG", "MPO") else image.size
+        turn = self.turn
+        profile = self.profile or image.info.get("icc_profile", b"")
+        is_lost = self.is_profile_lost or profile is None  # None: parts of it are missing
+        del self.image
+        try:
+            image, is_readable = to_srgb(image, profile or None)
+            image = image.transpose(Image.Transpose[turn]) if turn else image
+        except DECODE_ERRORS as error:
+            raise _verdict(error) from None
+        size = size[::-1] if turn in SIDEWAYS else size
+        return Decoded(image, size, is_lost or not is_readable, None if is_readable else profile)
+
+
+def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, formats: Sequence[str] | None = None) -> ImageFile:
+    """The image file with its header read. Raises ImageProblem when it is none that is read, or too large or complex.
+
+    MemoryError passes: a lack of memory says nothing of the image.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    slim = slimmed(data)
+    Image.MAX_IMAGE_PIXELS = max_pixels  # for images inside of images; the header is checked here
+    try:
+        image: Image.Image = Image.open(io.BytesIO(slim.data), formats=formats or readable_formats())
+        animates = image.format in ANIMATION_FORMATS
+        num_frames = slim.num_frames or (int(getattr(image, "n_frames", 1)) if animates else 1)
+    except UnidentifiedImageError:
+        raise ImageProblem(Problem.UNDECODABLE, NO_FORMAT) from None
+    except Image.DecompressionBombError as error:
+        raise ImageProblem(Problem.PIXEL_BOMB, str(error)) from None
+    except DECODE_ERRORS as error:
+        raise ImageProblem(Problem.UNDECODABLE, f"{type(error).__name__}: {error}") from None
+    check_pixels(image.size, image.format or "", max_pixels)
+    return ImageFile(
+        image=image, format=image.format or "", num_frames=num_frames, max_pixels=max_pixels, profile=slim.profile,
+        is_profile_lost=slim.is_profile_lost,
+    )  # fmt: skip
+
+
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
+    """The image upright in RGB and sRGB. Raises ImageProblem for a file that gives none."""
+    return open_image(data, max_pixels=max_pixels).decode().image
+
+
+def check_pixels(size: tuple[int, int], image_format: str, max_pixels: int) -> None:
+    """Raise ImageProblem for an image of more pixels, or a longer side, than may be decoded."""
+    most = int(max_pixels / WEIGHT.get(image_format, 1))
+    text = f"{size[0]} x {size[1]} px"
+    if size[0] * size[1] > most:
+        kind = f" of {image_format}" if most < max_pixels else ""
+        raise ImageProblem(Problem.PIXEL_BOMB, f"{text}, more than {most} pixels{kind}")
+    if max(size) > MAX_SIDE_PX:
+        raise ImageProblem(Problem.PIXEL_BOMB, f"{text}, a side of more than {MAX_SIDE_PX} px")
+
+
+def _verdict(error: Exception) -> Exception:
+    """The problem that a decoder's error says of the file, or the error itself where it is the machine's."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error
+    is_cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
+    return ImageProblem(Problem.TRUNCATED if is_cut else Problem.UNDECODABLE, str(error))

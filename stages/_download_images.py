@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
+import threading
 from functools import cache
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from samples.images import SUFFIX_OF_FORMAT
+from samples.image_limits import DECODE_ERRORS, MAX_PROFILE_BYTES, ImageProblem, Problem
+from samples.images import NO_FORMAT, SUFFIX_OF_FORMAT, open_image, readable_formats
+from samples.orientation import SIDEWAYS
 from stages._download_status import DownloadFailed, LaionReject, Picture, bounded
-from stages.normalise_image import (
-    ANIMATION_FORMATS,
-    DECODE_ERRORS,
-    DRAFT_OVERSAMPLING,
-    ORIENTATION_TAG,
-    UPRIGHT,
-    to_rgb,
-)
 
 if TYPE_CHECKING:
+    from samples.images import ImageFile
     from stages.read_laion import ReadLaion
 
 STORED_QUALITY = 95
 ALLOCATION_FAILED = "can't allocate memory"
 REDUCING_GAP = 3.0
 """Pillow may average whole blocks first, as long as three times the pixels wanted are left each way."""
-SIDEWAYS = frozenset({"TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90"})
-"""Turns that swap width and height."""
+LARGE_PIXELS = 8_000_000
+"""A worker decodes one image of more pixels at a time: the memory that two take would be beyond its bound."""
+_ONE_LARGE = threading.Lock()
+REASONS = {Problem.PIXEL_BOMB: LaionReject.PIXEL_BOMB, Problem.TOO_COMPLEX: LaionReject.TOO_COMPLEX}
 
 
 @cache
-def readable_formats() -> tuple[str, ...]:
-    """Formats that are read and that Pillow has here."""
-    Image.init()
-    return tuple(name for name in SUFFIX_OF_FORMAT if name in Image.OPEN)
+def stored_formats() -> tuple[str, ...]:
+    """Formats that are kept: those that have a suffix in the tar."""
+    return tuple(name for name in readable_formats() if name in SUFFIX_OF_FORMAT)
 
 
 def begins_as_image(start: bytes) -> bool:
@@ -53,45 +51,40 @@ def keep(data: bytes, options: ReadLaion) -> Picture:
     """
     try:
         return _keep(data, options)
-    except Image.DecompressionBombError as error:
-        raise DownloadFailed(LaionReject.PIXEL_BOMB, str(error)) from None
-    except UnidentifiedImageError:
-        raise DownloadFailed(LaionReject.NOT_AN_IMAGE, f"begins with {data[:16]!r}") from None
+    except ImageProblem as problem:
+        raise DownloadFailed(REASONS.get(problem.reason, LaionReject.NOT_AN_IMAGE), _detail(problem, data)) from None
     except DECODE_ERRORS as error:
         raise DownloadFailed(LaionReject.NOT_AN_IMAGE, f"{type(error).__name__}: {error}") from None
 
 
+def _detail(problem: ImageProblem, data: bytes) -> str:
+    return f"begins with {data[:16]!r}" if problem.detail == NO_FORMAT else problem.detail
+
+
 def _keep(data: bytes, options: ReadLaion) -> Picture:
-    Image.MAX_IMAGE_PIXELS = options.max_pixels  # for images inside of images; the header is checked here
-    image: Image.Image = Image.open(io.BytesIO(data), formats=readable_formats())
-    width, height = image.size
-    if width * height > options.max_pixels:
-        raise DownloadFailed(LaionReject.PIXEL_BOMB, f"{width} x {height} px, more than {options.max_pixels} pixels")
-    turn = UPRIGHT.get(_orientation(image))
-    upright = (height, width) if turn in SIDEWAYS else (width, height)
-    stored, size, suffix = data, upright, SUFFIX_OF_FORMAT[image.format or ""]
+    file = open_image(data, max_pixels=options.max_pixels, formats=stored_formats())
+    width, height = file.size
+    upright = (height, width) if file.turn in SIDEWAYS else (width, height)
+    stored, size, suffix = data, upright, SUFFIX_OF_FORMAT[file.format]
     side = options.stored_side_px
-    if side is not None and min(upright) > side and not _is_animated(image):
-        stored, size, suffix = *_shrunk(image, upright, side, turn), "jpg"
+    if side is not None and min(upright) > side and file.num_frames == 1:
+        with _ONE_LARGE if width * height > LARGE_PIXELS else contextlib.nullcontext():
+            stored, size = _shrunk(file, upright, side)
+        suffix = "jpg"
     return Picture(
         data=stored, suffix=suffix, sha256=hashlib.sha256(data).hexdigest(), width=size[0], height=size[1],
         original_width=upright[0], original_height=upright[1],
     )  # fmt: skip
 
 
-def _shrunk(image: Image.Image, upright: tuple[int, int], side: int, turn: str | None) -> tuple[bytes, tuple[int, int]]:
-    """(JPEG, its size): the shorter side at `side`, upright, RGB, nothing of the file but pixels."""
+def _shrunk(file: ImageFile, upright: tuple[int, int], side: int) -> tuple[bytes, tuple[int, int]]:
+    """(JPEG, its size): the shorter side at `side`, upright, sRGB; a profile that cannot be read stays with it."""
     scale = side / min(upright)
     size = (max(1, round(upright[0] * scale)), max(1, round(upright[1] * scale)))
-    if image.format in ("JPEG", "MPO"):
-        draft = scale * DRAFT_OVERSAMPLING
-        image.draft(None, (max(1, int(image.width * draft)), max(1, int(image.height * draft))))
-    image.load()
-    rgb = to_rgb(image)
-    rgb = resized(rgb, size[::-1] if turn in SIDEWAYS else size)
-    rgb = rgb.transpose(Image.Transpose[turn]) if turn else rgb
+    image, _, _, profile = file.decode(side)
+    profile = profile if profile and len(profile) <= MAX_PROFILE_BYTES else None
     buffer = io.BytesIO()
-    rgb.save(buffer, "JPEG", quality=STORED_QUALITY)
+    resized(image, size).save(buffer, "JPEG", quality=STORED_QUALITY, icc_profile=profile)
     return buffer.getvalue(), size
 
 
@@ -119,14 +112,3 @@ def resized(rgb: Image.Image, size: tuple[int, int]) -> Image.Image:
             raise MemoryError(bounded(str(error))) from None
         raise
     return Image.merge("RGB", [Image.fromarray(plane_HW) for plane_HW in planes_CHW[:3]])
-
-
-def _is_animated(image: Image.Image) -> bool:
-    return image.format in ANIMATION_FORMATS and bool(getattr(image, "is_animated", False))
-
-
-def _orientation(image: Image.Image) -> int:
-    try:
-        return int(image.getexif().get(ORIENTATION_TAG, 1))
-    except DECODE_ERRORS:
-        return 1

@@ -50,6 +50,7 @@ class LaionReject(StrEnum):
     EMPTY_IMAGE = "empty_image"  # no bytes
     NOT_AN_IMAGE = "not_an_image"  # bytes that are no image of a format that is read
     PIXEL_BOMB = "pixel_bomb"  # more pixels than max_pixels
+    TOO_COMPLEX = "too_complex"  # more scans, chunks or strips than a picture has
 
 
 TRANSIENT = frozenset(

@@ -1,19 +1,17 @@
-"""Decode every image Pillow can, upright, RGB, at one scale, in one encoding.
+"""Decode each image, upright, RGB, in sRGB, at one scale, in one encoding.
 
 Reads   source_raw (binary)
 Writes  source_images (list<binary>), source_format (string), source_dhash (uint64), width_px (int32),
         height_px (int32), original_width_px (int32), original_height_px (int32), original_format (string)
 Drops   images that cannot be decoded, are cut off, too small, too long and thin, too many pixels, animated
-        (when `animated = "reject"`)
-Source  img2dataset's resize modes; dHash as in the ImageHash library.
+        (when `animated = "reject"`), or in more scans, chunks or strips than a picture has
+Source  img2dataset's resize modes; dHash as in the ImageHash library; colour profiles by LittleCMS.
 """
 
 from __future__ import annotations
 
 import io
-import struct
 import warnings
-import zlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -22,30 +20,18 @@ from pydantic import Field
 
 from pipeline.schema import REJECT_DETAIL, REJECT_REASON, column
 from pipeline.stage import Context, MapStage, Needs
+from samples.image_limits import MAX_PIXELS, ImageProblem, Problem
+from samples.images import open_image
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from PIL import Image
 
     from pipeline.stage import BatchFn
 
-REFUSED_FORMATS = frozenset({"EPS", "WMF", "GRIB", "BUFR", "HDF5", "FPX", "MIC", "MPEG"})
-"""Formats that Pillow hands to another program or cannot decode by itself."""
-
-DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, ArithmeticError, LookupError,
-                 TypeError, AttributeError, AssertionError, RuntimeError)  # fmt: skip
-"""What Pillow's decoders raise on damaged files."""
-
-ANIMATION_FORMATS = frozenset({"AVIF", "FLI", "GIF", "PNG", "WEBP"})
-"""Formats whose further frames are an animation; in the others they are pages, previews (phone JPEGs) or layers."""
-
-UPRIGHT = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
-           7: "TRANSVERSE", 8: "ROTATE_90"}  # fmt: skip
-"""EXIF orientation -> Pillow's name of what makes the image upright."""
-ORIENTATION_TAG = 0x0112
-
 PILLOW_FORMAT = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
-DRAFT_OVERSAMPLING = 2
-"""A JPEG is decoded at reduced scale only where at least so many pixels are left for each pixel wanted."""
+UNREADABLE_PROFILE = "images whose colour profile cannot be read"
 
 
 class ImageReject(StrEnum):
@@ -57,6 +43,7 @@ class ImageReject(StrEnum):
     ASPECT_RATIO = "aspect_ratio"
     PIXEL_BOMB = "pixel_bomb"
     ANIMATED = "animated"
+    TOO_COMPLEX = "too_complex"
 
 
 class _Unusable(Exception):
@@ -67,7 +54,7 @@ class _Unusable(Exception):
 class NormaliseImage(MapStage):
     """The image as RGB with its shorter side at `shorter_side_px`."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar = ("source_raw",)
     writes: ClassVar = (
         "source_images", "source_format", "source_dhash", "width_px", "height_px", "original_width_px",
@@ -83,24 +70,18 @@ class NormaliseImage(MapStage):
     """False leaves images that are smaller than `shorter_side_px` at their size."""
     min_side_px: int = Field(default=64, ge=1)
     max_aspect_ratio: float = Field(default=3.0, ge=1)
-    max_pixels: int = Field(default=200_000_000, ge=1)
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
+    """WebP, AVIF, JPEG 2000 and TIFF, which take more memory to decode, may have the half or less."""
     animated: Literal["first", "reject"] = "reject"
     format: Literal["jpg", "png", "webp"] = "jpg"
     quality: int = Field(default=95, ge=1, le=100)
 
     def open(self, ctx: Context) -> BatchFn:
         """A function that normalises each image of a batch."""
-        del ctx
-        from PIL import Image
-
-        Image.init()
-        formats = sorted(set(Image.OPEN) - REFUSED_FORMATS)
 
         def normalise(batch: pa.Table) -> pa.Table:
-            # `max_pixels` is checked against the header; this is for images inside of images (ICO, ICNS, MPO)
-            Image.MAX_IMAGE_PIXELS = self.max_pixels
             with warnings.catch_warnings(action="ignore"):  # damaged files make Pillow warn, a line an image
-                rows = [self._row(raw, formats) for raw in batch["source_raw"].to_pylist()]
+                rows = [self._row(raw, ctx.notes) for raw in batch["source_raw"].to_pylist()]
             for name in self.writes:
                 batch = batch.append_column(name, pa.array([r.get(name) for r in rows], column(name).type))
             for name in (REJECT_REASON, REJECT_DETAIL):
@@ -109,16 +90,18 @@ class NormaliseImage(MapStage):
 
         return normalise
 
-    def _row(self, raw: bytes, formats: list[str]) -> dict[str, Any]:
+    def _row(self, raw: bytes, notes: Counter[str]) -> dict[str, Any]:
         try:
-            return self._normalise(raw, formats)
+            return self._normalise(raw, notes)
+        except ImageProblem as problem:
+            return {REJECT_REASON: ImageReject(problem.reason).value, REJECT_DETAIL: problem.detail}
         except _Unusable as reject:
             return {REJECT_REASON: reject.reason.value, REJECT_DETAIL: reject.detail}
 
-    def _normalise(self, raw: bytes, formats: list[str]) -> dict[str, Any]:
+    def _normalise(self, raw: bytes, notes: Counter[str]) -> dict[str, Any]:
         import imagehash
 
-        image, original_format, original = self._decode(raw, formats)
+        image, original_format, original = self._decode(raw, notes)
         image = self._resize(image, original)
         image.info = {}  # or some encoders copy comments, colour profiles and transparency of the input
         buffer = io.BytesIO()
@@ -135,58 +118,27 @@ class NormaliseImage(MapStage):
             "original_format": original_format,
         }
 
-    def _decode(self, raw: bytes, formats: list[str]) -> tuple[Image.Image, str, tuple[int, int]]:
-        """The upright RGB image, its format, its size upright and at full scale. Raises `_Unusable`."""
-        from PIL import Image, UnidentifiedImageError
-
+    def _decode(self, raw: bytes, notes: Counter[str]) -> tuple[Image.Image, str, tuple[int, int]]:
+        """The upright RGB image, its format, its size upright and at full scale."""
         try:
-            image: Image.Image = Image.open(io.BytesIO(raw), formats=formats)
-        except UnidentifiedImageError:
-            raise _Unusable(ImageReject.UNDECODABLE, "no image format that is read") from None
-        except Image.DecompressionBombError as error:
-            raise _Unusable(ImageReject.PIXEL_BOMB, str(error)) from None
-        except (*DECODE_ERRORS, MemoryError) as error:
-            raise _Unusable(ImageReject.UNDECODABLE, str(error)) from None
-        original_format = image.format or ""
-        size = image.size
-        self._check_size(size)
-        try:
-            self._check_frames(image)
-            if original_format in ("JPEG", "MPO"):
-                scale = self.shorter_side_px * DRAFT_OVERSAMPLING / min(size)
-                image.draft(None, (max(1, int(size[0] * scale)), max(1, int(size[1] * scale))))
-                image.load()
-            else:
-                image.load()
-                size = image.size  # an icon's header may lie, a TIFF turns itself
-                self._check_size(size)
-            turn = UPRIGHT.get(_orientation(image))
-            rgb = to_rgb(image)
-            rgb = rgb.transpose(Image.Transpose[turn]) if turn else rgb
-        except Image.DecompressionBombError as error:
-            raise _Unusable(ImageReject.PIXEL_BOMB, str(error)) from None
-        except DECODE_ERRORS as error:
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            cut = "truncated" in str(error).lower() or isinstance(error, EOFError)
-            raise _Unusable(ImageReject.TRUNCATED if cut else ImageReject.UNDECODABLE, str(error)) from None
-        is_sideways = turn in ("TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
-        return rgb, original_format, size[::-1] if is_sideways else size
+            file = open_image(raw, max_pixels=self.max_pixels)
+        except MemoryError as error:  # a header that asks for too much
+            raise ImageProblem(Problem.UNDECODABLE, str(error)) from None
+        self._check_size(file.size)
+        if self.animated == "reject" and file.num_frames > 1:
+            raise _Unusable(ImageReject.ANIMATED, f"{file.num_frames} frames")
+        decoded = file.decode(self.shorter_side_px)
+        self._check_size(decoded.size)  # an icon's header may lie
+        notes[UNREADABLE_PROFILE] += decoded.is_profile_unreadable
+        return decoded.image, file.format, decoded.size
 
     def _check_size(self, size: tuple[int, int]) -> None:
         width, height = size
         text = f"{width} x {height} px"
-        if width * height > self.max_pixels:
-            raise _Unusable(ImageReject.PIXEL_BOMB, f"{text}, more than {self.max_pixels} pixels")
         if min(width, height) < self.min_side_px:
             raise _Unusable(ImageReject.TOO_SMALL, f"{text}, less than {self.min_side_px} px")
         if max(width, height) / min(width, height) > self.max_aspect_ratio:
             raise _Unusable(ImageReject.ASPECT_RATIO, f"{text}, more than {self.max_aspect_ratio:g} to 1")
-
-    def _check_frames(self, image: Image.Image) -> None:
-        animates = self.animated == "reject" and image.format in ANIMATION_FORMATS
-        if animates and getattr(image, "is_animated", False):
-            raise _Unusable(ImageReject.ANIMATED, f"{getattr(image, 'n_frames', 0)} frames")
 
     def _resize(self, image: Image.Image, original: tuple[int, int]) -> Image.Image:
         """The image at its final size, which follows from its original size (a JPEG comes decoded smaller)."""
@@ -202,27 +154,3 @@ class NormaliseImage(MapStage):
         scale = side / min(original)
         size = (max(1, round(original[0] * scale)), max(1, round(original[1] * scale)))
         return image if size == image.size else image.resize(size, Image.Resampling.BICUBIC)
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 (upright) where there is none or the EXIF data is damaged."""
-    try:
-        return int(image.getexif().get(ORIENTATION_TAG, 1))
-    except DECODE_ERRORS:
-        return 1
-
-
-def to_rgb(image: Image.Image) -> Image.Image:
-    """RGB with 8 bits a channel: alpha over white, 16 bits to their upper 8, floats clipped to 0-255."""
-    from PIL import Image
-
-    if image.mode.startswith("I;16"):
-        return image.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
-    if image.mode == "I":
-        deep = image.getextrema()[1] > 255  # type: ignore[operator]
-        return (image.point(lambda value: value / 256) if deep else image).convert("L").convert("RGB")
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")

@@ -20,6 +20,7 @@ from pydantic import AfterValidator, Field
 from pipeline.errors import PlanError
 from pipeline.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
+from samples.image_limits import MAX_PIXELS
 from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
 from stages._input_rows import SOURCE_COLUMNS, tables_of
 from stages._laion_settings import check_directive, check_host, check_type, checked_user_agent, each
@@ -88,9 +89,9 @@ class ReadLaion(SourceStage):
     though its bytes are."""
     max_redirects: int = Field(default=5, ge=0)
     max_image_bytes: int = Field(default=20_000_000, ge=1)
-    max_pixels: int = Field(default=100_000_000, ge=1)
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
     stored_side_px: int | None = Field(default=None, ge=8)
-    """Shrink the shorter side to this on arrival, as JPEG of quality 95, never up; None keeps images as they came.
+    """Shrink the shorter side to this on arrival, as sRGB JPEG of quality 95, never up; None keeps images as they came.
 
     The stored bytes follow from the image, this setting and the versions of Pillow and torch, not from the CPU.
     """

@@ -11,7 +11,8 @@ import pytest
 from _inputs import apply, encoded, jpeg, picture, png_chunk, png_file, table
 from PIL import Image
 
-from stages.normalise_image import ImageReject, NormaliseImage, to_rgb
+from samples.pixels import to_rgb
+from stages.normalise_image import ImageReject, NormaliseImage
 
 SIDE = 64
 
@@ -362,7 +363,7 @@ def test_a_compressed_text_chunk_is_not_unpacked_without_end():
     bomb = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(300_000_000), 9))
     whole = encoded(picture(1), "PNG")
     assert len(bomb) < 400_000
-    assert reject(whole[:33] + bomb + whole[33:])[0] == "undecodable"
+    assert (pixels(only(whole[:33] + bomb + whole[33:])[1]) == pixels(only(whole)[1])).all()
 
 
 @pytest.mark.timeout(30)
