@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RunStopped
@@ -221,13 +221,20 @@ class Build:
         task, run_on = outcome.task, self.plan.manifest.run_on
         self.listen("failed", {**self._names(task), "attempt": task.attempt, "failure": outcome.failure,
                                "message": outcome.message})  # fmt: skip
+        suspects = task.suspects
+        if outcome.at is not None:
+            suspects = suspects.after(outcome.at, outcome.why, is_overdue=outcome.is_overdue)
         if outcome.failure == "preempted" and self._preempted[task.key] < MAX_PREEMPTIONS:
             self._preempted[task.key] += 1
-            self._retry(task, task.attempt, task.halvings, 0.0)
+            self._retry(task)
+        elif task.suspects.is_alone(outcome.at):  # no fault of the attempt, nor the loss that led to the row
+            found = len(suspects.blamed) > len(task.suspects.blamed)
+            self._retry(replace(task, attempt=max(1, task.attempt - found), suspects=suspects))
         elif outcome.failure in ("retry", "memory", "lost") and task.attempt < run_on.attempts:
             short_of_memory = outcome.failure in ("memory", "lost")
             delay = BACKOFF_S * 2 ** (task.attempt - 1) if outcome.failure == "retry" else 0.0
-            self._retry(task, task.attempt + 1, task.halvings + short_of_memory, delay)
+            halvings = task.halvings + short_of_memory
+            self._retry(replace(task, attempt=task.attempt + 1, halvings=halvings, suspects=suspects), delay)
         elif outcome.failure == "stop":
             self._stopped = self._stopped or outcome.message
         else:
@@ -237,12 +244,9 @@ class Build:
             if len(self.failures) >= run_on.max_failed_shards:
                 self._stopped = self._stopped or f"{len(self.failures)} shards failed (max_failed_shards)"
 
-    def _retry(self, task: Task, attempt: int, halvings: int, delay_s: float) -> None:
-        again = Task(
-            stage=task.stage, shard=task.shard, input_digest=task.input_digest, attempt=attempt, halvings=halvings
-        )
-        self._retries[task.key] = again
-        self._push(task.key, 0, time.monotonic() + delay_s)
+    def _retry(self, again: Task, delay_s: float = 0.0) -> None:
+        self._retries[again.key] = again
+        self._push(again.key, 0, time.monotonic() + delay_s)
 
     def _names(self, task: Task) -> dict[str, object]:
         return {"stage": self.plan.stages[task.stage].name, "shard": task.shard}

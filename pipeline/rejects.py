@@ -30,6 +30,7 @@ class EngineReject(StrEnum):
 
     DUPLICATE_IMAGE = "duplicate_image"  # the same image bytes stood earlier in the same shard
     EXCEPTION = "exception"  # the stage raised on this row alone; the detail has the exception
+    WORKER_LOST = "worker_lost"  # the stage did not end on this row alone, or its worker died of it
 
 
 class RejectLog:
@@ -66,10 +67,10 @@ class RejectLog:
             )
         )
 
-    def add_quarantined(self, row: pa.Table, detail: str) -> None:
-        """Log one row on which the stage raised."""
+    def add_quarantined(self, row: pa.Table, reason: EngineReject, detail: str) -> None:
+        """Log one row that the stage failed on."""
         row = row.select([n for n in row.column_names if n == SAMPLE_ID or _is_light(n)])
-        row = row.append_column(REJECT_REASON, pa.array([EngineReject.EXCEPTION.value], pa.string()))
+        row = row.append_column(REJECT_REASON, pa.array([reason.value], pa.string()))
         self.add(row.append_column(REJECT_DETAIL, pa.array([detail], pa.string())))
 
     @property

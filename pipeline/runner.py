@@ -167,12 +167,17 @@ def run_batches(worker: Worker, planned: PlannedStage, task: Task) -> Record:
 
     rows = ShardRows(worker.plan, worker.storage, planned, task.shard, worker.read_source)
     with ShardOutput(worker, planned, task, task.shard) as out:
-        quarantine = Quarantine(out.rejects, len(rows), worker.plan.manifest.run_on.max_quarantined_frac)
+        quarantine = _quarantine(worker, out, rows, task)
         for batch in rows.batches(rows_per_batch):
-            out.rows_in += batch.num_rows
-            for result in quarantine.apply(checked, batch):
+            first, out.rows_in = out.rows_in, out.rows_in + batch.num_rows
+            for result in quarantine.apply(checked, batch, first):
                 out.write(result)
         return out.finish(dict(ctx.notes))
+
+
+def _quarantine(worker: Worker, out: ShardOutput, rows: ShardRows, task: Task) -> Quarantine:
+    max_frac = worker.plan.manifest.run_on.max_quarantined_frac
+    return Quarantine(out.rejects, len(rows), max_frac, suspects=task.suspects, at=worker.at)
 
 
 def _with_input(result: pa.Table, batch: pa.Table) -> pa.Table:
@@ -194,15 +199,21 @@ def run_sink(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     rows = ShardRows(worker.plan, worker.storage, planned, task.shard, worker.read_source)
     with ShardOutput(worker, planned, task, task.shard) as out:
         out.rows_in = len(rows)  # so that batches which the sink swallows are missed in the accounts
-        sent: list[list[str]] = []
+        sent: list[tuple[list[str], int]] = []
+        quarantine = _quarantine(worker, out, rows, task)
 
         def batches() -> Iterator[pa.Table]:
+            first = 0
             for batch in rows.batches(max(1, planned.run_on.rows_per_batch >> task.halvings)):
-                sent.append(batch[SAMPLE_ID].to_pylist())
-                yield batch
+                for piece, start in quarantine.pieces(batch, first):
+                    sent.append((piece[SAMPLE_ID].to_pylist(), start))
+                    yield piece
+                first += batch.num_rows
 
         for done, result in enumerate(function(task.shard, batches(), out.add_file(planned.stage.suffix))):
             if done >= len(sent):
                 raise ContractError(f"stage {planned.name}: gave a table more than it was handed")
-            out.write(check_mapped(planned, sent[done], result))
+            ids, start = sent[done]
+            quarantine.finished(start, len(ids))
+            out.write(check_mapped(planned, ids, result))
         return out.finish(dict(ctx.notes))
