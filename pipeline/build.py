@@ -84,7 +84,8 @@ class Build:
         self._preempted: Counter[Key] = Counter()
         self._running: dict[Key, Task] = {}
         self._book = RecordBook(plan, storage)
-        self._started = False
+        self._started = self._is_starting = False
+        self._waits_for = ""
         for number, key in enumerate(steps(plan)):
             needs = needs_of(plan, key)
             self._waiting[key] = len(needs)
@@ -95,8 +96,13 @@ class Build:
                 self._push(key, number)
 
     def interrupt(self) -> None:
-        """Hand out nothing more; `run` returns once what runs has ended."""
+        """Start nothing more; `run` returns once what runs has ended.
+
+        Raises `KeyboardInterrupt` while the executor starts: nothing runs yet.
+        """
         self.interrupted = True
+        if self._is_starting:
+            raise KeyboardInterrupt
 
     def run(self) -> BuildResult:
         """Build until everything is done, nothing more can be done, or a fault stops it."""
@@ -154,7 +160,11 @@ class Build:
     def _has_room(self, index: int) -> bool:
         if not self._started:
             self.listen("executor_starting", {})
-            self.executor.start(self.plan)
+            self._is_starting = True
+            try:
+                self.executor.start(self.plan)
+            finally:
+                self._is_starting = False
             self._started = True
         most = self.plan.stages[index].run_on.workers
         if most is not None and self.tallies[index].running >= most:
@@ -181,6 +191,9 @@ class Build:
                 self._complete(task, outcome.record, cached=False)
             else:
                 self._fail(outcome)
+        before, self._waits_for = self._waits_for, self.executor.waiting()
+        if self._waits_for and self._waits_for != before:
+            self.listen("waiting", {"message": self._waits_for})
         self.listen("tick", {})
 
     def _complete(self, task: Task, record: Record, *, cached: bool) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import EditloomError, ShardFailed, one_line
 from pipeline.rejects import EngineReject
-from pipeline.suspects import Suspects
+from pipeline.suspects import NOBODY, Suspects, unheard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,13 +27,13 @@ class Quarantine:
     """
 
     def __init__(
-        self, log: RejectLog, num_rows: int, max_frac: float, *, suspects: Suspects | None = None,
-        at: Callable[[Span | None], None] = lambda span: None,
+        self, log: RejectLog, num_rows: int, max_frac: float, *, suspects: Suspects = NOBODY,
+        at: Callable[[Span | None], None] = unheard,
     ) -> None:  # fmt: skip
         self.log = log
         self.allowed = max(1, int(num_rows * max_frac))
         self.raised = 0
-        self._suspects, self._at = suspects or Suspects(), at
+        self._suspects, self._at = suspects, at
         self._blamed = dict(self._suspects.blamed)
 
     def apply(self, function: Callable[[pa.Table], pa.Table], batch: pa.Table, first: int = 0) -> Iterator[pa.Table]:

@@ -20,6 +20,11 @@ DEATHS_ALONE = 2
 """A death may be the machine's fault: a row is blamed for the second one."""
 
 
+def unheard(at: Span | None) -> None:
+    """Tell nobody which rows are worked on."""
+    del at
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suspects:
     """What lost attempts of one task have shown; row numbers stay the same from attempt to attempt."""
@@ -62,3 +67,6 @@ class Suspects:
 
     def _covers(self, row: int) -> bool:
         return any(start <= row < stop for start, stop in self.spans)
+
+
+NOBODY = Suspects()

@@ -21,7 +21,7 @@ from pipeline.record import ALL_SHARDS, Record
 from pipeline.runner import run_batches, run_sink, run_source
 from pipeline.stage import Context, WholeStage
 from pipeline.storage import STORE, FolderStore
-from pipeline.suspects import Suspects
+from pipeline.suspects import NOBODY, Suspects, unheard
 from pipeline.whole import run_collate, run_whole
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Task:
     attempt: int = 1
     halvings: int = 0
     """How often memory ran out before: each halves the rows handed to the stage at a time."""
-    suspects: Suspects = Suspects()
+    suspects: Suspects = NOBODY
     """Rows at which workers were lost before."""
 
     @property
@@ -84,7 +84,7 @@ class Worker:
         self._models: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._rows = 0
-        self.at: Callable[[Span | None], None] = lambda span: None
+        self.at: Callable[[Span | None], None] = unheard
         """Told which rows of the shard the stage's function begins to work on; an executor that can kill listens."""
 
     def beat(self, rows: int) -> None:

@@ -158,6 +158,16 @@ def test_interrupted_build_drains_and_can_go_on(tmp_path):
     assert len(log.of("cached")) == done
 
 
+def test_interrupt_while_the_executor_starts_leaves_at_once(tmp_path):
+    plan = plan_of(tmp_path, CHAIN, SHARDS)
+    executor = Scripted(Storage(plan.out))
+    build = Build(plan, Storage(plan.out), executor, Log())
+    executor.start = lambda plan: build.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        build.run()
+    assert executor.submitted == []
+
+
 def test_workers_of_a_stage_are_capped(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), entry(Upper(), workers=2)], {n: ["x"] for n in "abcdef"})
     _, executor = scripted(plan, width=4)
