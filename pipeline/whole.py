@@ -8,16 +8,16 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipeline.contract import check_mapped
 from pipeline.errors import ContractError
 from pipeline.record import ALL_SHARDS, Record, describe_file, output_digest, read_record, record_path
+from pipeline.rejects import REJECT_SCHEMA
 from pipeline.rows import ShardRows
 from pipeline.runner import ShardOutput, provenance
 from pipeline.schema import SAMPLE_ID
 from pipeline.stage import RunSummary, SinkStage, WholeStage
-from pipeline.tables import arrow_table
+from pipeline.tables import arrow_table, read_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -163,7 +163,7 @@ def summarise(worker: Worker, planned: PlannedStage, filled: Sequence[Record]) -
                 shard = name.removesuffix(".rejects.parquet")
                 if shard != name and shard in plan.shard_index:
                     with storage.open(f"{stage.folder}/{name}") as handle:
-                        yield pq.read_table(handle, use_threads=False)
+                        yield from read_batches(handle, REJECT_SCHEMA.names, ROWS_PER_READ)
 
     return RunSummary(
         manifest=plan.manifest.plain(),

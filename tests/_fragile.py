@@ -1,6 +1,6 @@
 """A stage and a sink that never end on some rows or kill their own process, and a build of them on Ray.
 
-Run as a program: `python _fragile.py FOLDER '{"deadline_s": 4}' map|sink`, over the shards in FOLDER/in.
+Run as a program: `python _fragile.py FOLDER '{"deadline_s": 4}' map|sink [ADDRESS]`, over the shards in FOLDER/in.
 """
 
 import ctypes
@@ -59,10 +59,11 @@ def main():
     chain = [ReadLines(), Fragile(), Pack()] if kind == "map" else [ReadLines(), FragilePack()]
     plan = make_plan(manifest_of(*chain, run_on=RunOn(**run_on)), str(folder / "run"), [str(folder / "in")])
     log = Messages()
-    result = run(plan, RayExecutor(Storage(plan.out), workers=1), log)
+    where = {"address": sys.argv[4]} if len(sys.argv) > 4 else {"workers": 1}
+    result = run(plan, RayExecutor(Storage(plan.out), **where), log)
     stage = chain[1].__class__.__name__.lower()
     kept, rejected = ([], [])
-    if result.ok:
+    if result.ok and "a" in plan.shard_index:
         kept = [row["sample_id"] for row in rows_of(plan, stage, "a")]
         rejected = rows_of(plan, stage, "a", ".rejects.parquet") if result.tallies[1].rejects else []
     told = {"ok": result.ok, "kept": kept, "rejected": rejected, "failures": list(result.failures.values())}
