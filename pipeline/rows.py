@@ -55,7 +55,7 @@ class ShardRows:
                 sizes = [reader.sizes(num_rows) for reader in readers]
                 if sizes:
                     num_rows = min(len(s) for s in sizes)
-                    num_rows = num_fitting(sum(s[:num_rows] for s in sizes))
+                    num_rows = num_fitting(sum(s[:num_rows] for s in sizes), BATCH_BYTES)
                 stop = start + num_rows
                 columns_ = {SAMPLE_ID: pa.chunked_array([pa.array(self.ids[start:stop], pa.string())])}
                 for reader in readers:

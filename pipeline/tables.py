@@ -52,7 +52,7 @@ def _cell_bytes(cells: pa.Array) -> NDArray[np.int64]:
     return np.full(len(cells), 8, np.int64)
 
 
-def num_fitting(sizes: NDArray[np.int64], room: float = BATCH_BYTES) -> int:
+def num_fitting(sizes: NDArray[np.int64], room: float) -> int:
     """How many of the first rows fit into `room` together; one at least where there is any."""
     return min(len(sizes), max(1, int(np.searchsorted(np.cumsum(sizes), room, side="right"))))
 
