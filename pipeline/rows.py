@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
@@ -55,7 +56,7 @@ class ShardRows:
                 sizes = [reader.sizes(num_rows) for reader in readers]
                 if sizes:
                     num_rows = min(len(s) for s in sizes)
-                    num_rows = num_fitting(sum(s[:num_rows] for s in sizes), BATCH_BYTES)
+                    num_rows = num_fitting(np.sum([s[:num_rows] for s in sizes], axis=0), BATCH_BYTES)
                 stop = start + num_rows
                 columns_ = {SAMPLE_ID: pa.chunked_array([pa.array(self.ids[start:stop], pa.string())])}
                 for reader in readers:

@@ -88,6 +88,7 @@ def _silence(address: str) -> str:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
     ) as child:  # fmt: skip
         try:
+            assert child.stdout is not None
             select.select([child.stdout], [], [], IMPORT_TIMEOUT_S)  # it says when it has imported Ray and asks
             _, errors = child.communicate(timeout=CONNECT_TIMEOUT_S)
         except subprocess.TimeoutExpired:

@@ -363,7 +363,7 @@ class RayExecutor:
 def ask_cluster(address: str) -> None:
     """Say that the question is put, then return once the cluster's control service has answered it."""
     from ray._private.services import canonicalize_bootstrap_address_or_die
-    from ray._raylet import GcsClient
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 
     print("asking", flush=True)  # noqa: T201  read by the process that started this one
     GcsClient(address=canonicalize_bootstrap_address_or_die(address))
