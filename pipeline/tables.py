@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.errors import ContractError
@@ -48,7 +47,10 @@ def _cell_bytes(cells: pa.Array) -> NDArray[np.int64]:
         sizes: NDArray[np.int64] = ends[offsets[1:]] - ends[offsets[:-1]]
         return sizes
     if pa.types.is_string(cells.type) or pa.types.is_binary(cells.type):
-        return np.asarray(pc.fill_null(pc.binary_length(cells), 0).to_numpy(zero_copy_only=False), np.int64)
+        offsets = cells.buffers()[1]
+        if not len(cells) or offsets is None:
+            return np.zeros(len(cells), np.int64)
+        return np.diff(np.frombuffer(offsets, np.int32, len(cells) + 1, 4 * cells.offset)).astype(np.int64)
     return np.full(len(cells), 8, np.int64)
 
 
