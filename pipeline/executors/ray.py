@@ -58,10 +58,12 @@ class RayWorker:
 
     def run(self, task: Task, key: bytes) -> Outcome:
         """Do one task. The rows in work stand under `key` in Ray's own table, which outlives this process."""
+        import ray
         from ray.experimental.internal_kv import _internal_kv_put
 
         def at(span: Span | None) -> None:
-            _internal_kv_put(key, b"%d %d" % span if span else b"", overwrite=True)
+            with contextlib.suppress(ray.exceptions.RayError):  # it only helps to find a bad row
+                _internal_kv_put(key, b"%d %d" % span if span else b"", overwrite=True)
 
         self._worker.at = at
         return self._worker.run(task)
