@@ -168,6 +168,8 @@ def _engine_rejects() -> str:
 
     reasons = [f"- `{EngineReject.DUPLICATE_IMAGE}`: a source met the same image bytes earlier in the same shard"]
     reasons.append(f"- `{EngineReject.EXCEPTION}`: a map or expand stage raised on this row alone")
+    lost = "a map, expand or sink stage did not end on this row alone, or its worker died of it"
+    reasons.append(f"- `{EngineReject.WORKER_LOST}`: {lost}")
     assert len(reasons) == len(EngineReject)
     return "\n".join(["## Reasons that the engine itself gives\n", *reasons, ""])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from pipeline.errors import RunStopped
@@ -88,7 +88,8 @@ class Build:
         self._preempted: Counter[Key] = Counter()
         self._running: dict[Key, Task] = {}
         self._book = RecordBook(plan, storage)
-        self._started = False
+        self._started = self._is_starting = False
+        self._waits_for = ""
         for number, key in enumerate(steps(plan)):
             needs = needs_of(plan, key)
             self._waiting[key] = len(needs)
@@ -99,8 +100,13 @@ class Build:
                 self._push(key, number)
 
     def interrupt(self) -> None:
-        """Hand out nothing more; `run` returns once what runs has ended."""
+        """Start nothing more; `run` returns once what runs has ended.
+
+        Raises `KeyboardInterrupt` while the executor starts: nothing runs yet.
+        """
         self.interrupted = True
+        if self._is_starting:
+            raise KeyboardInterrupt
 
     def run(self) -> BuildResult:
         """Build until everything is done, nothing more can be done, or a fault stops it."""
@@ -158,7 +164,11 @@ class Build:
     def _has_room(self, index: int) -> bool:
         if not self._started:
             self.listen("executor_starting", {})
-            self.executor.start(self.plan)
+            self._is_starting = True
+            try:
+                self.executor.start(self.plan)
+            finally:
+                self._is_starting = False
             self._started = True
         most = self.plan.stages[index].run_on.workers
         if most is not None and self.tallies[index].running >= most:
@@ -185,6 +195,9 @@ class Build:
                 self._complete(task, outcome.record, cached=False)
             else:
                 self._fail(outcome)
+        before, self._waits_for = self._waits_for, self.executor.waiting()
+        if self._waits_for and self._waits_for != before:
+            self.listen("waiting", {"message": self._waits_for})
         self.listen("tick", {})
 
     def _complete(self, task: Task, record: Record, *, cached: bool) -> None:
@@ -230,13 +243,20 @@ class Build:
         task, run_on = outcome.task, self.plan.manifest.run_on
         self.listen("failed", {**self._names(task), "attempt": task.attempt, "failure": outcome.failure,
                                "message": outcome.message})  # fmt: skip
+        suspects = task.suspects
+        if outcome.at is not None:
+            suspects = suspects.after(outcome.at, outcome.why, is_overdue=outcome.is_overdue)
         if outcome.failure == "preempted" and self._preempted[task.key] < MAX_PREEMPTIONS:
             self._preempted[task.key] += 1
-            self._retry(task, task.attempt, task.halvings, 0.0)
+            self._retry(task)
+        elif task.suspects.is_alone(outcome.at):  # no fault of the attempt, nor the loss that led to the row
+            found = len(suspects.blamed) > len(task.suspects.blamed)
+            self._retry(replace(task, attempt=max(1, task.attempt - found), suspects=suspects))
         elif outcome.failure in ("retry", "memory", "lost") and task.attempt < run_on.attempts:
             short_of_memory = outcome.failure in ("memory", "lost")
             delay = BACKOFF_S * 2 ** (task.attempt - 1) if outcome.failure == "retry" else 0.0
-            self._retry(task, task.attempt + 1, task.halvings + short_of_memory, delay)
+            halvings = task.halvings + short_of_memory
+            self._retry(replace(task, attempt=task.attempt + 1, halvings=halvings, suspects=suspects), delay)
         elif outcome.failure == "stop":
             self._stopped = self._stopped or outcome.message
         else:
@@ -246,12 +266,9 @@ class Build:
             if len(self.failures) >= run_on.max_failed_shards:
                 self._stopped = self._stopped or f"{len(self.failures)} shards failed (max_failed_shards)"
 
-    def _retry(self, task: Task, attempt: int, halvings: int, delay_s: float) -> None:
-        again = Task(
-            stage=task.stage, shard=task.shard, input_digest=task.input_digest, attempt=attempt, halvings=halvings
-        )
-        self._retries[task.key] = again
-        self._push(task.key, 0, time.monotonic() + delay_s)
+    def _retry(self, again: Task, delay_s: float = 0.0) -> None:
+        self._retries[again.key] = again
+        self._push(again.key, 0, time.monotonic() + delay_s)
 
     def _names(self, task: Task) -> dict[str, object]:
         return {"stage": self.plan.stages[task.stage].name, "shard": task.shard}

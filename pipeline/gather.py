@@ -12,10 +12,10 @@ import pyarrow as pa
 
 from pipeline.errors import ContractError
 from pipeline.schema import SAMPLE_ID, column
-from pipeline.tables import checked, known_columns, naming, open_table, read_light
+from pipeline.tables import BATCH_BYTES, checked, known_columns, naming, open_table, read_light
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,7 +34,10 @@ class Gatherer:
         self._where: dict[int, tuple[NDArray[np.bytes_], NDArray[np.int32], NDArray[np.int32]]] = {}
 
     def __call__(self, ids: Sequence[str]) -> pa.Table:
-        """The columns of these rows. Raises `ContractError` for an id that no row has."""
+        """The columns of these rows. Raises `ContractError` for an id that no row has.
+
+        Raises `MemoryError` for several rows that weigh too much together: the engine then halves the batch.
+        """
         found: dict[str, Any] = {SAMPLE_ID: pa.array(list(ids), pa.string())}
         for provider in sorted(set(self._columns.values())):
             names = [name for name, index in self._columns.items() if index == provider]
@@ -53,7 +56,13 @@ class Gatherer:
             stage = self._plan.stages[provider].name
             raise ContractError(f"no row {absent[0].decode()!r} in what stage {stage} left, so nothing can be gathered")
         shards, rows = shard_of[at], row_of[at]
-        pieces = [self._rows(provider, int(s), names, np.sort(rows[shards == s])) for s in np.unique(shards)]
+        pieces, num_bytes = [], 0
+        for shard in np.unique(shards):
+            for piece in self._rows(provider, int(shard), names, np.sort(rows[shards == shard])):
+                pieces.append(piece)
+                num_bytes += piece.nbytes
+                if num_bytes > BATCH_BYTES and len(wanted) > 1:
+                    raise MemoryError(f"{len(ids)} rows to gather weigh more than {BATCH_BYTES} bytes")
         together = pa.concat_tables(pieces)
         position = {own: row for row, own in enumerate(together[SAMPLE_ID].to_pylist())}
         return together.take(pa.array([position[own] for own in ids], pa.int64()))
@@ -74,21 +83,22 @@ class Gatherer:
             self._where[provider] = together[order], np.concatenate(shards)[order], np.concatenate(rows)[order]
         return self._where[provider]
 
-    def _rows(self, provider: int, shard: int, names: list[str], wanted: NDArray[np.int32]) -> pa.Table:
+    def _rows(self, provider: int, shard: int, names: list[str], wanted: NDArray[np.int32]) -> Iterator[pa.Table]:
         """The wanted rows of one shard, by their sorted numbers: only row groups that hold one are read."""
-        pieces, start = [], 0
+        start = 0
         rel = self._file(provider, self._plan.shards[shard].name)
-        with self._storage.open(rel) as handle, naming(rel):
-            file = open_table(handle)
-            known = known_columns(file, [SAMPLE_ID, *names])
+        with self._storage.open(rel) as handle:
+            with naming(rel):
+                file = open_table(handle)
+                known = known_columns(file, [SAMPLE_ID, *names])
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
                 rows = wanted[(wanted >= start) & (wanted < stop)] - start
                 if len(rows):
-                    table = file.read_row_group(group, columns=known, use_threads=False)
-                    pieces.append(checked(table).take(pa.array(rows, pa.int64())))
+                    with naming(rel):
+                        table = checked(file.read_row_group(group, columns=known, use_threads=False))
+                    yield table.take(pa.array(rows, pa.int64()))
                 start = stop
-            return pa.concat_tables(pieces)
 
     def _file(self, provider: int, shard: str) -> str:
         return f"{self._plan.stages[provider].folder}/{shard}.parquet"

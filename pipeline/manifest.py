@@ -59,11 +59,16 @@ class StageRunOn(_Strict):
 
 
 class RunOn(_Strict):
-    """Speed and patience of the run; none of it decides a result."""
+    """Speed and patience of the run; none of it decides a result.
+
+    After a worker was lost, the rows that it was working on are handed to the stage one at a time; one that then takes
+    longer than `row_deadline_s` (or than `deadline_s`, where that is shorter) is rejected.
+    """
 
     attempts: int = Field(default=3, ge=1)
     deadline_s: float = Field(default=3600.0, gt=0)
     heartbeat_s: float = Field(default=300.0, gt=0)
+    row_deadline_s: float = Field(default=600.0, gt=0)
     max_failed_shards: int = Field(default=10, ge=1)
     max_quarantined_frac: float = Field(default=0.1, ge=0, le=1)
 

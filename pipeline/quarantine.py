@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.errors import EditloomError, ShardFailed, one_line
+from pipeline.rejects import EngineReject
+from pipeline.suspects import NOBODY, Suspects, unheard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from pipeline.rejects import RejectLog
+    from pipeline.suspects import Span
 
 
 class Quarantine:
@@ -19,16 +22,41 @@ class Quarantine:
 
     More than `max_frac` of the shard's rows (one is always allowed) is a fault of the stage, not of the rows:
     `ShardFailed`. Faults of the machine (an `OSError` with a number, any of the network) and errors raised on purpose
-    pass through.
+    pass through. `at` is told which rows the function is about to work on, and None after a suspected one; rows of
+    `suspects` are handed in one at a time, those to blame not at all.
     """
 
-    def __init__(self, log: RejectLog, num_rows: int, max_frac: float) -> None:
+    def __init__(
+        self, log: RejectLog, num_rows: int, max_frac: float, *, suspects: Suspects = NOBODY,
+        at: Callable[[Span | None], None] = unheard,
+    ) -> None:  # fmt: skip
         self.log = log
         self.allowed = max(1, int(num_rows * max_frac))
         self.raised = 0
+        self._suspects, self._at = suspects, at
+        self._blamed = dict(self._suspects.blamed)
 
-    def apply(self, function: Callable[[pa.Table], pa.Table], batch: pa.Table) -> Iterator[pa.Table]:
-        """Results for `batch` in order, in as many tables as it took."""
+    def apply(self, function: Callable[[pa.Table], pa.Table], batch: pa.Table, first: int = 0) -> Iterator[pa.Table]:
+        """Results for `batch`, whose first row has that number in the shard, in order, in as many tables as it took."""
+        for piece, start in self.pieces(batch, first):
+            yield from self._halve(function, piece, start)
+
+    def pieces(self, batch: pa.Table, first: int) -> Iterator[tuple[pa.Table, int]]:
+        """The rows of `batch` to hand to the function, as (table, number of its first row); `at` is told of each."""
+        for start, stop in self._suspects.cut(first, first + batch.num_rows):
+            piece = batch.slice(start - first, stop - start)
+            if start in self._blamed:
+                self._reject(piece, EngineReject.WORKER_LOST, self._blamed[start])
+                continue
+            self._at((start, stop))
+            yield piece, start
+
+    def finished(self, start: int, num_rows: int) -> None:
+        """The function is done with these rows: what happens next is not the fault of a suspected one."""
+        if self._suspects.is_alone((start, start + num_rows)):
+            self._at(None)
+
+    def _halve(self, function: Callable[[pa.Table], pa.Table], batch: pa.Table, start: int) -> Iterator[pa.Table]:
         try:
             result = function(batch)
         except EditloomError:
@@ -40,20 +68,22 @@ class Quarantine:
             if machine or (out_of_memory and batch.num_rows == 1):
                 raise
             if batch.num_rows == 1:
-                self._quarantine(batch, error)
+                self._reject(batch, EngineReject.EXCEPTION, one_line(error), error)
                 return
             half = batch.num_rows // 2
         else:
+            self.finished(start, batch.num_rows)
             yield result
             return
-        yield from self.apply(function, batch.slice(0, half))
-        yield from self.apply(function, batch.slice(half))
+        for piece, at in ((batch.slice(0, half), start), (batch.slice(half), start + half)):
+            self._at((at, at + piece.num_rows))
+            yield from self._halve(function, piece, at)
 
-    def _quarantine(self, row: pa.Table, error: Exception) -> None:
+    def _reject(self, row: pa.Table, reason: EngineReject, detail: str, error: Exception | None = None) -> None:
         self.raised += 1
         if self.raised > self.allowed:
             raise ShardFailed(
                 f"stage {self.log.stage}, shard {self.log.shard}: raised on {self.raised} rows, "
-                f"more than the {self.allowed} allowed (max_quarantined_frac); last: {one_line(error)}"
+                f"more than the {self.allowed} allowed (max_quarantined_frac); last: {detail}"
             ) from error
-        self.log.add_quarantined(row, one_line(error))
+        self.log.add_quarantined(row, reason, detail)

@@ -30,6 +30,7 @@ class EngineReject(StrEnum):
 
     DUPLICATE_IMAGE = "duplicate_image"  # the same image bytes stood earlier in the same shard
     EXCEPTION = "exception"  # the stage raised on this row alone; the detail has the exception
+    WORKER_LOST = "worker_lost"  # the stage did not end on this row alone, or its worker died of it
 
 
 class RejectLog:
@@ -39,6 +40,7 @@ class RejectLog:
         self.stage, self.shard = stage, shard
         self.allowed = frozenset(allowed) | {r.value for r in EngineReject}
         self.counts: Counter[str] = Counter()
+        self.held_bytes = 0
         self._tables: list[pa.Table] = []
 
     def add(self, rows: pa.Table) -> None:
@@ -52,24 +54,24 @@ class RejectLog:
         self.counts.update(reasons)
         details = rows[REJECT_DETAIL].to_pylist() if REJECT_DETAIL in rows.column_names else [None] * rows.num_rows
         light = rows.select([n for n in rows.column_names if _is_light(n)])
-        self._tables.append(
-            pa.Table.from_pydict(
-                {
-                    "shard": [self.shard] * rows.num_rows,
-                    "stage": [self.stage] * rows.num_rows,
-                    SAMPLE_ID: rows[SAMPLE_ID].to_pylist(),
-                    REJECT_REASON: reasons,
-                    REJECT_DETAIL: [None if d is None else str(d)[:MAX_DETAIL_CHARS] for d in details],
-                    "row": [_row_json(row) for row in light.to_pylist()],
-                },
-                schema=REJECT_SCHEMA,
-            )
+        table = pa.Table.from_pydict(
+            {
+                "shard": [self.shard] * rows.num_rows,
+                "stage": [self.stage] * rows.num_rows,
+                SAMPLE_ID: rows[SAMPLE_ID].to_pylist(),
+                REJECT_REASON: reasons,
+                REJECT_DETAIL: [None if d is None else str(d)[:MAX_DETAIL_CHARS] for d in details],
+                "row": [_row_json(row) for row in light.to_pylist()],
+            },
+            schema=REJECT_SCHEMA,
         )
+        self.held_bytes += table.nbytes
+        self._tables.append(table)
 
-    def add_quarantined(self, row: pa.Table, detail: str) -> None:
-        """Log one row on which the stage raised."""
+    def add_quarantined(self, row: pa.Table, reason: EngineReject, detail: str) -> None:
+        """Log one row that the stage failed on."""
         row = row.select([n for n in row.column_names if n == SAMPLE_ID or _is_light(n)])
-        row = row.append_column(REJECT_REASON, pa.array([EngineReject.EXCEPTION.value], pa.string()))
+        row = row.append_column(REJECT_REASON, pa.array([reason.value], pa.string()))
         self.add(row.append_column(REJECT_DETAIL, pa.array([detail], pa.string())))
 
     @property
@@ -78,8 +80,13 @@ class RejectLog:
         return sum(self.counts.values())
 
     def table(self) -> pa.Table:
-        """All rows logged, as stored."""
+        """The rows held, as stored."""
         return pa.concat_tables(self._tables) if self._tables else REJECT_SCHEMA.empty_table()
+
+    def drain(self) -> pa.Table:
+        """The rows held, which are held no longer."""
+        table, self._tables, self.held_bytes = self.table(), [], 0
+        return table
 
 
 def split(rows: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
-from pipeline.tables import Cursor, read_batches, read_light
+from pipeline.tables import BATCH_BYTES, Ahead, Cursor, num_fitting, read_batches, read_light
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan, PlannedStage
     from pipeline.stage import Shard
     from pipeline.storage import Storage
+
+UNKNOWN_ROWS = 16
+"""Rows of a batch whose results may weigh anything: of input images, as a small file may hold a large picture, and of
+the first batch for a stage that makes pixels."""
 
 
 class ShardRows:
@@ -31,26 +36,45 @@ class ShardRows:
     ) -> None:  # fmt: skip
         self.plan, self.storage, self.stage, self.shard = plan, storage, stage, shard
         self._read_source = read_source
+        self._heaviest = 0.0
         self.ids = self._survivors()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def batches(self, rows_per_batch: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Tables of `sample_id` and the stage's columns, in order, at most so many rows each."""
+        """Tables of `sample_id` and the stage's columns, in order: at most so many rows each, and `BATCH_BYTES`."""
         wanted = list(self.stage.providers if columns is None else columns)
         with contextlib.ExitStack() as stack:
-            cursors = [
-                (self._ids_at(provider), self._cursor(provider, group, virtual, rows_per_batch, stack))
+            readers = [
+                Ahead(self._cursor(provider, group, virtual, rows_per_batch, stack), self._ids_at(provider))
                 for (provider, virtual), group in self._grouped(wanted).items()
             ]
-            for start in range(0, len(self.ids), rows_per_batch):
-                stop = min(start + rows_per_batch, len(self.ids))
+            start = 0
+            while start < len(self.ids):
+                num_rows = min(rows_per_batch, self._most_rows(wanted), len(self.ids) - start)
+                sizes = [reader.sizes(num_rows) for reader in readers]
+                if sizes:
+                    num_rows = min(len(s) for s in sizes)
+                    num_rows = num_fitting(np.sum([s[:num_rows] for s in sizes], axis=0), BATCH_BYTES)
+                stop = start + num_rows
                 columns_ = {SAMPLE_ID: pa.chunked_array([pa.array(self.ids[start:stop], pa.string())])}
-                for ids, cursor in cursors:
-                    table = cursor.take(ids[start:stop])
+                for reader in readers:
+                    table = reader.take(num_rows)
                     columns_ |= {name: table[name] for name in table.column_names}
                 yield pa.table(columns_).select([SAMPLE_ID, *wanted])
+                start = stop
+
+    def made(self, num_rows: int, num_bytes: int) -> None:
+        """Say what the stage made of so many rows: the next batches are so small that theirs fits too."""
+        self._heaviest = max(self._heaviest, num_bytes / num_rows)
+
+    def _most_rows(self, wanted: Sequence[str]) -> int:
+        """Rows whose results fit into `BATCH_BYTES`, as far as that can be known before they are made."""
+        most = max(1, int(BATCH_BYTES / self._heaviest)) if self._heaviest else len(self.ids)
+        is_first = not self._heaviest and any(COLUMNS[name].bulk for name in self.stage.stage.writes)
+        is_foreign = any(COLUMNS[name].virtual for name in wanted)
+        return min(most, UNKNOWN_ROWS) if is_first or is_foreign else most
 
     def _grouped(self, wanted: Sequence[str]) -> dict[tuple[int, bool], list[str]]:
         groups: dict[tuple[int, bool], list[str]] = {}

@@ -16,18 +16,17 @@ from typing import TYPE_CHECKING, Any, Self
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipeline.contract import check_expanded, check_mapped, check_source, row_schema
 from pipeline.errors import ContractError
 from pipeline.quarantine import Quarantine
 from pipeline.record import KEPT_FILES, Record, describe_file, output_digest, record_path
-from pipeline.rejects import EngineReject, RejectLog, split
+from pipeline.rejects import REJECT_SCHEMA, EngineReject, RejectLog, split
 from pipeline.rows import ShardRows
 from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import SinkStage
 from pipeline.storage import FolderStore
-from pipeline.tables import ColumnWriter
+from pipeline.tables import BATCH_BYTES, ColumnWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,6 +47,7 @@ class ShardOutput:
         self._started = time.time()
         self._stack = ExitStack()
         self._paths: dict[str, Path] = {}
+        self._rejects_writer: ColumnWriter | None = None
         self._writer = ColumnWriter(self.add_file(".parquet"), row_schema(planned))
 
     def add_file(self, suffix: str) -> Path:
@@ -61,6 +61,8 @@ class ShardOutput:
         """Split kept from rejected rows and write both."""
         kept, rejected = split(rows)
         self.rejects.add(rejected)
+        if self.rejects.held_bytes > BATCH_BYTES:
+            self._write_rejects()
         self.rows_out += kept.num_rows
         expands = self.planned.stage.kind == "expand"
         self.rows_kept += len(set(kept[PARENT_ID].to_pylist())) if expands else kept.num_rows
@@ -80,7 +82,7 @@ class ShardOutput:
                 f"{self.rows_kept} were kept and {self.rejects.total} rejected"
             )
         if self.rejects.total:
-            pq.write_table(self.rejects.table(), self.add_file(".rejects.parquet"), compression="zstd")
+            self._write_rejects().close()
         storage, folder = self.worker.storage, self.planned.folder
         files = {name: describe_file(path) for name, path in self._paths.items()}
         storage.remove(record_path(folder, self.shard))
@@ -93,6 +95,12 @@ class ShardOutput:
         )
         storage.write_bytes(record_path(folder, self.shard), record.to_json())
         return record
+
+    def _write_rejects(self) -> ColumnWriter:
+        if self._rejects_writer is None:
+            self._rejects_writer = ColumnWriter(self.add_file(".rejects.parquet"), REJECT_SCHEMA)
+        self._rejects_writer.write(self.rejects.drain())
+        return self._rejects_writer
 
     def _record(self, files: dict[str, FileEntry], notes: dict[str, int], kept: dict[str, FileEntry]) -> Record:
         return Record(
@@ -109,6 +117,8 @@ class ShardOutput:
 
     def __exit__(self, *exc: object) -> None:
         self._writer.abandon()
+        if self._rejects_writer is not None:
+            self._rejects_writer.abandon()
         self._stack.close()
 
 
@@ -169,12 +179,20 @@ def run_batches(worker: Worker, planned: PlannedStage, task: Task) -> Record:
 
     rows = ShardRows(worker.plan, worker.storage, planned, task.shard, worker.read_source)
     with ShardOutput(worker, planned, task, task.shard) as out:
-        quarantine = Quarantine(out.rejects, len(rows), worker.plan.manifest.run_on.max_quarantined_frac)
+        quarantine = _quarantine(worker, out, rows, task)
         for batch in rows.batches(rows_per_batch):
-            out.rows_in += batch.num_rows
-            for result in quarantine.apply(checked, batch):
+            first, out.rows_in = out.rows_in, out.rows_in + batch.num_rows
+            made = 0
+            for result in quarantine.apply(checked, batch, first):
+                made += result.nbytes
                 out.write(result)
+            rows.made(batch.num_rows, made)
         return out.finish(dict(ctx.notes))
+
+
+def _quarantine(worker: Worker, out: ShardOutput, rows: ShardRows, task: Task) -> Quarantine:
+    max_frac = worker.plan.manifest.run_on.max_quarantined_frac
+    return Quarantine(out.rejects, len(rows), max_frac, suspects=task.suspects, at=worker.at)
 
 
 def _with_input(result: pa.Table, batch: pa.Table) -> pa.Table:
@@ -196,15 +214,21 @@ def run_sink(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     rows = ShardRows(worker.plan, worker.storage, planned, task.shard, worker.read_source)
     with ShardOutput(worker, planned, task, task.shard) as out:
         out.rows_in = len(rows)  # so that batches which the sink swallows are missed in the accounts
-        sent: list[list[str]] = []
+        sent: list[tuple[list[str], int]] = []
+        quarantine = _quarantine(worker, out, rows, task)
 
         def batches() -> Iterator[pa.Table]:
+            first = 0
             for batch in rows.batches(max(1, planned.run_on.rows_per_batch >> task.halvings)):
-                sent.append(batch[SAMPLE_ID].to_pylist())
-                yield batch
+                for piece, start in quarantine.pieces(batch, first):
+                    sent.append((piece[SAMPLE_ID].to_pylist(), start))
+                    yield piece
+                first += batch.num_rows
 
         for done, result in enumerate(function(task.shard, batches(), out.add_file(planned.stage.suffix))):
             if done >= len(sent):
                 raise ContractError(f"stage {planned.name}: gave a table more than it was handed")
-            out.write(check_mapped(planned, sent[done], result))
+            ids, start = sent[done]
+            quarantine.finished(start, len(ids))
+            out.write(check_mapped(planned, ids, result))
         return out.finish(dict(ctx.notes))

@@ -73,7 +73,7 @@ def run_build(
                 progress.tick()
                 return
             log.write(event, fields)
-            if event == "failed":
+            if event in ("failed", "waiting"):
                 progress.say(str(fields["message"]))
 
         build = Build(plan, storage, runs_on, listen)
@@ -119,8 +119,8 @@ def _draining(interrupt: Callable[[], None], say: Callable[[str], None]) -> Iter
         if asked:
             raise KeyboardInterrupt
         asked = True
-        say(f"{signal.Signals(number).name}: no new shard is started, those in flight end first; again to leave now")
         interrupt()
+        say(f"{signal.Signals(number).name}: no new shard is started, those in flight end first; again to leave now")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,15 +21,49 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import IO
 
+    from numpy.typing import NDArray
+
     from pipeline.storage import Storage
 
 ROW_GROUP_ROWS = 16_384
 ROW_GROUP_ROWS_WITH_PIXELS = 64
 """Fixed numbers, so that the same rows give the same bytes however they were batched."""
+BATCH_BYTES = 32 << 20
+"""Rows in hand at a time weigh at most this and one row more: a batch, a row group, rows read ahead, rejects held."""
+
+
+def row_bytes(table: pa.Table) -> NDArray[np.int64]:
+    """What each row weighs: the bytes of its text, images and lists; columns of fixed width count 8."""
+    total = np.full(table.num_rows, 8 * table.num_columns, np.int64)
+    for chunked in table.columns if table.num_rows else ():
+        total += np.concatenate([_cell_bytes(chunk) for chunk in chunked.chunks])
+    return total
+
+
+def _cell_bytes(cells: pa.Array) -> NDArray[np.int64]:
+    if pa.types.is_list(cells.type):
+        ends = np.concatenate([[0], np.cumsum(_cell_bytes(cells.values), dtype=np.int64)])
+        offsets = cells.offsets.to_numpy()
+        sizes: NDArray[np.int64] = ends[offsets[1:]] - ends[offsets[:-1]]
+        return sizes
+    if pa.types.is_string(cells.type) or pa.types.is_binary(cells.type):
+        offsets = cells.buffers()[1]
+        if not len(cells) or offsets is None:
+            return np.zeros(len(cells), np.int64)
+        return np.diff(np.frombuffer(offsets, np.int32, len(cells) + 1, 4 * cells.offset)).astype(np.int64)
+    return np.full(len(cells), 8, np.int64)
+
+
+def num_fitting(sizes: NDArray[np.int64], room: float) -> int:
+    """How many of the first rows fit into `room` together; one at least where there is any."""
+    return min(len(sizes), max(1, int(np.searchsorted(np.cumsum(sizes), room, side="right"))))
 
 
 class ColumnWriter:
-    """Writes batches to one Parquet file: pixels as they are, everything else compressed."""
+    """Writes batches to one Parquet file: pixels as they are, everything else compressed.
+
+    A row group ends after a fixed number of rows, or with the row that brings it to `BATCH_BYTES`.
+    """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         light = [name for name in schema.names if not (name in COLUMNS and COLUMNS[name].bulk)]
@@ -37,7 +72,7 @@ class ColumnWriter:
         self.rows = 0
         self._rows_per_group = ROW_GROUP_ROWS if len(light) == len(schema) else ROW_GROUP_ROWS_WITH_PIXELS
         self._held: list[pa.Table] = []
-        self._num_held = 0
+        self._num_held = self._held_bytes = 0
         self._writer = pq.ParquetWriter(
             path,
             schema,
@@ -52,20 +87,23 @@ class ColumnWriter:
         if rows.schema != self.schema:
             rows = rows.cast(self.schema)
         self.rows += rows.num_rows
-        self._held.append(rows)
-        self._num_held += rows.num_rows
-        while self._num_held >= self._rows_per_group:
-            self._write_group(self._rows_per_group)
+        sizes, start = row_bytes(rows), 0
+        while start < rows.num_rows:
+            ends = self._held_bytes + np.cumsum(sizes[start : start + self._rows_per_group - self._num_held])
+            num = min(len(ends), int(np.searchsorted(ends, BATCH_BYTES)) + 1)
+            self._held.append(rows.slice(start, num))
+            self._num_held, self._held_bytes, start = self._num_held + num, int(ends[num - 1]), start + num
+            if self._num_held == self._rows_per_group or self._held_bytes >= BATCH_BYTES:
+                self._write_group()
 
-    def _write_group(self, rows: int) -> None:
-        held = pa.concat_tables(self._held)
-        self._writer.write_table(held.slice(0, rows).combine_chunks())
-        self._held, self._num_held = [held.slice(rows)], held.num_rows - rows
+    def _write_group(self) -> None:
+        self._writer.write_table(pa.concat_tables(self._held).combine_chunks())
+        self._held, self._num_held, self._held_bytes = [], 0, 0
 
     def close(self) -> None:
         """Write what is held and finish the file."""
         if self._num_held:
-            self._write_group(self._num_held)
+            self._write_group()
         self._writer.close()
 
     def abandon(self) -> None:
@@ -95,17 +133,20 @@ def read_light(storage: Storage, rel: str, columns: Sequence[str] | None = None)
 
 
 def read_batches(handle: IO[bytes], columns: Sequence[str] | None, rows_per_batch: int, rel: str) -> Iterator[pa.Table]:
-    """The same of the open Parquet file `rel`, forward, in batches."""
+    """The same of the open Parquet file `rel`, forward, in batches that end where a row group does."""
     with naming(rel):
         file = open_table(handle)
-        batches = file.iter_batches(batch_size=rows_per_batch, columns=known_columns(file, columns), use_threads=False)
-    while True:
+        known = known_columns(file, columns)
+    for group in range(file.num_row_groups):
         with naming(rel):
-            batch = next(batches, None)
-            if batch is None:
-                return
-            table = checked(pa.Table.from_batches([batch]))
-        yield table
+            batches = file.iter_batches(rows_per_batch, row_groups=[group], columns=known, use_threads=False)
+        while True:
+            with naming(rel):
+                batch = next(batches, None)
+                if batch is None:
+                    break
+                table = checked(pa.Table.from_batches([batch]))
+            yield table
 
 
 def checked(table: pa.Table) -> pa.Table:
@@ -150,23 +191,25 @@ class Cursor:
         self._origin = origin
         self._table: pa.Table | None = None
         self._ids: list[str] = []
+        self._sizes: list[int] = []
         self._at = 0
 
-    def take(self, ids: Sequence[str]) -> pa.Table:
-        """The cursor's columns for `ids`, in that order."""
+    def take(self, ids: Sequence[str], room: float = float("inf")) -> pa.Table:
+        """The cursor's columns for `ids`, in that order: up to and with the row that fills `room` bytes."""
         pieces: list[pa.Table] = []
         done = 0
-        while done < len(ids):
+        while done < len(ids) and room > 0:
             rows: list[int] = []
-            while done < len(ids) and self._at < len(self._ids):
+            while done < len(ids) and self._at < len(self._ids) and room > 0:
                 if self._ids[self._at] == ids[done]:
                     rows.append(self._at)
+                    room -= self._sizes[self._at]
                     done += 1
                 else:
                     self._at += 1
             if rows and self._table is not None:
                 pieces.append(_pick(self._table, rows))
-            if done < len(ids):
+            if done < len(ids) and room > 0:
                 self._advance(ids[done])
         return pa.concat_tables(pieces) if pieces else arrow_table(self._columns)
 
@@ -176,7 +219,35 @@ class Cursor:
             raise ContractError(f"{self._origin}: row {wanted!r} is missing or out of order")
         self._ids = table[SAMPLE_ID].to_pylist()
         self._table = table.select(self._columns)
+        self._sizes = row_bytes(self._table).tolist()
         self._at = 0
+
+
+class Ahead:
+    """Rows of a cursor for a list of ids, read ahead up to `BATCH_BYTES`, so that several cursors can go in step."""
+
+    def __init__(self, cursor: Cursor, ids: Sequence[str]) -> None:
+        self._cursor, self._ids, self._next = cursor, ids, 0
+        self._held: pa.Table | None = None
+        self._sizes = np.empty(0, np.int64)
+
+    def sizes(self, num_rows: int) -> NDArray[np.int64]:
+        """What the next rows weigh: of `num_rows`, or of as many as fit, one at least."""
+        missing, room = num_rows - len(self._sizes), BATCH_BYTES - int(self._sizes.sum())
+        if missing > 0 and room > 0:
+            more = self._cursor.take(self._ids[self._next : self._next + missing], room)
+            self._next += more.num_rows
+            self._held = more if self._held is None else pa.concat_tables([self._held, more])
+            self._sizes = np.concatenate([self._sizes, row_bytes(more)])
+        return self._sizes[:num_rows]
+
+    def take(self, num_rows: int) -> pa.Table:
+        """The next rows, which `sizes` was asked for before."""
+        assert self._held is not None
+        taken = self._held.slice(0, num_rows)
+        self._held = self._held.slice(num_rows) if num_rows < self._held.num_rows else None
+        self._sizes = self._sizes[num_rows:]
+        return taken
 
 
 def _pick(table: pa.Table, rows: list[int]) -> pa.Table:

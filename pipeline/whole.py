@@ -18,7 +18,7 @@ from pipeline.runner import ShardOutput, provenance
 from pipeline.schema import SAMPLE_ID
 from pipeline.stage import RunSummary, SinkStage, WholeStage
 from pipeline.storage import DATASET
-from pipeline.tables import arrow_table, read_light
+from pipeline.tables import arrow_table, read_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -162,7 +162,9 @@ def summarise(worker: Worker, planned: PlannedStage, filled: Sequence[Record]) -
             for name in sorted(storage.sizes(stage.folder)):
                 shard = name.removesuffix(".rejects.parquet")
                 if shard != name and shard in plan.shard_index:
-                    yield read_light(storage, f"{stage.folder}/{name}", REJECT_SCHEMA.names)
+                    rel = f"{stage.folder}/{name}"
+                    with storage.open(rel) as handle:
+                        yield from read_batches(handle, REJECT_SCHEMA.names, ROWS_PER_READ, rel)
 
     return RunSummary(
         manifest=plan.manifest.plain(),

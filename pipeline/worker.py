@@ -21,6 +21,7 @@ from pipeline.record import ALL_SHARDS, Record
 from pipeline.runner import run_batches, run_sink, run_source
 from pipeline.stage import Context, WholeStage
 from pipeline.storage import STORE, FolderStore
+from pipeline.suspects import NOBODY, Suspects, unheard
 from pipeline.whole import run_collate, run_whole
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.plan import Plan
     from pipeline.stage import Shard
     from pipeline.storage import Storage
+    from pipeline.suspects import Span
 
 FailureKind = Literal["retry", "memory", "lost", "preempted", "shard", "stop"]
 
@@ -45,6 +47,8 @@ class Task:
     attempt: int = 1
     halvings: int = 0
     """How often memory ran out before: each halves the rows handed to the stage at a time."""
+    suspects: Suspects = NOBODY
+    """Rows at which workers were lost before."""
 
     @property
     def key(self) -> tuple[int, str]:
@@ -58,12 +62,17 @@ class Outcome:
 
     `retry` a fault of the machine, `memory` the same for want of memory, `lost` the worker died or went silent,
     `preempted` its node went away, `shard` this shard cannot be done, `stop` no further shard should be tried.
+    For `lost`, `at` has the rows that the stage's function was working on, where that is known, `why` says it for a
+    reject's detail, and `is_overdue` is true when the worker was alive and took too long.
     """
 
     task: Task
     record: Record | None = None
     failure: FailureKind | None = None
     message: str = ""
+    at: Span | None = None
+    why: str = ""
+    is_overdue: bool = False
 
 
 class Worker:
@@ -75,6 +84,8 @@ class Worker:
         self._models: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._rows = 0
+        self.at: Callable[[Span | None], None] = unheard
+        """Told which rows of the shard the stage's function begins to work on; an executor that can kill listens."""
 
     def beat(self, rows: int) -> None:
         """Count work done, so that a watcher sees life."""

@@ -336,5 +336,8 @@ class Scripted:
             return [Outcome(task=task, failure=failures.pop(0), message=f"stage {name}, shard {task.shard}: scripted")]
         return [self.worker.run(task)]
 
+    def waiting(self):
+        return ""
+
     def close(self):
         self.closed = True

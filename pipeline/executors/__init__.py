@@ -27,5 +27,8 @@ class Executor(Protocol):
     def wait(self, timeout_s: float) -> list[Outcome]:
         """Tasks that ended, after at most about `timeout_s`; maybe none."""
 
+    def waiting(self) -> str:
+        """A line on what it waits for when that takes long, else empty."""
+
     def close(self) -> None:
         """Let go of all workers."""

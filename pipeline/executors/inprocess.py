@@ -42,6 +42,10 @@ class InProcessExecutor:
         task, self._task = self._task, None
         return [self._worker.run(task)] if task is not None and self._worker is not None else []
 
+    def waiting(self) -> str:
+        """Nothing: the worker is this process."""
+        return ""
+
     def close(self) -> None:
         """Forget the worker."""
         self._worker = None

@@ -11,21 +11,30 @@ import contextlib
 import logging
 import math
 import os
+import signal
+import threading
 import time
+import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RunStopped, one_line
+from pipeline.executors.connect import find_cluster
 from pipeline.stage import Needs
 from pipeline.worker import Outcome, Task, Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipeline.plan import Plan
     from pipeline.storage import Storage
+    from pipeline.suspects import Span
 
 START_TIMEOUT_S = 300.0
+TELL_EVERY_S = 15.0
 CLOSE_TIMEOUT_S = 10.0
 NODE_CHECK_S = 2.0
+GROW_CHECK_S = 5.0
 OBJECT_STORE_BYTES = 128 << 20
 """Ray's shared memory on this machine: enough for plans and records, since no rows go through it."""
 
@@ -47,8 +56,16 @@ class RayWorker:
         node: str = ray.get_runtime_context().get_node_id()
         return node
 
-    def run(self, task: Task) -> Outcome:
-        """Do one task."""
+    def run(self, task: Task, key: bytes) -> Outcome:
+        """Do one task. The rows in work stand under `key` in Ray's own table, which outlives this process."""
+        import ray
+        from ray.experimental.internal_kv import _internal_kv_put
+
+        def at(span: Span | None) -> None:
+            with contextlib.suppress(ray.exceptions.RayError):  # it only helps to find a bad row
+                _internal_kv_put(key, b"%d %d" % span if span else b"", overwrite=True)
+
+        self._worker.at = at
         return self._worker.run(task)
 
     def close(self) -> None:
@@ -71,6 +88,10 @@ class _Actor:
     started_at: float = 0.0
     asked: Any = None
     asked_at: float = 0.0
+    key: bytes = b""
+    at: Span | None = None
+    at_since: float = 0.0
+    looked_at: float = 0.0
 
     @property
     def is_ready(self) -> bool:
@@ -86,7 +107,7 @@ class RayExecutor:
         self._waiting_since: dict[str, float] = {}
         self._owns_ray = False
         self._is_local = False
-        self._nodes_seen = 0.0
+        self._nodes_seen = self._grown_at = 0.0
         self._num_gpus = 0.0
 
     def start(self, plan: Plan) -> None:
@@ -101,13 +122,12 @@ class RayExecutor:
         if not ray.is_initialized():
             self._connect()
             self._owns_ray = True
-        for pool, size in self._pool_sizes().items():
-            for _ in range(size):
-                self._spawn(pool)
+        self._fix_pools()
+        self._grow()
 
     def _connect(self) -> None:
-        address = self._address or os.environ.get("RAY_ADDRESS")
-        self._is_local = not address
+        address = find_cluster(self._address)
+        self._is_local = address is None
         local: dict[str, Any] = {
             "address": "local",  # or it would join a cluster that happens to run on this machine
             "num_cpus": self._workers or os.cpu_count() or 1,
@@ -115,26 +135,33 @@ class RayExecutor:
             "object_store_memory": OBJECT_STORE_BYTES,
         }
         try:
-            self._ray.init(
-                **({"address": address} if address else local), log_to_driver=False, logging_level=logging.ERROR,
-                configure_logging=True,
-            )  # fmt: skip
+            with _own_signals():
+                self._ray.init(
+                    **({"address": address} if address else local), log_to_driver=False, logging_level=logging.ERROR,
+                    configure_logging=True,
+                )  # fmt: skip
         except (ConnectionError, RuntimeError, OSError, ValueError) as error:
             where = f"the Ray cluster at {address!r}" if address else "a local Ray"
             raise RunStopped(f"cannot reach {where}: {one_line(error)}; or run with --executor inprocess") from error
 
+    def _fix_pools(self) -> None:
+        """Stages that use a GPU get a pool of their own if the cluster has one now, and keep it."""
+        self._num_gpus = float(self._ray.cluster_resources().get("GPU", 0))
+        for pool in {self._pool(planned.index) for planned in self._plan.stages}:
+            if self._needs(pool).gpu > self._num_gpus:
+                needed = self._needs(pool).gpu
+                raise RunStopped(f"a stage needs {needed:g} GPUs; the cluster has {self._num_gpus:g}")
+
     def _pool_sizes(self) -> dict[str, int]:
+        """How many actors the cluster as it is now has room for, by pool."""
         have = self._ray.cluster_resources()
-        self._num_gpus = float(have.get("GPU", 0))
         sizes: dict[str, int] = {}
         for pool in {self._pool(planned.index): None for planned in self._plan.stages}:
             needs = self._needs(pool)
-            fit = self._num_gpus / needs.gpu if needs.gpu else have.get("CPU", 1) / max(needs.cpu, 1.0)
+            fit = have.get("GPU", 0) / needs.gpu if needs.gpu else have.get("CPU", 1) / max(needs.cpu, 1.0)
             size = math.floor(fit)
             if self._workers:
                 size = min(size, self._workers) if needs.gpu else self._workers
-            if needs.gpu and size < 1:
-                raise RunStopped(f"a stage needs {needs.gpu:g} GPUs; the cluster has {self._num_gpus:g}")
             sizes[pool] = max(1, min(size, len(self._plan.shards)))
         return sizes
 
@@ -175,9 +202,10 @@ class RayExecutor:
     def submit(self, task: Task) -> None:
         """Give the task to an idle actor of its stage's pool."""
         actor = self._idle(self._pool(task.stage))[0]
-        actor.task, actor.ref = task, actor.handle.run.remote(task)
-        actor.started_at = actor.asked_at = time.monotonic()
-        actor.asked = None
+        actor.key = f"editloom-{uuid.uuid4().hex}".encode()
+        actor.task, actor.ref = task, actor.handle.run.remote(task, actor.key)
+        actor.started_at = actor.asked_at = actor.at_since = time.monotonic()
+        actor.asked = actor.at = None
 
     def wait(self, timeout_s: float) -> list[Outcome]:
         """Outcomes of tasks that ended, whose actor died, or that went silent or past the deadline."""
@@ -225,28 +253,64 @@ class RayExecutor:
                 outcome: Outcome = self._ray.get(actor.ref)
             except self._ray.exceptions.RayError as error:
                 return self._lost(actor, task, f"its worker died: {one_line(error, 160)}")
+            self._forget(actor.key)
             actor.task = actor.ref = actor.asked = None
             return outcome
         now, run_on = time.monotonic(), self._plan.manifest.run_on
+        if task.suspects:
+            overdue = self._look_at_row(actor, task, now)
+            if overdue is not None:
+                return overdue
         if now - actor.started_at > run_on.deadline_s:
-            return self._lost(actor, task, f"ran past its deadline of {run_on.deadline_s:g} s (deadline_s)")
+            why = f"ran past its deadline of {run_on.deadline_s:g} s (deadline_s)"
+            return self._lost(actor, task, why, is_overdue=True)
         if actor.asked is None:
             if now - actor.asked_at > run_on.heartbeat_s / 4:
                 actor.asked, actor.asked_at = actor.handle.pulse.remote(), now
         elif self._is_done(actor.asked):
             actor.asked = None
         elif now - actor.asked_at > run_on.heartbeat_s:
-            return self._lost(actor, task, f"no sign of life for {run_on.heartbeat_s:g} s (heartbeat_s)")
+            why = f"no sign of life for {run_on.heartbeat_s:g} s (heartbeat_s)"
+            return self._lost(actor, task, why, is_overdue=True)
         return None
 
-    def _lost(self, actor: _Actor, task: Task, why: str) -> Outcome:
+    def _look_at_row(self, actor: _Actor, task: Task, now: float) -> Outcome | None:
+        """Watch a suspected row that is worked on alone; the time it takes is not the shard's."""
+        run_on, at = self._plan.manifest.run_on, self._rows_in_work(actor)
+        looked_at, actor.looked_at = actor.looked_at, now
+        if at != actor.at or not task.suspects.is_alone(at):
+            actor.at, actor.at_since = at, now
+            return None
+        actor.started_at += now - looked_at
+        deadline_s = min(run_on.row_deadline_s, run_on.deadline_s)
+        if now - actor.at_since > deadline_s:
+            why = f"ran past {deadline_s:g} s on one row alone (row_deadline_s)"
+            return self._lost(actor, task, why, is_overdue=True)
+        return None
+
+    def _rows_in_work(self, actor: _Actor) -> Span | None:
+        from ray.experimental.internal_kv import _internal_kv_get
+
+        start, _, stop = (_internal_kv_get(actor.key) or b"").partition(b" ")
+        return (int(start), int(stop)) if stop else None
+
+    def _forget(self, key: bytes) -> None:
+        from ray.experimental.internal_kv import _internal_kv_del
+
+        _internal_kv_del(key)
+
+    def _lost(self, actor: _Actor, task: Task, why: str, *, is_overdue: bool = False) -> Outcome:
+        at = self._rows_in_work(actor)
+        self._forget(actor.key)
         self._ray.kill(actor.handle, no_restart=True)
         self._actors.remove(actor)
         gone = not any(n["Alive"] for n in self._ray.nodes() if n["NodeID"] == actor.node)
         self._spawn(actor.pool)
         planned = self._plan.stages[task.stage]
         message = f"stage {planned.name}, shard {task.shard}: {'its node went away' if gone else why}"
-        return Outcome(task=task, failure="preempted" if gone else "lost", message=message)
+        if gone:
+            return Outcome(task=task, failure="preempted", message=message)
+        return Outcome(task=task, failure="lost", message=message, at=at, why=why, is_overdue=is_overdue)
 
     def _check_alive(self) -> None:
         now = time.monotonic()
@@ -254,6 +318,9 @@ class RayExecutor:
             self._nodes_seen = now
             if not any(node["Alive"] for node in self._ray.nodes()):
                 raise RunStopped("the local Ray died (its raylet is gone); run the same command to go on")
+        if not self._is_local and now - self._grown_at > GROW_CHECK_S:
+            self._grown_at = now
+            self._grow()
         for pool in {a.pool for a in self._actors}:
             if any(a.is_ready for a in self._actors if a.pool == pool):
                 self._waiting_since[pool] = now
@@ -262,6 +329,25 @@ class RayExecutor:
                     f"no Ray worker of pool {pool!r} started within {START_TIMEOUT_S:.0f} s: "
                     "the cluster has no room for one"
                 )
+
+    def _grow(self) -> None:
+        """Make the actors that are missing, at the start and where nodes joined; those of lost nodes wait for room."""
+        for pool, size in self._pool_sizes().items():
+            for _ in range(size - sum(a.pool == pool for a in self._actors)):
+                self._spawn(pool)
+
+    def waiting(self) -> str:
+        """A line, new every `TELL_EVERY_S`, on a pool that has had no worker for that long; else empty."""
+        now = time.monotonic()
+        for pool, since in self._waiting_since.items():
+            times = int((now - since) / TELL_EVERY_S)
+            if times:
+                needs = self._needs(pool)
+                return (
+                    f"no Ray worker of pool {pool!r} started for {times * TELL_EVERY_S:.0f} s: one needs {needs.cpu:g} "
+                    f"cores, {needs.gpu:g} GPUs; the build waits up to {START_TIMEOUT_S:.0f} s for room"
+                )
+        return ""
 
     def close(self) -> None:
         """End the actors, and Ray where this executor started it."""
@@ -274,3 +360,27 @@ class RayExecutor:
         self._actors = []
         if self._owns_ray:
             self._ray.shutdown()
+
+
+def ask_cluster(address: str) -> None:
+    """Say that the question is put, then return once the cluster's control service has answered it."""
+    from ray._private.services import canonicalize_bootstrap_address_or_die
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
+
+    print("asking", flush=True)  # noqa: T201  read by the process that started this one
+    GcsClient(address=canonicalize_bootstrap_address_or_die(address))
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep the handler of SIGTERM that Ray replaces; while Ray's holds, the signal is an interrupt."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -102,7 +102,8 @@ def test_a_killed_worker_costs_only_its_shard(light, many_shards, tmp_path):
 
 
 @pytest.mark.ray
-def test_the_first_interrupt_lets_shards_in_flight_end(light, many_shards, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_interrupt_lets_shards_in_flight_end(light, many_shards, tmp_path, number):
     out = tmp_path / "out"
     driver = subprocess.Popen(
         command(out, "--workers", "2", shards=many_shards, manifest=light), cwd=ROOT, stdout=subprocess.PIPE, text=True,
@@ -110,7 +111,10 @@ def test_the_first_interrupt_lets_shards_in_flight_end(light, many_shards, tmp_p
     )  # fmt: skip
     while num_records(out) < 4:
         time.sleep(0.02)
-    os.killpg(driver.pid, signal.SIGINT)  # as a terminal does: to the driver and all below it
+    if number == signal.SIGINT:
+        os.killpg(driver.pid, number)  # as a terminal does: to the driver and all below it
+    else:
+        driver.send_signal(number)
     summary = json.loads(driver.communicate(timeout=100)[0])
     assert driver.returncode == 1
     assert summary["interrupted"]

@@ -1,11 +1,15 @@
-"""A Ray cluster of two nodes on this machine loses one in the middle of a build."""
+"""A Ray cluster of two nodes on this machine loses one in the middle of a build, or gets one, or is not there."""
 
 import json
+import signal
+import socket
 import subprocess
+import sys
 import time
 
 import pytest
 from _builds import ROOT, build, command, tars
+from _fakes import write_shards
 
 pytestmark = pytest.mark.ray
 
@@ -42,3 +46,59 @@ def test_without_an_address_a_running_cluster_is_left_alone(cluster, light, tmp_
     code, summary, errors = build(tmp_path / "out", "--workers", "1", manifest=light)
     assert code == 0, errors
     assert summary["ok"]
+
+
+def test_a_node_that_joins_gets_work(cluster, tmp_path):
+    write_shards(tmp_path / "in", {f"{n:02d}": [f"slow {n}"] for n in range(20)})
+    line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), str(tmp_path), "{}", "map", cluster.address]
+    driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    records = "run/stages/fragile-*/*.json"
+    while not list(tmp_path.glob(records)):
+        assert driver.poll() is None, driver.stderr.read()
+        time.sleep(0.02)
+    cluster.add_node(num_cpus=1)
+    driver.communicate(timeout=200)
+    workers = [json.loads(p.read_text())["worker"] for p in tmp_path.glob(records)]
+    assert len(workers) == 20
+    assert len(set(workers)) == 2
+
+
+def test_signal_while_connecting_ends_the_build_and_frees_the_folder(light, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        line = command(tmp_path / "out", "--address", f"127.0.0.1:{mute.getsockname()[1]}", manifest=light)
+        driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        mute.accept()
+        time.sleep(1)
+        driver.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        errors = driver.communicate(timeout=60)[1]
+    assert time.monotonic() - began < 5
+    assert driver.returncode not in (0, 2)
+    assert "Traceback" not in errors
+    assert not (tmp_path / "out" / "run" / "lock.json").exists()
+
+
+def test_a_cluster_that_is_not_there_is_said_within_seconds(light, tmp_path):
+    began = time.monotonic()
+    code, summary, _ = build(tmp_path / "out", "--address", "127.0.0.1:9", manifest=light)
+    assert code == 1
+    assert "cannot reach the Ray cluster at '127.0.0.1:9' (--address): connection refused" in summary["stopped"]
+    assert time.monotonic() - began < 30
+
+
+def test_a_cluster_without_room_is_said_while_the_build_waits(light, tmp_path):
+    from ray.cluster_utils import Cluster
+
+    full = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    try:
+        line = command(tmp_path / "out", "--address", full.address, manifest=light)
+        line.remove("--json")
+        driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        said = ""
+        while "no Ray worker of pool 'cpu' started for" not in said:
+            said = driver.stderr.readline()
+            assert said, driver.wait(60)
+        driver.send_signal(signal.SIGTERM)
+        assert driver.wait(60) == 1
+    finally:
+        full.shutdown()

@@ -24,6 +24,7 @@ from pipeline.manifest import RunOn
 from pipeline.plan import make_plan
 from pipeline.record import ALL_SHARDS
 from pipeline.storage import Storage
+from pipeline.worker import Outcome
 
 SHARDS = {"a": ["one", "drop"], "b": ["two", "worst"], "c": ["three"]}
 CHAIN = [ReadLines(), Upper(), Pack()]
@@ -156,6 +157,16 @@ def test_interrupted_build_drains_and_can_go_on(tmp_path):
     log = Log()
     assert run(plan, listen=log).ok
     assert len(log.of("cached")) == done
+
+
+def test_interrupt_while_the_executor_starts_leaves_at_once(tmp_path):
+    plan = plan_of(tmp_path, CHAIN, SHARDS)
+    executor = Scripted(Storage(plan.out))
+    build = Build(plan, Storage(plan.out), executor, Log())
+    executor.start = lambda plan: build.interrupt()
+    with pytest.raises(KeyboardInterrupt):
+        build.run()
+    assert executor.submitted == []
 
 
 def test_workers_of_a_stage_are_capped(tmp_path):
@@ -305,3 +316,61 @@ def test_rows_of_every_stage_are_accounted_for(tmp_path):
     for above, below in zip(result.tallies, result.tallies[1:], strict=False):
         assert above.rows_out == below.rows_in
     assert result.tallies[1].rejects == {"dropped": 1, "exception": 1}
+
+
+class Losing(Scripted):
+    """Loses the worker of ("upper", "a") at given rows, one (rows, is_overdue) an attempt, and then works."""
+
+    def __init__(self, storage, losses):
+        super().__init__(storage)
+        self.losses, self.tasks = list(losses), []
+
+    def wait(self, timeout_s):
+        task = self.running[0]
+        if (self.plan.stages[task.stage].name, task.shard) != ("upper", "a"):
+            return super().wait(timeout_s)
+        self.tasks.append(task)
+        if not self.losses:
+            return super().wait(timeout_s)
+        at, is_overdue = self.losses.pop(0)
+        self.running.pop(0)
+        return [Outcome(task=task, failure="lost", message="lost", at=at, why="lost", is_overdue=is_overdue)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "attempts"),
+    [
+        ([((0, 3), True), ((1, 2), True)], [1, 2, 1]),
+        ([((0, 3), False), ((1, 2), False), ((1, 2), False)], [1, 2, 2, 1]),
+        ([(None, False), ((0, 3), True), ((1, 2), True)], [1, 2, 3, 2]),
+    ],
+)
+def test_row_that_loses_its_worker_alone_is_rejected_and_costs_no_attempt(tmp_path, losses, attempts):
+    plan = plan_of(tmp_path, CHAIN, {"a": ["one", "two", "three"]}, run_on=RunOn(attempts=3))
+    executor = Losing(Storage(plan.out), losses)
+    result = run(plan, executor)
+    assert result.ok
+    assert [t.attempt for t in executor.tasks] == attempts
+    assert result.tallies[1].rejects == {"worker_lost": 1}
+    assert [r["source_caption"] for r in rows_of(plan, "upper", "a")] == ["ONE", "THREE"]
+
+
+def test_worker_lost_at_other_rows_each_time_spends_the_attempts(tmp_path):
+    plan = plan_of(tmp_path, CHAIN, {"a": ["one", "two", "three"]}, run_on=RunOn(attempts=3))
+    result = run(plan, Losing(Storage(plan.out), [((n, n + 1), True) for n in range(3)]))
+    assert list(result.failures.values()) == ["lost (attempt 3 of 3)"]
+
+
+class Waits(Scripted):
+    """Has no room at first."""
+
+    def waiting(self):
+        self.times = getattr(self, "times", 0) + 1
+        return "no room for 15 s" if self.times < 3 else ""
+
+
+def test_wait_for_room_is_told_once(tmp_path):
+    plan = plan_of(tmp_path, CHAIN, SHARDS)
+    log = Log()
+    assert run(plan, Waits(Storage(plan.out)), log).ok
+    assert len(log.of("waiting")) == 1

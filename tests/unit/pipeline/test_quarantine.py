@@ -1,5 +1,6 @@
 import errno
 import math
+from unittest.mock import ANY
 
 import pyarrow as pa
 import pytest
@@ -8,6 +9,7 @@ from pipeline.errors import ContractError, RunStopped, ShardFailed
 from pipeline.quarantine import Quarantine
 from pipeline.rejects import RejectLog
 from pipeline.schema import SAMPLE_ID
+from pipeline.suspects import Suspects
 
 NUM_ROWS = 100
 
@@ -112,3 +114,29 @@ def test_want_of_memory_halves_the_batch_and_loses_no_row(error):
 def test_want_of_memory_for_a_single_row_is_for_another_attempt():
     with pytest.raises(MemoryError):
         apply(Fails(bad=[3], error=MemoryError()))
+
+
+def with_suspects(function, suspects, max_frac=0.1):
+    log, heard = RejectLog("upper", "a", []), []
+    results = list(Quarantine(log, NUM_ROWS, max_frac, suspects=suspects, at=heard.append).apply(function, rows(), 50))
+    return [t.num_rows for t in results], log, heard
+
+
+def test_rows_in_work_are_told_by_their_numbers_in_the_shard():
+    assert with_suspects(Fails(), Suspects()) == ([100], ANY, [(50, 150)])
+    assert with_suspects(Fails(bad=[0]), Suspects())[2][:3] == [(50, 150), (50, 100), (50, 75)]
+
+
+def test_suspected_rows_are_handed_in_alone_and_the_blamed_one_is_rejected():
+    suspects = Suspects(spans=((60, 63),), blamed=((61, "its worker died"),))
+    sizes, log, heard = with_suspects(Fails(), suspects)
+    assert sizes == [10, 1, 1, 87]
+    assert heard == [(50, 60), (60, 61), None, (62, 63), None, (63, 150)]
+    [row] = log.table().to_pylist()
+    assert (row[SAMPLE_ID], row["reject_reason"], row["reject_detail"]) == ("id11", "worker_lost", "its worker died")
+
+
+def test_blamed_rows_count_as_rows_that_raised():
+    suspects = Suspects(spans=((50, 90),), blamed=tuple((n, "died") for n in range(50, 61)))
+    with pytest.raises(ShardFailed, match="raised on 11 rows, more than the 10 allowed"):
+        with_suspects(Fails(), suspects)

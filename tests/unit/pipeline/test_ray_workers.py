@@ -23,6 +23,7 @@ def sizes_of(resources, *shares, given=None, workers=None):
             for index, share in enumerate(shares)
         ],
     )  # fmt: skip
+    executor._fix_pools()
     sizes = executor._pool_sizes()
     return sizes, executor._needs("gpu").gpu if "gpu" in sizes else 0.0
 

@@ -72,3 +72,11 @@ def test_table_without_rejects_is_kept_whole(table):
     kept, out = split(table)
     assert kept is table
     assert out.num_rows == 0
+
+
+def test_drained_rows_are_counted_and_held_no_longer():
+    log = RejectLog("upper", "a", ["x"])
+    log.add(rejected(["x", "x"]))
+    assert log.held_bytes > 0
+    assert log.drain().num_rows == 2
+    assert (log.held_bytes, log.table().num_rows, log.total) == (0, 0, 2)

@@ -188,3 +188,15 @@ def test_record_tells_who_did_what_and_lists_its_files(tmp_path):
         name: size for name, size in storage.sizes(planned.folder).items() if name != "a.json"
     }
     assert ":" in record.worker
+
+
+def test_rejects_are_written_as_they_come_when_they_weigh_much(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": [f"drop {n}" for n in range(30)]})
+    assert run(plan).ok
+    at_once = rows_of(plan, "upper", "a", ".rejects.parquet")
+    for module in ("runner", "rows", "tables"):
+        monkeypatch.setattr(f"pipeline.{module}.BATCH_BYTES", 100)
+    again = plan_of(tmp_path / "again", [ReadLines(), Upper()], {"a": [f"drop {n}" for n in range(30)]})
+    assert run(again).ok
+    assert rows_of(again, "upper", "a", ".rejects.parquet") == at_once
+    assert len(at_once) == 30

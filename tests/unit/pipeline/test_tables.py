@@ -5,7 +5,7 @@ import pytest
 from pipeline.errors import ContractError
 from pipeline.schema import SAMPLE_ID, arrow_schema
 from pipeline.storage import Storage
-from pipeline.tables import ColumnWriter, Cursor, read_batches, read_light
+from pipeline.tables import ColumnWriter, Cursor, read_batches, read_light, row_bytes
 
 
 def table(ids):
@@ -113,3 +113,54 @@ def test_same_rows_give_the_same_bytes_however_they_were_batched(tmp_path):
         writer.close()
         contents.append((tmp_path / f"{size}.parquet").read_bytes())
     assert contents[0] == contents[1] == contents[2]
+
+
+def test_rows_weigh_their_text_images_and_lists():
+    rows = pa.table(
+        {
+            "caption": pa.array(["", "ab", None, "ü"]),
+            "source_raw": pa.array([b"123", None, b"", b"1"], pa.binary()),
+            "source_images": pa.array([[b"12", b"3"], [], None, [b"1234"]], pa.list_(pa.binary())),
+            "image_embedding": pa.array([[1.0, 2.0], None, [], [1.0]], pa.list_(pa.float16())),
+            "turn": pa.array([1, 2, None, 4], pa.int32()),
+        }
+    )
+    own = [3 + 3 + 16, 2, 0, 2 + 1 + 4 + 8]
+    fixed = 8 * 5 + 8
+    assert row_bytes(rows).tolist() == [n + fixed for n in own]
+    assert row_bytes(rows.slice(1, 2)).tolist() == [n + fixed for n in own[1:3]]
+    assert row_bytes(rows.slice(0, 0)).tolist() == []
+    assert row_bytes(pa.concat_tables([rows, rows.slice(3)])).tolist() == [n + fixed for n in [*own, own[3]]]
+
+
+def test_a_row_group_ends_with_the_row_that_fills_it_however_rows_came(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.tables.BATCH_BYTES", 1000)
+    schema = pa.schema([(SAMPLE_ID, pa.string()), ("caption", pa.string())])
+    rows = pa.table({SAMPLE_ID: [f"{n:02d}" for n in range(20)], "caption": ["c" * (n % 5 * 200) for n in range(20)]})
+    written = []
+    for size in (1, 3, 20):
+        writer = ColumnWriter(tmp_path / f"{size}.parquet", schema)
+        for start in range(0, 20, size):
+            writer.write(rows.slice(start, size))
+        writer.close()
+        written.append((tmp_path / f"{size}.parquet").read_bytes())
+    assert written[0] == written[1] == written[2]
+    groups = pq.ParquetFile(tmp_path / "1.parquet").metadata
+    assert [groups.row_group(g).num_rows for g in range(groups.num_row_groups)] == [4, 3, 2, 3, 2, 3, 2, 1]
+
+
+def test_batches_end_where_a_row_group_does(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.tables.BATCH_BYTES", 50)
+    writer = ColumnWriter(tmp_path / "a.parquet", arrow_schema((SAMPLE_ID, "caption")))
+    writer.write(table("abcde"))
+    writer.close()
+    with (tmp_path / "a.parquet").open("rb") as handle:
+        assert [b.num_rows for b in read_batches(handle, [SAMPLE_ID], 100)] == [3, 2]
+
+
+def test_a_cursor_stops_with_the_row_that_fills_the_room():
+    weight = 8 + 1
+    reader = cursor("abcd", "ef")
+    assert taken(reader.take("abcdef", 2 * weight)) == ["A", "B"]
+    assert taken(reader.take("bbcdef", weight * 2 + 1)) == ["B", "B", "C"]
+    assert taken(reader.take("def")) == ["D", "E", "F"]

@@ -1,0 +1,72 @@
+"""Rows that a worker was lost at, and how the next attempt narrows them down to the one row to blame.
+
+A row cannot be caught when it hangs or kills its worker. So an executor says which rows the stage's function was
+working on when the worker was lost. The next attempt hands those rows to the function one at a time; a row that
+outlives `row_deadline_s` alone, or at which a worker dies alone twice, is rejected, and its neighbours are kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Span = tuple[int, int]
+"""Numbers of rows of one stage's input of one shard, from the first to the one after the last."""
+
+DEATHS_ALONE = 2
+"""A death may be the machine's fault: a row is blamed for the second one."""
+
+
+def unheard(at: Span | None) -> None:
+    """Tell nobody which rows are worked on."""
+    del at
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suspects:
+    """What lost attempts of one task have shown; row numbers stay the same from attempt to attempt."""
+
+    spans: tuple[Span, ...] = ()
+    """Rows to hand in one at a time."""
+    deaths: tuple[int, ...] = ()
+    """Rows at which a worker died while it worked on nothing else, once for each death."""
+    blamed: tuple[tuple[int, str], ...] = ()
+    """Rows to reject, and why."""
+
+    def __bool__(self) -> bool:
+        return bool(self.spans)
+
+    def is_alone(self, at: Span | None) -> bool:
+        """True when `at` is one row that was handed in alone because it is suspected."""
+        return at is not None and at[1] - at[0] == 1 and self._covers(at[0])
+
+    def after(self, at: Span, why: str, *, is_overdue: bool) -> Suspects:
+        """What is known after a worker was lost at the rows `at`."""
+        row = at[0]
+        if not self.is_alone(at):
+            return replace(self, spans=(*self.spans, at))
+        deaths = self.deaths if is_overdue else (*self.deaths, row)
+        if is_overdue or deaths.count(row) >= DEATHS_ALONE:
+            return replace(self, deaths=deaths, blamed=(*self.blamed, (row, why)))
+        return replace(self, deaths=deaths)
+
+    def cut(self, start: int, stop: int) -> Iterator[Span]:
+        """Spans that cover `start` to `stop` in order: one row each where rows are suspected, long ones elsewhere."""
+        begin = start
+        for row in range(start, stop) if self.spans else ():
+            if self._covers(row):
+                if begin < row:
+                    yield begin, row
+                yield row, row + 1
+                begin = row + 1
+        if begin < stop:
+            yield begin, stop
+
+    def _covers(self, row: int) -> bool:
+        return any(start <= row < stop for start, stop in self.spans)
+
+
+NOBODY = Suspects()
