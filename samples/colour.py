@@ -68,8 +68,7 @@ def _conversion(profile: bytes, mode: str) -> Conversion | None:
     from PIL import ImageCms
 
     try:
-        source = ImageCms.createProfile("LAB") if profile == LAB else ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        source = source if profile != LAB else ImageCms.ImageCmsProfile(source)
+        source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB") if profile == LAB else io.BytesIO(profile))
         found = MODE_OF_SPACE.get(source.profile.xcolor_space.strip(), "")
         if source.profile.device_class not in USABLE_CLASSES or found not in (mode, "RGB" if mode == "L" else mode):
             return None
@@ -88,4 +87,4 @@ def _is_identity(transform: Any) -> bool:
     colours = bytes(v for r in PROBE_STEPS for g in PROBE_STEPS for b in PROBE_STEPS for v in (r, g, b))
     probe = Image.frombytes("RGB", (len(colours) // 3, 1), colours)
     moved: Any = ImageChops.difference(probe, transform.apply(probe)).getextrema()
-    return max(most for _, most in moved) <= SAME_LEVELS
+    return all(most <= SAME_LEVELS for _, most in moved)

@@ -244,7 +244,9 @@ def _tiff(data: bytes) -> bytes:
         return data
     if tile[TILE_WIDTH] * tile[TILE_LENGTH] > MAX_PIXELS:
         raise too_complex("pixels a tile", tile[TILE_WIDTH] * tile[TILE_LENGTH], MAX_PIXELS)
-    changed = bytearray(data) if hidden else data
+    if not hidden:
+        return data
+    changed = bytearray(data)
     for place in hidden:
         changed[place + 2 : place + 4] = b"\0\0"  # a type that does not exist: readers skip the tag
     return bytes(changed)

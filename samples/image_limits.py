@@ -11,10 +11,10 @@ import struct
 import zlib
 from enum import StrEnum
 
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 8192 * 6144
 """Default of every `max_pixels`: a 4:4:4 CMYK JPEG in scans takes 12 bytes a pixel while it is decoded."""
 
-MAX_DECODE_BYTES = 600_000_000
+MAX_DECODE_BYTES = 650_000_000
 """Most that decoding one image of `MAX_PIXELS` takes; measured in tests/unit/samples/test_image_memory.py."""
 
 MAX_SIDE_PX = 65_535
@@ -23,7 +23,7 @@ MAX_SIDE_PX = 65_535
 WEIGHT = {"WEBP": 1.5, "AVIF": 2.0, "JPEG2000": 2.5, "TIFF": 1.25}
 """Format -> how many pixels one of its pixels counts for, where its decoder may need more than 12 bytes for each."""
 
-MAX_SCAN_PIXELS = 1_000_000_000
+MAX_SCAN_PIXELS = 20 * MAX_PIXELS
 """Most pixels times scans of a JPEG: 20 scans of the largest image. Real progressive files have 6 to 20."""
 MAX_SCANS = 500
 """Most scans of a JPEG of any size: where libjpeg-turbo's own fuzzer stops."""

@@ -17,8 +17,6 @@ from samples.orientation import SIDEWAYS, UPRIGHT, orientation
 from samples.pixels import to_srgb
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from PIL.Image import Image
 
 SUFFIX_OF_FORMAT = {
@@ -122,7 +120,7 @@ class ImageFile:
         return Decoded(image, size, is_lost or not is_readable, None if is_readable else profile)
 
 
-def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, formats: Sequence[str] | None = None) -> ImageFile:
+def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None) -> ImageFile:
     """The image file with its header read. Raises ImageProblem when it is none that is read, or too large or complex.
 
     MemoryError passes: a lack of memory says nothing of the image.

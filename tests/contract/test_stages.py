@@ -32,7 +32,7 @@ from pipeline.stage import Context, SourceStage, WholeStage
 NAMES = stage_names()
 HEAVY = ("torch", "transformers", "diffusers", "ray", "PIL", "nltk", "imagehash", "scipy", "wordfreq", "inflect")
 LIGHT = {"numpy", "pyarrow", "pydantic", "fsspec"}
-OURS = {"pipeline", "stages", "models"}
+OURS = {"pipeline", "stages", "models", "samples"}
 FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 

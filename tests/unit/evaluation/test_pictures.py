@@ -4,7 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
+from _profiles import rgb_profile
+from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from evaluation.errors import EvaluationError
 from evaluation.pictures import (
@@ -128,3 +130,22 @@ def test_a_png_is_written_whole_with_its_texts(tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["a.png"]
     (tmp_path / "a.jpg").write_bytes(stored(RED, format="JPEG"))
     assert png_texts(tmp_path / "a.jpg") == {}
+
+
+def test_a_picture_is_read_in_srgb_and_its_transparent_parts_white():
+    wide = rgb_profile()
+    image = ImageCms.profileToProfile(
+        Image.new("RGB", (6, 4), (200, 40, 30)),
+        ImageCms.createProfile("sRGB"),
+        ImageCms.ImageCmsProfile(io.BytesIO(wide)),
+        1,
+    )
+    found = np.asarray(open_rgb(stored(image, icc_profile=wide)), int)
+    assert abs(found - (200, 40, 30)).max() <= 3
+    assert open_rgb(stored(Image.new("RGBA", (6, 4), (0, 0, 0, 0)))).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_large_text_does_not_cost_a_picture():
+    text = PngInfo()
+    text.add_text("Comment", "x" * 3_000_000, zip=True)
+    assert open_rgb(stored(RED, pnginfo=text)).size == (6, 4)
