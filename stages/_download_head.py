@@ -70,7 +70,9 @@ class PlainResponses(ResponseHandler):
             plain, is_interim = plain_head(bytes(head[: found.end()]))
             if not is_interim:
                 self._head = None
-                super().data_received(plain + head[found.end() :])
+                super().data_received(plain)
+                if found.end() < len(head):  # apart: what follows a complete answer would cost the answer too
+                    super().data_received(bytes(head[found.end() :]))
                 return
             self._interim_bytes += found.end()
             del head[: found.end()]
