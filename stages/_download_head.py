@@ -12,11 +12,14 @@ import re
 from collections import defaultdict
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_HEAD_BYTES = 256 << 10
 """Status line and headers of one answer, with those of the `1xx` answers before it."""
@@ -94,7 +97,8 @@ class PlainConnector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial[ResponseHandler](PlainResponses, loop=self._loop)
+        made: Callable[..., ResponseHandler] = PlainResponses
+        self._factory = partial(made, loop=self._loop)
 
 
 def plain_head(head: bytes) -> tuple[bytes, bool]:
