@@ -63,7 +63,8 @@ class GpuCandidates:
         config = faiss.GpuIndexFlatConfig()
         config.device = gpu
         self._parts: list[Any] = []
-        self._index: Any = faiss.IndexShards(store.dim, False, True)  # no threads, rows numbered on from part to part
+        shards: Any = faiss.IndexShards  # its type has not all that it takes
+        self._index: Any = shards(store.dim, False, True)  # no threads, rows numbered on from part to part
         for start in range(0, store.count, ROWS_PER_PART):
             part = faiss.GpuIndexFlatIP(self._resources, store.dim, config)
             part.add(_block(store, start, min(start + ROWS_PER_PART, store.count)))

@@ -12,11 +12,14 @@ import re
 from collections import defaultdict
 from contextvars import ContextVar
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_exceptions import HttpProcessingError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_HEAD_BYTES = 256 << 10
 """Status line and headers of one answer, with those of the `1xx` answers before it."""
@@ -70,7 +73,9 @@ class PlainResponses(ResponseHandler):
             plain, is_interim = plain_head(bytes(head[: found.end()]))
             if not is_interim:
                 self._head = None
-                super().data_received(plain + head[found.end() :])
+                super().data_received(plain)
+                if found.end() < len(head):  # apart: what follows a complete answer would cost the answer too
+                    super().data_received(bytes(head[found.end() :]))
                 return
             self._interim_bytes += found.end()
             del head[: found.end()]
@@ -92,7 +97,8 @@ class PlainConnector(aiohttp.TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._factory = partial[ResponseHandler](PlainResponses, loop=self._loop)
+        made: Callable[..., ResponseHandler] = PlainResponses
+        self._factory = partial(made, loop=self._loop)
 
 
 def plain_head(head: bytes) -> tuple[bytes, bool]:

@@ -7,7 +7,7 @@ in the environment: they are in no message and in no record.
 from __future__ import annotations
 
 import os
-from urllib.request import getproxies_environment, proxy_bypass_environment
+from urllib.request import getproxies_environment, proxy_bypass
 
 from yarl import URL
 
@@ -39,7 +39,7 @@ class Proxies:
     def of(self, url: URL) -> URL | None:
         """The proxy for an URL; None when it is to be asked for directly."""
         proxy = self._proxy_of.get(url.scheme)
-        if proxy is None or proxy_bypass_environment(f"{url.raw_host}:{url.port}"):
+        if proxy is None or proxy_bypass(f"{url.raw_host}:{url.port}"):
             return None
         return proxy
 

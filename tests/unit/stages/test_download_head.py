@@ -1,8 +1,10 @@
 """Answers with odd heads are read as browsers and urllib read them, within bounds, and count as answers."""
 
+import asyncio
 import gzip
 import http.client
 import io
+import random
 import time
 import zlib
 
@@ -11,7 +13,7 @@ from _inputs import jpeg
 from _laion import fetched
 from _web import Answer, Web
 
-from stages._download_head import MAX_HEAD_BYTES, plain_head
+from stages._download_head import MAX_HEAD_BYTES, PlainResponses, plain_head
 
 IMAGE = jpeg(1)
 LENGTH = b"Content-Length: %d" % len(IMAGE)
@@ -58,6 +60,9 @@ ODD = {
     "a length and chunks": raw(TYPE, LENGTH, b"Transfer-Encoding: chunked", body=chunked(IMAGE)),
     "chunks twice": raw(TYPE, b"Transfer-Encoding: chunked", b"transfer-encoding: Chunked", body=chunked(IMAGE)),
     "an unknown transfer coding": raw(TYPE, LENGTH, b"Transfer-Encoding: identity"),
+    "more than the length": raw(TYPE, LENGTH, body=IMAGE + b"<!-- served in 3 ms -->"),
+    "more than the length, then the end": raw(TYPE, LENGTH, b"Connection: close", body=IMAGE + b"x" * 300_000),
+    "more than the chunks": raw(TYPE, b"Transfer-Encoding: chunked", body=chunked(IMAGE) + b"<!-- x -->"),
     "only line feeds": raw(TYPE, LENGTH, end=b"\n"),
     "two spaces before the status": raw(TYPE, LENGTH, status=b"HTTP/1.1  200 OK"),
     "no reason": raw(TYPE, LENGTH, status=b"HTTP/1.1 200"),
@@ -166,6 +171,31 @@ def test_heads_beyond_the_bound_are_refused(tmp_path, web, answer):
     found = one(tmp_path, web.url("/x"))
     assert found.status == "connection_failure"
     assert f"more than {MAX_HEAD_BYTES} bytes of headers" in found.error
+
+
+PARTS = [
+    b"\r\n", b"\n", b"\r", b" ", b"\t", b":", b",", b"\x00", b"\xff", b"9" * 30, b"-5", b"X", b"Content-Length",
+    b"Content-Length: 5", b"Transfer-Encoding: chunked", b"Transfer-Encoding", b"Location: \xe9", b"Connection: close",
+    b"Connection: upgrade", b"Upgrade: h2c", b"Content-Encoding: gzip", b"X-Robots-Tag: noai", b"HTTP/1.1 200 OK",
+]  # fmt: skip
+
+
+def test_the_parser_takes_every_head_that_begins_as_http():
+    rng = random.Random(0)
+    loop = asyncio.new_event_loop()
+    for _ in range(2000):
+        status = rng.choice(
+            [b"HTTP/1.1 200 OK", b"HTTP/1.0 404", b"HTTP/9.9 302 x", b"http/1.1 404 \x00", b"HTTP/2 599 "]
+        )
+        head = status + b"\r\n" + b"".join(rng.choices(PARTS, k=rng.randrange(30))) + b"\r\n\r\n"
+        handler = PlainResponses(loop)
+        handler.set_response_params(read_until_eof=True, auto_decompress=False)
+        for at in range(len(head)):
+            handler.data_received(head[at : at + 1])
+            if handler._head is None:
+                break
+        assert handler.exception() is None, head
+    loop.close()
 
 
 def test_a_head_that_comes_byte_by_byte_is_bounded_by_the_time_limit(tmp_path, web):
