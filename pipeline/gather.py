@@ -80,7 +80,7 @@ class Gatherer:
         pieces, start = [], 0
         rel = self._file(provider, self._plan.shards[shard].name)
         with self._storage.open(rel) as handle, naming(rel):
-            file = pq.ParquetFile(handle)
+            file = pq.ParquetFile(handle, page_checksum_verification=True)
             known = known_columns(file, [SAMPLE_ID, *names])
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows

@@ -80,7 +80,8 @@ class ShardOutput:
                 f"{self.rows_kept} were kept and {self.rejects.total} rejected"
             )
         if self.rejects.total:
-            pq.write_table(self.rejects.table(), self.add_file(".rejects.parquet"), compression="zstd")
+            path = self.add_file(".rejects.parquet")
+            pq.write_table(self.rejects.table(), path, compression="zstd", write_page_checksum=True)
         storage, folder = self.worker.storage, self.planned.folder
         files = {name: describe_file(path) for name, path in self._paths.items()}
         storage.remove(record_path(folder, self.shard))

@@ -44,6 +44,7 @@ class ColumnWriter:
             compression={paths[n]: "zstd" if n in light else "none" for n in schema.names},
             use_dictionary=[paths[n] for n in light if n not in (SAMPLE_ID, PARENT_ID)],
             write_statistics=False,
+            write_page_checksum=True,
         )
 
     def write(self, rows: pa.Table) -> None:
@@ -90,14 +91,14 @@ def naming(rel: str) -> Iterator[None]:
 def read_light(storage: Storage, rel: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The named columns of a whole file, by default all without pixels. Raises `DamagedFileError`."""
     with storage.open(rel) as handle, naming(rel):
-        file = pq.ParquetFile(handle)
+        file = pq.ParquetFile(handle, page_checksum_verification=True)
         return checked(file.read(columns=known_columns(file, columns), use_threads=False))
 
 
 def read_batches(handle: IO[bytes], columns: Sequence[str] | None, rows_per_batch: int, rel: str) -> Iterator[pa.Table]:
     """The same of the open Parquet file `rel`, forward, in batches."""
     with naming(rel):
-        file = pq.ParquetFile(handle)
+        file = pq.ParquetFile(handle, page_checksum_verification=True)
         batches = file.iter_batches(batch_size=rows_per_batch, columns=known_columns(file, columns), use_threads=False)
     while True:
         with naming(rel):
