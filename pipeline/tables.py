@@ -79,6 +79,7 @@ class ColumnWriter:
             compression={paths[n]: "zstd" if n in light else "none" for n in schema.names},
             use_dictionary=[paths[n] for n in light if n not in (SAMPLE_ID, PARENT_ID)],
             write_statistics=False,
+            write_page_checksum=True,
         )
 
     def write(self, rows: pa.Table) -> None:
@@ -175,7 +176,7 @@ def open_table(handle: IO[bytes]) -> pq.ParquetFile:
     `pre_buffer`, on by default, and `pq.read_table` hand a Python file to threads of Arrow's own; one that still holds
     it when the interpreter ends aborts the process.
     """
-    return pq.ParquetFile(handle, pre_buffer=False)
+    return pq.ParquetFile(handle, pre_buffer=False, page_checksum_verification=True)
 
 
 class Cursor:

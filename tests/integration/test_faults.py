@@ -137,9 +137,13 @@ def test_a_shard_without_rows_does_not_stop_the_whole_chain(one_empty, tmp_path)
     assert list(tars(tmp_path / "out")) == ["good.tar"]
 
 
-def test_no_rows_at_all_is_an_empty_dataset(one_empty, tmp_path):
+def test_no_rows_at_all_is_an_empty_dataset_where_that_is_allowed(light, one_empty, tmp_path):
     (one_empty / "good.tar").unlink()
-    code, summary, _ = build(tmp_path / "out", *IN_PROCESS, shards=one_empty)
+    code, summary, _ = build(tmp_path / "out", *IN_PROCESS, shards=one_empty, manifest=light)
+    assert (code, summary["empty"]) == (1, "no row reached emit: the input has no rows")
+    allowed = tmp_path / "allowed.toml"
+    allowed.write_text("allow_empty = true\n" + light.read_text())
+    code, summary, _ = build(tmp_path / "out", *IN_PROCESS, shards=one_empty, manifest=allowed)
     assert code == 0, summary
     assert tars(tmp_path / "out") == {}
     assert (tmp_path / "out" / "dataset" / "report.html").exists()

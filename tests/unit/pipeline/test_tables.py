@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import ContractError
+from pipeline.errors import ContractError, DamagedFileError
 from pipeline.schema import SAMPLE_ID, arrow_schema
 from pipeline.storage import Storage
 from pipeline.tables import ColumnWriter, Cursor, read_batches, read_light, row_bytes
@@ -164,3 +164,15 @@ def test_a_cursor_stops_with_the_row_that_fills_the_room():
     assert taken(reader.take("abcdef", 2 * weight)) == ["A", "B"]
     assert taken(reader.take("bbcdef", weight * 2 + 1)) == ["B", "B", "C"]
     assert taken(reader.take("def")) == ["D", "E", "F"]
+
+
+def test_flipped_byte_of_a_value_is_noticed_and_the_file_is_named(tmp_path):
+    writer = ColumnWriter(tmp_path / "a.parquet", pa.schema([(SAMPLE_ID, pa.string()), ("source_raw", pa.binary())]))
+    writer.write(pa.table({SAMPLE_ID: ["a"], "source_raw": [b"pixels"]}))
+    writer.close()
+    content = (tmp_path / "a.parquet").read_bytes()
+    (tmp_path / "a.parquet").write_bytes(content.replace(b"pixels", b"pixelz"))
+    with pytest.raises(
+        DamagedFileError, match=r"^a.parquet cannot be read as Parquet \(.*\); remove it and build again$"
+    ):
+        read_light(Storage(str(tmp_path)), "a.parquet", [SAMPLE_ID, "source_raw"])
