@@ -103,8 +103,8 @@ def _caption(sample: InputSample, row: dict[str, Any]) -> tuple[str | None, Inpu
             caption = sample.text.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             return None, InputReject.CAPTION_NOT_UTF8, f"byte {error.start} of {len(sample.text)}"
-    elif metadata and isinstance(metadata.get("caption"), str):
-        caption = metadata["caption"]
+    elif metadata and (found := first_caption(metadata.get("caption"), sample.notes)) is not None:
+        caption = found
     else:
         return None, InputReject.BROKEN_METADATA if broken else InputReject.MISSING_CAPTION, ""
     if not caption.strip():
@@ -113,6 +113,14 @@ def _caption(sample: InputSample, row: dict[str, Any]) -> tuple[str | None, Inpu
     if LINE_ENDS.search(caption.strip()):
         sample.notes.append("captions of several lines, joined to one")
     return cleaned, None, ""
+
+
+def first_caption(value: Any, notes: list[str]) -> str | None:
+    """The caption that a value holds: the text itself, or the first of a list that is not blank; None for no text."""
+    if isinstance(value, list):
+        notes.append("lists of captions: the first of each is taken")
+        value = next((text for text in value if isinstance(text, str) and text.strip()), None)
+    return value if isinstance(value, str) else None
 
 
 def clean_caption(text: str) -> str:

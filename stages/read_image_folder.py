@@ -24,7 +24,7 @@ from pipeline.record import digest
 from pipeline.stage import Context, Shard, SourceStage
 from stages._captions_file import CAPTION_DEFAULT, FILE_DEFAULT, Columns, Wanted, list_lines, read_lines
 from stages._folder_images import ImageFolder
-from stages._input_rows import SOURCE_COLUMNS, InputReject, InputSample, tables_of
+from stages._input_rows import SOURCE_COLUMNS, InputReject, InputSample, first_caption, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -117,11 +117,8 @@ class ReadImageFolder(SourceStage):
         for there, expected in ((columns.file, self.file_column), (columns.caption, self.caption_column)):
             if there not in (expected, None):
                 sample.notes.append(f"column {there!r} read as {expected}")
-        caption = row.get(columns.caption) if columns.caption else None
-        if isinstance(caption, list):
-            caption = next((text for text in caption if isinstance(text, str) and text.strip()), None)
-            sample.notes.append("lists of captions: the first of each is taken")
-        sample.text = caption.encode("utf-8", "surrogatepass") if isinstance(caption, str) else None
+        caption = first_caption(row.get(columns.caption), sample.notes) if columns.caption else None
+        sample.text = None if caption is None else caption.encode("utf-8", "surrogatepass")
         if "_more" in row:
             sample.notes.append("rows of csv with more fields than columns")
         if isinstance(name, str) and name:

@@ -58,3 +58,9 @@ def test_metadata_nested_too_deeply_is_left_out():
     (row,), notes = rows_of(InputSample(key="a", image=b"x", text=b"t", metadata=deep))
     assert row["source_metadata"] is None
     assert sum(notes.values()) == 1
+
+
+def test_a_list_of_captions_in_metadata_gives_the_first():
+    (row,), notes = rows_of(InputSample(key="a", image=b"x", metadata=b'{"caption": ["", "a dog", "a cat"]}'))
+    assert row["caption"] == "a dog"
+    assert notes["lists of captions: the first of each is taken"] == 1
