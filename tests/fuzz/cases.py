@@ -13,12 +13,9 @@ from pathlib import Path
 
 from _inputs import encoded, picture
 
-ALLOW_EMPTY = ""
-"""A line for the top of every manifest, for when a dataset without a sample needs leave to be one."""
 CAPTION = "a red car parked beside a wooden house"
 MANIFEST = """name = "fuzz"
 license = "apache-2.0"
-{allow_empty}
 [[stage]]
 {source}
 [[stage]]
@@ -78,7 +75,7 @@ def rng_of(case):
 
 
 def write_manifest(folder, source):
-    text = MANIFEST.format(allow_empty=ALLOW_EMPTY, source=source)
+    text = MANIFEST.format(source=source)
     (folder / "manifest.toml").write_text(text)
 
 
