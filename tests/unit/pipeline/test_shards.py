@@ -73,11 +73,23 @@ def test_folder_without_a_list_is_refused_with_what_to_name(tmp_path):
             r"\(shards.0.samples: input should be greater than or equal to 0\)",
         ),
         ({"dataset": "x", "shards": [ENTRY, ENTRY]}, "lists '00000.tar' twice"),
-        ({"dataset": "x", "shards": [{**ENTRY, "bytes": -1}]}, r"\(shards.0.bytes: input should be greater than or equal to 0\)"),
-        ({"dataset": "x", "shards": [{**ENTRY, "sha256": "ab"}]}, "with the sha256 'ab'; expected 64 hexadecimal digits"),
+        (
+            {"dataset": "x", "shards": [{**ENTRY, "bytes": -1}]},
+            r"\(shards.0.bytes: input should be greater than or equal to 0\)",
+        ),
+        (
+            {"dataset": "x", "shards": [{**ENTRY, "sha256": "ab"}]},
+            "with the sha256 'ab'; expected 64 hexadecimal digits",
+        ),
         ({"dataset": "x", "shards": [{**ENTRY, "file": "a\0.tar"}]}, "expected a name in its own folder"),
-        ({"dataset": "x", "shards": [{**ENTRY, "samples": "3"}]}, r"\(shards.0.samples: input should be a valid integer\)"),
-        ({"dataset": "x", "shards": [{**ENTRY, "samples": True}]}, r"\(shards.0.samples: input should be a valid integer\)"),
+        (
+            {"dataset": "x", "shards": [{**ENTRY, "samples": "3"}]},
+            r"\(shards.0.samples: input should be a valid integer\)",
+        ),
+        (
+            {"dataset": "x", "shards": [{**ENTRY, "samples": True}]},
+            r"\(shards.0.samples: input should be a valid integer\)",
+        ),
         ({"dataset": "x", "shards": [{**ENTRY, "bytes": 5.5}]}, r"\(shards.0.bytes: input should be a valid integer\)"),
         ({"dataset": "x", "shards": ["00000.tar"]}, r"\(shards.0: input should be an object\)"),
         ({"dataset": "x", "shards": {"a": 1}}, r"\(shards: input should be a valid array\)"),
