@@ -33,7 +33,7 @@ use = "dedup"
 [[stage]]
 use = "emit"
 """
-CAPTIONS = [f"a dog with {n} b\u00f6nes \u2028 and \U0001f600 </script in a yard" for n in range(12)]
+CAPTIONS = [f"a dog with {n} b\u00f6nes \u00a0 and \U0001f600 </script in a yard" for n in range(12)]
 SHARDS = {"00000": range(7), "00001": range(7, 12)}
 FIRST_URL = 6
 """The samples before have no URL: more than the five from which `datasets` guesses columns."""
