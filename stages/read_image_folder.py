@@ -112,7 +112,8 @@ class ReadImageFolder(SourceStage):
                 key=f"line {number + 1}", problem=InputReject.BROKEN_METADATA, detail="not a JSON object, or too long"
             )
         name = row.get(columns.file)
-        sample = InputSample(key=str(name or f"line {number + 1}")[:MAX_KEY_CHARS], metadata=row)
+        key = str(name or f"line {number + 1}")[:MAX_KEY_CHARS]
+        sample = InputSample(key=key, metadata=row, may_have_caption=False)
         sample.notes += [f"column {name!r} too large for metadata, not read" for name in columns.left_out]
         for there, expected in ((columns.file, self.file_column), (columns.caption, self.caption_column)):
             if there not in (expected, None):
