@@ -182,7 +182,8 @@ def _is_header(block: bytes) -> bool:
     except DamageError:
         return False
     others = block[:148] + b" " * 8 + block[156:]
-    return stated in (sum(others), sum(others) - 256 * sum(byte > 127 for byte in others))
+    unsigned = sum(others)
+    return stated == unsigned or stated == unsigned - 256 * sum(byte > 127 for byte in others)
 
 
 def _number(field: bytes) -> int:
