@@ -31,7 +31,7 @@ MAX_TEXT_BYTES = 1 << 20
 """Longest text of a member of a tar, in bytes, and longest caption, in characters; what is longer is cut."""
 MAX_METADATA_CHARS = 1 << 20
 """Longest metadata of a row, as JSON; a row that has more is kept without."""
-LINE_ENDS = re.compile(r"[\r\n]+")
+LINE_ENDS = re.compile("[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 class InputReject(StrEnum):

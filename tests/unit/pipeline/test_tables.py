@@ -155,7 +155,7 @@ def test_batches_end_where_a_row_group_does(tmp_path, monkeypatch):
     writer.write(table("abcde"))
     writer.close()
     with (tmp_path / "a.parquet").open("rb") as handle:
-        assert [b.num_rows for b in read_batches(handle, [SAMPLE_ID], 100)] == [3, 2]
+        assert [b.num_rows for b in read_batches(handle, [SAMPLE_ID], 100, "a.parquet")] == [3, 2]
 
 
 def test_a_cursor_stops_with_the_row_that_fills_the_room():
