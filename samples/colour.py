@@ -1,8 +1,8 @@
 """Colour profiles: what makes an image's numbers sRGB, with LittleCMS as Pillow has it.
 
 Relative colorimetric with black point compensation, as photo programs and browsers do it. A profile that is sRGB up to
-rounding changes nothing and costs a look-up. Not covered: colours that are told otherwise than by a profile (gAMA, cHRM
-and cICP chunks of PNG, the nclx box of AVIF, EXIF's colour space), which are read as sRGB, as before.
+rounding changes nothing and costs a look-up. Not covered: colours that are described otherwise than by a profile (gAMA,
+cHRM and cICP chunks of PNG, the nclx box of AVIF, EXIF's colour space). They are read as sRGB.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LAB = b"Lab"
-"""Stands for the profile of images in CIE Lab: the mode says all."""
+"""Used as the profile of images in CIE Lab, which need none."""
 MODE_OF_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 USABLE_CLASSES = frozenset({"mntr", "scnr", "prtr", "spac"})
 """Profiles of displays, scanners, printers and colour spaces; the rest describe no image's numbers."""

@@ -64,7 +64,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _shared(array: pa.Array, depth: int) -> ValueAt:
-    """Values of a dictionary are made once and shared: a long one may stand in every row."""
+    """Values of a dictionary are made once and shared: a long one may be in every row."""
     value_at, indices, size = _reader(array.dictionary, depth), array.indices.to_pylist(), len(array.dictionary)
     made: dict[int, Any] = {}
 

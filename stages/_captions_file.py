@@ -29,7 +29,7 @@ FILE_DEFAULT, CAPTION_DEFAULT = "file_name", "text"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """What the settings ask of a captions file."""
+    """The columns that the settings ask for in a captions file."""
 
     file_column: str = FILE_DEFAULT
     caption_column: str = CAPTION_DEFAULT

@@ -59,7 +59,7 @@ class InputSample:
     text: bytes | None = None
     metadata: bytes | dict[str, Any] | None = None
     may_have_caption: bool = True
-    """The caption may stand in the metadata where `text` is None."""
+    """The caption may be in the metadata where `text` is None."""
     problem: InputReject | None = None
     detail: str = ""
     notes: list[str] = field(default_factory=list)

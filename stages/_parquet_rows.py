@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 1 << 20
 """Read of a column at a time; without it a whole row group is held, which LAION made of a million rows and more."""
 MAX_EXTRA_BYTES_PER_ROW = 16 << 10
-"""A column of more bytes a row, on average, that nobody named is pixels or the like, and is not read."""
+"""A column of more bytes a row, on average, is not read unless a setting names it: it holds pixels or the like."""
 DIFFERENCES = frozenset({"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"})
 MAX_ERROR_CHARS = 200
 
@@ -65,7 +65,7 @@ class TableReader:
         self._group_starts = list(itertools.accumulate(_group_sizes(self._file.metadata), initial=0))
         self.num_rows = self._group_starts[-1]
         self.skipped = self._too_large()
-        """Columns that are too large for what nobody named."""
+        """Columns that are too large to be read without being named."""
         self._names = [name for name in self.schema.names if name not in self.skipped]
         self._go_to(0)
 
@@ -83,7 +83,7 @@ class TableReader:
             raise ShardFailed(f"{self.url}: {failed} ({' '.join(str(error).split())[:MAX_ERROR_CHARS]})") from None
 
     def _too_large(self) -> list[str]:
-        """Columns that nobody named whose values are too large, or too many, to be metadata of a row."""
+        """Columns that no setting names and whose values are too large, or too many, to be metadata of a row."""
         meta = self._file.metadata
         found = set()
         for group, (number, leaf) in itertools.product(range(meta.num_row_groups), enumerate(self._leaves)):

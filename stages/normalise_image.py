@@ -128,7 +128,7 @@ class NormaliseImage(MapStage):
         if self.animated == "reject" and file.num_frames > 1:
             raise _Unusable(ImageReject.ANIMATED, f"{file.num_frames} frames")
         decoded = file.decode(self.shorter_side_px)
-        self._check_size(decoded.size)  # an icon's header may lie
+        self._check_size(decoded.size)  # an icon's header may be wrong
         notes[UNREADABLE_PROFILE] += decoded.is_profile_unreadable
         return decoded.image, file.format, decoded.size
 
