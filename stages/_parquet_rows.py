@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -66,6 +67,7 @@ class TableReader:
         self.num_rows = self._group_starts[-1]
         self.skipped = self._too_large()
         """Columns that are too large to be read without being named."""
+        self._num_read, self._num_lost = 0, Counter[str]()
         self._names = [name for name in self.schema.names if name not in self.skipped]
         self._go_to(0)
 
@@ -142,7 +144,26 @@ class TableReader:
             taken = min(batch.num_rows - skipped, stop - self._at - skipped)
             self._at += skipped + taken
             self._rest = batch.slice(skipped + taken) if skipped + taken < batch.num_rows else None
-            yield from rows_of(batch.slice(skipped, taken))
+            yield from self._counted(batch.slice(skipped, taken))
+
+    def _counted(self, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+        """The rows of a batch; values that are there and were not read are counted."""
+        num_absent: Counter[str] = Counter()
+        for row in rows_of(batch):
+            num_absent.update([name for name, value in row.items() if value is None])
+            yield row
+        self._num_read += batch.num_rows
+        for field, column in zip(batch.schema, batch.columns, strict=True):
+            if not pa.types.is_floating(field.type):  # JSON has no infinity
+                self._num_lost[field.name] += max(0, num_absent[field.name] - column.null_count)
+
+    def take_notes(self) -> Counter[str]:
+        """Notes on what the rows since the last call have lost: whole columns, and single values."""
+        notes = Counter({f"column {name!r} too large for metadata, not read": self._num_read for name in self.skipped})
+        lost = {name: count for name, count in self._num_lost.items() if count}
+        notes.update({f"values of column {name!r} that are no text or too long, left out": lost[name] for name in lost})
+        self._num_read, self._num_lost = 0, Counter()
+        return notes
 
     def close(self) -> None:
         """Close the file."""

