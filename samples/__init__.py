@@ -1,1 +1,1 @@
-"""What a sample is, apart from any stage: the images that it may hold and how they are decoded."""
+"""Samples apart from any stage: the images that they may hold, and how these are decoded."""

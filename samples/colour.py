@@ -1,15 +1,14 @@
 """Colour profiles: what makes an image's numbers sRGB, with LittleCMS as Pillow has it.
 
 Relative colorimetric with black point compensation, as photo programs and browsers do it. A profile that is sRGB up to
-rounding changes nothing and costs a look-up. Not covered: colours that are told otherwise than by a profile (gAMA, cHRM
-and cICP chunks of PNG, the nclx box of AVIF, EXIF's colour space), which are read as sRGB, as before.
+rounding changes nothing and costs a look-up. Not covered: colours that are described otherwise than by a profile (gAMA,
+cHRM and cICP chunks of PNG, the nclx box of AVIF, EXIF's colour space). They are read as sRGB.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
-from collections import OrderedDict
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from samples.image_limits import DECODE_ERRORS, MAX_PROFILE_BYTES
@@ -18,11 +17,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 LAB = b"Lab"
-"""Stands for the profile of images in CIE Lab: the mode says all."""
+"""Used as the profile of images in CIE Lab, which need none."""
 MODE_OF_SPACE = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK", "Lab": "LAB"}
 USABLE_CLASSES = frozenset({"mntr", "scnr", "prtr", "spac"})
 """Profiles of displays, scanners, printers and colour spaces; the rest describe no image's numbers."""
 MAX_KEPT = 8
+"""Conversions that are kept: a batch has few different ones."""
 SAME_LEVELS = 1
 """A profile under which no colour of the probe moves by more levels is sRGB."""
 PROBE_STEPS = (0, 20, 51, 85, 128, 170, 204, 235, 255)
@@ -43,27 +43,15 @@ class Conversion(NamedTuple):
         return converted
 
 
-_kept: OrderedDict[tuple[bytes, str], Conversion | None] = OrderedDict()
-
-
 def conversion_of(profile: bytes, mode: str) -> Conversion | None:
     """The conversion of images whose colours are those of `mode` (RGB, L, CMYK or LAB); None for an unreadable profile.
 
-    An unreadable profile is damaged, too large, of another kind of colours, or refused by LittleCMS. The last few are
-    kept, since a batch has few different ones.
+    An unreadable profile is damaged, too large, of another kind of colours, or refused by LittleCMS.
     """
-    if len(profile) > MAX_PROFILE_BYTES:
-        return None
-    key = (hashlib.sha256(profile).digest(), mode)
-    if key in _kept:
-        _kept.move_to_end(key)
-        return _kept[key]
-    found = _kept[key] = _conversion(profile, mode)
-    while len(_kept) > MAX_KEPT:
-        _kept.popitem(last=False)
-    return found
+    return _conversion(profile, mode) if len(profile) <= MAX_PROFILE_BYTES else None
 
 
+@lru_cache(maxsize=MAX_KEPT)
 def _conversion(profile: bytes, mode: str) -> Conversion | None:
     from PIL import ImageCms
 

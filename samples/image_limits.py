@@ -41,7 +41,7 @@ MAX_TEXT_BYTES = 1 << 20
 
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, ArithmeticError, LookupError,
                  TypeError, AttributeError, AssertionError, RuntimeError)  # fmt: skip
-"""What Pillow's decoders raise on damaged files."""
+"""Exceptions of Pillow's decoders on damaged files."""
 
 
 class Problem(StrEnum):

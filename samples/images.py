@@ -48,7 +48,7 @@ class Decoded(NamedTuple):
     size: tuple[int, int]
     is_profile_unreadable: bool
     unreadable_profile: bytes | None
-    """For those who store the image: whoever reads it again then knows, too."""
+    """The profile where it cannot be read, to be stored with the image: later readers see that, too."""
 
 
 @cache
@@ -97,7 +97,7 @@ class ImageFile:
             raise ImageProblem(Problem.PIXEL_BOMB, str(error)) from None
         except DECODE_ERRORS as error:
             raise _verdict(error) from None
-        check_pixels(self.image.size, self.format, self.max_pixels)  # an icon's header may lie
+        check_pixels(self.image.size, self.format, self.max_pixels)  # an icon's header may be wrong
         return self.image
 
     def decode(self, side: int | None = None) -> Decoded:

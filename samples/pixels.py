@@ -42,7 +42,7 @@ def to_srgb(image: Image, profile: bytes | None) -> tuple[Image, bool]:
 
 
 def _in_bands(image: Image, convert: Callable[[Image], Image]) -> Image:
-    """What `convert` makes of each pixel of the image, in RGB."""
+    """The image with `convert` applied to bands of it, in RGB."""
     from PIL import Image as Pillow
 
     width, height = image.size

@@ -33,12 +33,6 @@ def rows_of(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
         yield {name: value_at(row) for name, value_at in columns}
 
 
-def plain_values(array: pa.Array) -> list[Any]:
-    """All values of an array."""
-    value_at = _reader(array, 0)
-    return [value_at(row) for row in range(len(array))]
-
-
 def _reader(array: pa.Array, depth: int) -> ValueAt:
     """A function from row to plain value."""
     kind = array.type
@@ -70,7 +64,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _shared(array: pa.Array, depth: int) -> ValueAt:
-    """Values of a dictionary are made once and shared: a long one may stand in every row."""
+    """Values of a dictionary are made once and shared: a long one may be in every row."""
     value_at, indices, size = _reader(array.dictionary, depth), array.indices.to_pylist(), len(array.dictionary)
     made: dict[int, Any] = {}
 

@@ -7,7 +7,7 @@ import csv
 import io
 import itertools
 import posixpath
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
@@ -29,7 +29,7 @@ FILE_DEFAULT, CAPTION_DEFAULT = "file_name", "text"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """What the settings ask of a captions file."""
+    """The columns that the settings ask for in a captions file."""
 
     file_column: str = FILE_DEFAULT
     caption_column: str = CAPTION_DEFAULT
@@ -42,8 +42,6 @@ class Columns:
 
     file: str
     caption: str | None
-    left_out: tuple[str, ...] = ()
-    """Columns too large for a row's metadata."""
 
     @property
     def named(self) -> list[str]:
@@ -83,7 +81,7 @@ def read_lines(
     start, stop = span
     if _suffix(url) == ".parquet":
         with table_reader(url, readers, lambda schema: _table_columns(schema, wanted, url).named) as table:
-            columns = replace(_table_columns(table.schema, wanted, url), left_out=tuple(table.skipped))
+            columns = _table_columns(table.schema, wanted, url)
             for held in table.read(start, stop):
                 yield columns, held
         return

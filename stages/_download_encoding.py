@@ -44,7 +44,7 @@ class Decoder:
         return self._named if self.is_plain else ""
 
     def decode(self, chunk: bytes, most: int) -> bytes:
-        """What the chunk holds, at most `most` bytes of what was encoded. Raises `DownloadFailed` when it is broken."""
+        """The chunk, decoded to at most `most` bytes. Raises `DownloadFailed` when its encoding is broken."""
         self._size += len(chunk)
         if self._zlib is not None and self._held is not None:
             self._held += chunk

@@ -48,7 +48,7 @@ class PlainResponses(ResponseHandler):
     """aiohttp's protocol of a connection, with the head of every answer made plain before it is parsed."""
 
     _head: bytearray | None = None
-    """What has come of a head that is not complete; None while a body passes."""
+    """The bytes of a head that is not complete; None while a body passes."""
     _interim_bytes = 0
     _heard: Heard | None = None
 

@@ -70,7 +70,7 @@ class LargeGate:
         self._places, self._is_held = places, False
 
     async def enter(self, limit: asyncio.Timeout) -> None:
-        """Wait for a place, once; the time limit, which is the server's, stands still meanwhile."""
+        """Wait for a place, once; the time limit, which is the server's, is paused meanwhile."""
         if self._is_held:
             return
         loop = asyncio.get_running_loop()

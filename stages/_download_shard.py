@@ -167,7 +167,7 @@ class _Download:
 
 
 def _keep(body: Body, options: ReadLaion) -> Picture:
-    """What `keep` makes of the body; where an encoding was left in it, that is why it is no image."""
+    """The picture in the body; a body that is none because of an encoding fails for that reason."""
     try:
         return keep(body.data, options)
     except DownloadFailed as failure:

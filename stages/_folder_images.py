@@ -1,4 +1,4 @@
-"""Image files that a captions file names: where they lie, that they lie in its folder, and what tells them apart."""
+"""Image files that a captions file names: found, checked to be in its folder, told apart by size and time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ImageFolder:
     def _read(self, sample: InputSample, path: str, name: str, max_bytes: int) -> None:
         info = self._fs.info(path)
         size = int(info["size"] or 0)
-        if info["type"] != "file":  # a folder, or a pipe that nobody writes to
+        if info["type"] != "file":  # a folder, or a pipe without a writer
             sample.problem, sample.detail = InputReject.UNREADABLE_IMAGE, f"{info['type']}: {name[:200]}"
         elif size > max_bytes:
             sample.problem, sample.detail = InputReject.OVERSIZE_IMAGE, f"{size} bytes"
@@ -99,7 +99,7 @@ class ImageFolder:
     def _is_linked_inside(self, path: str) -> bool:
         """True when a path, links followed, is below the folder of the captions file, or of what that links to.
 
-        The second is how Hugging Face's cache lies: captions file and images are links into one folder of blobs.
+        The second is the layout of Hugging Face's cache: captions file and images are links into one folder of blobs.
         """
         if not self._real_folders:
             folders = (posixpath.realpath(self._folder), posixpath.dirname(posixpath.realpath(self._captions)))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from pipeline.schema import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
+from stages._table_columns import CAPTION_NAMES, plain_name
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -27,7 +28,7 @@ BATCH_BYTES = 8 << 20
 """Images, captions and metadata of a batch together, about: one row may go beyond it."""
 BATCH_ROWS = 1024
 MAX_TEXT_BYTES = 1 << 20
-"""Longest caption; what is longer is cut, as a tar's texts are."""
+"""Longest text of a member of a tar, in bytes, and longest caption, in characters; what is longer is cut."""
 MAX_METADATA_CHARS = 1 << 20
 """Longest metadata of a row, as JSON; a row that has more is kept without."""
 LINE_ENDS = re.compile("[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
@@ -57,6 +58,8 @@ class InputSample:
     image: bytes | None = None
     text: bytes | None = None
     metadata: bytes | dict[str, Any] | None = None
+    may_have_caption: bool = True
+    """The caption may be in the metadata where `text` is None."""
     problem: InputReject | None = None
     detail: str = ""
     notes: list[str] = field(default_factory=list)
@@ -87,7 +90,7 @@ def to_row(sample: InputSample, shard: str, *, require_caption: bool) -> dict[st
         row[REJECT_REASON] = (InputReject.EMPTY_IMAGE if empty else InputReject.NO_IMAGE).value
         row[REJECT_DETAIL] = _printable(sample.detail)
     elif reason is not None and require_caption:
-        row[REJECT_REASON], row[REJECT_DETAIL] = reason.value, detail
+        row[REJECT_REASON], row[REJECT_DETAIL] = reason.value, _printable(detail or sample.detail)
     return row
 
 
@@ -103,16 +106,36 @@ def _caption(sample: InputSample, row: dict[str, Any]) -> tuple[str | None, Inpu
             caption = sample.text.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             return None, InputReject.CAPTION_NOT_UTF8, f"byte {error.start} of {len(sample.text)}"
-    elif metadata and (found := first_caption(metadata.get("caption"), sample.notes)) is not None:
-        caption = found
     else:
-        return None, InputReject.BROKEN_METADATA if broken else InputReject.MISSING_CAPTION, ""
+        found, detail = _caption_in(metadata, sample.notes) if metadata and sample.may_have_caption else (None, "")
+        if found is None:
+            return None, InputReject.BROKEN_METADATA if broken else InputReject.MISSING_CAPTION, detail
+        caption = found
     if not caption.strip():
         return None, InputReject.EMPTY_CAPTION, ""
-    cleaned = clean_caption(caption)
     if LINE_ENDS.search(caption.strip()):
         sample.notes.append("captions of several lines, joined to one")
-    return cleaned, None, ""
+    if len(caption) > MAX_TEXT_BYTES:
+        sample.notes.append(f"captions cut after {MAX_TEXT_BYTES} characters")
+    return clean_caption(caption), None, ""
+
+
+def _caption_in(metadata: dict[str, Any], notes: list[str]) -> tuple[str | None, str]:
+    """(the caption that metadata holds, or None, why there is none): under `caption`, or else under a usual name.
+
+    Several usual names serve where all hold the same text: nothing says which of different ones is the caption.
+    """
+    if "caption" in metadata:
+        return first_caption(metadata["caption"], notes), ""
+    usual = {name: first_caption(metadata[name], notes) for name in metadata if plain_name(name) in CAPTION_NAMES}
+    found = {name: text for name, text in usual.items() if text and text.strip()}
+    if len(set(found.values())) > 1:
+        one, another = list(found)[:2]
+        return None, f"{one[:80]!r} and {another[:80]!r} of the metadata may each be the caption"
+    for name, text in found.items():
+        notes.append(f"{plain_name(name)!r} of the metadata read as the caption")
+        return text, ""
+    return None, ""
 
 
 def first_caption(value: Any, notes: list[str]) -> str | None:

@@ -62,7 +62,9 @@ def check_directive(text: str) -> None:
 def checked_user_agent(text: str) -> str:
     """The text. Raises ValueError unless it can be sent as it is and holds a word that servers can address."""
     if not re.search("[A-Za-z0-9]", text) or text != text.strip():
-        raise ValueError(f"{text!r} names nobody: write a word at least, without blanks around it")
+        raise ValueError(
+            f"{text!r} has no word that a server can address; write one at least, without blanks around it"
+        )
     return text
 
 

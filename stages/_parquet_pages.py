@@ -1,7 +1,7 @@
-"""What lies in the pages of a Parquet file, by their headers: checked before Arrow decodes any of them.
+"""Page headers of a Parquet file, checked before Arrow decodes any page.
 
-A page is decoded whole, a repeated value costs nothing in the file, and the footer may lie: so pages are judged by the
-headers that Arrow goes by. Owns the limits; `stages._parquet_rows` reads the rows.
+A page is decoded whole, a repeated value costs nothing in the file, and the footer may be wrong. So pages are judged by
+the headers that Arrow goes by. Owns the limits; `stages._parquet_rows` reads the rows.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MAX_ROWS_UNASKED = 1_000_000
 MAX_PAGES_BYTES = 128 << 20
 """Largest pages of all columns of a row group together, unpacked."""
 MAX_ITEMS_PER_GROUP = 16 << 20
-"""Items of a column of lists in a row group: they may all stand in one row."""
+"""Items of a column of lists in a row group: they may all be in one row."""
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 4096
 HEADER_BYTES, MAX_HEADER_BYTES = 1 << 10, 1 << 20
@@ -158,7 +158,7 @@ class _Compact:
 
 @dataclass(slots=True)
 class GroupCost:
-    """What a row group's pages take: `pages_bytes` while they are decoded, `row_bytes` for a row of a batch at most."""
+    """Memory of a row group: `pages_bytes` while pages are decoded, at most `row_bytes` for a row of a batch."""
 
     pages_bytes: int = 0
     row_bytes: float = 0.0

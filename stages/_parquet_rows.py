@@ -9,6 +9,7 @@ from __future__ import annotations
 import bisect
 import contextlib
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 BUFFER_BYTES = 1 << 20
 """Read of a column at a time; without it a whole row group is held, which LAION made of a million rows and more."""
 MAX_EXTRA_BYTES_PER_ROW = 16 << 10
-"""A column of more bytes a row, on average, that nobody named is pixels or the like, and is not read."""
+"""A column of more bytes a row, on average, is not read unless a setting names it: it holds pixels or the like."""
 DIFFERENCES = frozenset({"DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY"})
 MAX_ERROR_CHARS = 200
 
@@ -65,7 +66,8 @@ class TableReader:
         self._group_starts = list(itertools.accumulate(_group_sizes(self._file.metadata), initial=0))
         self.num_rows = self._group_starts[-1]
         self.skipped = self._too_large()
-        """Columns that are too large for what nobody named."""
+        """Columns that are too large to be read without being named."""
+        self._num_read, self._num_lost = 0, Counter[str]()
         self._names = [name for name in self.schema.names if name not in self.skipped]
         self._go_to(0)
 
@@ -83,7 +85,7 @@ class TableReader:
             raise ShardFailed(f"{self.url}: {failed} ({' '.join(str(error).split())[:MAX_ERROR_CHARS]})") from None
 
     def _too_large(self) -> list[str]:
-        """Columns that nobody named whose values are too large, or too many, to be metadata of a row."""
+        """Columns that no setting names and whose values are too large, or too many, to be metadata of a row."""
         meta = self._file.metadata
         found = set()
         for group, (number, leaf) in itertools.product(range(meta.num_row_groups), enumerate(self._leaves)):
@@ -142,7 +144,26 @@ class TableReader:
             taken = min(batch.num_rows - skipped, stop - self._at - skipped)
             self._at += skipped + taken
             self._rest = batch.slice(skipped + taken) if skipped + taken < batch.num_rows else None
-            yield from rows_of(batch.slice(skipped, taken))
+            yield from self._counted(batch.slice(skipped, taken))
+
+    def _counted(self, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+        """The rows of a batch; values that are there and were not read are counted."""
+        num_absent: Counter[str] = Counter()
+        for row in rows_of(batch):
+            num_absent.update([name for name, value in row.items() if value is None])
+            yield row
+        self._num_read += batch.num_rows
+        for field, column in zip(batch.schema, batch.columns, strict=True):
+            if not pa.types.is_floating(field.type):  # JSON has no infinity
+                self._num_lost[field.name] += max(0, num_absent[field.name] - column.null_count)
+
+    def take_notes(self) -> Counter[str]:
+        """Notes on what the rows since the last call have lost: whole columns, and single values."""
+        notes = Counter({f"column {name!r} too large for metadata, not read": self._num_read for name in self.skipped})
+        lost = {name: count for name, count in self._num_lost.items() if count}
+        notes.update({f"values of column {name!r} that are no text or too long, left out": lost[name] for name in lost})
+        self._num_read, self._num_lost = 0, Counter()
+        return notes
 
     def close(self) -> None:
         """Close the file."""

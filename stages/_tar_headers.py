@@ -1,7 +1,7 @@
 """Walks the headers of a tar that may be damaged or hostile, and says where the content of each member lies.
 
 Owns the format: numbers, checksums, long names, sparse maps, end markers; v7, ustar, GNU and pax. Of a
-header it keeps the name, the kind and the size: what else stands there takes no memory, and may be anything. Zeros
+header it keeps the name, the kind and the size: all other content takes no memory, and may be anything. Zeros
 between members are passed over as `tar --ignore-zeros` does, so tars that were put together are read as one.
 """
 
@@ -43,13 +43,13 @@ class NoTarError(ValueError):
 
 
 class _CutError(EOFError):
-    """The file ends where more should stand."""
+    """The file ends too early."""
 
 
 class Member(NamedTuple):
-    """One member: its content is `size` bytes from `offset` on, which may lie behind the end of the file.
+    """One member: its content is `size` bytes from `offset` on, which may be behind the end of the file.
 
-    `start` is where its first header stands.
+    `start` is the place of its first header.
     """
 
     start: int
@@ -63,7 +63,7 @@ class Member(NamedTuple):
 
 
 class TarWalk:
-    """The members of one file of `size` bytes, in order. `offset` is where the header after the last one stands."""
+    """The members of one file of `size` bytes, in order. `offset` is the place of the next header."""
 
     def __init__(self, handle: IO[bytes], size: int) -> None:
         self._handle, self._size = handle, size
@@ -123,7 +123,7 @@ class TarWalk:
                 return
 
     def _member(self) -> Member:
-        """The next member with all headers before it; the walk stands behind its content then."""
+        """The next member with all headers before it; `offset` is behind its content then."""
         start, extras = self.offset, Extras()
         self._is_ended = False
         for _ in range(MAX_HEADERS):
@@ -182,7 +182,8 @@ def _is_header(block: bytes) -> bool:
     except DamageError:
         return False
     others = block[:148] + b" " * 8 + block[156:]
-    return stated in (sum(others), sum(others) - 256 * sum(byte > 127 for byte in others))
+    unsigned = sum(others)
+    return stated == unsigned or stated == unsigned - 256 * sum(byte > 127 for byte in others)
 
 
 def _number(field: bytes) -> int:

@@ -28,7 +28,7 @@ class IndexFullError(ValueError):
 
 
 class Place(NamedTuple):
-    """Where a member's content lies."""
+    """The place of a member's content."""
 
     offset: int
     size: int

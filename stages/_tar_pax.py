@@ -1,4 +1,4 @@
-"""Reads the records of a pax header: of all that may stand there only a name, a size, and that a file is sparse."""
+"""Reads the records of a pax header: only a name, a size, and that a file is sparse."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class DamageError(ValueError):
 
 
 class Extras(NamedTuple):
-    """What headers before a member say of it; `is_garbled` where records were ignored that make no sense."""
+    """Facts on a member from the headers before it; `is_garbled` where records make no sense and were ignored."""
 
     name: bytes | None = None
     size: int | None = None

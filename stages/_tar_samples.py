@@ -15,7 +15,7 @@ from fsspec.core import url_to_fs
 
 from pipeline.errors import ShardFailed
 from samples.images import IMAGE_SUFFIXES
-from stages._input_rows import InputReject, InputSample
+from stages._input_rows import MAX_TEXT_BYTES, InputReject, InputSample
 from stages._tar_headers import FULL_NOTE, NoTarError, TarWalk
 from stages._tar_index import IndexFullError, Place, TarIndex, split_key
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterator
 
-TEXT_SUFFIX, JSON_SUFFIX = "txt", "json"
-MAX_TEXT_BYTES = 1 << 20
+TEXT_SUFFIXES, JSON_SUFFIX = ("txt", "caption", "text"), "json"
+"""Suffixes of the caption, of which a sample's first counts, and of the metadata."""
 MAX_KEY_CHARS = 512
 
 
@@ -91,18 +91,22 @@ def _fill(
     handle: IO[bytes], size: int, sample: InputSample, members: dict[str, Place], max_image_bytes: int
 ) -> InputSample:
     """The sample with the content of its members, or the reason why it has none."""
-    image = next((members[suffix] for suffix in IMAGE_SUFFIXES if suffix in members), None)
+    image, text = _first(members, IMAGE_SUFFIXES), _first(members, TEXT_SUFFIXES)
+    if image is None or (text is None and JSON_SUFFIX not in members):
+        sample.detail = _described(members)
     if image is None:
-        sample.detail = f"members: {', '.join(sorted(members))[:200]}"
-    elif image.is_sparse:
+        return sample
+    if image.is_sparse:
         sample.problem, sample.detail = InputReject.UNREADABLE_IMAGE, "a sparse file, which no image is"
     elif image.size > max_image_bytes:
         sample.problem, sample.detail = InputReject.OVERSIZE_IMAGE, f"{image.size} bytes"
     else:
         try:
             sample.image = _content(handle, image, size)
-            if TEXT_SUFFIX in members:
-                sample.text = _whole_characters(_content(handle, members[TEXT_SUFFIX], size, MAX_TEXT_BYTES))
+            if text is not None:
+                sample.text = _whole_characters(_content(handle, text, size, MAX_TEXT_BYTES))
+                if text.size > MAX_TEXT_BYTES:
+                    sample.notes.append(f"texts cut after {MAX_TEXT_BYTES} bytes")
             if JSON_SUFFIX in members:
                 sample.metadata = _content(handle, members[JSON_SUFFIX], size, MAX_TEXT_BYTES)
         except EOFError as error:
@@ -110,10 +114,22 @@ def _fill(
     return sample
 
 
+def _first(members: dict[str, Place], suffixes: tuple[str, ...]) -> Place | None:
+    return next((members[suffix] for suffix in suffixes if suffix in members), None)
+
+
+def _described(members: dict[str, Place]) -> str:
+    """The suffixes that a sample has, for a reject."""
+    text = f"members: {', '.join(sorted(members))[:200]}"
+    has_hidden = any(suffix.rpartition(".")[2] in IMAGE_SUFFIXES for suffix in members if "." in suffix)
+    return f"{text}; a key ends at the first dot of a file's name" if has_hidden else text
+
+
 def _num_extra(members: dict[str, Place]) -> int:
     """Members beside one image, the text and the metadata; none where there is no image."""
-    has_image = any(suffix in members for suffix in IMAGE_SUFFIXES)
-    return len(members) - 1 - (TEXT_SUFFIX in members) - (JSON_SUFFIX in members) if has_image else 0
+    if _first(members, IMAGE_SUFFIXES) is None:
+        return 0
+    return len(members) - 1 - (_first(members, TEXT_SUFFIXES) is not None) - (JSON_SUFFIX in members)
 
 
 def _content(handle: IO[bytes], place: Place, size: int, limit: int | None = None) -> bytes:

@@ -13,6 +13,8 @@ from stages._parquet_rows import TableReader
 from stages._table_columns import described, holds_numbers, holds_text, listed, say_type
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     import pyarrow as pa
 
     from stages.read_laion import ReadLaion
@@ -55,15 +57,21 @@ def named_columns(schema: pa.Schema, options: ReadLaion, url: str) -> list[str]:
     return [name for name in (options.url_column, options.caption_column) if name in schema.names]
 
 
-def to_status(number: int, row: dict[str, Any], options: ReadLaion) -> UrlStatus:
+def to_status(number: int, row: dict[str, Any], options: ReadLaion, notes: Counter[str]) -> UrlStatus:
     """The row as one URL to download, or ended already by what the table says of it."""
     url, caption = row.pop(options.url_column, None), row.pop(options.caption_column, None)
-    caption = caption[:MAX_CAPTION_CHARS] if isinstance(caption, str) else None
+    caption = caption if isinstance(caption, str) else None
+    if caption is not None and len(caption) > MAX_CAPTION_CHARS:
+        caption = caption[:MAX_CAPTION_CHARS]
+        notes[f"captions cut after {MAX_CAPTION_CHARS} characters"] += 1
+    metadata = json_text(row, MAX_METADATA_CHARS)
+    if metadata is None:
+        notes[f"metadata of more than {MAX_METADATA_CHARS} characters, left out"] += 1
     made = UrlStatus(
         key=f"{number:09d}",
         url=without_credentials(url) if isinstance(url, str) else "",
         caption=caption,
-        metadata=json_text(row, MAX_METADATA_CHARS) or "{}",
+        metadata=metadata or "{}",
     )
     reason, made.error = _judged(row, caption, options) or (None, "")
     made.status = reason.value if reason else ""

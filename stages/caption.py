@@ -18,6 +18,7 @@ from pydantic import Field
 from models.protocols import Captioner
 from pipeline.schema import REJECT_REASON
 from pipeline.stage import Context, MapStage, Needs
+from stages._input_rows import clean_caption
 from stages._pictures import first_images
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ class CaptionReject(StrEnum):
 class Caption(MapStage):
     """The caption that a model gives the source image."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar = ("source_images",)
     writes: ClassVar = ("generated_caption",)
     rejects: ClassVar = CaptionReject
@@ -56,7 +57,7 @@ class Caption(MapStage):
 
         def caption(batch: pa.Table) -> pa.Table:
             captions = captioner.caption(first_images(batch["source_images"])) if batch.num_rows else []
-            texts = [" ".join(text.split()) for text in captions]
+            texts = [clean_caption(" ".join(text.split())) for text in captions]
             reasons = [None if text else CaptionReject.EMPTY.value for text in texts]
             batch = batch.append_column("generated_caption", pa.array(texts, pa.string()))
             return batch.append_column(REJECT_REASON, pa.array(reasons, pa.string()))

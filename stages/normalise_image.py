@@ -71,7 +71,7 @@ class NormaliseImage(MapStage):
     min_side_px: int = Field(default=64, ge=1)
     max_aspect_ratio: float = Field(default=3.0, ge=1)
     max_pixels: int = Field(default=MAX_PIXELS, ge=1)
-    """WebP, AVIF, JPEG 2000 and TIFF, which take more memory to decode, may have the half or less."""
+    """Formats that take more memory to decode may have less of it: TIFF 4/5, WebP 2/3, AVIF 1/2, JPEG 2000 2/5."""
     animated: Literal["first", "reject"] = "reject"
     format: Literal["jpg", "png", "webp"] = "jpg"
     quality: int = Field(default=95, ge=1, le=100)
@@ -128,7 +128,7 @@ class NormaliseImage(MapStage):
         if self.animated == "reject" and file.num_frames > 1:
             raise _Unusable(ImageReject.ANIMATED, f"{file.num_frames} frames")
         decoded = file.decode(self.shorter_side_px)
-        self._check_size(decoded.size)  # an icon's header may lie
+        self._check_size(decoded.size)  # an icon's header may be wrong
         notes[UNREADABLE_PROFILE] += decoded.is_profile_unreadable
         return decoded.image, file.format, decoded.size
 

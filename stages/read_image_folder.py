@@ -102,7 +102,9 @@ class ReadImageFolder(SourceStage):
             folder = ImageFolder(shard.uri)
             rows = enumerate(read_lines(shard.uri, self._wanted, shard.part, shard.begin, readers), shard.part[0])
             samples = (self._sample(folder, number, columns, row) for number, (columns, row) in rows)
-            return tables_of(samples, shard.name, ctx.notes, require_caption=self.require_caption)
+            yield from tables_of(samples, shard.name, ctx.notes, require_caption=self.require_caption)
+            for table in readers.values():
+                ctx.notes.update(table.take_notes())
 
         return read
 
@@ -112,8 +114,8 @@ class ReadImageFolder(SourceStage):
                 key=f"line {number + 1}", problem=InputReject.BROKEN_METADATA, detail="not a JSON object, or too long"
             )
         name = row.get(columns.file)
-        sample = InputSample(key=str(name or f"line {number + 1}")[:MAX_KEY_CHARS], metadata=row)
-        sample.notes += [f"column {name!r} too large for metadata, not read" for name in columns.left_out]
+        key = str(name or f"line {number + 1}")[:MAX_KEY_CHARS]
+        sample = InputSample(key=key, metadata=row, may_have_caption=False)
         for there, expected in ((columns.file, self.file_column), (columns.caption, self.caption_column)):
             if there not in (expected, None):
                 sample.notes.append(f"column {there!r} read as {expected}")

@@ -146,7 +146,7 @@ class ReadLaion(SourceStage):
             if ctx.is_rereading:
                 kept = reread(store, shard.name, ctx.stage_name)
             else:
-                kept = provide(store, shard.name, partial(self.statuses, shard, readers), self)
+                kept = provide(store, shard.name, partial(self.statuses, shard, readers, ctx.notes), self)
             with kept as (tar, statuses):
                 ctx.notes.update(_notes(statuses))
                 ctx.notes.update(self._unused_proxies())
@@ -171,12 +171,15 @@ class ReadLaion(SourceStage):
         text = f"shards asked for without the proxy that {', '.join(unused)} names (proxy_from_environment is false)"
         return Counter({text: 1} if unused else {})
 
-    def statuses(self, shard: Shard, readers: dict[str, TableReader]) -> list[UrlStatus]:
+    def statuses(self, shard: Shard, readers: dict[str, TableReader], notes: Counter[str]) -> list[UrlStatus]:
         """The shard's rows, judged by what the table says; `readers` keeps the table open from shard to shard."""
         assert shard.part is not None
         start, stop = shard.part
         with table_reader(shard.uri, readers, lambda schema: named_columns(schema, self, shard.uri)) as reader:
-            return [to_status(number, row, self) for number, row in enumerate(reader.read(start, stop), start)]
+            rows = enumerate(reader.read(start, stop), start)
+            statuses = [to_status(number, row, self, notes) for number, row in rows]
+            notes.update(reader.take_notes())
+            return statuses
 
 
 def _notes(statuses: Sequence[UrlStatus]) -> Counter[str]:

@@ -1,6 +1,7 @@
 """Read image-caption samples from WebDataset tars in img2dataset's layout.
 
-Reads   `<key>.<suffix of samples.images>`, `<key>.txt`, `<key>.json` in each tar, or tars put together
+Reads   `<key>.<suffix of samples.images>`, `<key>.txt` (or `.caption`, `.text`), `<key>.json` in each tar, or tars put
+        together; without a text the caption is the JSON's `caption`, or the text under usual names
 Writes  source_raw (binary, virtual: read again on demand), source_sha256 (string), source_key (string),
         source_size_bytes (int64), source_url (string), source_metadata (string, JSON), caption (string)
 Drops   samples without a usable image or caption, repeated keys, what lies behind a cut in the archive

@@ -2,7 +2,7 @@
 
 `<out>/checkpoints/step-00000100/state.safetensors` and `state.json`, and `manifest.json` with the size and sha256 of
 both. The folder is filled beside its place and moved there, so what has the name is complete; what is read back is
-compared with the manifest, so a training never goes on from bytes that were not written.
+compared with the manifest, so a training never resumes from other bytes than were written.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def check(checkpoint: Path) -> None:
 
 
 def read_state(checkpoint: Path) -> dict[str, Any]:
-    """What the checkpoint says besides tensors, an object with its `step`. Raises TrainingError when it is damaged."""
+    """The state of the checkpoint besides tensors, with its `step`. Raises TrainingError when it is damaged."""
     _check_file(checkpoint, STATE)
     try:
         state = json.loads((checkpoint / STATE).read_bytes())

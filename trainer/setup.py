@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 SAVED = {"config": dict, "dataset": str, "global_batch": int, "revision": str, "streams": int, "average_steps": int}
-"""What must be in a checkpoint's state beside its step, and in which type of JSON."""
+"""Entries that a checkpoint's state must have beside its step, with their types in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BUCKET_BYTES = 64 << 20
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
-"""What AdamW keeps of a parameter that it has changed."""
+"""State that AdamW has for each parameter that it has changed."""
 
 
 class TrainState:

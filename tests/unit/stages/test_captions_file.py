@@ -273,3 +273,10 @@ def test_a_folder_elsewhere_is_read_through_fsspec(name):
     folder.pipe({f"{root}/{NAMES[3]}": jpeg(9, size=(32, 32))})
     again = stage.list_shards([f"memory:/{root}"])
     assert [a.identity == b.identity for a, b in zip(shards, again, strict=True)] == [True, False]
+
+
+def test_a_row_without_text_never_takes_its_caption_from_another_column(folder):
+    lines = [{"file_name": name, "text": None, "caption": "a file of unknown origin"} for name in NAMES]
+    (folder / "metadata.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rows, _ = read_rows(ReadImageFolder(), folder)
+    assert [(r["caption"], r["reject_reason"]) for r in rows] == [(None, "missing_caption")] * len(NAMES)

@@ -27,6 +27,16 @@ def test_a_column_of_vectors_keeps_rows_apart():
     assert vectors_column(emb[:0]).type == pa.list_(pa.float16())
 
 
+def test_a_generated_caption_is_text_with_its_accents_composed():
+    class Captioner:
+        def caption(self, images):
+            return ["a cafe\u0301", "a \ud800 dog"]
+
+    rows = table(["a", "b"], source_images=[[jpeg(1)], [jpeg(2)]])
+    stage = Caption(model="zoo:blip").open(Context(stage_name="caption", loader=lambda *_, **__: Captioner()))
+    assert stage(rows)["generated_caption"].to_pylist() == ["a caf\u00e9", "a ? dog"]
+
+
 def test_a_caption_is_stripped_and_one_that_says_nothing_is_a_reject():
     class Captioner:
         def caption(self, images):

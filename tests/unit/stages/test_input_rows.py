@@ -6,7 +6,15 @@ from collections import Counter
 
 import pytest
 
-from stages._input_rows import BATCH_BYTES, MAX_METADATA_CHARS, InputSample, clean_caption, json_text, tables_of
+from stages._input_rows import (
+    BATCH_BYTES,
+    MAX_METADATA_CHARS,
+    MAX_TEXT_BYTES,
+    InputSample,
+    clean_caption,
+    json_text,
+    tables_of,
+)
 
 
 def rows_of(*samples):
@@ -64,3 +72,32 @@ def test_a_list_of_captions_in_metadata_gives_the_first():
     (row,), notes = rows_of(InputSample(key="a", image=b"x", metadata=b'{"caption": ["", "a dog", "a cat"]}'))
     assert row["caption"] == "a dog"
     assert notes["lists of captions: the first of each is taken"] == 1
+
+
+def test_a_caption_that_is_cut_leaves_a_note():
+    for given in ({"text": b"x" * (MAX_TEXT_BYTES + 1)}, {"metadata": {"caption": "x" * (MAX_TEXT_BYTES + 1)}}):
+        (row,), notes = rows_of(InputSample(key="a", image=b"x", **given))
+        assert len(row["caption"]) == MAX_TEXT_BYTES
+        assert notes[f"captions cut after {MAX_TEXT_BYTES} characters"] == 1
+
+
+@pytest.mark.parametrize(
+    ("metadata", "caption"),
+    [
+        ({"text": "a dog"}, "a dog"), ({"text": "a dog", "TEXT": "a dog", "n": 1}, "a dog"),
+        ({"Prompt": ["a dog"]}, "a dog"), ({"caption": "a dog", "text": "a cat"}, "a dog"),
+        ({"text": "a dog", "title": " "}, "a dog"),
+    ],
+)  # fmt: skip
+def test_a_caption_under_a_usual_name_of_metadata_is_read(metadata, caption):
+    (row,), notes = rows_of(InputSample(key="a", image=b"x", metadata=json.dumps(metadata).encode()))
+    assert (row["caption"], row["reject_reason"]) == (caption, None)
+    assert any("metadata read as the caption" in note for note in notes) == ("caption" not in metadata)
+
+
+def test_metadata_with_several_texts_that_may_be_the_caption_is_a_reject():
+    (row,), _ = rows_of(InputSample(key="a", image=b"x", metadata=b'{"text": "a dog", "title": "IMG 1"}'))
+    assert row["reject_reason"] == "missing_caption"
+    assert row["reject_detail"] == "'text' and 'title' of the metadata may each be the caption"
+    (row,), _ = rows_of(InputSample(key="a", image=b"x", metadata=b'{"caption": null, "text": "a dog"}'))
+    assert row["reject_reason"] == "missing_caption"

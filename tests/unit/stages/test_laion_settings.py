@@ -72,7 +72,7 @@ def test_directives_of_one_word_or_with_a_value_are_taken(directive):
 
 @pytest.mark.parametrize("agent", [" ", "?", " bot", "bot "])
 def test_user_agents_that_name_nobody_are_refused(agent):
-    assert "names nobody" in refusal(user_agent=agent)
+    assert "has no word that a server can address" in refusal(user_agent=agent)
 
 
 def test_a_manifest_with_a_port_in_allowed_hosts_is_refused_on_one_line(tmp_path):

@@ -13,6 +13,7 @@ from _inputs import jpeg, read_rows
 
 from pipeline.errors import PlanError, ShardFailed
 from stages import _parquet_pages
+from stages._arrow_values import MAX_VALUE_BYTES
 from stages._parquet_pages import DATA, DATA_V2, DICTIONARY, PageError, compact_struct, pages_of
 from stages._parquet_rows import TableReader
 from stages.read_image_folder import ReadImageFolder
@@ -195,3 +196,20 @@ def test_arrow_reads_in_the_calling_thread_only(tmp_path):
     write(tmp_path / "metadata.parquet", row_group_size=100)
     done = subprocess.run([sys.executable, "-c", THREADS, str(tmp_path)], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [str(2 * ROWS), "0"]  # a thread with a Python file may outlive the interpreter
+
+
+def test_single_values_that_cannot_be_read_leave_a_note(tmp_path):
+    odd = {
+        "page": pa.array(["y" * (MAX_VALUE_BYTES + 1)] + ["z"] * (ROWS - 1)),
+        "hash": pa.array([b"\xff" * 16] * 3 + [None] * (ROWS - 3)),
+        "score": pa.array([float("nan")] * ROWS),
+    }
+    for n in range(ROWS):
+        (tmp_path / f"{n}.jpg").write_bytes(b"x")
+    write(tmp_path / "metadata.parquet", odd)
+    rows, notes = read_rows(ReadImageFolder(rows_per_shard=100), tmp_path)
+    assert [r["reject_reason"] for r in rows] == [None] * ROWS
+    assert notes == {
+        "values of column 'page' that are no text or too long, left out": 1,
+        "values of column 'hash' that are no text or too long, left out": 3,
+    }

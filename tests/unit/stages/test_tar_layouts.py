@@ -7,6 +7,7 @@ import pytest
 from _inputs import END, checksummed, header, jpeg, member, padded, read_rows, reasons, sample, tar_of
 
 from samples.images import IMAGE_SUFFIXES
+from stages._input_rows import MAX_TEXT_BYTES
 from stages._tar_headers import BEHIND_NOTE, CUT_NOTE, DAMAGE_NOTE, GARBLED_NOTE
 from stages.read_webdataset import ReadWebdataset
 
@@ -242,3 +243,33 @@ def test_pax_records_that_make_no_sense_cost_no_member(tmp_path, garbled):
 def test_a_key_with_very_many_members_is_one_sample(tmp_path):
     odd = [member(f"one.{number}", b"") for number in range(5000)]
     assert read(tmp_path, tar_of(*ONE, *odd, *TWO)) == (BOTH, {"extra members, ignored": 5000})
+
+
+@pytest.mark.parametrize("suffix", ["txt", "caption", "text", "CAPTION"])
+def test_a_caption_may_have_any_suffix_of_texts(tmp_path, suffix):
+    data = tar_of(("k.jpg", IMAGE), (f"k.{suffix}", b"a dog"))
+    assert read(tmp_path, data) == ({"k": None}, {})
+
+
+def test_one_text_of_several_is_the_caption_and_the_others_are_counted(tmp_path):
+    data = tar_of(("k.jpg", IMAGE), ("k.caption", b"a cat"), ("k.txt", b"a dog"))
+    (tmp_path / "shard.tar").write_bytes(data)
+    (row,), notes = read_rows(ReadWebdataset(), tmp_path)
+    assert row["caption"] == "a dog"
+    assert notes["extra members, ignored"] == 1
+
+
+def test_a_sample_without_caption_or_image_says_what_it_has(tmp_path):
+    data = tar_of(("a.jpg", IMAGE), ("a.cls", b"3"), ("b.v2.jpg", IMAGE), ("b.v2.txt", b"x"), ("c.npy", b"x"))
+    (tmp_path / "shard.tar").write_bytes(data)
+    rows, _ = read_rows(ReadWebdataset(), tmp_path)
+    assert [(r["reject_reason"], r["reject_detail"]) for r in rows] == [
+        ("missing_caption", "members: cls, jpg"),
+        ("no_image", "members: v2.jpg, v2.txt; a key ends at the first dot of a file's name"),
+        ("no_image", "members: npy"),
+    ]
+
+
+def test_a_text_that_is_cut_leaves_a_note(tmp_path):
+    data = tar_of(*sample("k", IMAGE, "x" * (MAX_TEXT_BYTES + 1)))
+    assert read(tmp_path, data) == ({"k": None}, {f"texts cut after {MAX_TEXT_BYTES} bytes": 1})

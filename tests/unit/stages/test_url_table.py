@@ -12,6 +12,7 @@ from pipeline.errors import ShardFailed, is_transient
 from pipeline.stage import Context
 from stages import _download_status
 from stages._download_status import MAX_URL_CHARS, read_statuses
+from stages._url_table import MAX_CAPTION_CHARS, MAX_METADATA_CHARS
 
 
 @pytest.fixture
@@ -109,3 +110,18 @@ def test_an_url_that_is_too_long_is_none_is_never_asked_for_and_is_kept_shortene
     (table.store.folder / "part-00000.retry").write_text("all")
     table.read()
     assert sum(web.asked.values()) == 1
+
+
+def test_texts_that_a_table_loses_leave_notes(tmp_path, web):
+    rows = rows_of(web, 4, page=["", "", "x" * (MAX_METADATA_CHARS + 1), ""])
+    rows[1]["TEXT"] = "x" * (MAX_CAPTION_CHARS + 1)
+    found, notes = Table(tmp_path, rows).read()
+    assert [len(r["caption"]) for r in found] == [9, MAX_CAPTION_CHARS, 9, 9]
+    assert notes[f"captions cut after {MAX_CAPTION_CHARS} characters"] == 1
+    assert notes[f"metadata of more than {MAX_METADATA_CHARS} characters, left out"] == 1
+
+
+def test_a_column_of_pixels_in_a_table_of_urls_is_noted(tmp_path, web):
+    rows = rows_of(web, 2, thumbnail=[bytes(4 << 20)] * 2)
+    _, notes = Table(tmp_path, rows).read()
+    assert notes["column 'thumbnail' too large for metadata, not read"] == 2
