@@ -24,6 +24,7 @@ from samples.image_limits import (
     MAX_TEXT_BYTES,
     too_complex,
 )
+from samples.jpeg2000_parts import SIGNATURES, check_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +57,8 @@ def slimmed(data: bytes, max_pixels: int = MAX_PIXELS) -> Slim:
             raise too_complex("frames", frames, MAX_FRAMES)
     if data[4:8] == b"ftyp":
         return Slim(measured(data, max_pixels))
+    if data.startswith(SIGNATURES):
+        check_parts(data, max_pixels)
     return Slim(data)
 
 

@@ -34,6 +34,9 @@ MAX_BLOCKS = 1_000_000
 MAX_FRAMES = 10_000
 """Most frames of an animation that is looked into."""
 
+MAX_CODE_BLOCKS = 500_000
+"""Most tiles, precincts and code-blocks of a JPEG 2000: 150 MB in OpenJPEG. Code-blocks of 16 x 16 at the limit fit."""
+
 MAX_PROFILE_BYTES = 4 << 20
 """A larger colour profile counts as unreadable; those of presses have up to 3 MB."""
 MAX_TEXT_BYTES = 1 << 20

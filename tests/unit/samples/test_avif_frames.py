@@ -4,13 +4,11 @@ import contextlib
 import io
 import random
 import struct
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pytest
-from _inputs import encoded, picture
+from _inputs import decoded_apart, encoded, picture
 from PIL import Image, ImageCms, features
 
 from samples.av1_frames import frames_of
@@ -19,23 +17,6 @@ from samples.image_limits import MAX_PIXELS, ImageProblem
 from samples.images import decode_image, open_image
 
 pytestmark = pytest.mark.skipif(not features.check("avif"), reason="Pillow without AVIF")
-
-MEASURE = """
-import resource, sys
-from samples.images import ImageProblem, decode_image
-
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
-files = [open(name, "rb").read() for name in sys.argv[1:]]
-decode_image(files[0])
-before = peak()
-try:
-    decode_image(files[1])
-    print(peak() - before, "decoded")
-except ImageProblem as problem:
-    print(peak() - before, problem.reason)
-"""
 
 
 def avif(image=None, **options):
@@ -83,12 +64,9 @@ def frames(coded):
 
 def test_a_small_size_over_a_huge_frame_is_refused_with_little_memory(tmp_path):
     large = avif(Image.new("RGB", (8000, 8000), (9, 120, 200)), speed=10, quality=30)
-    (tmp_path / "small").write_bytes(avif())
-    (tmp_path / "large").write_bytes(resized(large, 100, 100))
-    command = [sys.executable, "-c", MEASURE, str(tmp_path / "small"), str(tmp_path / "large")]
-    grown, verdict = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    grown_mb, verdict = decoded_apart(tmp_path, avif(), resized(large, 100, 100))
     assert verdict == "pixel_bomb"
-    assert int(grown) < 20
+    assert grown_mb < 20
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
