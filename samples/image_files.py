@@ -12,6 +12,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from samples.avif_frames import measured
 from samples.image_limits import (
     MAX_BLOCKS,
     MAX_FRAMES,
@@ -23,6 +24,7 @@ from samples.image_limits import (
     MAX_TEXT_BYTES,
     too_complex,
 )
+from samples.jpeg2000_parts import SIGNATURES, check_parts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +41,7 @@ class Slim:
     num_frames: int | None = None
 
 
-def slimmed(data: bytes) -> Slim:
+def slimmed(data: bytes, max_pixels: int = MAX_PIXELS) -> Slim:
     """The file as Pillow may be given it. Raises ImageProblem where it has more parts than a picture needs."""
     if data.startswith(b"\xff\xd8\xff"):
         return Slim(_jpeg(data))
@@ -53,6 +55,10 @@ def slimmed(data: bytes) -> Slim:
         frames = data.count(b"ANMF")
         if frames > MAX_FRAMES:
             raise too_complex("frames", frames, MAX_FRAMES)
+    if data[4:8] == b"ftyp":
+        return Slim(measured(data, max_pixels))
+    if data.startswith(SIGNATURES):
+        check_parts(data, max_pixels)
     return Slim(data)
 
 

@@ -34,10 +34,16 @@ MAX_BLOCKS = 1_000_000
 MAX_FRAMES = 10_000
 """Most frames of an animation that is looked into."""
 
+MAX_CODE_BLOCKS = 500_000
+"""Most tiles, precincts and code-blocks of a JPEG 2000: 150 MB in OpenJPEG. Code-blocks of 16 x 16 at the limit fit."""
+
 MAX_PROFILE_BYTES = 4 << 20
 """A larger colour profile counts as unreadable; those of presses have up to 3 MB."""
 MAX_TEXT_BYTES = 1 << 20
 """Most of a text that may say how the image is turned, unpacked; all other text of a PNG is left out."""
+
+MAX_EXIF_BYTES = 1 << 16
+"""Longest EXIF block that Pillow is given of an AVIF: that of a JPEG. Values in it may overlap, and each is copied."""
 
 DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, ArithmeticError, LookupError,
                  TypeError, AttributeError, AssertionError, RuntimeError)  # fmt: skip
@@ -64,3 +70,14 @@ class ImageProblem(ValueError):
 def too_complex(what: str, count: int, most: int) -> ImageProblem:
     """The exception for a file with more parts than a picture has; `count` may be where counting stopped."""
     return ImageProblem(Problem.TOO_COMPLEX, f"{count} {what}, more than {most}")
+
+
+def check_pixels(size: tuple[int, int], image_format: str, max_pixels: int) -> None:
+    """Raise ImageProblem for an image of more pixels, or a longer side, than may be decoded."""
+    most = int(max_pixels / WEIGHT.get(image_format, 1))
+    text = f"{size[0]} x {size[1]} px"
+    if size[0] * size[1] > most:
+        kind = f" of {image_format}" if most < max_pixels else ""
+        raise ImageProblem(Problem.PIXEL_BOMB, f"{text}, more than {most} pixels{kind}")
+    if max(size) > MAX_SIDE_PX:
+        raise ImageProblem(Problem.PIXEL_BOMB, f"{text}, a side of more than {MAX_SIDE_PX} px")

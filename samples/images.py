@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from samples.image_files import slimmed
-from samples.image_limits import DECODE_ERRORS, MAX_PIXELS, MAX_SIDE_PX, WEIGHT, ImageProblem, Problem
+from samples.image_limits import DECODE_ERRORS, MAX_PIXELS, ImageProblem, Problem, check_pixels
 from samples.orientation import SIDEWAYS, UPRIGHT, orientation
 from samples.pixels import to_srgb
 
@@ -127,7 +127,7 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str,
     """
     from PIL import Image, UnidentifiedImageError
 
-    slim = slimmed(data)
+    slim = slimmed(data, max_pixels)
     Image.MAX_IMAGE_PIXELS = max_pixels  # for images inside of images; the header is checked here
     try:
         image: Image.Image = Image.open(io.BytesIO(slim.data), formats=formats or readable_formats())
@@ -149,17 +149,6 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str,
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
     """The image upright in RGB and sRGB. Raises ImageProblem for a file that gives none."""
     return open_image(data, max_pixels=max_pixels).decode().image
-
-
-def check_pixels(size: tuple[int, int], image_format: str, max_pixels: int) -> None:
-    """Raise ImageProblem for an image of more pixels, or a longer side, than may be decoded."""
-    most = int(max_pixels / WEIGHT.get(image_format, 1))
-    text = f"{size[0]} x {size[1]} px"
-    if size[0] * size[1] > most:
-        kind = f" of {image_format}" if most < max_pixels else ""
-        raise ImageProblem(Problem.PIXEL_BOMB, f"{text}, more than {most} pixels{kind}")
-    if max(size) > MAX_SIDE_PX:
-        raise ImageProblem(Problem.PIXEL_BOMB, f"{text}, a side of more than {MAX_SIDE_PX} px")
 
 
 def _verdict(error: Exception) -> Exception:

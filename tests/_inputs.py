@@ -3,6 +3,8 @@
 import hashlib
 import io
 import json
+import subprocess
+import sys
 import tarfile
 
 import numpy as np
@@ -132,3 +134,31 @@ def reasons(rows, key="source_key"):
 def details(rows, key="source_key"):
     """Row's key -> reject detail."""
     return {row[key]: row[REJECT_DETAIL] for row in rows}
+
+
+DECODE_APART = """
+import resource, sys
+from samples.images import ImageProblem, decode_image
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+files = [open(name, "rb").read() for name in sys.argv[1:]]
+decode_image(files[0])
+before = peak()
+try:
+    decode_image(files[1])
+    print(peak() - before, "decoded")
+except ImageProblem as problem:
+    print(peak() - before, problem.reason)
+"""
+
+
+def decoded_apart(folder, warm_up, file):
+    """(MB by which a process of its own grows while it decodes the file after another; reason of refusal)."""
+    names = [folder / "warm_up", folder / "file"]
+    for name, data in zip(names, (warm_up, file), strict=True):
+        name.write_bytes(data)
+    command = [sys.executable, "-c", DECODE_APART, *map(str, names)]
+    grown, verdict = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return int(grown), verdict
