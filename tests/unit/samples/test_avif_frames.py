@@ -183,3 +183,26 @@ def test_looking_through_takes_no_longer_than_reading(filling):
         with contextlib.suppress(ImageProblem):
             measured(long + b"av01", MAX_PIXELS)
         assert time.process_time() - began < 2
+
+
+def test_a_huge_size_that_alpha_alone_has_is_refused():
+    file = bytearray(avif(Image.new("RGBA", (100, 100), (9, 120, 200, 77)), icc_profile=b"x" * 200))
+    at = file.index(b"colr")  # the fourth property
+    file[at : at + 16] = b"ispe\0\0\0\0" + struct.pack(">LL", 16_000, 16_000)
+    of_alpha = bytes([4, 1, 6, 0x87, 8])
+    assert of_alpha in file
+    assert problem_of(bytes(file).replace(of_alpha, bytes([4, 4, 6, 0x87, 8])))[0] == "pixel_bomb"
+
+
+def test_depth_and_subsampling_decide_what_a_frame_takes():
+    frame = obu(6, "0 00 1 0 0" + "0" * 40)
+    timing = f"1 {'0' * 64} 1 00101 1 00011 {'0' * 32} 00010 00100"
+    for profile, colours, pixel_bytes in (
+        ("000", "0 0", 1.5), ("000", "0 1", 1), ("000", "1 0", 3), ("001", "0", 3), ("001", "1", 6),
+        ("010", "1 0 0", 6), ("010", "1 0 1", 2),
+    ):  # fmt: skip
+        for before in ("0 0 00000", f"{timing} 1 00000"):
+            point = f"{'0' * 12} 01001 1" + ("" if before[0] == "0" else "1 0000 0000 0 1 0000")
+            header = f"{profile} 0 0 {before} {point} {MAX_64} 0 000 0000 0 0 0 000 {colours}"
+            found = frames(obu(1, header + "0" * 40) + frame)
+            assert (found.pixels, found.largest_bytes) == (64 * 64, pixel_bytes * 64 * 64)
