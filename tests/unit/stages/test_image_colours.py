@@ -10,6 +10,7 @@ from _profiles import grey_profile, ink_profile, rgb_profile
 from PIL import Image, ImageCms
 
 from pipeline.stage import Context
+from samples.colour import conversion_of
 from stages._download_images import keep
 from stages.normalise_image import NormaliseImage
 from stages.read_laion import ReadLaion
@@ -190,3 +191,10 @@ def test_a_download_shrunk_on_arrival_is_in_srgb(image_format):
 def test_a_download_keeps_a_profile_that_cannot_be_read():
     kept = keep(jpeg(1, (300, 200), icc_profile=b"no profile at all"), ReadLaion(stored_side_px=64))
     assert normalised(kept.data)[1] == {UNREADABLE: 1}
+
+
+@pytest.mark.parametrize("kind", [b"abst", b"link", b"nmcl"])
+def test_a_profile_that_describes_no_images_numbers_is_unreadable(kind):
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert conversion_of(srgb, "RGB") is not None
+    assert conversion_of(srgb[:12] + kind + srgb[16:], "RGB") is None

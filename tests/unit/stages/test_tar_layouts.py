@@ -7,6 +7,7 @@ import pytest
 from _inputs import END, checksummed, header, jpeg, member, padded, read_rows, reasons, sample, tar_of
 
 from samples.images import IMAGE_SUFFIXES
+from stages import _tar_headers
 from stages._input_rows import MAX_TEXT_BYTES
 from stages._tar_headers import BEHIND_NOTE, CUT_NOTE, DAMAGE_NOTE, GARBLED_NOTE
 from stages.read_webdataset import ReadWebdataset
@@ -273,3 +274,20 @@ def test_a_sample_without_caption_or_image_says_what_it_has(tmp_path):
 def test_a_text_that_is_cut_leaves_a_note(tmp_path):
     data = tar_of(*sample("k", IMAGE, "x" * (MAX_TEXT_BYTES + 1)))
     assert read(tmp_path, data) == ({"k": None}, {f"texts cut after {MAX_TEXT_BYTES} bytes": 1})
+
+
+def test_zeros_are_passed_over_up_to_a_limit_and_the_rest_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(_tar_headers, "MAX_ZERO_BYTES", 1 << 20)
+    data = tar_of(*ONE, end=bytes(4 << 20)) + tar_of(*TWO)
+    rows, notes = read(tmp_path, data)
+    assert rows == {"one": None}
+    assert notes[BEHIND_NOTE] > 2 << 20
+
+
+def test_a_global_header_names_the_members_behind_it_as_tarfile_has_it(tmp_path):
+    parts = [tarfile.TarInfo.create_pax_global_header({"path": "k.jpg"}), member("x", IMAGE),
+             tarfile.TarInfo.create_pax_global_header({"path": "k.txt"}), member("y", b"a dog"), END]  # fmt: skip
+    data = b"".join(bytes(part) for part in parts)
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        assert tar.getnames() == ["k.jpg", "k.txt"]
+    assert read(tmp_path, data) == ({"k": None}, {})
