@@ -40,7 +40,8 @@ class Table:
     def victim(self):
         """A row that nothing is promised of any more but that it is accounted for."""
         row = self.rng.choice(self.rows)
-        self.healthy.discard(row["file_name"])
+        if self.healthy and isinstance(row.get("file_name"), str):  # another name was struck out with its row before
+            self.healthy.discard(row["file_name"])
         return row
 
     def encoded(self):
