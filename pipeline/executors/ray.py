@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import signal
 import threading
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RunStopped, one_line
 from pipeline.executors.connect import find_cluster
-from pipeline.stage import Needs
+from pipeline.executors.pools import Pools
 from pipeline.worker import Outcome, Task, Worker
 
 if TYPE_CHECKING:
@@ -108,7 +107,6 @@ class RayExecutor:
         self._owns_ray = False
         self._is_local = False
         self._nodes_seen = self._grown_at = 0.0
-        self._num_gpus = 0.0
 
     def start(self, plan: Plan) -> None:
         """Connect (or start a local Ray) and make the actors. Raises `RunStopped` when Ray does not come up."""
@@ -122,7 +120,7 @@ class RayExecutor:
         if not ray.is_initialized():
             self._connect()
             self._owns_ray = True
-        self._fix_pools()
+        self._pools = Pools(plan, self._workers, ray.cluster_resources())
         self._grow()
 
     def _connect(self) -> None:
@@ -144,44 +142,8 @@ class RayExecutor:
             where = f"the Ray cluster at {address!r}" if address else "a local Ray"
             raise RunStopped(f"cannot reach {where}: {one_line(error)}; or run with --executor inprocess") from error
 
-    def _fix_pools(self) -> None:
-        """Stages that use a GPU get a pool of their own if the cluster has one now, and keep it."""
-        self._num_gpus = float(self._ray.cluster_resources().get("GPU", 0))
-        for pool in {self._pool(planned.index) for planned in self._plan.stages}:
-            if self._needs(pool).gpu > self._num_gpus:
-                needed = self._needs(pool).gpu
-                raise RunStopped(f"a stage needs {needed:g} GPUs; the cluster has {self._num_gpus:g}")
-
-    def _pool_sizes(self) -> dict[str, int]:
-        """How many actors the cluster as it is now has room for, by pool."""
-        have = self._ray.cluster_resources()
-        sizes: dict[str, int] = {}
-        for pool in {self._pool(planned.index): None for planned in self._plan.stages}:
-            needs = self._needs(pool)
-            fit = have.get("GPU", 0) / needs.gpu if needs.gpu else have.get("CPU", 1) / max(needs.cpu, 1.0)
-            size = math.floor(fit)
-            if self._workers:
-                size = min(size, self._workers) if needs.gpu else self._workers
-            sizes[pool] = max(1, min(size, len(self._plan.shards)))
-        return sizes
-
-    def _pool(self, stage: int) -> str:
-        """`gpu` for stages that use one where the cluster has any; `cpu` for all others."""
-        return "gpu" if self._num_gpus and self._plan.stages[stage].stage.needs.gpu else "cpu"
-
-    def _needs(self, pool: str) -> Needs:
-        """What an actor of the pool takes. It keeps the models of all its stages, so shares of a GPU add up to one."""
-        planned = [s for s in self._plan.stages if self._pool(s.index) == pool]
-        served = [s.stage.needs for s in planned]
-        shares = [s.run_on.gpu or s.stage.needs.gpu for s in planned] if pool == "gpu" else [0.0]
-        return Needs(
-            cpu=max(n.cpu for n in served),
-            gpu=max(min(1.0, sum(shares)), *shares),
-            memory_bytes=max(n.memory_bytes for n in served),
-        )
-
     def _spawn(self, pool: str) -> None:
-        needs = self._needs(pool)
+        needs = self._pools.needs(pool)
         handle = self._remote.options(
             num_cpus=0 if needs.gpu else needs.cpu, num_gpus=needs.gpu, memory=needs.memory_bytes or None,
             max_restarts=0, max_task_retries=0, max_concurrency=2,
@@ -193,7 +155,7 @@ class RayExecutor:
 
     def slots(self, stage: int) -> int:
         """Idle actors of the stage's pool."""
-        return len(self._idle(self._pool(stage)))
+        return len(self._idle(self._pools.of(stage)))
 
     def slots_anywhere(self) -> int:
         """Idle actors."""
@@ -201,7 +163,7 @@ class RayExecutor:
 
     def submit(self, task: Task) -> None:
         """Give the task to an idle actor of its stage's pool."""
-        actor = self._idle(self._pool(task.stage))[0]
+        actor = self._idle(self._pools.of(task.stage))[0]
         actor.key = f"editloom-{uuid.uuid4().hex}".encode()
         actor.task, actor.ref = task, actor.handle.run.remote(task, actor.key)
         actor.started_at = actor.asked_at = actor.at_since = time.monotonic()
@@ -332,7 +294,7 @@ class RayExecutor:
 
     def _grow(self) -> None:
         """Make the actors that are missing, at the start and where nodes joined; those of lost nodes wait for room."""
-        for pool, size in self._pool_sizes().items():
+        for pool, size in self._pools.sizes(self._ray.cluster_resources()).items():
             for _ in range(size - sum(a.pool == pool for a in self._actors)):
                 self._spawn(pool)
 
@@ -342,7 +304,7 @@ class RayExecutor:
         for pool, since in self._waiting_since.items():
             times = int((now - since) / TELL_EVERY_S)
             if times:
-                needs = self._needs(pool)
+                needs = self._pools.needs(pool)
                 return (
                     f"no Ray worker of pool {pool!r} started for {times * TELL_EVERY_S:.0f} s: one needs {needs.cpu:g} "
                     f"cores, {needs.gpu:g} GPUs; the build waits up to {START_TIMEOUT_S:.0f} s for room"
