@@ -50,8 +50,12 @@ def test_without_an_address_a_running_cluster_is_left_alone(cluster, light, tmp_
 
 def test_a_node_that_joins_gets_work(cluster, tmp_path):
     write_shards(tmp_path / "in", {f"{n:02d}": [f"slow {n}"] for n in range(20)})
-    line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), str(tmp_path), "{}", "map", cluster.address]
-    driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), cluster.address]
+    driver = subprocess.Popen(
+        line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    driver.stdin.write(json.dumps({"folder": str(tmp_path), "run_on": {}}) + "\n")
+    driver.stdin.flush()
     records = "run/stages/fragile-*/*.json"
     while not list(tmp_path.glob(records)):
         assert driver.poll() is None, driver.stderr.read()
