@@ -152,7 +152,7 @@ def _text(scalar: pa.Scalar) -> str | None:
     buffer = scalar.as_buffer() if scalar.is_valid else None
     if buffer is None or buffer.size > MAX_VALUE_BYTES:
         return None
-    raw = buffer.to_pybytes()
+    raw: bytes = buffer.to_pybytes()
     if "string" in str(scalar.type):
         return raw.decode("utf-8", "replace")
     return text_of_bytes(raw)

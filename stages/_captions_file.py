@@ -64,8 +64,8 @@ def list_lines(url: str, wanted: Wanted) -> Iterator[Line]:
     if _suffix(url) == ".parquet":
         with contextlib.closing(TableReader(url, lambda schema: [_table_columns(schema, wanted, url).file])) as table:
             table.leave_out_others()
-            for row in table.read(0, table.num_rows):
-                yield Line(at=None, name=next(iter(row.values())))
+            for named in table.read(0, table.num_rows):
+                yield Line(at=None, name=next(iter(named.values())))
         return
     with _opened(url) as handle:
         form, found = _text_columns(handle, wanted, url)
@@ -84,8 +84,8 @@ def read_lines(
     if _suffix(url) == ".parquet":
         with table_reader(url, readers, lambda schema: _table_columns(schema, wanted, url).named) as table:
             columns = replace(_table_columns(table.schema, wanted, url), left_out=tuple(table.skipped))
-            for row in table.read(start, stop):
-                yield columns, row
+            for held in table.read(start, stop):
+                yield columns, held
         return
     with _opened(url) as handle:
         form, found = _text_columns(handle, wanted, url)
@@ -100,7 +100,7 @@ def read_lines(
 
 
 def _suffix(url: str) -> str:
-    suffix = posixpath.splitext(url_to_fs(url)[1])[1].lower()
+    suffix: str = posixpath.splitext(url_to_fs(url)[1])[1].lower()
     if suffix not in (*SUFFIXES, ".parquet"):
         raise ShardFailed(
             f"{url}: captions file of unknown kind {suffix!r}; csv, tsv, jsonl, json and parquet are read"

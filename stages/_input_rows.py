@@ -30,7 +30,7 @@ MAX_TEXT_BYTES = 1 << 20
 """Longest caption; what is longer is cut, as a tar's texts are."""
 MAX_METADATA_CHARS = 1 << 20
 """Longest metadata of a row, as JSON; a row that has more is kept without."""
-LINE_ENDS = re.compile(r"[\r\n]+")
+LINE_ENDS = re.compile("[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]+")
 
 
 class InputReject(StrEnum):

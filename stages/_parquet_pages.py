@@ -83,7 +83,7 @@ def _page_at(handle: IO[bytes], start: int, stop: int) -> tuple[Page, int]:
             fields, length = compact_struct(data)
         except IndexError:
             continue
-        details = next((fields[key] for key in (5, 7, 8) if isinstance(fields.get(key), dict)), {})
+        details: dict[int, Any] = next((fields[key] for key in (5, 7, 8) if isinstance(fields.get(key), dict)), {})
         encoding = details.get(4 if 8 in fields else 2)
         numbers = [fields.get(1), fields.get(3), fields.get(2), details.get(1, 0), encoding or 0]
         if any(not isinstance(n, int) or n < 0 for n in numbers):

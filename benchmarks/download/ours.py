@@ -25,7 +25,7 @@ from stages.read_laion import ReadLaion  # noqa: E402
 
 if TYPE_CHECKING:
     from pipeline.stage import Shard
-    from stages._url_table import TableReader
+    from stages._parquet_rows import TableReader
 
 READERS: dict[str, TableReader] = {}
 
@@ -47,7 +47,7 @@ def warm(_: int) -> None:
     import torch  # noqa: F401
 
     import stages._download_shard  # noqa: F401
-    from stages._download_images import readable_formats
+    from samples.images import readable_formats
 
     readable_formats()
     pa.array([""])  # pyarrow looks for pandas at the first list

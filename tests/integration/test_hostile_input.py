@@ -170,8 +170,8 @@ def shards_of_images():
         "HTML": (b"<!doctype html><title>404</title>", "normalise_image undecodable"),
         "random bytes": (random.Random(1).randbytes(5000), "normalise_image undecodable"),
         "3,600 million pixels": (png_file(60_000, 60_000, b""), "normalise_image pixel_bomb"),
-        "150 million pixels, no data": (png_file(10_000, 15_000, b""), "normalise_image truncated"),
-        "zlib bomb": (png_file(96, 80, b"", extra=TEXT_BOMB), "normalise_image undecodable"),
+        "49 million pixels, no data": (png_file(7000, 7000, b""), "normalise_image truncated"),
+        "zlib bomb": (png_file(96, 80, b"", extra=TEXT_BOMB), "normalise_image truncated"),
         "1 x 1": (encoded(picture(410, (1, 1)), "PNG"), "normalise_image too_small"),
         "0 x 0": (png_file(0, 0, b""), "normalise_image undecodable"),
         "long and thin": (encoded(picture(411, (1000, 100)), "PNG"), "normalise_image aspect_ratio"),
@@ -367,12 +367,12 @@ def test_the_report_runs_no_script_of_the_input(run):
     assert parser.urls == []
 
 
-def test_captions_arrive_unchanged(run):
+def test_captions_arrive_on_one_line(run):
     rows = {r["source_key"]: r for r in table(run.out / "dataset" / "samples.parquet")}
     for (shard, key), ends in run.ends.items():
         if shard == "captions" and ends == [KEPT]:
             text = next(m[1] for n, members, e in SHARDS["captions"] if key in e for m in members if "txt" in m[0])
-            assert rows[key]["caption"] == text.decode(), key
+            assert rows[key]["caption"] == " ".join(text.decode().split()), key
 
 
 def test_an_image_on_its_side_is_emitted_upright(run):

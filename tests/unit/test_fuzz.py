@@ -60,7 +60,10 @@ def root(tmp_path):
 
 
 def judged(root, command, monkeypatch, **options):
+    """Findings about a command in a fork of the tests' process, which may hold more memory than one may."""
     monkeypatch.setattr("pipeline.cli.main", command)
+    for module, bound in ((child, options.pop("memory_bound", 1 << 40)), (oracle, 1 << 40)):
+        monkeypatch.setattr(module, "MEMORY_BOUND", bound)
     return oracle.judge_ended(child.run(["build"], root, **options))
 
 
@@ -77,8 +80,9 @@ def test_a_command_that_behaves_is_not_accused(root, monkeypatch):
 
 
 def test_memory_over_the_bound_is_found_and_ended(root, monkeypatch):
-    monkeypatch.setattr(child, "MEMORY_BOUND", 1)
-    assert judged(root, lambda: time.sleep(30), monkeypatch)[0].startswith("memory: build was ended")
+    found = judged(root, lambda: time.sleep(30), monkeypatch, memory_bound=1)
+    assert found[0].startswith("memory: build was ended")
+    monkeypatch.undo()
     ended = child.Ended(code=0, out="", err="", peak_bytes=2_000_000_000, seconds=1)
     assert oracle.judge_ended(ended) == ["memory: build held 2,000 MB, more than 1,500 MB"]
 

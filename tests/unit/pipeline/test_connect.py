@@ -93,7 +93,8 @@ def test_what_is_no_address_is_refused(address):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_wait_for_an_answer_at_once(mute_port, number):
     code = (
-        "from pipeline.executors.connect import find_cluster\n"
+        "import signal; from pipeline.executors.connect import find_cluster\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background begin with it ignored\n"
         f"print('go', flush=True); find_cluster('127.0.0.1:{mute_port}')"
     )
     with subprocess.Popen(

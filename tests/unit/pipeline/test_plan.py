@@ -178,6 +178,7 @@ def test_everything_that_is_missing_is_listed_at_once_with_one_command(monkeypat
 
 def test_model_that_two_stages_lack_is_fetched_once(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
 
     class Second(NeedsMany): ...
 

@@ -111,7 +111,7 @@ def test_damaged_sample_is_named_in_one_line_from_a_worker_too(tmp_path, num_wor
     with pytest.raises(SampleError) as caught:
         taken(made, 2)
     assert str(caught.value).startswith(
-        "shard 00000.tar, sample b: target.jpg|png|webp cannot be read: cannot identify"
+        "shard 00000.tar, sample b: target.jpg|png|webp cannot be read: no image format that is read"
     )
     assert "\n" not in str(caught.value)
 
