@@ -21,7 +21,7 @@ DEATHS_ALONE = 2
 
 
 def unheard(at: Span | None) -> None:
-    """Tell nobody which rows are worked on."""
+    """Ignore which rows are worked on."""
     del at
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pipeline.suspects import Span
 
 START_TIMEOUT_S = 300.0
-TELL_EVERY_S = 15.0
+SAY_EVERY_S = 15.0
 CLOSE_TIMEOUT_S = 10.0
 NODE_CHECK_S = 2.0
 GROW_CHECK_S = 5.0
@@ -299,14 +299,14 @@ class RayExecutor:
                 self._spawn(pool)
 
     def waiting(self) -> str:
-        """A line, new every `TELL_EVERY_S`, on a pool that has had no worker for that long; else empty."""
+        """A line, new every `SAY_EVERY_S`, on a pool that has had no worker for that long; else empty."""
         now = time.monotonic()
         for pool, since in self._waiting_since.items():
-            times = int((now - since) / TELL_EVERY_S)
+            times = int((now - since) / SAY_EVERY_S)
             if times:
                 needs = self._pools.needs(pool)
                 return (
-                    f"no Ray worker of pool {pool!r} started for {times * TELL_EVERY_S:.0f} s: one needs {needs.cpu:g} "
+                    f"no Ray worker of pool {pool!r} started for {times * SAY_EVERY_S:.0f} s: one needs {needs.cpu:g} "
                     f"cores, {needs.gpu:g} GPUs; the build waits up to {START_TIMEOUT_S:.0f} s for room"
                 )
         return ""
