@@ -85,7 +85,7 @@ class Worker:
         self._lock = threading.Lock()
         self._rows = 0
         self.at: Callable[[Span | None], None] = unheard
-        """Called with the rows of the shard that the stage's function begins to work on; for executors that can kill."""
+        """Called with the rows of the shard that the stage's function begins to work on; where an executor can kill."""
 
     def beat(self, rows: int) -> None:
         """Count work done, so that a watcher sees life."""
