@@ -214,18 +214,23 @@ class RayExecutor:
             try:
                 outcome: Outcome = self._ray.get(actor.ref)
             except self._ray.exceptions.RayError as error:
-                return self._lost(actor, task, f"its worker died: {one_line(error, 160)}")
+                return self._lost(actor, task, f"its worker died: {one_line(error, 160)}", self._rows_in_work(actor))
             self._forget(actor.key)
             actor.task = actor.ref = actor.asked = None
             return outcome
-        now, run_on = time.monotonic(), self._plan.manifest.run_on
-        if task.suspects:
-            overdue = self._look_at_row(actor, task, now)
-            if overdue is not None:
-                return overdue
+        now = time.monotonic()
+        overdue = self._look_at_row(actor, task, now) if task.suspects else None
+        return overdue or self._look_at_shard(actor, task, now)
+
+    def _look_at_shard(self, actor: _Actor, task: Task, now: float) -> Outcome | None:
+        """Watch the deadline of the whole task, and whether the worker answers."""
+        run_on = self._plan.manifest.run_on
         if now - actor.started_at > run_on.deadline_s:
             why = f"ran past its deadline of {run_on.deadline_s:g} s (deadline_s)"
-            return self._lost(actor, task, why, is_overdue=True)
+            at = self._rows_in_work(actor)
+            if task.suspects.is_alone(at):  # it has a deadline of its own, which it kept
+                at = None
+            return self._lost(actor, task, why, at, is_overdue=True)
         if actor.asked is None:
             if now - actor.asked_at > run_on.heartbeat_s / 4:
                 actor.asked, actor.asked_at = actor.handle.pulse.remote(), now
@@ -233,7 +238,7 @@ class RayExecutor:
             actor.asked = None
         elif now - actor.asked_at > run_on.heartbeat_s:
             why = f"no sign of life for {run_on.heartbeat_s:g} s (heartbeat_s)"
-            return self._lost(actor, task, why, is_overdue=True)
+            return self._lost(actor, task, why, self._rows_in_work(actor), is_overdue=True)
         return None
 
     def _look_at_row(self, actor: _Actor, task: Task, now: float) -> Outcome | None:
@@ -247,7 +252,7 @@ class RayExecutor:
         deadline_s = min(run_on.row_deadline_s, run_on.deadline_s)
         if now - actor.at_since > deadline_s:
             why = f"ran past {deadline_s:g} s on one row alone (row_deadline_s)"
-            return self._lost(actor, task, why, is_overdue=True)
+            return self._lost(actor, task, why, at, is_overdue=True)
         return None
 
     def _rows_in_work(self, actor: _Actor) -> Span | None:
@@ -261,8 +266,7 @@ class RayExecutor:
 
         _internal_kv_del(key)
 
-    def _lost(self, actor: _Actor, task: Task, why: str, *, is_overdue: bool = False) -> Outcome:
-        at = self._rows_in_work(actor)
+    def _lost(self, actor: _Actor, task: Task, why: str, at: Span | None, *, is_overdue: bool = False) -> Outcome:
         self._forget(actor.key)
         self._ray.kill(actor.handle, no_restart=True)
         self._actors.remove(actor)
