@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.errors import RunStopped, one_line
 from pipeline.executors.connect import find_cluster
 from pipeline.executors.pools import Pools
+from pipeline.suspects import Announcer
 from pipeline.worker import Outcome, Task, Worker
 
 if TYPE_CHECKING:
@@ -60,11 +61,11 @@ class RayWorker:
         import ray
         from ray.experimental.internal_kv import _internal_kv_put
 
-        def at(span: Span | None) -> None:
+        def announce(span: Span | None) -> None:
             with contextlib.suppress(ray.exceptions.RayError):  # it only helps to find a bad row
                 _internal_kv_put(key, b"%d %d" % span if span else b"", overwrite=True)
 
-        self._worker.at = at
+        self._worker.at = Announcer(announce, task.suspects)
         return self._worker.run(task)
 
     def close(self) -> None:
