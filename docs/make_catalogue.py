@@ -157,6 +157,8 @@ def _text(node: ast.stmt | None) -> str:
 
 
 def _type(annotation: str, info: FieldInfo) -> str:
+    if annotation.startswith("Annotated["):
+        annotation = ast.unparse(ast.parse(annotation, mode="eval").body.slice.elts[0])
     if annotation.startswith("Literal["):
         return " or ".join(f"`{json.dumps(v)}`" for v in ast.literal_eval(annotation.removeprefix("Literal")))
     bounds = [f"{sign} {getattr(m, key):g}" for key, sign in BOUNDS for m in info.metadata if hasattr(m, key)]

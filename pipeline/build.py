@@ -68,7 +68,7 @@ class BuildResult:
 
 
 class Build:
-    """One build of one plan with one executor. `listen(event, fields)` hears of everything that happens."""
+    """One build of one plan with one executor. `listen(event, fields)` is called for every event."""
 
     def __init__(
         self, plan: Plan, storage: Storage, executor: Executor, listen: Callable[[str, dict[str, object]], None]
@@ -100,7 +100,7 @@ class Build:
                 self._push(key, number)
 
     def interrupt(self) -> None:
-        """Start nothing more; `run` returns once what runs has ended.
+        """Stop submitting steps; `run` returns when the running ones finish.
 
         Raises `KeyboardInterrupt` while the executor starts: nothing runs yet.
         """

@@ -87,12 +87,12 @@ def show_build(summary: Mapping[str, Any]) -> None:
     elif summary["dataset"]:
         _plain(f"dataset: {summary['dataset']}")
         _plain(f"look at it: open {summary['dataset']}/report.html in a browser")
-    _tell_empty(summary["empty"], may_be=summary["ok"])
+    _show_empty(summary["empty"], may_be=summary["ok"])
     if summary["few_left"]:
         _plain(summary["few_left"])
 
 
-def _tell_empty(empty: str | None, *, may_be: bool) -> None:
+def _show_empty(empty: str | None, *, may_be: bool) -> None:
     if empty:
         _plain(f"note: {empty}" if may_be else f"empty dataset: {empty}{EMPTY_REMEDY}")
 
@@ -113,7 +113,7 @@ def show_status(result: Mapping[str, Any]) -> None:
         table.add_row(s["stage"], f"{s['done']}/{s['total']}", f"{s['rows_out']:,}", _counts(s["rejects"]))
     _console().print(table)
     _plain(f"at work: {result['holder'] or 'nobody'}; {'complete' if result['complete'] else 'not complete'}")
-    _tell_empty(result["empty"], may_be=result["may_be_empty"])
+    _show_empty(result["empty"], may_be=result["may_be_empty"])
 
 
 def show_story(story: Sequence[Mapping[str, Any]]) -> None:

@@ -17,6 +17,8 @@ from pipeline.storage import DATASET, PLAN, STAGES, connect
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+RESULTS = (STAGES, DATASET)
+"""Folders of results in a run folder, of which the user may have removed one."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"^(-?\d+)\.\.(-?\d+)$")
 _GLOB = re.compile(r"[*?\[]")
@@ -103,7 +105,7 @@ def _existing(text: str, fs: Any, path: str, suffixes: tuple[str, ...]) -> list[
         return [_with_protocol(text, path)]
     below = fs.find(path)
     runs = {name.removesuffix(f"/{PLAN}") for name in below if name.endswith(f"/{PLAN}")}
-    runs = {run for run in runs if any(name.startswith(f"{run}/{STAGES}/") for name in below)}
+    runs = {run for run in runs if any(name.startswith(tuple(f"{run}/{part}/" for part in RESULTS)) for name in below)}
     files = [n for n in below if n.endswith(suffixes) and runs.isdisjoint(_above(n))]
     if not files:
         aside = " (run folders aside)" if runs else ""
@@ -143,7 +145,8 @@ def _above(name: str) -> list[str]:
 
 def _is_run_folder(fs: Any, folder: str) -> bool:
     """True for what a build has written to: it leaves its plan before its first result."""
-    return bool(fs.isfile(f"{folder.rstrip('/')}/{PLAN}") and fs.isdir(f"{folder.rstrip('/')}/{STAGES}"))
+    inside = folder.rstrip("/")
+    return bool(fs.isfile(f"{inside}/{PLAN}") and any(fs.isdir(f"{inside}/{part}") for part in RESULTS))
 
 
 def _listed(text: str, content: bytes) -> list[str]:

@@ -1,4 +1,4 @@
-"""One build at a time on a run folder. The second one is told who holds it; a dead holder's lock is taken over."""
+"""One build at a time on a run folder. The second one gets the holder's name; a dead holder's lock is taken over."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ class Quarantine:
 
     More than `max_frac` of the shard's rows (one is always allowed) is a fault of the stage, not of the rows:
     `ShardFailed`. Faults of the machine (an `OSError` with a number, any of the network) and errors raised on purpose
-    pass through. `at` is told which rows the function is about to work on, and None after a suspected one; rows of
-    `suspects` are handed in one at a time, those to blame not at all.
+    pass through. `at` is called with the rows that the function is about to work on, and with None after a suspected
+    one. Rows of `suspects` are handed in one at a time, those to blame not at all.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Quarantine:
             yield from self._halve(function, piece, start)
 
     def pieces(self, batch: pa.Table, first: int) -> Iterator[tuple[pa.Table, int]]:
-        """The rows of `batch` to hand to the function, as (table, number of its first row); `at` is told of each."""
+        """The rows of `batch` to hand to the function, as (table, number of its first row); `at` is called for each."""
         for start, stop in self._suspects.cut(first, first + batch.num_rows):
             piece = batch.slice(start - first, stop - start)
             if start in self._blamed:
@@ -83,7 +83,7 @@ class Quarantine:
         self.raised += 1
         if self.raised > self.allowed:
             raise ShardFailed(
-                f"stage {self.log.stage}, shard {self.log.shard}: raised on {self.raised} rows, "
+                f"stage {self.log.stage}, shard {self.log.shard}: failed on {self.raised} rows, "
                 f"more than the {self.allowed} allowed (max_quarantined_frac); last: {detail}"
             ) from error
         self.log.add_quarantined(row, reason, detail)

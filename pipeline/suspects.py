@@ -7,21 +7,25 @@ outlives `row_deadline_s` alone, or at which a worker dies alone twice, is rejec
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Span = tuple[int, int]
 """Numbers of rows of one stage's input of one shard, from the first to the one after the last."""
 
 DEATHS_ALONE = 2
 """A death may be the machine's fault: a row is blamed for the second one."""
+AHEAD_S = 1.0
+MOST_AHEAD = 2048
+"""An announced span covers about so much work, and so many rows: those to hand in one at a time after a loss."""
 
 
 def unheard(at: Span | None) -> None:
-    """Tell nobody which rows are worked on."""
+    """Ignore which rows are worked on."""
     del at
 
 
@@ -70,3 +74,27 @@ class Suspects:
 
 
 NOBODY = Suspects()
+
+
+class Announcer:
+    """Called with the rows in work, it announces spans that hold them: exact where rows are suspected, else seldom.
+
+    A table that all workers of a cluster write to bears few announcements a second from each. So a span covers the
+    rows that come within about `AHEAD_S` too, as far as the rows before show.
+    """
+
+    def __init__(self, announce: Callable[[Span | None], None], suspects: Suspects) -> None:
+        self._announce, self._suspects = announce, suspects
+        self._span: Span = (0, 0)
+        self._since = 0.0
+
+    def __call__(self, at: Span | None) -> None:
+        """Announce `at`, or a span around it, unless the last one holds it."""
+        if at is None or self._suspects:
+            self._announce(at)
+        elif at[0] < self._span[0] or at[1] > self._span[1]:
+            now, num_done = time.monotonic(), at[0] - self._span[0]
+            elapsed_s = now - self._since
+            ahead = int(min(MOST_AHEAD, AHEAD_S * num_done / max(elapsed_s, 1e-6))) if self._span[1] else 0
+            self._span, self._since = (at[0], max(at[1], at[0] + ahead)), now
+            self._announce(self._span)

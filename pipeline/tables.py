@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ContractError, DamagedFileError, one_line
+from pipeline.errors import ContractError, DamagedFileError, is_transient, one_line
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID, column
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def naming(rel: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, UnicodeDecodeError, OverflowError, OSError) as error:
-        if isinstance(error, MemoryError) or getattr(error, "errno", None) is not None:
-            raise  # of the machine
+        if is_transient(error) or getattr(error, "errno", None) is not None:
+            raise  # of the machine or the network
         raise DamagedFileError(
             f"{rel} cannot be read as Parquet ({one_line(error, 200)}); remove it and build again"
         ) from None

@@ -85,7 +85,7 @@ class Worker:
         self._lock = threading.Lock()
         self._rows = 0
         self.at: Callable[[Span | None], None] = unheard
-        """Told which rows of the shard the stage's function begins to work on; an executor that can kill listens."""
+        """Called with the rows of the shard that the stage's function begins to work on; where an executor can kill."""
 
     def beat(self, rows: int) -> None:
         """Count work done, so that a watcher sees life."""
@@ -163,7 +163,7 @@ def classify(error: Exception) -> tuple[FailureKind, str]:
     if is_transient(error):
         return "retry", text
     if isinstance(error, OSError) and error.errno in FATAL_ERRNOS:
-        return "stop", f"{text}; mend it and run the same command again"
+        return "stop", f"{text}; fix the cause and run the same command again"
     if isinstance(error, OSError | ShardFailed):
         return "shard", text
     if isinstance(error, EditloomError):

@@ -1,8 +1,10 @@
-"""A stage and a sink that never end on some rows or kill their own process, and a build of them on Ray.
+"""A stage and a sink that never end on some rows or kill their own process, and builds of them on Ray.
 
-Run as a program: `python _fragile.py FOLDER '{"deadline_s": 4}' map|sink [ADDRESS]`, over the shards in FOLDER/in.
+Run as a program: `python _fragile.py [ADDRESS]`, on a Ray of its own unless the address of one is given. Each line of
+its input is a build, `{"folder": …, "run_on": {…}}` over the shards in folder/in; a line comes back for each.
 """
 
+import contextlib
 import ctypes
 import json
 import os
@@ -11,23 +13,26 @@ import sys
 import time
 from pathlib import Path
 
-from _fakes import Log, Pack, ReadLines, Upper, manifest_of, rows_of, run
+from _fakes import Pack, ReadLines, Upper, manifest_of, rows_of, run
 
 from pipeline.executors.ray import RayExecutor
 from pipeline.manifest import RunOn
 from pipeline.plan import make_plan
 from pipeline.storage import Storage
 
+NUM_WORKERS = 4
 
-def break_on(captions):
+
+def break_on(captions, where=""):
     for caption in captions:
-        if "hang" in caption:
+        word = caption.partition(" ")[0]
+        if word == f"{where}hang":
             time.sleep(10_000)
-        if "stuck" in caption:
+        if word == f"{where}stuck":
             ctypes.PyDLL(None).sleep(10_000)  # lets no other thread of the process run
-        if "die" in caption:
+        if word == f"{where}die":
             os.kill(os.getpid(), signal.SIGKILL)
-        if "slow" in caption:
+        if word == f"{where}slow":
             time.sleep(1.5)
 
 
@@ -48,36 +53,41 @@ class FragilePack(Pack):
 
         def fragile(tables):
             for table in tables:
-                break_on(table["caption"].to_pylist())
+                break_on(table["caption"].to_pylist(), "pack-")
                 yield table
 
         return lambda shard, tables, path: write(shard, fragile(tables), path)
 
 
 def main():
-    folder, run_on, kind = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3]
-    chain = [ReadLines(), Fragile(), Pack()] if kind == "map" else [ReadLines(), FragilePack()]
+    address = sys.argv[1] if len(sys.argv) > 1 else None
+    if address is None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        import ray
+
+        ray.init("local", num_cpus=NUM_WORKERS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    for line in sys.stdin:
+        asked = json.loads(line)
+        with contextlib.redirect_stdout(sys.stderr):
+            result = build(Path(asked["folder"]), asked["run_on"], address)
+        print(json.dumps(result), flush=True)
+
+
+def build(folder, run_on, address):
+    chain = [ReadLines(), Fragile(), FragilePack()]
     plan = make_plan(manifest_of(*chain, run_on=RunOn(**run_on)), str(folder / "run"), [str(folder / "in")])
-    log = Messages()
-    where = {"address": sys.argv[4]} if len(sys.argv) > 4 else {"workers": 1}
-    result = run(plan, RayExecutor(Storage(plan.out), **where), log)
-    stage = chain[1].__class__.__name__.lower()
-    kept, rejected = ([], [])
-    if result.ok and "a" in plan.shard_index:
-        kept = [row["sample_id"] for row in rows_of(plan, stage, "a")]
-        rejected = rows_of(plan, stage, "a", ".rejects.parquet") if result.tallies[1].rejects else []
-    told = {"ok": result.ok, "kept": kept, "rejected": rejected, "failures": list(result.failures.values())}
-    print(json.dumps({**told, "lost": log.lost}))
+    result = run(plan, RayExecutor(Storage(plan.out), address=address))
+    failures = list(result.failures.values())
+    return {"ok": result.ok, "failures": failures, "shards": {s.name: rows(plan, s.name) for s in plan.shards}}
 
 
-class Messages(Log):
-    def __init__(self):
-        self.lost = []
-
-    def __call__(self, event, fields):
-        super().__call__(event, fields)
-        if event == "failed":
-            self.lost.append(fields["message"])
+def rows(plan, shard):
+    """Ids that the last stage kept of a shard, and all rows that the chain rejected."""
+    there = Storage(plan.out).exists
+    files = {(p.name, end): f"{p.folder}/{shard}{end}" for p in plan.stages for end in (".parquet", ".rejects.parquet")}
+    found = {at: rows_of(plan, at[0], shard, at[1]) for at, rel in files.items() if there(rel)}
+    kept = [row["sample_id"] for row in found.get(("fragilepack", ".parquet"), ())]
+    return {"kept": kept, "rejected": [row for (_, end), rows in found.items() if "rejects" in end for row in rows]}
 
 
 if __name__ == "__main__":

@@ -81,7 +81,7 @@ def _refusal(host: str, port: int) -> str:
 
 
 def _silence(address: str) -> str:
-    """Why what listens there is no Ray, or empty. A process of its own asks, since it can be ended at any time."""
+    """Why what listens there is no Ray, or empty. A child process asks, since it can be ended at any time."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     with subprocess.Popen(  # noqa: S603  this interpreter, and the address as one argument
         [sys.executable, "-c", ASK, address],
@@ -95,8 +95,8 @@ def _silence(address: str) -> str:
             return f"what listens there gives no answer of Ray's within {CONNECT_TIMEOUT_S:g} s"
         finally:
             child.kill()
-    told = [line.strip() for line in errors.splitlines() if line.strip()]
-    return "" if child.returncode == 0 else (told or ["no answer"])[-1][:200]
+    lines = [line.strip() for line in errors.splitlines() if line.strip()]
+    return "" if child.returncode == 0 else (lines or ["no answer"])[-1][:200]
 
 
 def _require_short_folder() -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import signal
 import threading
@@ -20,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import RunStopped, one_line
 from pipeline.executors.connect import find_cluster
-from pipeline.stage import Needs
+from pipeline.executors.pools import Pools
+from pipeline.suspects import Announcer
 from pipeline.worker import Outcome, Task, Worker
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pipeline.suspects import Span
 
 START_TIMEOUT_S = 300.0
-TELL_EVERY_S = 15.0
+SAY_EVERY_S = 15.0
 CLOSE_TIMEOUT_S = 10.0
 NODE_CHECK_S = 2.0
 GROW_CHECK_S = 5.0
@@ -61,11 +61,11 @@ class RayWorker:
         import ray
         from ray.experimental.internal_kv import _internal_kv_put
 
-        def at(span: Span | None) -> None:
+        def announce(span: Span | None) -> None:
             with contextlib.suppress(ray.exceptions.RayError):  # it only helps to find a bad row
                 _internal_kv_put(key, b"%d %d" % span if span else b"", overwrite=True)
 
-        self._worker.at = at
+        self._worker.at = Announcer(announce, task.suspects)
         return self._worker.run(task)
 
     def close(self) -> None:
@@ -108,7 +108,6 @@ class RayExecutor:
         self._owns_ray = False
         self._is_local = False
         self._nodes_seen = self._grown_at = 0.0
-        self._num_gpus = 0.0
 
     def start(self, plan: Plan) -> None:
         """Connect (or start a local Ray) and make the actors. Raises `RunStopped` when Ray does not come up."""
@@ -122,7 +121,7 @@ class RayExecutor:
         if not ray.is_initialized():
             self._connect()
             self._owns_ray = True
-        self._fix_pools()
+        self._pools = Pools(plan, self._workers, ray.cluster_resources())
         self._grow()
 
     def _connect(self) -> None:
@@ -144,44 +143,8 @@ class RayExecutor:
             where = f"the Ray cluster at {address!r}" if address else "a local Ray"
             raise RunStopped(f"cannot reach {where}: {one_line(error)}; or run with --executor inprocess") from error
 
-    def _fix_pools(self) -> None:
-        """Stages that use a GPU get a pool of their own if the cluster has one now, and keep it."""
-        self._num_gpus = float(self._ray.cluster_resources().get("GPU", 0))
-        for pool in {self._pool(planned.index) for planned in self._plan.stages}:
-            if self._needs(pool).gpu > self._num_gpus:
-                needed = self._needs(pool).gpu
-                raise RunStopped(f"a stage needs {needed:g} GPUs; the cluster has {self._num_gpus:g}")
-
-    def _pool_sizes(self) -> dict[str, int]:
-        """How many actors the cluster as it is now has room for, by pool."""
-        have = self._ray.cluster_resources()
-        sizes: dict[str, int] = {}
-        for pool in {self._pool(planned.index): None for planned in self._plan.stages}:
-            needs = self._needs(pool)
-            fit = have.get("GPU", 0) / needs.gpu if needs.gpu else have.get("CPU", 1) / max(needs.cpu, 1.0)
-            size = math.floor(fit)
-            if self._workers:
-                size = min(size, self._workers) if needs.gpu else self._workers
-            sizes[pool] = max(1, min(size, len(self._plan.shards)))
-        return sizes
-
-    def _pool(self, stage: int) -> str:
-        """`gpu` for stages that use one where the cluster has any; `cpu` for all others."""
-        return "gpu" if self._num_gpus and self._plan.stages[stage].stage.needs.gpu else "cpu"
-
-    def _needs(self, pool: str) -> Needs:
-        """What an actor of the pool takes. It keeps the models of all its stages, so shares of a GPU add up to one."""
-        planned = [s for s in self._plan.stages if self._pool(s.index) == pool]
-        served = [s.stage.needs for s in planned]
-        shares = [s.run_on.gpu or s.stage.needs.gpu for s in planned] if pool == "gpu" else [0.0]
-        return Needs(
-            cpu=max(n.cpu for n in served),
-            gpu=max(min(1.0, sum(shares)), *shares),
-            memory_bytes=max(n.memory_bytes for n in served),
-        )
-
     def _spawn(self, pool: str) -> None:
-        needs = self._needs(pool)
+        needs = self._pools.needs(pool)
         handle = self._remote.options(
             num_cpus=0 if needs.gpu else needs.cpu, num_gpus=needs.gpu, memory=needs.memory_bytes or None,
             max_restarts=0, max_task_retries=0, max_concurrency=2,
@@ -193,7 +156,7 @@ class RayExecutor:
 
     def slots(self, stage: int) -> int:
         """Idle actors of the stage's pool."""
-        return len(self._idle(self._pool(stage)))
+        return len(self._idle(self._pools.of(stage)))
 
     def slots_anywhere(self) -> int:
         """Idle actors."""
@@ -201,7 +164,7 @@ class RayExecutor:
 
     def submit(self, task: Task) -> None:
         """Give the task to an idle actor of its stage's pool."""
-        actor = self._idle(self._pool(task.stage))[0]
+        actor = self._idle(self._pools.of(task.stage))[0]
         actor.key = f"editloom-{uuid.uuid4().hex}".encode()
         actor.task, actor.ref = task, actor.handle.run.remote(task, actor.key)
         actor.started_at = actor.asked_at = actor.at_since = time.monotonic()
@@ -252,18 +215,23 @@ class RayExecutor:
             try:
                 outcome: Outcome = self._ray.get(actor.ref)
             except self._ray.exceptions.RayError as error:
-                return self._lost(actor, task, f"its worker died: {one_line(error, 160)}")
+                return self._lost(actor, task, f"its worker died: {one_line(error, 160)}", self._rows_in_work(actor))
             self._forget(actor.key)
             actor.task = actor.ref = actor.asked = None
             return outcome
-        now, run_on = time.monotonic(), self._plan.manifest.run_on
-        if task.suspects:
-            overdue = self._look_at_row(actor, task, now)
-            if overdue is not None:
-                return overdue
+        now = time.monotonic()
+        overdue = self._look_at_row(actor, task, now) if task.suspects else None
+        return overdue or self._look_at_shard(actor, task, now)
+
+    def _look_at_shard(self, actor: _Actor, task: Task, now: float) -> Outcome | None:
+        """Watch the deadline of the whole task, and whether the worker answers."""
+        run_on = self._plan.manifest.run_on
         if now - actor.started_at > run_on.deadline_s:
             why = f"ran past its deadline of {run_on.deadline_s:g} s (deadline_s)"
-            return self._lost(actor, task, why, is_overdue=True)
+            at = self._rows_in_work(actor)
+            if task.suspects.is_alone(at):  # it has a deadline of its own, which it kept
+                at = None
+            return self._lost(actor, task, why, at, is_overdue=True)
         if actor.asked is None:
             if now - actor.asked_at > run_on.heartbeat_s / 4:
                 actor.asked, actor.asked_at = actor.handle.pulse.remote(), now
@@ -271,7 +239,7 @@ class RayExecutor:
             actor.asked = None
         elif now - actor.asked_at > run_on.heartbeat_s:
             why = f"no sign of life for {run_on.heartbeat_s:g} s (heartbeat_s)"
-            return self._lost(actor, task, why, is_overdue=True)
+            return self._lost(actor, task, why, self._rows_in_work(actor), is_overdue=True)
         return None
 
     def _look_at_row(self, actor: _Actor, task: Task, now: float) -> Outcome | None:
@@ -285,7 +253,7 @@ class RayExecutor:
         deadline_s = min(run_on.row_deadline_s, run_on.deadline_s)
         if now - actor.at_since > deadline_s:
             why = f"ran past {deadline_s:g} s on one row alone (row_deadline_s)"
-            return self._lost(actor, task, why, is_overdue=True)
+            return self._lost(actor, task, why, at, is_overdue=True)
         return None
 
     def _rows_in_work(self, actor: _Actor) -> Span | None:
@@ -299,8 +267,7 @@ class RayExecutor:
 
         _internal_kv_del(key)
 
-    def _lost(self, actor: _Actor, task: Task, why: str, *, is_overdue: bool = False) -> Outcome:
-        at = self._rows_in_work(actor)
+    def _lost(self, actor: _Actor, task: Task, why: str, at: Span | None, *, is_overdue: bool = False) -> Outcome:
         self._forget(actor.key)
         self._ray.kill(actor.handle, no_restart=True)
         self._actors.remove(actor)
@@ -332,19 +299,19 @@ class RayExecutor:
 
     def _grow(self) -> None:
         """Make the actors that are missing, at the start and where nodes joined; those of lost nodes wait for room."""
-        for pool, size in self._pool_sizes().items():
+        for pool, size in self._pools.sizes(self._ray.cluster_resources()).items():
             for _ in range(size - sum(a.pool == pool for a in self._actors)):
                 self._spawn(pool)
 
     def waiting(self) -> str:
-        """A line, new every `TELL_EVERY_S`, on a pool that has had no worker for that long; else empty."""
+        """A line, new every `SAY_EVERY_S`, on a pool that has had no worker for that long; else empty."""
         now = time.monotonic()
         for pool, since in self._waiting_since.items():
-            times = int((now - since) / TELL_EVERY_S)
+            times = int((now - since) / SAY_EVERY_S)
             if times:
-                needs = self._needs(pool)
+                needs = self._pools.needs(pool)
                 return (
-                    f"no Ray worker of pool {pool!r} started for {times * TELL_EVERY_S:.0f} s: one needs {needs.cpu:g} "
+                    f"no Ray worker of pool {pool!r} started for {times * SAY_EVERY_S:.0f} s: one needs {needs.cpu:g} "
                     f"cores, {needs.gpu:g} GPUs; the build waits up to {START_TIMEOUT_S:.0f} s for room"
                 )
         return ""

@@ -1,5 +1,5 @@
 """What breaks under a build: each fault ends in exit 1 (2 for wrong usage) with one clear line, and the same command
-completes once the cause is mended."""
+completes once the cause is fixed."""
 
 import os
 import shutil
@@ -54,7 +54,7 @@ def test_a_full_disk_stops_the_build_and_room_lets_it_go_on(light, tmp_path):
     done = subprocess.run(["unshare", "-rm", "sh", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert "first 1\n" in done.stdout, done.stdout + done.stderr
     assert "no space left on device" in done.stdout
-    assert "mend it and run the same command again" in done.stdout
+    assert "fix the cause and run the same command again" in done.stdout
     assert "second 0\n" in done.stdout
     assert "00003.tar" in done.stdout
     assert "third 1\n" in done.stdout

@@ -12,9 +12,11 @@ from _builds import ROOT, build, command, tars
 from _fakes import write_shards
 
 pytestmark = pytest.mark.ray
+IMPATIENT = "from pipeline import cli; from pipeline.executors import ray; ray.SAY_EVERY_S = 2; cli.main()"
+"""The command, which says what it waits for after 2 s instead of 15."""
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     from ray.cluster_utils import Cluster
 
@@ -49,17 +51,22 @@ def test_without_an_address_a_running_cluster_is_left_alone(cluster, light, tmp_
 
 
 def test_a_node_that_joins_gets_work(cluster, tmp_path):
-    write_shards(tmp_path / "in", {f"{n:02d}": [f"slow {n}"] for n in range(20)})
-    line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), str(tmp_path), "{}", "map", cluster.address]
-    driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    write_shards(tmp_path / "in", {f"{n:02d}": [f"slow {n}"] for n in range(14)})
+    line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), cluster.address]
+    driver = subprocess.Popen(
+        line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    driver.stdin.write(json.dumps({"folder": str(tmp_path), "run_on": {}}) + "\n")
+    driver.stdin.flush()
     records = "run/stages/fragile-*/*.json"
     while not list(tmp_path.glob(records)):
         assert driver.poll() is None, driver.stderr.read()
         time.sleep(0.02)
-    cluster.add_node(num_cpus=1)
+    node = cluster.add_node(num_cpus=1)
     driver.communicate(timeout=200)
+    cluster.remove_node(node)
     workers = [json.loads(p.read_text())["worker"] for p in tmp_path.glob(records)]
-    assert len(workers) == 20
+    assert len(workers) == 14
     assert len(set(workers)) == 2
 
 
@@ -93,6 +100,7 @@ def test_a_cluster_without_room_is_said_while_the_build_waits(light, tmp_path):
     try:
         line = command(tmp_path / "out", "--address", full.address, manifest=light)
         line.remove("--json")
+        line[:1] = [sys.executable, "-c", IMPATIENT]
         driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         said = ""
         while "no Ray worker of pool 'cpu' started for" not in said:

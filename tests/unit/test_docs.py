@@ -97,6 +97,12 @@ def test_catalogue_marks_the_settings_that_only_decide_speed():
     assert sorted(marked) == sorted(s for name in stage_names() for s in stage_class(name).speed_settings)
 
 
+def test_types_of_settings_name_no_code_that_checks_them():
+    types = re.findall(r"^\| `(?:allowed_hosts|user_agent)` \| ([^|]*) \|", catalogue(), re.MULTILINE)
+    assert types == ["str", "tuple[str, ...]"]
+    assert "Annotated" not in catalogue()
+
+
 def test_catalogue_has_every_stage():
     assert re.findall(r"^## ([a-z_]+)$", catalogue(), re.MULTILINE) == stage_names()
 

@@ -41,7 +41,7 @@ def test_sample_that_fails_says_why(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": ["boom 1", "boom 2"]})
     with pytest.raises(RunStopped) as caught:
         probe(plan, 10)
-    assert str(caught.value).startswith("the sample failed: stage upper, shard a: raised on 2 rows")
+    assert str(caught.value).startswith("the sample failed: stage upper, shard a: failed on 2 rows")
 
 
 def test_shards_of_known_rows_are_scaled_by_rows_whatever_their_bytes_are_of(tmp_path):

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import re
+import shutil
 import uuid
 
 import fsspec
@@ -253,6 +254,14 @@ def test_folder_on_the_web_does_not_stand_for_what_builds_left_below_it():
             handle.write(b"x")
     assert expand_inputs([root], (".tar",)) == [f"{root}/a.tar"]
     assert expand_inputs([f"{root}/**/*.tar"], (".tar",)) == [f"{root}/a.tar"]
+
+
+@pytest.mark.parametrize("removed", ["stages", "dataset"])
+def test_run_folder_is_known_by_what_is_left_of_its_results(tmp_path, removed):
+    shutil.rmtree(run_folder(tmp_path / "out") / removed)
+    touch(tmp_path, "a.tar")
+    for pattern in ("", "/**/*.tar"):
+        assert expand_inputs([f"{tmp_path}{pattern}"], (".tar",)) == [str(tmp_path / "a.tar")]
 
 
 def test_tables_of_a_dataset_are_not_the_input_of_another_build(tmp_path):

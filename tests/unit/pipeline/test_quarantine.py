@@ -63,7 +63,7 @@ def test_more_bad_rows_than_allowed_are_a_fault_of_the_stage():
     with pytest.raises(ShardFailed) as caught:
         apply(Fails(bad=range(11)))
     assert str(caught.value) == (
-        "stage upper, shard a: raised on 11 rows, more than the 10 allowed (max_quarantined_frac); "
+        "stage upper, shard a: failed on 11 rows, more than the 10 allowed (max_quarantined_frac); "
         "last: ValueError: cannot be read"
     )
 
@@ -138,5 +138,5 @@ def test_suspected_rows_are_handed_in_alone_and_the_blamed_one_is_rejected():
 
 def test_blamed_rows_count_as_rows_that_raised():
     suspects = Suspects(spans=((50, 90),), blamed=tuple((n, "died") for n in range(50, 61)))
-    with pytest.raises(ShardFailed, match="raised on 11 rows, more than the 10 allowed"):
+    with pytest.raises(ShardFailed, match="failed on 11 rows, more than the 10 allowed"):
         with_suspects(Fails(), suspects)

@@ -1,57 +1,14 @@
-"""How many Ray workers a chain gets, by GPUs and shares of stages, and what they do at the end; no Ray is started."""
+"""What Ray workers do at the end, and whom a deadline blames; no Ray is started."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import RunStopped
-from pipeline.executors.ray import RayExecutor
-from pipeline.stage import Needs
-
-
-def sizes_of(resources, *shares, given=None, workers=None):
-    """Pool sizes, and the share of a GPU that an actor takes; `given` are the manifest's shares."""
-    executor = RayExecutor(storage=None, workers=workers)
-    executor._ray = SimpleNamespace(cluster_resources=lambda: resources)
-    executor._plan = SimpleNamespace(
-        shards=range(100),
-        stages=[
-            SimpleNamespace(
-                index=index, stage=SimpleNamespace(needs=Needs(gpu=share)),
-                run_on=SimpleNamespace(gpu=(given or {}).get(index)),
-            )
-            for index, share in enumerate(shares)
-        ],
-    )  # fmt: skip
-    executor._fix_pools()
-    sizes = executor._pool_sizes()
-    return sizes, executor._needs("gpu").gpu if "gpu" in sizes else 0.0
-
-
-@pytest.mark.parametrize(
-    ("resources", "shares", "given", "sizes", "share"),
-    [
-        ({"CPU": 4}, (0, 0.25, 0.25), None, {"cpu": 4}, 0),
-        ({"CPU": 4, "GPU": 1}, (0, 0.25, 0.25), None, {"cpu": 4, "gpu": 2}, 0.5),
-        ({"CPU": 4, "GPU": 2}, (0, 0.25, 0.25, 0.25, 0.25, 0.25), None, {"cpu": 4, "gpu": 2}, 1),
-        ({"CPU": 4, "GPU": 4}, (2, 0.25), None, {"gpu": 2}, 2),
-        ({"CPU": 4, "GPU": 1}, (0, 0.25, 0.25), {1: 0.05, 2: 0.05}, {"cpu": 4, "gpu": 10}, 0.1),
-        ({"CPU": 4, "GPU": 1}, (0, 0.25, 0.25), {1: 0.9}, {"cpu": 4, "gpu": 1}, 1),
-    ],
-)
-def test_a_worker_takes_the_shares_of_all_its_stages_together(resources, shares, given, sizes, share):
-    found, taken = sizes_of(resources, *shares, given=given)
-    assert found == sizes
-    assert taken == pytest.approx(share)
-
-
-def test_workers_bound_both_pools():
-    assert sizes_of({"CPU": 8, "GPU": 8}, 0, 0.5, workers=2)[0] == {"cpu": 2, "gpu": 2}
-
-
-def test_a_stage_that_needs_more_gpus_than_there_are_is_refused():
-    with pytest.raises(RunStopped, match="a stage needs 2 GPUs; the cluster has 1"):
-        sizes_of({"CPU": 8, "GPU": 1}, 2)
+from pipeline.executors.ray import RayExecutor, _Actor
+from pipeline.manifest import RunOn
+from pipeline.suspects import Suspects
+from pipeline.worker import Task
 
 
 @pytest.mark.parametrize("is_elsewhere", [True, False])
@@ -66,3 +23,64 @@ def test_workers_on_a_cluster_remove_their_copies_of_a_remote_run_folder_before_
     )  # fmt: skip
     executor.close()
     assert done == (["closed", "killed"] if is_elsewhere else ["killed"])
+
+
+class AtWork(RayExecutor):
+    """An executor whose one worker is at row 5 and ends nothing."""
+
+    def __init__(self, **run_on):
+        super().__init__(storage=None)
+        stage = SimpleNamespace(name="slow")
+        self._plan = SimpleNamespace(manifest=SimpleNamespace(run_on=RunOn(**run_on)), stages=[stage])
+        self._ray = SimpleNamespace(kill=lambda *_, **__: None, nodes=lambda: [{"Alive": True, "NodeID": "n"}])
+        self.seen = iter(range(5, 100))
+        self.moves_on = False
+
+    def _is_done(self, ref):
+        return False
+
+    def _rows_in_work(self, actor):
+        row = next(self.seen) if self.moves_on else 5
+        return row, row + 1
+
+    def _spawn(self, pool):
+        pass
+
+    def _forget(self, key):
+        pass
+
+    def loss(self, *, running_s, suspects, at=None, at_row_s=0.0):
+        """The outcome when the task has run for so long, and the row it is at for so long of that."""
+        now = time.monotonic()
+        task = Task(stage=0, shard="a", input_digest="", suspects=suspects)
+        actor = _Actor(None, "cpu", node="n", task=task, started_at=now - running_s, at=at, at_since=now - at_row_s)
+        actor.looked_at = now
+        actor.asked_at = now
+        self._actors = [actor]
+        return self._look(actor)
+
+
+ALONE = Suspects(spans=((0, 10),))
+
+
+@pytest.mark.parametrize("at", [None, (4, 5), (5, 6)])
+def test_deadline_of_a_slow_shard_is_not_blamed_on_the_row_in_work(at):
+    outcome = AtWork(deadline_s=50).loss(running_s=100, suspects=ALONE, at=at)
+    assert "ran past its deadline of 50 s" in outcome.message
+    assert outcome.at is None
+
+
+def test_deadline_makes_the_rows_in_work_suspects_once():
+    assert AtWork(deadline_s=50).loss(running_s=100, suspects=Suspects()).at == (5, 6)
+
+
+def test_suspected_row_that_outlives_its_own_deadline_is_blamed():
+    outcome = AtWork(deadline_s=50, row_deadline_s=2).loss(running_s=9, suspects=ALONE, at=(5, 6), at_row_s=3)
+    assert (outcome.at, outcome.is_overdue) == ((5, 6), True)
+    assert outcome.why == "ran past 2 s on one row alone (row_deadline_s)"
+
+
+def test_row_that_comes_after_the_one_that_was_late_is_not_blamed():
+    executor = AtWork(deadline_s=50, row_deadline_s=2)
+    executor.moves_on = True
+    assert executor.loss(running_s=9, suspects=ALONE, at=(5, 6), at_row_s=3).at == (5, 6)

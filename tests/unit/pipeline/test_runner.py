@@ -59,7 +59,7 @@ def test_shard_with_too_many_raising_rows_fails_by_name(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": ["boom 1", "boom 2"], "b": ["one"]})
     result = run(plan)
     assert result.failures == {
-        (1, "a"): "stage upper, shard a: raised on 2 rows, more than the 1 allowed (max_quarantined_frac); "
+        (1, "a"): "stage upper, shard a: failed on 2 rows, more than the 1 allowed (max_quarantined_frac); "
         "last: ValueError: boom: cannot be put in capitals"
     }
     assert result.tallies[1].done == 1

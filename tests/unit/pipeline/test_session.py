@@ -55,7 +55,7 @@ def test_summary_of_a_failed_build_names_stage_shard_and_cause(tmp_path):
     assert summary["dataset"] is None
     [failure] = summary["failures"]
     assert (failure["stage"], failure["shard"]) == ("upper", "c")
-    assert failure["cause"].startswith("stage upper, shard c: raised on 2 rows")
+    assert failure["cause"].startswith("stage upper, shard c: failed on 2 rows")
     assert summary["steps_left"] == 3
 
 

@@ -1,6 +1,8 @@
 """How lost workers lead to the one row to blame."""
 
-from pipeline.suspects import Suspects
+import pytest
+
+from pipeline.suspects import MOST_AHEAD, Announcer, Suspects
 
 NOBODY = Suspects()
 
@@ -34,3 +36,28 @@ def test_batch_of_one_row_is_suspected_before_it_is_blamed():
     assert first.blamed == ()
     assert first.is_alone((4, 5))
     assert first.after((4, 5), "late", is_overdue=True).blamed == ((4, "late"),)
+
+
+def announced(batches, monkeypatch, seconds_each, suspects=NOBODY):
+    """The spans that are announced for batches of which each takes so long."""
+    clock = iter(n * seconds_each for n in range(10_000))
+    found = []
+    at = Announcer(found.append, suspects)
+    for batch, now in zip(batches, clock, strict=False):
+        monkeypatch.setattr("time.monotonic", lambda now=now: now)
+        at(batch)
+        assert found[-1] == batch or (found[-1][0] <= batch[0] and batch[1] <= found[-1][1])
+    return found
+
+
+@pytest.mark.parametrize(("seconds_each", "most"), [(0.0, 10), (0.001, 10), (0.1, 22), (5.0, 200)])
+def test_rows_in_work_are_announced_seldom_and_never_missed(monkeypatch, seconds_each, most):
+    batches = [(start, start + 16) for start in range(0, 3200, 16)]
+    found = announced(batches, monkeypatch, seconds_each)
+    assert len(found) <= most
+    assert max(stop - start for start, stop in found) <= MOST_AHEAD
+
+
+def test_suspected_rows_are_announced_exactly(monkeypatch):
+    rows = [(0, 1), (1, 2), (2, 3)]
+    assert announced(rows, monkeypatch, 0.001, Suspects(spans=((0, 3),))) == rows

@@ -1,3 +1,5 @@
+import io
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -176,3 +178,25 @@ def test_flipped_byte_of_a_value_is_noticed_and_the_file_is_named(tmp_path):
         DamagedFileError, match=r"^a.parquet cannot be read as Parquet \(.*\); remove it and build again$"
     ):
         read_light(Storage(str(tmp_path)), "a.parquet", [SAMPLE_ID, "source_raw"])
+
+
+@pytest.mark.parametrize(
+    "fault", [TimeoutError("no answer"), ConnectionError("gone"), OSError(5, "input/output error")]
+)
+@pytest.mark.parametrize("num_reads", [0, 1])
+def test_fault_of_the_network_is_not_called_damage(fault, num_reads):
+    content = io.BytesIO()
+    pq.write_table(table("abc"), content)
+
+    class Remote(io.BytesIO):
+        reads = 0
+
+        def read(self, size=-1):
+            self.reads += 1
+            if self.reads > num_reads:
+                raise fault
+            return super().read(size)
+
+    with pytest.raises(type(fault)) as caught:
+        list(read_batches(Remote(content.getvalue()), ["caption"], 5, "a.parquet"))
+    assert caught.value is fault

@@ -42,7 +42,7 @@ def test_failures_are_sorted_by_what_may_help(error, kind):
 
 def test_full_disk_says_what_to_do():
     text = classify(OSError(errno.ENOSPC, "No space left on device", "/run/x"))[1]
-    assert text == "no space left on device: /run/x; mend it and run the same command again"
+    assert text == "no space left on device: /run/x; fix the cause and run the same command again"
 
 
 def test_only_unforeseen_errors_are_called_a_bug():
