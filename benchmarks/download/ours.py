@@ -12,6 +12,7 @@ import multiprocessing
 import os
 import sys
 import time
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ def download(job: tuple[ReadLaion, Shard, str]) -> tuple[float, float, int, int]
     stage, shard, out = job
     began = time.time()
     store = FolderStore(Storage(out, run_id=f"bench-{os.getpid()}"), "store")
-    with provide(store, shard.name, partial(stage.statuses, shard, READERS), stage) as (_, statuses):
+    with provide(store, shard.name, partial(stage.statuses, shard, READERS, Counter()), stage) as (_, statuses):
         return began, time.time(), len(statuses), sum(s.status == SUCCESS for s in statuses)
 
 
