@@ -151,7 +151,7 @@ def _sizes(folder: str) -> dict[str, int | None]:
     found: dict[str, int | None] = {}
     if "://" in folder:
         fs, path = connect(folder)
-        with suppress(OSError, NotImplementedError, ValueError):
+        with suppress(OSError, NotImplementedError, ValueError):  # many web servers list nothing
             fs.invalidate_cache()
             found = {entry["name"].rpartition("/")[2]: entry.get("size") for entry in fs.ls(path, detail=True)}
     return found
