@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from pipeline.errors import RunStopped
+from core.errors import RunStopped
 from pipeline.graph import Key, input_digest, needs_of, steps
 from pipeline.record import ALL_SHARDS, Record, read_record
 from pipeline.resume import RecordBook

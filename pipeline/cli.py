@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from pipeline.errors import EditloomError, UsageError, one_line
+from core.errors import EditloomError, UsageError, one_line
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from pipeline.errors import ContractError
+from core.errors import ContractError
 from pipeline.schema import PARENT_ID, REJECT_REASON, SAMPLE_ID, column
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
+from core.errors import RunStopped
 from pipeline.build import Build
-from pipeline.errors import RunStopped
 from pipeline.executors.inprocess import InProcessExecutor
 from pipeline.record import read_record
 from pipeline.storage import Storage

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.errors import ContractError
+from core.errors import ContractError
 from pipeline.schema import SAMPLE_ID, column
 from pipeline.tables import BATCH_BYTES, checked, known_columns, naming, open_table, read_light
 

@@ -10,9 +10,10 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import PlanError
+from core.errors import PlanError
+from core.locations import connect
 from pipeline.stage import Shard
-from pipeline.storage import DATASET, PLAN, STAGES, connect
+from pipeline.storage import DATASET, PLAN, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

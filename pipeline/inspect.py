@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from pipeline.errors import one_line
+from core.errors import one_line
 from pipeline.funnel import EMPTY_REMEDY, why_empty
 from pipeline.graph import needs_of, steps
 from pipeline.lock import describe, is_alive, read_holder
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 
     from pipeline.graph import Key
     from pipeline.plan import Plan, PlannedStage
-    from pipeline.record import FileEntry
-    from pipeline.storage import Storage
+    from pipeline.storage import FileEntry, Storage
 
 
 def status(plan: Plan, storage: Storage) -> dict[str, Any]:

@@ -9,8 +9,8 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from pipeline.errors import LockedError
-from pipeline.state import Count, State, read_state
+from core.errors import LockedError
+from core.strict_json import Count, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,7 +79,7 @@ def hold(storage: Storage) -> Iterator[Lock]:
 
 def read_holder(storage: Storage) -> Holder | None:
     """What the lock file says, or None when nobody holds it or no lock can be read from it."""
-    return read_state(storage, LOCK, Holder)
+    return storage.read_state(LOCK, Holder)
 
 
 def is_alive(holder: Holder) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.errors import ManifestError, nearest
+from core.errors import ManifestError, nearest
 from pipeline.plugins import stage_class
 from pipeline.stage import Stage
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pipeline.errors import MissingDependencyError, PlanError, nearest
+from core.errors import MissingDependencyError, PlanError, nearest
+from core.locations import lies_in
 from pipeline.fingerprint import fingerprint, stage_folder
 from pipeline.missing import Lack, refusal
 from pipeline.plugins import model_licence, model_missing, model_remedy, model_revision, packages_missing
 from pipeline.record import ModelEntry
 from pipeline.schema import PARENT_ID, column
 from pipeline.stage import SinkStage, SourceStage, WholeStage
-from pipeline.storage import lies_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

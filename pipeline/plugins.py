@@ -7,7 +7,7 @@ import importlib.util
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import ManifestError, MissingDependencyError, nearest
+from core.errors import ManifestError, MissingDependencyError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

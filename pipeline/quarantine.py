@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.errors import EditloomError, ShardFailed, one_line
+from core.errors import EditloomError, ShardFailed, one_line
 from pipeline.rejects import EngineReject
 from pipeline.suspects import NOBODY, Suspects, unheard
 

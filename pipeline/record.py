@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import ConfigDict, Field
 
-from pipeline.state import Count, State, read_state
+from core.strict_json import Count, State
+from pipeline.storage import FileEntry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from pipeline.storage import Storage
 
@@ -29,15 +29,6 @@ KEPT_FILES = "store/"
 """Beginning of the names of files in the source's store, of which `output_digest` knows nothing."""
 PUBLISHED_FILES = "../../dataset/"
 """Beginning of the names of files that a sink's last step published."""
-
-
-class FileEntry(State):
-    """A file that the stage left in its folder, or keeps below it."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    bytes: Count
-    sha256: str
 
 
 class ModelEntry(State):
@@ -85,7 +76,7 @@ def record_path(folder: str, shard: str) -> str:
 
 def read_record(storage: Storage, folder: str, shard: str) -> Record | None:
     """The record, or None when there is none or it is not what was written (then the work is simply done again)."""
-    record = read_state(storage, record_path(folder, shard), Record)
+    record = storage.read_state(record_path(folder, shard), Record)
     return record if record is not None and record.shard == shard and _is_whole(record) else None
 
 
@@ -98,13 +89,6 @@ def _is_whole(record: Record) -> bool:
 def digest(parts: Iterable[str]) -> str:
     """sha256 over the parts in order, as hex."""
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
-
-
-def describe_file(path: Path) -> FileEntry:
-    """Size and sha256 of a local file."""
-    with path.open("rb") as handle:
-        sha = hashlib.file_digest(handle, "sha256").hexdigest()
-    return FileEntry(bytes=path.stat().st_size, sha256=sha)
 
 
 def output_digest(files: dict[str, FileEntry]) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from core.strict_json import State
 from pipeline.graph import Key, input_digest, needs_of, steps
 from pipeline.record import ALL_SHARDS, PUBLISHED_FILES, Record, read_record
 from pipeline.shards import SHARD_LIST
 from pipeline.stage import SinkStage, WholeStage
-from pipeline.state import State, read_state
 from pipeline.storage import DATASET
 from pipeline.whole import PUBLISHED
 
@@ -95,5 +95,5 @@ class RecordBook:
 
 def is_published(storage: Storage, record: Record) -> bool:
     """True when `dataset/` is there and holds the result of this record of a sink's last step."""
-    published = read_state(storage, PUBLISHED, Published)
+    published = storage.read_state(PUBLISHED, Published)
     return published is not None and published.output_digest == record.output_digest and storage.exists(DATASET)

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any, Self
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from core.errors import ContractError
 from pipeline.contract import check_expanded, check_mapped, check_source, row_schema
-from pipeline.errors import ContractError
 from pipeline.quarantine import Quarantine
-from pipeline.record import KEPT_FILES, Record, describe_file, output_digest, record_path
+from pipeline.record import KEPT_FILES, Record, output_digest, record_path
 from pipeline.rejects import REJECT_SCHEMA, EngineReject, RejectLog, split
 from pipeline.rows import ShardRows
 from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import SinkStage
-from pipeline.storage import FolderStore
+from pipeline.storage import FolderStore, describe_file
 from pipeline.tables import BATCH_BYTES, ColumnWriter
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.plan import PlannedStage
-    from pipeline.record import FileEntry
+    from pipeline.storage import FileEntry
     from pipeline.worker import Task, Worker
 
 

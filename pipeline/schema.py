@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
-from pipeline.errors import ContractError, nearest
+from core.errors import ContractError, nearest
 
 SAMPLE_ID = "sample_id"
 PARENT_ID = "parent_id"

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from core.errors import PlanError, RunStopped
+from core.strict_json import State
 from pipeline.build import Build, BuildResult
-from pipeline.errors import PlanError, RunStopped
 from pipeline.events import EventLog
 from pipeline.funnel import few_left, why_empty
 from pipeline.inspect import wrong_files
@@ -21,7 +22,6 @@ from pipeline.progress import Progress
 from pipeline.record import ALL_SHARDS, read_record, record_path
 from pipeline.schema import REJECT_REASON
 from pipeline.stage import SinkStage, SourceStage
-from pipeline.state import State, read_state
 from pipeline.storage import DATASET, PLAN, STORE
 from pipeline.tables import read_light
 from pipeline.whole import summarise
@@ -87,7 +87,7 @@ def run_build(
 
 def _refuse_to_shrink(plan: Plan, storage: Storage) -> None:
     """Keep a trial run with --limit from replacing the dataset of a larger build."""
-    earlier = read_state(storage, PLAN, EarlierPlan)
+    earlier = storage.read_state(PLAN, EarlierPlan)
     before = {shard.name for shard in earlier.shards} if earlier is not None else set()
     if plan.is_limited and before > {s.name for s in plan.shards}:
         raise PlanError(

@@ -16,9 +16,9 @@ from typing import IO, TYPE_CHECKING
 
 from pydantic import Field
 
-from pipeline.errors import DamagedFileError, UsageError
-from pipeline.state import Count, State, parse
-from pipeline.storage import connect
+from core.errors import DamagedFileError, UsageError
+from core.locations import connect
+from core.strict_json import Count, State, parse
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

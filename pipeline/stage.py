@@ -18,6 +18,8 @@ An expand rejects a parent with one row under the parent's own `sample_id`. Tabl
 
 from __future__ import annotations
 
+import hashlib
+import random
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,16 +30,19 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
-from pipeline.seeds import sample_rng
-
 if TYPE_CHECKING:
-    import random
     from contextlib import AbstractContextManager
     from pathlib import Path
 
 Kind = Literal["source", "map", "expand", "whole", "sink"]
 BatchFn = Callable[[pa.Table], pa.Table]
 M = TypeVar("M")
+
+
+def sample_rng(seed: int, stage: str, sample_id: str) -> random.Random:
+    """A generator of its own for one sample in one stage: the same in every run with the same seed."""
+    digest = hashlib.sha256(f"{seed}/{stage}/{sample_id}".encode()).digest()
+    return random.Random(int.from_bytes(digest[:16], "big"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

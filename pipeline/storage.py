@@ -9,22 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
 import uuid
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
-from fsspec.core import url_to_fs
+from pydantic import ConfigDict
 
-from pipeline.errors import MissingDependencyError, PlanError
-from pipeline.record import describe_file
+from core.errors import DamagedFileError
+from core.locations import connect, protocols
+from core.strict_json import Count, State, parse
 from pipeline.scratch import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-    from pipeline.record import FileEntry
 
 PLAN = "run/plan.json"
 """What a build is to do, written before its first result: the mark of a run folder."""
@@ -34,6 +34,18 @@ DATASET = "dataset"
 """Folder where a sink publishes."""
 STORE = "store"
 """Folder below a source stage's own that holds what it keeps."""
+
+
+S = TypeVar("S", bound=State)
+
+
+class FileEntry(State):
+    """A file that the stage left in its folder, or keeps below it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bytes: Count
+    sha256: str
 
 
 class Storage:
@@ -46,7 +58,7 @@ class Storage:
 
     def _connect(self) -> None:
         self.fs, self.root = connect(self.url)
-        self.is_local = "file" in _protocols(self.fs)
+        self.is_local = "file" in protocols(self.fs)
         self._elsewhere = None if self.is_local else Scratch(self.run_id)
 
     def __getstate__(self) -> dict[str, str]:
@@ -70,6 +82,13 @@ class Storage:
         """The whole file. Raises `FileNotFoundError`."""
         data: bytes = self.fs.cat_file(self.path(rel))
         return data
+
+    def read_state(self, rel: str, model: type[S]) -> S | None:
+        """The file as `model`, or None when there is none or it cannot be read as one: then it counts as not there."""
+        try:
+            return parse(model, self.read_bytes(rel), rel)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, DamagedFileError):
+            return None
 
     def open(self, rel: str) -> IO[bytes]:
         """A seekable binary file open for reading."""
@@ -229,6 +248,13 @@ class Storage:
             folder.parent.rmdir()
 
 
+def describe_file(path: Path) -> FileEntry:
+    """Size and sha256 of a local file."""
+    with path.open("rb") as handle:
+        sha = hashlib.file_digest(handle, "sha256").hexdigest()
+    return FileEntry(bytes=path.stat().st_size, sha256=sha)
+
+
 class FolderStore:
     """A folder of kept files below the run folder; the `ShardStore` that source stages get."""
 
@@ -268,30 +294,6 @@ class FolderStore:
         return self._storage.scratch()
 
 
-def connect(url: str) -> tuple[Any, str]:
-    """(file system, path in it) of a path or fsspec URL. Raises `PlanError` for a protocol that nobody knows.
-
-    Raises `MissingDependencyError` for one whose package is not installed.
-    """
-    try:
-        fs, path = url_to_fs(url)
-    except ValueError as error:
-        raise PlanError(f"{url!r} cannot be used: {error}") from None
-    except ImportError as error:  # fsspec names the package that a URL's protocol needs
-        raise MissingDependencyError(f"{url!r} cannot be used: {error}") from None
-    return fs, str(path)
-
-
-def lies_in(url: str, folder: str) -> bool:
-    """True for what lies in a folder or is that folder: on this machine with links followed, else by its path."""
-    (fs, path), (folder_fs, folder_path) = connect(url), connect(folder)
-    if _protocols(fs) != _protocols(folder_fs):
-        return False
-    if "file" in _protocols(fs):
-        return Path(path).resolve().is_relative_to(Path(folder_path).resolve())
-    return f"{path}/".startswith(f"{folder_path.rstrip('/')}/")
-
-
 def _link(origin: Path, to: Path) -> None:
     try:
         to.hardlink_to(origin)
@@ -299,7 +301,3 @@ def _link(origin: Path, to: Path) -> None:
         if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP):
             raise
         shutil.copyfile(origin, to)
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

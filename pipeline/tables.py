@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ContractError, DamagedFileError, is_transient, one_line
+from core.errors import ContractError, DamagedFileError, is_transient, one_line
 from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID, column
 
 if TYPE_CHECKING:

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from core.errors import ContractError
 from pipeline.contract import check_mapped
-from pipeline.errors import ContractError
-from pipeline.record import ALL_SHARDS, PUBLISHED_FILES, Record, describe_file, output_digest, read_record, record_path
+from pipeline.record import ALL_SHARDS, PUBLISHED_FILES, Record, output_digest, read_record, record_path
 from pipeline.rejects import REJECT_SCHEMA
 from pipeline.rows import ShardRows
 from pipeline.runner import ShardOutput, provenance
 from pipeline.schema import SAMPLE_ID
 from pipeline.stage import RunSummary, SinkStage, WholeStage
-from pipeline.storage import DATASET
+from pipeline.storage import DATASET, describe_file
 from pipeline.tables import arrow_table, read_batches
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.plan import PlannedStage
-    from pipeline.record import FileEntry
+    from pipeline.storage import FileEntry
     from pipeline.worker import Task, Worker
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
-from pipeline.errors import (
+from core.errors import (
     FATAL_ERRNOS,
     EditloomError,
     ShardFailed,

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
 
-from pipeline.errors import ShardFailed
+from core.errors import ShardFailed
 from stages._captions_text import SUFFIXES, TextFormat, find_format, parse_record, records_of
 from stages._parquet_rows import TableReader, table_reader
 from stages._table_columns import CAPTION_NAMES, FILE_NAMES, described, find_column, holds_text, listed, say_type

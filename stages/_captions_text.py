@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
-from pipeline.errors import ShardFailed
+from core.errors import ShardFailed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

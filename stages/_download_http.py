@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
-from pipeline.errors import RunStopped
+from core.errors import RunStopped
 from stages._download_encoding import Decoder
 from stages._download_head import HEARD, MAX_HEAD_BYTES, Heard, PlainConnector
 from stages._download_headers import opt_outs, retry_after_s

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.errors import ShardFailed, is_transient
+from core.errors import ShardFailed, is_transient
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -16,7 +16,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Self, cast
 
-from pipeline.errors import ShardFailed
+from core.errors import ShardFailed
 from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus, read_labelled, write_statuses
 from stages._input_rows import InputReject, InputSample
 from stages._tar_samples import read_samples

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipeline.errors import ContractError
+from core.errors import ContractError
 from pipeline.schema import SAMPLE_ID
 
 if TYPE_CHECKING:

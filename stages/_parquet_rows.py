@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.core import url_to_fs
 
-from pipeline.errors import ShardFailed, is_transient
+from core.errors import ShardFailed, is_transient
 from stages._arrow_values import rows_of
 from stages._parquet_pages import MAX_ITEMS_PER_GROUP, GroupCost, PageError, check_file, check_footer, pages_of
 

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from fsspec.core import url_to_fs
 
-from pipeline.errors import ShardFailed
+from core.errors import ShardFailed
 from samples.images import IMAGE_SUFFIXES
 from stages._input_rows import MAX_TEXT_BYTES, InputReject, InputSample
 from stages._tar_headers import FULL_NOTE, NoTarError, TarWalk

@@ -6,7 +6,7 @@ import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import PlanError, ShardFailed
+from core.errors import PlanError, ShardFailed
 from stages._download_status import LaionReject, UrlStatus, without_credentials
 from stages._input_rows import json_text
 from stages._parquet_rows import TableReader

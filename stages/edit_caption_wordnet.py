@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
+from core.strict_json import Count, State, parse
 from models.wordnet import MODEL_ID, WordNet
 from pipeline.schema import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from pipeline.stage import BatchFn, Context, ExpandStage, Needs
-from pipeline.state import Count, State, parse
 from stages._caption_edits import EditFinder
 from stages._caption_grammar import pluralise
 from stages._caption_requests import Option, Site, request, templates_for

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from core.errors import ContractError, RunStopped
 from models.vector_index import IndexSettings, VectorIndexError, VectorWriter, build_index
-from pipeline.errors import ContractError, RunStopped
 from pipeline.schema import SAMPLE_ID
 from pipeline.stage import Context, Needs, ShardTables, WholeStage
 from stages._embeddings import embeddings_of

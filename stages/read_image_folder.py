@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from fsspec.core import url_to_fs
 from pydantic import Field
 
-from pipeline.errors import PlanError, ShardFailed
+from core.errors import PlanError, ShardFailed
 from pipeline.inputs import expand_inputs, file_identity, name_shards
 from pipeline.record import digest
 from pipeline.stage import Context, Shard, SourceStage

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from pipeline.errors import PlanError
+from core.errors import PlanError
 from pipeline.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
 from samples.image_limits import MAX_PIXELS

@@ -18,9 +18,9 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
+from core.errors import RunStopped
 from models.protocols import ImageTextEncoder
 from models.vector_index import VectorIndex, VectorIndexError, list_indexes
-from pipeline.errors import RunStopped
 from pipeline.schema import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, column
 from pipeline.stage import Context, MapStage, Needs
 from stages._embeddings import embeddings_of

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from pipeline.errors import RunStopped, one_line
+from core.errors import RunStopped, one_line
 
 CONNECT_TIMEOUT_S = 10.0
 """How long the address may take to accept a connection, and then how long Ray may take to answer."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pipeline.errors import RunStopped
+from core.errors import RunStopped
 from pipeline.stage import Needs
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipeline.errors import RunStopped, one_line
+from core.errors import RunStopped, one_line
 from pipeline.executors.connect import find_cluster
 from pipeline.executors.pools import Pools
 from pipeline.suspects import Announcer

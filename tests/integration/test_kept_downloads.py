@@ -17,9 +17,8 @@ from pipeline.build import Build
 from pipeline.executors.inprocess import InProcessExecutor
 from pipeline.inspect import verify
 from pipeline.plan import make_plan
-from pipeline.record import describe_file
 from pipeline.scratch import IN_USE
-from pipeline.storage import Storage
+from pipeline.storage import Storage, describe_file
 from stages.normalise_image import NormaliseImage
 from stages.read_laion import ReadLaion
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from core.errors import PlanError, RunStopped
 from pipeline import cli
-from pipeline.errors import PlanError, RunStopped
 
 CHAIN = """
 name = "tiny"

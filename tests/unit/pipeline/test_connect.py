@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from pipeline.errors import RunStopped
+from core.errors import RunStopped
 from pipeline.executors import connect
 from pipeline.executors.connect import find_cluster
 

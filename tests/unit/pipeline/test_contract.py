@@ -2,8 +2,8 @@ import pyarrow as pa
 import pytest
 from _fakes import Best, ReadLines, Twins, Upper, manifest_of, source_table
 
+from core.errors import ContractError
 from pipeline.contract import check_expanded, check_mapped, check_source, row_schema
-from pipeline.errors import ContractError
 from pipeline.plan import plan_stages
 from pipeline.schema import PARENT_ID, SAMPLE_ID, arrow_schema
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from _fakes import Pack, ReadLines, Twins, Upper, plan_of
 
-from pipeline.errors import RunStopped
+from core.errors import RunStopped
 from pipeline.estimate import probe
 
 

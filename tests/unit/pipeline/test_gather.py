@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pytest
 from _fakes import Best, ReadLines, Upper, id_of, plan_of, rows_of, run
 
-from pipeline.errors import ContractError, PlanError
+from core.errors import ContractError, PlanError
 from pipeline.gather import Gatherer
 from pipeline.schema import SAMPLE_ID
 from pipeline.stage import MapStage

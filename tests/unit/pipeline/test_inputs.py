@@ -7,7 +7,7 @@ import uuid
 import fsspec
 import pytest
 
-from pipeline.errors import PlanError
+from core.errors import PlanError
 from pipeline.inputs import MAX_NAME, expand_braces, expand_inputs, file_identity, name_shards, shards_of_files
 
 

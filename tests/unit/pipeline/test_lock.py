@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from pipeline.errors import LockedError
+from core.errors import LockedError
 from pipeline.lock import LOCK, STALE_AFTER_S, Holder, hold, is_alive, read_holder
 from pipeline.storage import Storage
 

@@ -4,7 +4,7 @@ import pytest
 from _fakes import Upper, entry, manifest_of
 from pydantic import ValidationError
 
-from pipeline.errors import ManifestError
+from core.errors import ManifestError
 from pipeline.manifest import default_out, load_manifest
 from pipeline.plugins import stage_class, stage_names
 

@@ -17,7 +17,7 @@ from _fakes import (
     write_shards,
 )
 
-from pipeline.errors import MissingDependencyError, PlanError
+from core.errors import MissingDependencyError, PlanError
 from pipeline.plan import make_plan, plan_stages
 from pipeline.stage import Needs
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from pipeline.errors import RunStopped
+from core.errors import RunStopped
 from pipeline.executors.pools import Pools
 from pipeline.stage import Needs
 

@@ -5,7 +5,7 @@ from unittest.mock import ANY
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import ContractError, RunStopped, ShardFailed
+from core.errors import ContractError, RunStopped, ShardFailed
 from pipeline.quarantine import Quarantine
 from pipeline.rejects import RejectLog
 from pipeline.schema import SAMPLE_ID

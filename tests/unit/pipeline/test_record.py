@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from pipeline.record import ALL_SHARDS, FileEntry, ModelEntry, Record, describe_file, digest, output_digest, read_record
-from pipeline.storage import Storage
+from pipeline.record import ALL_SHARDS, ModelEntry, Record, digest, output_digest, read_record
+from pipeline.storage import FileEntry, Storage, describe_file
 
 FILES = {"a.parquet": FileEntry(bytes=3, sha256="s")}
 RECORD = Record(

@@ -3,7 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import ContractError
+from core.errors import ContractError
 from pipeline.rejects import MAX_DETAIL_CHARS, MAX_VALUE_CHARS, REJECT_SCHEMA, RejectLog, split
 from pipeline.schema import SAMPLE_ID, column
 

@@ -1,7 +1,7 @@
 import pyarrow as pa
 import pytest
 
-from pipeline.errors import ContractError
+from core.errors import ContractError
 from pipeline.schema import COLUMNS, arrow_schema, column
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 from _fakes import Best, Log, Pack, ReadLines, Scripted, Upper, plan_of, rows_of, run
 
-from pipeline.errors import LockedError, PlanError, RunStopped
+from core.errors import LockedError, PlanError, RunStopped
 from pipeline.lock import hold, read_holder
 from pipeline.session import build_summary, mark_retries, run_build, write_report
 from pipeline.storage import Storage

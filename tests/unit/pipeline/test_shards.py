@@ -5,8 +5,8 @@ import os
 import fsspec
 import pytest
 
+from core.errors import UsageError
 from pipeline import shards
-from pipeline.errors import UsageError
 from pipeline.shards import DatasetError, Shard, read_shards
 
 SHA = hashlib.sha256(b"12345").hexdigest()

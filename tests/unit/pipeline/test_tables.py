@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import ContractError, DamagedFileError
+from core.errors import ContractError, DamagedFileError
 from pipeline.schema import SAMPLE_ID, arrow_schema
 from pipeline.storage import Storage
 from pipeline.tables import ColumnWriter, Cursor, read_batches, read_light, row_bytes

@@ -4,9 +4,9 @@ from typing import Protocol
 import pytest
 from _fakes import ReadLines, Upper, entry, plan_of, run
 
+from core.errors import ContractError, MissingDependencyError, RunStopped, ShardFailed
 from models import registry
 from models.placement import Placement
-from pipeline.errors import ContractError, MissingDependencyError, RunStopped, ShardFailed
 from pipeline.plugins import load_model
 from pipeline.record import read_record
 from pipeline.session import plan_record

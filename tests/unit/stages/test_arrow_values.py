@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from _inputs import jpeg, read_rows
 
-from pipeline.errors import ShardFailed
+from core.errors import ShardFailed
 from stages._arrow_values import MAX_ITEMS, MAX_VALUE_BYTES, rows_of
 from stages.read_image_folder import ReadImageFolder
 

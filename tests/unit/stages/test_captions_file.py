@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from _inputs import jpeg, read_rows
 
-from pipeline.errors import PlanError, ShardFailed
+from core.errors import PlanError, ShardFailed
 from pipeline.stage import Context
 from stages._captions_text import CHUNK_BYTES, MAX_RECORD_BYTES, items_of, lines_of
 from stages.read_image_folder import ReadImageFolder

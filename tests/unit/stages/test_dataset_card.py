@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pipeline.errors import ContractError
+from core.errors import ContractError
 from pipeline.schema import COLUMNS, arrow_schema
 from stages._dataset_card import (
     TASKS,

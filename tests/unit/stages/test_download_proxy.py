@@ -8,7 +8,7 @@ from _laion import Table, fetched, rows_of
 from _web import Answer, Web
 from yarl import URL
 
-from pipeline.errors import PlanError
+from core.errors import PlanError
 from stages._download_proxy import VARIABLES, Proxies, ProxyError
 from stages.read_laion import ReadLaion
 

@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.errors import ShardFailed
+from core.errors import ShardFailed
 from stages._download_status import IDENTITY, SCHEMA, UrlStatus, read_labelled, write_statuses
 
 ROW = UrlStatus(key="000000001", url="http://x/1.jpg", caption="a", metadata="{}")

@@ -4,8 +4,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from core.errors import DamagedFileError
 from models.wordnet import WordNet
-from pipeline.errors import DamagedFileError
 from pipeline.schema import COLUMNS
 from pipeline.stage import Context
 from stages._visual_kinds import ANTONYM_NOUNS, ATTRIBUTES, BASIC_COLOURS, KINDS

@@ -6,8 +6,8 @@ import pytest
 from _inputs import table
 from pydantic import ValidationError
 
+from core.errors import ContractError, RunStopped
 from models.vector_index import VectorIndex, list_indexes
-from pipeline.errors import ContractError, RunStopped
 from pipeline.stage import Context
 from stages.index import Index
 

@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 from pydantic import ValidationError
 
-from pipeline.errors import ManifestError
+from core.errors import ManifestError
 from pipeline.manifest import load_manifest
 from stages._url_guard import AddressGuard
 from stages.read_laion import ReadLaion

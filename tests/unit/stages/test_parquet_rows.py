@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from _inputs import jpeg, read_rows
 
-from pipeline.errors import PlanError, ShardFailed
+from core.errors import PlanError, ShardFailed
 from stages import _parquet_pages
 from stages._arrow_values import MAX_VALUE_BYTES
 from stages._parquet_pages import DATA, DATA_V2, DICTIONARY, PageError, compact_struct, pages_of

@@ -10,7 +10,7 @@ import pytest
 from _builds import build
 from _inputs import jpeg, read_rows, reasons
 
-from pipeline.errors import PlanError, ShardFailed
+from core.errors import PlanError, ShardFailed
 from pipeline.stage import Context
 from stages.read_image_folder import CAPTIONS_FILES, ReadImageFolder
 

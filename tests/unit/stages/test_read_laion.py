@@ -14,7 +14,7 @@ from _inputs import encoded, jpeg, picture, reasons
 from _laion import FAST, Table, rows_of
 from _web import Answer, FolderStore, Web
 
-from pipeline.errors import PlanError, ShardFailed
+from core.errors import PlanError, ShardFailed
 from pipeline.stage import Context
 from stages._download_status import SCHEMA
 from stages._download_store import BLOCK, RECORD

@@ -8,7 +8,7 @@ from _inputs import jpeg
 from _laion import FAST, Table, rows_of
 from _web import Answer, Web
 
-from pipeline.errors import ShardFailed
+from core.errors import ShardFailed
 from pipeline.stage import Context
 from stages.read_laion import ReadLaion
 

@@ -23,7 +23,7 @@ from _inputs import (
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import PlanError, ShardFailed
+from core.errors import PlanError, ShardFailed
 from stages._input_rows import BATCH_ROWS, MAX_TEXT_BYTES, InputReject
 from stages._tar_headers import DAMAGE_NOTE
 from stages._tar_index import split_key

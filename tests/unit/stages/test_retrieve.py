@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from _inputs import table
 
-from pipeline.errors import RunStopped
+from core.errors import RunStopped
 from pipeline.stage import Context
 from stages.index import Index
 from stages.retrieve import Retrieve

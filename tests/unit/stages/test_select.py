@@ -6,7 +6,7 @@ from _fakes import entry, manifest_of
 from _inputs import table
 from pydantic import ValidationError
 
-from pipeline.errors import PlanError
+from core.errors import PlanError
 from pipeline.plan import plan_stages
 from pipeline.schema import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import Context

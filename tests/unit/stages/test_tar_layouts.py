@@ -63,7 +63,7 @@ def test_what_is_no_tar_behind_the_end_marker_is_counted(tmp_path, garbage):
 
 
 def test_a_file_of_zeros_and_garbage_is_no_tar(tmp_path):
-    from pipeline.errors import ShardFailed
+    from core.errors import ShardFailed
 
     with pytest.raises(ShardFailed, match="not a tar archive"):
         read(tmp_path, bytes(4096) + b"garbage" * 200)

@@ -8,7 +8,7 @@ from _inputs import jpeg
 from _laion import Table, rows_of
 from _web import Answer, Web
 
-from pipeline.errors import ShardFailed, is_transient
+from core.errors import ShardFailed, is_transient
 from pipeline.stage import Context
 from stages import _download_status
 from stages._download_status import MAX_URL_CHARS, read_statuses

@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from pipeline.errors import EditloomError, UsageError, is_transient, nearest, one_line
+from core.errors import EditloomError, UsageError, is_transient, nearest, one_line
 
 
 def test_nearest_offers_one_near_name():

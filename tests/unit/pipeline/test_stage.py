@@ -1,4 +1,4 @@
-from pipeline.seeds import sample_rng
+from pipeline.stage import sample_rng
 
 
 def draw(*args):

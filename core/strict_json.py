@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from pipeline.errors import DamagedFileError
-
-if TYPE_CHECKING:
-    from pipeline.storage import Storage
+from core.errors import DamagedFileError
 
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 """A number of rows, files or bytes."""
@@ -33,11 +30,3 @@ def parse(model: type[S], content: bytes, name: str) -> S:
         place = ".".join(str(part) for part in first["loc"])
         reason = f"{place}: {first['msg'].lower()}" if place else first["msg"].lower()
         raise DamagedFileError(f"{name} is not as it was written ({reason}); remove it and build again") from None
-
-
-def read_state(storage: Storage, rel: str, model: type[S]) -> S | None:
-    """The file as `model`, or None when there is none or it cannot be read as one: then it counts as not there."""
-    try:
-        return parse(model, storage.read_bytes(rel), rel)
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError, DamagedFileError):
-        return None

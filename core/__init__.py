@@ -1,0 +1,1 @@
+"""The ground under every package: errors, strict JSON, paths and URLs. Imports nothing else of the project."""

@@ -1,0 +1,39 @@
+"""Paths and fsspec URLs: the file system behind one, and whether one lies below another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fsspec.core import url_to_fs
+
+from core.errors import MissingDependencyError, PlanError
+
+
+def connect(url: str) -> tuple[Any, str]:
+    """(file system, path in it) of a path or fsspec URL. Raises `PlanError` for a protocol that nobody knows.
+
+    Raises `MissingDependencyError` for one whose package is not installed.
+    """
+    try:
+        fs, path = url_to_fs(url)
+    except ValueError as error:
+        raise PlanError(f"{url!r} cannot be used: {error}") from None
+    except ImportError as error:  # fsspec names the package that a URL's protocol needs
+        raise MissingDependencyError(f"{url!r} cannot be used: {error}") from None
+    return fs, str(path)
+
+
+def lies_in(url: str, folder: str) -> bool:
+    """True for what lies in a folder or is that folder: on this machine with links followed, else by its path."""
+    (fs, path), (folder_fs, folder_path) = connect(url), connect(folder)
+    if protocols(fs) != protocols(folder_fs):
+        return False
+    if "file" in protocols(fs):
+        return Path(path).resolve().is_relative_to(Path(folder_path).resolve())
+    return f"{path}/".startswith(f"{folder_path.rstrip('/')}/")
+
+
+def protocols(fs: Any) -> tuple[str, ...]:
+    """The protocols that a file system serves: `file` is among them for this machine's own."""
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
