@@ -1,7 +1,7 @@
 # ruff: noqa: INP001  a script beside the page it writes, in no package
 """Writes docs/stages.md, the catalogue of stages, from the stage classes: `python docs/make_catalogue.py`.
 
-Owns the layout of that page only: every word in it comes from a stage, its settings or `pipeline.schema`. Same
+Owns the layout of that page only: every word in it comes from a stage, its settings or `samples.columns`. Same
 stages, same bytes.
 """
 
@@ -104,7 +104,7 @@ def _names(label: str, names: Iterable[str]) -> str:
 
 
 def _columns(label: str, names: Sequence[str]) -> str:
-    from pipeline.schema import column
+    from samples.columns import column
 
     if not names:
         return ""

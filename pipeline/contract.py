@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from core.errors import ContractError
-from pipeline.schema import PARENT_ID, REJECT_REASON, SAMPLE_ID, column
+from samples.columns import PARENT_ID, REJECT_REASON, SAMPLE_ID, column
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from core.errors import ContractError
-from pipeline.schema import SAMPLE_ID, column
 from pipeline.tables import BATCH_BYTES, checked, known_columns, naming, open_table, read_light
+from samples.columns import SAMPLE_ID, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -16,12 +16,12 @@ from pipeline.graph import needs_of, steps
 from pipeline.lock import describe, is_alive, read_holder
 from pipeline.record import ALL_SHARDS, Record, read_record
 from pipeline.resume import RecordBook, is_published
-from pipeline.schema import PARENT_ID, SAMPLE_ID
-from pipeline.shards import SHARD_LIST, DatasetError, parse_shards
 from pipeline.stage import SinkStage, WholeStage
 from pipeline.storage import DATASET, STAGES
 from pipeline.tables import read_batches
 from pipeline.whole import ROWS_PER_READ
+from samples.columns import PARENT_ID, SAMPLE_ID
+from samples.shards import SHARD_LIST, DatasetError, parse_shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping

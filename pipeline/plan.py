@@ -15,8 +15,8 @@ from pipeline.fingerprint import fingerprint, stage_folder
 from pipeline.missing import Lack, refusal
 from pipeline.plugins import model_licence, model_missing, model_remedy, model_revision, packages_missing
 from pipeline.record import ModelEntry
-from pipeline.schema import PARENT_ID, column
 from pipeline.stage import SinkStage, SourceStage, WholeStage
+from samples.columns import PARENT_ID, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from core.strict_json import State
 from pipeline.graph import Key, input_digest, needs_of, steps
 from pipeline.record import ALL_SHARDS, PUBLISHED_FILES, Record, read_record
-from pipeline.shards import SHARD_LIST
 from pipeline.stage import SinkStage, WholeStage
 from pipeline.storage import DATASET
 from pipeline.whole import PUBLISHED
+from samples.shards import SHARD_LIST
 
 if TYPE_CHECKING:
     from pipeline.plan import Plan, PlannedStage

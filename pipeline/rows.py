@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID
 from pipeline.tables import BATCH_BYTES, Ahead, Cursor, num_fitting, read_batches, read_light
+from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -23,10 +23,10 @@ from pipeline.quarantine import Quarantine
 from pipeline.record import KEPT_FILES, Record, output_digest, record_path
 from pipeline.rejects import REJECT_SCHEMA, EngineReject, RejectLog, split
 from pipeline.rows import ShardRows
-from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import SinkStage
 from pipeline.storage import FolderStore, describe_file
 from pipeline.tables import BATCH_BYTES, ColumnWriter
+from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,12 +20,12 @@ from pipeline.inspect import wrong_files
 from pipeline.lock import hold
 from pipeline.progress import Progress
 from pipeline.record import ALL_SHARDS, read_record, record_path
-from pipeline.schema import REJECT_REASON
 from pipeline.stage import SinkStage, SourceStage
 from pipeline.storage import DATASET, PLAN, STORE
 from pipeline.tables import read_light
 from pipeline.whole import summarise
 from pipeline.worker import Worker
+from samples.columns import REJECT_REASON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

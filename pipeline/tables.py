@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import ContractError, DamagedFileError, is_transient, one_line
-from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID, column
+from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

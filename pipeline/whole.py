@@ -15,10 +15,10 @@ from pipeline.record import ALL_SHARDS, PUBLISHED_FILES, Record, output_digest, 
 from pipeline.rejects import REJECT_SCHEMA
 from pipeline.rows import ShardRows
 from pipeline.runner import ShardOutput, provenance
-from pipeline.schema import SAMPLE_ID
 from pipeline.stage import RunSummary, SinkStage, WholeStage
 from pipeline.storage import DATASET, describe_file
 from pipeline.tables import arrow_table, read_batches
+from samples.columns import SAMPLE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

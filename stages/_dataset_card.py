@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from markupsafe import Markup
 
-from pipeline.schema import column
+from samples.columns import column
 from stages._html_report import StageCount, clean_text, template_environment
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.schema import COLUMNS, SAMPLE_ID
+from samples.columns import COLUMNS, SAMPLE_ID
 from stages._dataset_card import Card, render_card
 from stages._histograms import CategoryTally, NumericTally
 from stages._html_report import Report, ReportSample, StageCount, render_report

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from core.errors import ContractError
-from pipeline.schema import SAMPLE_ID
+from samples.columns import SAMPLE_ID
 
 if TYPE_CHECKING:
     import numpy.typing as npt

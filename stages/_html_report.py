@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
-from pipeline.schema import COLUMNS
+from samples.columns import COLUMNS
 from stages._histograms import Histogram, number_label
 
 if TYPE_CHECKING:

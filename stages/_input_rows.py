@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from pipeline.schema import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
+from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
 from stages._table_columns import CAPTION_NAMES, plain_name
 
 if TYPE_CHECKING:

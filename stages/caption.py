@@ -16,8 +16,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import Captioner
-from pipeline.schema import REJECT_REASON
 from pipeline.stage import Context, MapStage, Needs
+from samples.columns import REJECT_REASON
 from stages._input_rows import clean_caption
 from stages._pictures import first_images
 

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.schema import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import Context, Needs, ShardTables, WholeStage
+from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages._near_hashes import near_clusters
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from pydantic import Field
 
 from core.strict_json import Count, State, parse
 from models.wordnet import MODEL_ID, WordNet
-from pipeline.schema import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from pipeline.stage import BatchFn, Context, ExpandStage, Needs
+from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from stages._caption_edits import EditFinder
 from stages._caption_grammar import pluralise
 from stages._caption_requests import Option, Site, request, templates_for

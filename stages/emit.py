@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipeline.rejects import REJECT_SCHEMA
-from pipeline.schema import COLUMNS, PARENT_ID, SAMPLE_ID, column
 from pipeline.stage import Context, RunSummary, SinkStage
+from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, column
 from stages._dataset_card import is_in_json
 from stages._dataset_pages import MEMBERS, write_card, write_report
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.schema import REJECT_DETAIL, REJECT_REASON
 from pipeline.stage import Context, MapStage
+from samples.columns import REJECT_DETAIL, REJECT_REASON
 
 if TYPE_CHECKING:
     from pipeline.stage import BatchFn

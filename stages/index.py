@@ -16,8 +16,8 @@ from pydantic import Field
 
 from core.errors import ContractError, RunStopped
 from models.vector_index import IndexSettings, VectorIndexError, VectorWriter, build_index
-from pipeline.schema import SAMPLE_ID
 from pipeline.stage import Context, Needs, ShardTables, WholeStage
+from samples.columns import SAMPLE_ID
 from stages._embeddings import embeddings_of
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.schema import REJECT_DETAIL, REJECT_REASON, column
 from pipeline.stage import Context, MapStage, Needs
+from samples.columns import REJECT_DETAIL, REJECT_REASON, column
 from samples.image_limits import MAX_PIXELS, ImageProblem, Problem
 from samples.images import open_image
 

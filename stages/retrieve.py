@@ -21,8 +21,8 @@ from pydantic import Field
 from core.errors import RunStopped
 from models.protocols import ImageTextEncoder
 from models.vector_index import VectorIndex, VectorIndexError, list_indexes
-from pipeline.schema import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, column
 from pipeline.stage import Context, MapStage, Needs
+from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, column
 from stages._embeddings import embeddings_of
 from stages._neighbours import DECIMALS, find_neighbours
 

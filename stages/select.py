@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.schema import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import Context, ShardTables, WholeStage
+from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -22,10 +22,10 @@ from pipeline.inputs import expand_inputs, shards_of_files
 from pipeline.manifest import Manifest, RunOn, StageEntry
 from pipeline.plan import make_plan
 from pipeline.rows import ShardRows
-from pipeline.schema import PARENT_ID, REJECT_REASON, SAMPLE_ID, arrow_schema, column
 from pipeline.stage import ExpandStage, MapStage, SinkStage, SourceStage, WholeStage
 from pipeline.storage import Storage
 from pipeline.worker import Outcome, Worker
+from samples.columns import PARENT_ID, REJECT_REASON, SAMPLE_ID, arrow_schema, column
 
 
 def id_of(line):

@@ -11,8 +11,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.schema import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
 from pipeline.stage import Context
+from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
 
 BLOCK = 512
 

@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 from _web import Answer, Web
 from PIL import Image
 
-from pipeline.schema import SAMPLE_ID, column
 from pipeline.stage import Context
 from pipeline.storage import FolderStore, Storage
+from samples.columns import SAMPLE_ID, column
 from stages.index import Index
 
 CAPTIONS = ["a red bus on the street", "", "two black dogs in the snow", None, "img_0001.jpg", "the big house"]

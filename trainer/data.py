@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
-from pipeline.shards import DatasetError
+from samples.shards import DatasetError
 from trainer.batch import collate
 from trainer.errors import SampleError
 from trainer.order import Order, plan_streams
@@ -23,7 +23,7 @@ from trainer.order import Order, plan_streams
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from pipeline.shards import Shard, ShardList
+    from samples.shards import Shard, ShardList
     from trainer.batch import Batch
     from trainer.config import TrainConfig
     from trainer.decode import Decoder, Sample

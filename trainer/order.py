@@ -28,7 +28,7 @@ from trainer.errors import WrongUsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pipeline.shards import Shard
+    from samples.shards import Shard
 
 STREAMS = 16
 

@@ -16,7 +16,7 @@ from trainer.checkpoint import written
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.shards import ShardList
+    from samples.shards import ShardList
     from trainer.diffusion import Diffusion
     from trainer.recipe import Recipe
 

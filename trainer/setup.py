@@ -11,7 +11,7 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
 from accelerate.utils import GradientAccumulationPlugin  # type: ignore[import-untyped]
 
-from pipeline.shards import DatasetError, read_shards
+from samples.shards import DatasetError, read_shards
 from trainer.batch import collate
 from trainer.checkpoint import check, checkpoints, damaged, read_state, read_tensors
 from trainer.data import Loader, first_samples
@@ -23,7 +23,7 @@ from trainer.state import TrainState
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipeline.shards import ShardList
+    from samples.shards import ShardList
     from trainer.batch import Batch
     from trainer.recipe import Objective, Recipe
 

@@ -26,8 +26,8 @@ from pipeline.manifest import StageEntry
 from pipeline.plan import plan_stages
 from pipeline.plugins import load_model, stage_class, stage_names
 from pipeline.rejects import RejectLog, split
-from pipeline.schema import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import Context, SourceStage, WholeStage
+from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 NAMES = stage_names()
 HEAVY = ("torch", "transformers", "diffusers", "ray", "PIL", "nltk", "imagehash", "scipy", "wordfreq", "inflect")

@@ -5,7 +5,7 @@ from _fakes import Best, ReadLines, Twins, Upper, manifest_of, source_table
 from core.errors import ContractError
 from pipeline.contract import check_expanded, check_mapped, check_source, row_schema
 from pipeline.plan import plan_stages
-from pipeline.schema import PARENT_ID, SAMPLE_ID, arrow_schema
+from samples.columns import PARENT_ID, SAMPLE_ID, arrow_schema
 
 READ, UPPER, TWINS, BEST = plan_stages(manifest_of(ReadLines(), Upper(), Twins(), Best()))
 

@@ -9,9 +9,9 @@ from _fakes import Best, ReadLines, Upper, id_of, plan_of, rows_of, run
 
 from core.errors import ContractError, PlanError
 from pipeline.gather import Gatherer
-from pipeline.schema import SAMPLE_ID
 from pipeline.stage import MapStage
 from pipeline.storage import Storage
+from samples.columns import SAMPLE_ID
 
 SHARDS = {"a": ["one", "two"], "b": ["three", "four"], "c": ["five"]}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 import pyarrow as pa
 from _fakes import Pack, Pixels, ReadLines, plan_of, run
-from pipeline.schema import SAMPLE_ID
+from samples.columns import SAMPLE_ID
 from pipeline.stage import MapStage
 
 ROWS, ROW_BYTES = 60, 8 << 20

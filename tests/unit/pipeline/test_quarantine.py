@@ -8,8 +8,8 @@ import pytest
 from core.errors import ContractError, RunStopped, ShardFailed
 from pipeline.quarantine import Quarantine
 from pipeline.rejects import RejectLog
-from pipeline.schema import SAMPLE_ID
 from pipeline.suspects import Suspects
+from samples.columns import SAMPLE_ID
 
 NUM_ROWS = 100
 

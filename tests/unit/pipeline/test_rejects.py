@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import ContractError
 from pipeline.rejects import MAX_DETAIL_CHARS, MAX_VALUE_CHARS, REJECT_SCHEMA, RejectLog, split
-from pipeline.schema import SAMPLE_ID, column
+from samples.columns import SAMPLE_ID, column
 
 
 def rejected(reasons, **columns):

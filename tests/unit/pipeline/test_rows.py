@@ -2,9 +2,9 @@ import pytest
 from _fakes import Best, Join, Pixels, ReadLines, Twins, Upper, Words, id_of, plan_of, run, shard_rows
 
 from pipeline.rows import ShardRows
-from pipeline.schema import PARENT_ID, SAMPLE_ID
 from pipeline.storage import Storage
 from pipeline.worker import Worker
+from samples.columns import PARENT_ID, SAMPLE_ID
 
 LINES = ["one", "unusable two", "three drop", "four", "one", "five lonely", "six single", "seven"]
 

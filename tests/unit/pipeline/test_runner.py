@@ -5,8 +5,8 @@ import pytest
 from _fakes import Best, Pack, ReadLines, Twins, Upper, Words, entry, id_of, plan_of, rows_of, run
 
 from pipeline.manifest import RunOn
-from pipeline.schema import SAMPLE_ID
 from pipeline.storage import Storage
+from samples.columns import SAMPLE_ID
 
 
 def stopped(plan):

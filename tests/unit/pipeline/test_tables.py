@@ -5,9 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import ContractError, DamagedFileError
-from pipeline.schema import SAMPLE_ID, arrow_schema
 from pipeline.storage import Storage
 from pipeline.tables import ColumnWriter, Cursor, read_batches, read_light, row_bytes
+from samples.columns import SAMPLE_ID, arrow_schema
 
 
 def table(ids):

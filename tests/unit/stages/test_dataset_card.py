@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from core.errors import ContractError
-from pipeline.schema import COLUMNS, arrow_schema
+from samples.columns import COLUMNS, arrow_schema
 from stages._dataset_card import (
     TASKS,
     Card,

@@ -6,8 +6,8 @@ import pytest
 
 from core.errors import DamagedFileError
 from models.wordnet import WordNet
-from pipeline.schema import COLUMNS
 from pipeline.stage import Context
+from samples.columns import COLUMNS
 from stages._visual_kinds import ANTONYM_NOUNS, ATTRIBUTES, BASIC_COLOURS, KINDS
 from stages._wordnet_sisters import Sisters
 from stages.edit_caption_wordnet import EditCaptionWordnet, NoEdit

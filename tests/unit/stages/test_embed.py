@@ -5,8 +5,8 @@ import pyarrow as pa
 from _inputs import jpeg, table
 
 from pipeline.plugins import load_model
-from pipeline.schema import REJECT_REASON
 from pipeline.stage import Context
+from samples.columns import REJECT_REASON
 from stages._pictures import first_images
 from stages.caption import Caption
 from stages.embed import Embed, vectors_column

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from core.errors import PlanError
 from pipeline.plan import plan_stages
-from pipeline.schema import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from pipeline.stage import Context
+from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.count_words import CountWords
 from stages.read_webdataset import ReadWebdataset
 from stages.select import Select

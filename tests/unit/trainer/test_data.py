@@ -6,7 +6,7 @@ from itertools import islice
 import pytest
 import torch
 
-from pipeline.shards import read_shards
+from samples.shards import read_shards
 from trainer.config import TrainConfig
 from trainer.data import Loader, first_samples
 from trainer.decode import Decoder

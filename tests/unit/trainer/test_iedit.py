@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.shards import read_shards
+from samples.shards import read_shards
 from trainer.batch import collate
 from trainer.config import make_config
 from trainer.data import first_samples

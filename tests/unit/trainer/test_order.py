@@ -3,7 +3,7 @@ from itertools import islice
 
 import pytest
 
-from pipeline.shards import Shard
+from samples.shards import Shard
 from trainer.errors import WrongUsageError
 from trainer.order import Order, StreamPlan, plan_streams
 

@@ -2,13 +2,13 @@ import pyarrow as pa
 import pytest
 
 from core.errors import ContractError
-from pipeline.schema import COLUMNS, arrow_schema, column
+from samples.columns import COLUMNS, arrow_schema, column
 
 
 def test_unknown_column_is_refused_with_the_nearest_name():
     with pytest.raises(ContractError) as caught:
         column("captoin")
-    assert str(caught.value) == "column 'captoin' is not declared in pipeline/schema.py (did you mean 'caption'?)"
+    assert str(caught.value) == "column 'captoin' is not declared in samples/columns.py (did you mean 'caption'?)"
 
 
 def test_arrow_schema_keeps_the_order_asked_for():

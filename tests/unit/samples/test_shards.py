@@ -6,8 +6,8 @@ import fsspec
 import pytest
 
 from core.errors import UsageError
-from pipeline import shards
-from pipeline.shards import DatasetError, Shard, read_shards
+from samples import shards
+from samples.shards import DatasetError, Shard, read_shards
 
 SHA = hashlib.sha256(b"12345").hexdigest()
 ENTRY = {"file": "00000.tar", "samples": 3, "bytes": 5, "sha256": SHA}

@@ -117,7 +117,7 @@ COLUMNS: dict[str, Column] = _columns(
 def column(name: str) -> Column:
     """The declaration of `name`; `ContractError` with the nearest name when nobody declared it."""
     if name not in COLUMNS:
-        raise ContractError(f"column {name!r} is not declared in pipeline/schema.py{nearest(name, COLUMNS)}")
+        raise ContractError(f"column {name!r} is not declared in samples/columns.py{nearest(name, COLUMNS)}")
     return COLUMNS[name]
 
 
