@@ -48,7 +48,7 @@ def catalogue() -> str:
     """The page's text."""
     if str(ROOT) not in sys.path:  # a script's path starts at its own folder
         sys.path.insert(0, str(ROOT))
-    from pipeline.plugins import stage_class, stage_names
+    from pipeline.plan.plugins import stage_class, stage_names
 
     classes = {name: stage_class(name) for name in stage_names()}
     overview = _table(
@@ -166,7 +166,7 @@ def _type(annotation: str, info: FieldInfo) -> str:
 
 
 def _engine_rejects() -> str:
-    from pipeline.rejects import EngineReject
+    from pipeline.run.rejects import EngineReject
 
     reasons = [f"- `{EngineReject.DUPLICATE_IMAGE}`: a source met the same image bytes earlier in the same shard"]
     reasons.append(f"- `{EngineReject.EXCEPTION}`: a map or expand stage raised on this row alone")

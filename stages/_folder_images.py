@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
 
-from pipeline.inputs import file_stamp
+from pipeline.plan.inputs import file_stamp
 from stages._input_rows import InputReject, InputSample
 
 if TYPE_CHECKING:

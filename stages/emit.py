@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from pipeline.rejects import REJECT_SCHEMA
+from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import Context, RunSummary, SinkStage
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, column
 from stages._dataset_card import is_in_json

@@ -19,9 +19,9 @@ from fsspec.core import url_to_fs
 from pydantic import Field
 
 from core.errors import PlanError, ShardFailed
-from pipeline.inputs import expand_inputs, file_identity, name_shards
-from pipeline.record import digest
+from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Shard, SourceStage
+from pipeline.store.records import digest
 from stages._captions_file import CAPTION_DEFAULT, FILE_DEFAULT, Columns, Wanted, list_lines, read_lines
 from stages._folder_images import ImageFolder
 from stages._input_rows import SOURCE_COLUMNS, InputReject, InputSample, first_caption, tables_of

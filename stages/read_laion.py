@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from core.errors import PlanError
-from pipeline.inputs import expand_inputs, file_identity, name_shards
+from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
 from samples.image_limits import MAX_PIXELS
 from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from pipeline.inputs import expand_inputs, shards_of_files
+from pipeline.plan.inputs import expand_inputs, shards_of_files
 from pipeline.stage import Context, Shard, SourceStage
 from stages._input_rows import SOURCE_COLUMNS, InputReject, tables_of
 from stages._tar_samples import read_samples

@@ -16,15 +16,15 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.build import Build
-from pipeline.executors.inprocess import InProcessExecutor
-from pipeline.inputs import expand_inputs, shards_of_files
-from pipeline.manifest import Manifest, RunOn, StageEntry
-from pipeline.plan import make_plan
-from pipeline.rows import ShardRows
+from pipeline.build.build import Build
+from pipeline.plan.inputs import expand_inputs, shards_of_files
+from pipeline.plan.manifest import Manifest, RunOn, StageEntry
+from pipeline.plan.plan import make_plan
+from pipeline.run.inprocess import InProcessExecutor
+from pipeline.run.rows import ShardRows
+from pipeline.run.worker import Outcome, Worker
 from pipeline.stage import ExpandStage, MapStage, SinkStage, SourceStage, WholeStage
-from pipeline.storage import Storage
-from pipeline.worker import Outcome, Worker
+from pipeline.store.storage import Storage
 from samples.columns import PARENT_ID, REJECT_REASON, SAMPLE_ID, arrow_schema, column
 
 

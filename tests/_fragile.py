@@ -15,10 +15,10 @@ from pathlib import Path
 
 from _fakes import Pack, ReadLines, Upper, manifest_of, rows_of, run
 
-from pipeline.executors.ray import RayExecutor
-from pipeline.manifest import RunOn
-from pipeline.plan import make_plan
-from pipeline.storage import Storage
+from pipeline.plan.manifest import RunOn
+from pipeline.plan.plan import make_plan
+from pipeline.run.ray import RayExecutor
+from pipeline.store.storage import Storage
 
 NUM_WORKERS = 4
 

@@ -18,7 +18,7 @@ from _web import Answer, Web
 from PIL import Image
 
 from pipeline.stage import Context
-from pipeline.storage import FolderStore, Storage
+from pipeline.store.storage import FolderStore, Storage
 from samples.columns import SAMPLE_ID, column
 from stages.index import Index
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.storage import FolderStore, Storage  # noqa: E402  the repository is not a package
+from pipeline.store.storage import FolderStore, Storage  # noqa: E402  the repository is not a package
 from stages._download_status import SUCCESS  # noqa: E402
 from stages.read_laion import ReadLaion  # noqa: E402
 

@@ -27,8 +27,8 @@ from benchmarks.iedit_data.truth import (  # noqa: E402
     scene_at,
     shows_change,
 )
-from pipeline.manifest import load_manifest  # noqa: E402
-from pipeline.plan import plan_stages  # noqa: E402
+from pipeline.plan.manifest import load_manifest  # noqa: E402
+from pipeline.plan.plan import plan_stages  # noqa: E402
 from zoo.world import facts_of  # noqa: E402
 
 if TYPE_CHECKING:

@@ -20,12 +20,12 @@ from _fakes import entry, manifest_of
 from _stage_cases import CASES
 from pydantic import ValidationError
 
-from pipeline.contract import check_expanded, check_mapped, check_source
-from pipeline.fingerprint import canonical
-from pipeline.manifest import StageEntry
-from pipeline.plan import plan_stages
-from pipeline.plugins import load_model, stage_class, stage_names
-from pipeline.rejects import RejectLog, split
+from pipeline.plan.fingerprint import canonical
+from pipeline.plan.manifest import StageEntry
+from pipeline.plan.plan import plan_stages
+from pipeline.plan.plugins import load_model, stage_class, stage_names
+from pipeline.run.contract import check_expanded, check_mapped, check_source
+from pipeline.run.rejects import RejectLog, split
 from pipeline.stage import Context, SourceStage, WholeStage
 from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
@@ -106,8 +106,8 @@ def makes(artifact_name):
 @pytest.fixture
 def any_model(monkeypatch):
     """Planning goes through for models that are not there."""
-    monkeypatch.setattr("pipeline.plan.model_missing", lambda model: None)
-    monkeypatch.setattr("pipeline.plan.model_revision", lambda model: f"revision of {model}")
+    monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda model: None)
+    monkeypatch.setattr("pipeline.plan.plan.model_revision", lambda model: f"revision of {model}")
 
 
 def results(name, table, *, parent=False):

@@ -52,7 +52,7 @@ class Ended:
 
 def warm_up(argv, root):
     """Import here what the command imports, found out by running it once in a child."""
-    importlib.import_module("pipeline.cli")
+    importlib.import_module("cli.main")
     log = root / "log"
     with tempfile.TemporaryFile("w+") as names:
         ended = run(argv, root, at_end=lambda: (names.write("\n".join(sys.modules)), names.flush()))
@@ -149,7 +149,7 @@ def _settle(root):
 
 def _command(argv):
     """The exit code, with what Python itself would print."""
-    from pipeline.cli import main
+    from cli.main import main
 
     sys.argv = ["editloom", *argv]
     try:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from evaluation.cli import edit_main, evaluate_main
+from cli.edit import edit_main, evaluate_main
 from evaluation.editors import EditorChoice
 from evaluation.judges import JudgeIds
 from evaluation.masks import PhraseMasks

@@ -9,11 +9,11 @@ import tarfile
 import pytest
 from _builds import EDITLOOM, ROOT, build, command, tars
 
-from pipeline.build import Build
-from pipeline.executors.inprocess import InProcessExecutor
-from pipeline.manifest import load_manifest
-from pipeline.plan import make_plan
-from pipeline.storage import Storage
+from pipeline.build.build import Build
+from pipeline.plan.manifest import load_manifest
+from pipeline.plan.plan import make_plan
+from pipeline.run.inprocess import InProcessExecutor
+from pipeline.store.storage import Storage
 
 IN_PROCESS = ("--executor", "inprocess")
 MISSING_MODEL = """

@@ -18,8 +18,8 @@ from _builds import EDITLOOM, ROOT, build
 from _inputs import encoded, jpeg, picture, png_chunk, png_file, sample, sparse, special, tar_of
 from PIL import Image
 
-from pipeline.plugins import stage_class
-from pipeline.rejects import EngineReject
+from pipeline.plan.plugins import stage_class
+from pipeline.run.rejects import EngineReject
 
 MANIFEST = """
 name = "hostile"

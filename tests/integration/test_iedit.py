@@ -13,7 +13,7 @@ from _kernels import environment_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
-EDITLOOM = [PYTHON, "-c", "from pipeline.cli import main; main()"]
+EDITLOOM = [PYTHON, "-c", "from cli.main import main; main()"]
 MANIFEST = ROOT / "manifests" / "tiny" / "iedit.toml"
 NUM_SCENES = 120
 

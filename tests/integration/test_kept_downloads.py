@@ -13,12 +13,12 @@ from _inputs import jpeg
 from _laion import FAST, rows_of
 from _web import Answer, Web
 
-from pipeline.build import Build
-from pipeline.executors.inprocess import InProcessExecutor
-from pipeline.inspect import verify
-from pipeline.plan import make_plan
-from pipeline.scratch import IN_USE
-from pipeline.storage import Storage, describe_file
+from pipeline.build.build import Build
+from pipeline.build.inspect import verify
+from pipeline.plan.plan import make_plan
+from pipeline.run.inprocess import InProcessExecutor
+from pipeline.store.scratch import IN_USE
+from pipeline.store.storage import Storage, describe_file
 from stages.normalise_image import NormaliseImage
 from stages.read_laion import ReadLaion
 
@@ -145,7 +145,7 @@ def test_a_source_step_that_ends_early_leaves_no_record_of_the_store_before(tmp_
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.runner.ShardOutput.finish", full)
+    monkeypatch.setattr("pipeline.run.shard_steps.ShardOutput.finish", full)
     assert not run(plan).ok
     assert (store_of(plan) / TAR).exists()
     assert not (store_of(plan).parent / "part-00000.json").exists()

@@ -3,11 +3,11 @@
 import fsspec
 from _builds import ROOT
 
-from pipeline.inspect import status, verify
-from pipeline.manifest import load_manifest
-from pipeline.plan import make_plan
-from pipeline.session import build_summary, run_build
-from pipeline.storage import Storage
+from pipeline.build.inspect import status, verify
+from pipeline.build.session import build_summary, run_build
+from pipeline.plan.manifest import load_manifest
+from pipeline.plan.plan import make_plan
+from pipeline.store.storage import Storage
 
 OUT = "memory://remote-run"
 

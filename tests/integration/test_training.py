@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from unit.trainer._datasets import edit_of, write_dataset
+from _datasets import edit_of, write_dataset
 
 from trainer.config import make_config
 from trainer.errors import InterruptedTraining, NotFiniteError, WrongUsageError
@@ -63,7 +63,7 @@ def curve(out):
 def start(data, out, variables, **more):
     """The command in a fresh process: one forked from a process in which torch has threads may fail in torch."""
     pairs = [f"--set={key}={json.dumps(value)}" for key, value in {**SETTINGS, **more}.items()]
-    line = [sys.executable, "-m", "trainer.cli", "--recipe=iedit", f"--data={data}", f"--out={out}", *pairs]
+    line = [sys.executable, "-m", "cli.train", "--recipe=iedit", f"--data={data}", f"--out={out}", *pairs]
     variables = {"OMP_NUM_THREADS": 1, **variables}  # one thread, as here; and accelerate warns without it
     return subprocess.Popen(line, cwd=ROOT, env=os.environ | {name: str(value) for name, value in variables.items()})
 

@@ -11,7 +11,7 @@ import pytest
 import typer.main
 import yaml
 
-from pipeline.cli import app
+from cli.main import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCKER = ROOT / "docker"

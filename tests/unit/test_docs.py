@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.manifest import load_manifest
-from pipeline.plan import plan_stages
-from pipeline.plugins import stage_class, stage_names
+from pipeline.plan.manifest import load_manifest
+from pipeline.plan.plan import plan_stages
+from pipeline.plan.plugins import stage_class, stage_names
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docker/*.md")])
@@ -116,7 +116,7 @@ def test_manifest_names_stages_that_exist(path):
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_manifest_has_a_chain_that_can_be_planned(path, monkeypatch):
     """Checkpoints of others need not be on this machine; their ids must be pinned and well-formed."""
-    monkeypatch.setattr("pipeline.plan.model_missing", lambda model: None)
+    monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda model: None)
     manifest = load_manifest(path)
     assert [stage.name for stage in plan_stages(manifest)] == [entry.name for entry in manifest.stages]
 

@@ -61,7 +61,7 @@ def root(tmp_path):
 
 def judged(root, command, monkeypatch, **options):
     """Findings about a command in a fork of the tests' process, which may hold more memory than one may."""
-    monkeypatch.setattr("pipeline.cli.main", command)
+    monkeypatch.setattr("cli.main.main", command)
     for module, bound in ((child, options.pop("memory_bound", 1 << 40)), (oracle, 1 << 40)):
         monkeypatch.setattr(module, "MEMORY_BOUND", bound)
     return oracle.judge_ended(child.run(["build"], root, **options))

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from _folders import FakeEditor, save
 from PIL import Image
 
 from evaluation import editors
@@ -11,8 +12,6 @@ from evaluation.editors import EditorChoice, run_edits, seed_of
 from evaluation.errors import EvaluationError
 from evaluation.masks import PhraseMasks
 from evaluation.pictures import png_texts, save_png
-
-from ._folders import FakeEditor, save
 
 CHOICE = EditorChoice(model="zoo:sd", num_steps=5)
 

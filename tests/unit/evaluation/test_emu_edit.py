@@ -5,6 +5,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from _folders import FakeEditor, emu_images, emu_parquet, emu_rows
 
 from evaluation import editors
 from evaluation.editors import EditorChoice
@@ -13,8 +14,6 @@ from evaluation.errors import EvaluationError
 from evaluation.judges import JudgeIds
 from evaluation.pictures import open_rgb, read_bytes
 from evaluation.run import evaluate
-
-from ._folders import FakeEditor, emu_images, emu_parquet, emu_rows
 
 
 def refusal(folder, **settings):

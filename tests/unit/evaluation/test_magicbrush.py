@@ -3,6 +3,7 @@ import shutil
 
 import numpy as np
 import pytest
+from _folders import FakeEditor, magicbrush_folder, save
 from PIL import Image
 
 from evaluation import editors
@@ -12,8 +13,6 @@ from evaluation.errors import EvaluationError
 from evaluation.judges import JudgeIds
 from evaluation.magicbrush import read_magicbrush
 from evaluation.run import evaluate
-
-from ._folders import FakeEditor, magicbrush_folder, save
 
 CHOICE = EditorChoice(model="zoo:sd")
 

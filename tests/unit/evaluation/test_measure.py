@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from _folders import FakeEncoder, save
 from PIL import Image
 
 from evaluation import measure as module
@@ -9,8 +10,6 @@ from evaluation.judges import JudgeIds, Judges, as_dino_sees, load_judges, short
 from evaluation.measure import measure
 from evaluation.metrics import clip_scores, cosines, direction_cosines, l1, l2, ssim_in_and_out, unit_range
 from evaluation.pictures import open_rgb
-
-from ._folders import FakeEncoder, save
 
 RNG = np.random.default_rng(3)
 MASK = np.zeros((12, 16), np.uint8)

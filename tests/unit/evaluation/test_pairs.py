@@ -1,11 +1,10 @@
 import json
 
 import pytest
+from _folders import pairs_folder, put_rows, rows_of, save
 
 from evaluation.errors import EvaluationError
 from evaluation.pairs import read_pairs
-
-from ._folders import pairs_folder, put_rows, rows_of, save
 
 
 @pytest.fixture

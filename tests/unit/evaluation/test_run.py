@@ -4,6 +4,7 @@ import shutil
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from _folders import FakeEditor, FakeEncoder, pairs_folder, rows_of
 from PIL import Image
 
 from evaluation import editors, run
@@ -16,8 +17,6 @@ from evaluation.pairs import read_pairs
 from evaluation.pictures import open_rgb
 from evaluation.run import evaluate
 from evaluation.scores import Scores
-
-from ._folders import FakeEditor, FakeEncoder, pairs_folder, rows_of
 
 IDS = JudgeIds(clip=("zoo:clip",), dino=("zoo:dino",), fid=("zoo:dino",))
 CHOICE = EditorChoice(model="zoo:sd")

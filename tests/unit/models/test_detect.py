@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from _checkpoints import PICTURES, bert_tokenizer, placement, save_grounding_dino, weights_at
 
 from models.detect import GroundingDino, _answers, _normalised
-
-from ._checkpoints import PICTURES, bert_tokenizer, placement, save_grounding_dino, weights_at
 
 PHRASES = [["red car", "blue cat"], ["grass"], ["the photo of a cat", "car", "x-ray"], [], ["a cat"]]
 LOW = 0.05

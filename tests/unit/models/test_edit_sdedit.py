@@ -3,11 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from PIL import Image
-
-from models.edit_sdedit import SdEdit
-
-from ._checkpoints import (
+from _checkpoints import (
     picture,
     placement,
     save_sdxl,
@@ -15,6 +11,9 @@ from ._checkpoints import (
     save_stable_diffusion_inpainting,
     weights_at,
 )
+from PIL import Image
+
+from models.edit_sdedit import SdEdit
 
 IMAGES = [picture(32, 32, 1), picture(40, 30, 2), picture(32, 32, 3), picture(21, 50, 4)]
 PROMPTS = ["a red car", "the cat on the grass", "a photo of a cat", "a blue car"]

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
+from _checkpoints import PICTURES, picture, placement, save_clip, save_siglip, save_vit, weights_at
 from PIL import Image
 
 from models.encode_clip import Clip
 from models.placement import Placement
-
-from ._checkpoints import PICTURES, picture, placement, save_clip, save_siglip, save_vit, weights_at
 
 TEXTS = ["a red car", "the cat on the grass", "blue", "a photo of a cat"]
 LONG = "the red cat on the grass " * 20

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from _checkpoints import PICTURES, placement, save_dinov2, save_vit, weights_at
 
 from models.encode_image import DinoEncoder
-
-from ._checkpoints import PICTURES, placement, save_dinov2, save_vit, weights_at
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,12 @@ import json
 
 import numpy as np
 import pytest
+from _checkpoints import PICTURES, picture, placement, save_clip, weights_at
 
 from models import convert_clip, encode_open_clip, registry
 from models.encode_clip import Clip
 from models.encode_open_clip import OpenClip
 from models.weights import Weights
-
-from ._checkpoints import PICTURES, picture, placement, save_clip, weights_at
 
 TEXTS = ["a red car", "the cat on the grass", "blue", "a photo of a cat", "the red cat on the grass " * 20, ""]
 SQUARE = [picture(28, 28, seed) for seed in range(5)]

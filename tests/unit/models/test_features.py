@@ -9,12 +9,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from _checkpoints import picture, placement, save_clip, save_dinov2, save_siglip, seeded, weights_at
 from PIL import Image
 
 from models.features import ClipDistance, DinoFeatures, Preprocess, TimmFeatures
 from models.registry import kind_of, load
-
-from ._checkpoints import picture, placement, save_clip, save_dinov2, save_siglip, seeded, weights_at
 
 TEXTS = ["a red cat", "a photo of the blue car"]
 

@@ -1,16 +1,15 @@
 import numpy as np
 import pytest
-from PIL import Image
-
-from models.inpaint import StableDiffusionInpaint
-
-from ._checkpoints import (
+from _checkpoints import (
     picture,
     placement,
     save_stable_diffusion,
     save_stable_diffusion_inpainting,
     weights_at,
 )
+from PIL import Image
+
+from models.inpaint import StableDiffusionInpaint
 
 IMAGES = [picture(40, 30, 1), picture(32, 32, 2), picture(21, 50, 3)]
 PROMPTS = ["a red car", "the cat on the grass", "a photo of a cat"]

@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
+from _checkpoints import PICTURES, placement, save_sam, weights_at
 
 from models import segment_box
 from models.segment_box import Sam
-
-from ._checkpoints import PICTURES, placement, save_sam, weights_at
 
 BOXES = [
     np.array([[2, 3, 20, 25], [10, 0, 40, 30], [5.5, 6.5, 11, 12]], np.float32),

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from _checkpoints import PICTURES, placement, save_mask2former, weights_at
 
 from models.segment_panoptic import Mask2Former
-
-from ._checkpoints import PICTURES, placement, save_mask2former, weights_at
 
 SIZES = {"fixed": {"height": 64, "width": 64}, "by edge": {"shortest_edge": 64, "longest_edge": 128}}
 

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from _checkpoints import PICTURES, placement, save_clipseg, weights_at
 
 from models.segment_phrase import ClipSeg
-
-from ._checkpoints import PICTURES, placement, save_clipseg, weights_at
 
 PHRASES = ["a red car", "the cat on the grass", "blue", "a photo of a cat", "red"]
 

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
+from _checkpoints import placement, save_sdxl, save_stable_diffusion, weights_at
 
 from models.synthesize import StableDiffusion
-
-from ._checkpoints import placement, save_sdxl, save_stable_diffusion, weights_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Euler steps
 

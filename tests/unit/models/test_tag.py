@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
+from _checkpoints import PICTURES, placement, save_clip, weights_at
 
 from models.encode_clip import Clip
 from models.tag import ZeroShotTagger
-
-from ._checkpoints import PICTURES, placement, save_clip, weights_at
 
 
 class Fake:

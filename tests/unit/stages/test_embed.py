@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 from _inputs import jpeg, table
 
-from pipeline.plugins import load_model
+from pipeline.plan.plugins import load_model
 from pipeline.stage import Context
 from samples.columns import REJECT_REASON
 from stages._pictures import first_images

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from _inputs import encoded, jpeg, picture, table
 
-from pipeline.rejects import REJECT_SCHEMA
+from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import Context, RunSummary
 from stages.emit import Emit, sample_json
 from stages.encode_latents import npy

@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL
 from PIL import Image, ImageOps
 
 from models.weights import find
-from pipeline.plugins import load_model
+from pipeline.plan.plugins import load_model
 from pipeline.stage import Context
 from stages.encode_latents import EncodeLatents
 

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from core.errors import ManifestError
-from pipeline.manifest import load_manifest
+from pipeline.plan.manifest import load_manifest
 from stages._url_guard import AddressGuard
 from stages.read_laion import ReadLaion
 

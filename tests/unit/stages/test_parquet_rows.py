@@ -174,7 +174,7 @@ import os, sys
 from pathlib import Path
 import numpy, pyarrow.parquet
 from pipeline.stage import Context
-from pipeline.tables import open_table
+from pipeline.store.tables import open_table
 from stages.read_image_folder import ReadImageFolder
 folder = Path(sys.argv[1])
 

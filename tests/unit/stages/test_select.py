@@ -7,7 +7,7 @@ from _inputs import table
 from pydantic import ValidationError
 
 from core.errors import PlanError
-from pipeline.plan import plan_stages
+from pipeline.plan.plan import plan_stages
 from pipeline.stage import Context
 from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.count_words import CountWords

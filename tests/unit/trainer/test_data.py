@@ -5,14 +5,13 @@ from itertools import islice
 
 import pytest
 import torch
+from _datasets import encoded, write_dataset, write_list, write_tar
 
 from samples.shards import read_shards
 from trainer.config import TrainConfig
 from trainer.data import Loader, first_samples
 from trainer.decode import Decoder
 from trainer.errors import SampleError, WrongUsageError
-
-from ._datasets import encoded, write_dataset, write_list, write_tar
 
 COUNTS = (5, 7, 1, 6, 5, 6)
 

@@ -4,12 +4,11 @@ import pickle
 
 import numpy as np
 import pytest
+from _datasets import encoded
 from PIL import Image
 
 from trainer.decode import Decoder, LatentSpec
 from trainer.errors import SampleError
-
-from ._datasets import encoded
 
 SPEC = LatentSpec("zoo:sd", "r1", 8, (4, 2, 2))
 DECODER = Decoder(size_px=8, needs_masks=True, latents=SPEC)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from _datasets import write_dataset
 
 from samples.shards import read_shards
 from trainer.batch import collate
@@ -12,8 +13,6 @@ from trainer.diffusion import Diffusion
 from trainer.errors import WrongUsageError
 from trainer.noise import draw
 from trainer.recipes.iedit import IEdit
-
-from ._datasets import write_dataset
 
 OFF = {"latent_loss": "none", "global_loss": False, "local_loss": False, "perceptual_loss": False}
 

@@ -4,14 +4,13 @@ import json
 
 import pytest
 import torch
+from _datasets import write_dataset
 
 from trainer.checkpoint import save_checkpoint
 from trainer.config import make_config
 from trainer.errors import TrainingError, WrongUsageError
 from trainer.recipes import find_recipe
 from trainer.setup import CHECKPOINTS, SAVED, _checkpoint, _saved, set_up
-
-from ._datasets import write_dataset
 
 TENSORS = {"weight/a": torch.ones(3)}
 STATE = {

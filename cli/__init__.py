@@ -1,0 +1,1 @@
+"""The `editloom` command: build, train, edit and evaluate; what a person sees of them."""

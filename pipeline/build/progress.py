@@ -1,0 +1,60 @@
+"""What a person sees while a build runs: a live table on a terminal, a line now and then elsewhere. On stderr."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from pipeline.build.build import StageTally
+    from pipeline.plan.plan import Plan
+
+LINE_EVERY_S = 10.0
+
+
+class Progress:
+    """Shows the tallies of a build; `tick` may be called as often as one likes."""
+
+    def __init__(self, plan: Plan, tallies: list[StageTally], *, quiet: bool = False) -> None:
+        self._plan, self._tallies, self._quiet = plan, tallies, quiet
+        self._console = Console(stderr=True)
+        self._began = self._shown = time.monotonic()
+        self._live: Live | None = None
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal and not self._quiet:
+            self._live = Live(self._table(), console=self._console, refresh_per_second=2, get_renderable=self._table)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.__exit__(kind, value, tb)
+
+    def say(self, text: str) -> None:
+        """A line that stays on the screen."""
+        if not self._quiet:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def tick(self) -> None:
+        """Without a terminal: a line every ten seconds."""
+        now = time.monotonic()
+        if self._live is None and now - self._shown >= LINE_EVERY_S:
+            self._shown = now
+            parts = [f"{p.name} {t.done}/{t.total}" for p, t in zip(self._plan.stages, self._tallies, strict=True)]
+            self.say(f"[{now - self._began:5.0f} s] {', '.join(parts)}")
+
+    def _table(self) -> Table:
+        table = Table(title=f"{self._plan.manifest.name}, {time.monotonic() - self._began:.0f} s", title_justify="left")
+        for name in ("stage", "shards done", "cached", "running", "failed", "rows in", "rows out", "rejected"):
+            table.add_column(name, justify="left" if name == "stage" else "right")
+        for planned, t in zip(self._plan.stages, self._tallies, strict=True):
+            numbers = (t.cached, t.running, t.failed, t.rows_in, t.rows_out, sum(t.rejects.values()))
+            table.add_row(planned.name, f"{t.done}/{t.total}", *(f"{n:,}" if n else "" for n in numbers))
+        return table

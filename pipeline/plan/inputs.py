@@ -1,0 +1,224 @@
+"""Inputs as the user may write them in SHARDS: a brace list, glob, folder, file, fsspec URL, or a text file of those.
+
+Owns expansion to a list of URLs and the naming of shards. Does not open any shard.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import PlanError
+from core.locations import connect
+from pipeline.stage import Shard
+from pipeline.store.storage import DATASET, PLAN, STAGES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+RESULTS = (STAGES, DATASET)
+"""Folders of results in a run folder, of which the user may have removed one."""
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"^(-?\d+)\.\.(-?\d+)$")
+_GLOB = re.compile(r"[*?\[]")
+_ESCAPED = re.compile(r"\\([{},*?\[\]\\])")
+_HELD_FROM = 0xE000
+"""Start of a private range of Unicode: there a sign behind a backslash waits until patterns are expanded."""
+_HELD = re.compile(f"[{chr(_HELD_FROM)}-{chr(_HELD_FROM + 127)}]")
+STAMPS = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created")
+"""What file systems call an entity tag or a time of change."""
+MAX_NAME = 120
+"""Longest shard name in characters: leaves room for suffixes in a 255-byte file name."""
+_PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
+_SUFFIX = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]*$")
+"""Of a file name; `.0` in the folder name `v1.0` is none."""
+
+
+def expand_braces(pattern: str) -> list[str]:
+    """Bash-like expansion of `{a,b}` and `{000..012}`, leading zeros kept; other braces are plain text.
+
+    Raises `PlanError` on a range that runs backwards.
+    """
+    for found in _BRACES.finditer(pattern):
+        head, tail, body = pattern[: found.start()], pattern[found.end() :], found.group(1)
+        span = _RANGE.match(body)
+        if span or "," in body:
+            parts = _range(pattern, span) if span else body.split(",")
+            return [full for part in parts for full in expand_braces(f"{head}{part}{tail}")]
+    return [pattern]
+
+
+def _range(pattern: str, span: re.Match[str]) -> list[str]:
+    low, high = int(span[1]), int(span[2])
+    if high < low:
+        raise PlanError(f"shards {pattern!r}: range {{{span[0]}}} runs backwards")
+    width = max(len(span[1]), len(span[2])) if span[1].startswith("0") or span[2].startswith("0") else 0
+    return [f"{n:0{width}d}" for n in range(low, high + 1)]
+
+
+def expand_inputs(inputs: Sequence[str], suffixes: tuple[str, ...]) -> list[str]:
+    """URLs behind the user's inputs, sorted, without repeats.
+
+    A folder stands for the files in it that end in one of `suffixes` (for itself when `suffixes` is empty); a `.txt`
+    file stands for the inputs it lists, one a line. What is there under the very name is no pattern; elsewhere a
+    backslash makes the next sign of a pattern literal. What builds left below a folder or glob is left out; it is read
+    where a `dataset` folder is named. Raises `PlanError` for an input that matches nothing.
+    """
+    return sorted({url for text in inputs for url in _expand(text, suffixes)})
+
+
+def _expand(text: str, suffixes: tuple[str, ...], listed_in: str = "") -> list[str]:
+    if listed_in and text.endswith(".txt"):
+        raise PlanError(f"list of shards {listed_in!r} names another list, {text!r}; name its shards instead")
+    fs, path = connect(text)
+    if fs.exists(path):
+        return _existing(text, fs, path, suffixes)
+    found: list[str] = []
+    for one in expand_braces(_ESCAPED.sub(lambda sign: chr(_HELD_FROM + ord(sign[1])), text)):
+        plain = _HELD.sub(lambda held: chr(ord(held[0]) - _HELD_FROM), one)
+        fs, path = connect(plain)
+        if fs.exists(path):
+            found += _existing(plain, fs, path, suffixes)
+        elif _GLOB.search(one):
+            found += _matching(plain, _HELD.sub(_literal_in_glob, one))
+        else:
+            raise PlanError(f"shard {plain!r} is not there: no such file or folder")
+    return found
+
+
+def _literal_in_glob(held: re.Match[str]) -> str:
+    sign = chr(ord(held[0]) - _HELD_FROM)
+    return f"[{sign}]" if sign in "*?[" else sign
+
+
+def _existing(text: str, fs: Any, path: str, suffixes: tuple[str, ...]) -> list[str]:
+    if text.endswith(".txt") and fs.isfile(path):
+        return [url for line in _listed(text, fs.cat_file(path)) for url in _expand(line, suffixes, text)]
+    if not fs.isdir(path):
+        return [_with_protocol(text, path)]
+    if _is_run_folder(fs, path):
+        raise PlanError(
+            f"folder {text!r} is the run folder of a build; name its dataset/ folder, or the input of that build"
+        )
+    if not suffixes:
+        return [_with_protocol(text, path)]
+    below = fs.find(path)
+    runs = {name.removesuffix(f"/{PLAN}") for name in below if name.endswith(f"/{PLAN}")}
+    runs = {run for run in runs if any(name.startswith(tuple(f"{run}/{part}/" for part in RESULTS)) for name in below)}
+    files = [n for n in below if n.endswith(suffixes) and runs.isdisjoint(_above(n))]
+    if not files:
+        aside = " (run folders aside)" if runs else ""
+        raise PlanError(f"folder {text!r} holds no {' or '.join(suffixes)} file{aside}")
+    return [_with_protocol(text, name) for name in files]
+
+
+def _matching(text: str, pattern: str) -> list[str]:
+    """What a glob matches, without what lies in run folders; `…/dataset/*` means what it says."""
+    fs, path = connect(pattern)
+    base = path[: _GLOB.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+    names_datasets = path.split("/")[-2:-1] == [DATASET]
+    runs: dict[str, bool] = {"": False}
+
+    def is_result(name: str) -> bool:
+        for folder in (name, *_above(name)):
+            if folder not in runs:
+                runs[folder] = _is_run_folder(fs, folder)
+            if runs[folder]:
+                return not (names_datasets and name.rpartition("/")[0] == f"{folder}/{DATASET}")
+            if len(folder) <= len(base):
+                break
+        return False
+
+    found = fs.glob(path)
+    files = [name for name in found if not is_result(name)]
+    if not files:
+        raise PlanError(f"shards {text!r} match no file{' (run folders aside)' if found else ''}")
+    return [_with_protocol(text, name) for name in files]
+
+
+def _above(name: str) -> list[str]:
+    """The folders above a path, the nearest first."""
+    parts = name.split("/")
+    return ["/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
+
+
+def _is_run_folder(fs: Any, folder: str) -> bool:
+    """True for what a build has written to: it leaves its plan before its first result."""
+    inside = folder.rstrip("/")
+    return bool(fs.isfile(f"{inside}/{PLAN}") and any(fs.isdir(f"{inside}/{part}") for part in RESULTS))
+
+
+def _listed(text: str, content: bytes) -> list[str]:
+    try:
+        lines = [line.strip() for line in content.decode("utf-8-sig").splitlines()]
+    except UnicodeDecodeError:
+        raise PlanError(f"list of shards {text!r} is not UTF-8 text") from None
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _with_protocol(text: str, name: str) -> str:
+    protocol, separator, _ = text.partition("://")
+    return f"{protocol}://{name.removeprefix('/')}" if separator and protocol != "file" else name
+
+
+def file_identity(url: str) -> tuple[str, int]:
+    """(identity, bytes) of a file: the identity changes when the file's content is replaced or another file is meant.
+
+    Raises `PlanError` when the file cannot be looked at.
+    """
+    fs, path = connect(url)
+    try:
+        info = fs.info(path)
+    except OSError as error:
+        raise PlanError(f"shard {url!r} cannot be looked at: {error}") from None
+    size = int(info.get("size") or 0)
+    return f"{size}:{file_stamp(info)}:{path}", size
+
+
+def file_stamp(info: Mapping[str, Any]) -> str:
+    """What in a file system's details of a file changes with its content: an entity tag or a time."""
+    stamps = (info.get(key) for key in STAMPS)
+    return str(next((s for s in stamps if s), ""))
+
+
+def name_shards(urls: Sequence[str]) -> dict[str, str]:
+    """Shard name -> URL, any distinct URLs under distinct names of lower-case letters, digits, `-` and `_`.
+
+    A file's stem is its name where it has no other signs; else a hash of the stem follows what is left of it. So a name
+    hangs on nothing but its own file, and a folder that moves keeps it. Files of one stem in several folders take
+    their folder's name and a hash of the whole URL instead.
+    """
+    level = dict.fromkeys(urls, 0)
+    while True:
+        named: dict[str, list[str]] = {}
+        for url in level:
+            named.setdefault(_name(url, level[url]), []).append(url)
+        clashing = [url for group in named.values() if len(group) > 1 for url in group]
+        if not clashing:
+            return {name: group[0] for name, group in sorted(named.items())}
+        for url in clashing:
+            level[url] += 1
+
+
+def _name(url: str, level: int) -> str:
+    """By the stem at level 0, by the URL from level 1 on: each further level has more digits of the hash."""
+    place = url.partition("://")[2] or str(Path(url).absolute())
+    folder, _, file = place.rstrip("/").rpartition("/")
+    stem = _SUFFIX.sub("", file.removesuffix(".gz"))
+    if level == 0 and _PLAIN_NAME.fullmatch(stem) and len(stem) <= MAX_NAME:
+        return stem
+    shown, hashed = (stem, stem) if level == 0 else (f"{folder.rpartition('/')[2]}-{stem}", url)
+    digits = hashlib.sha256(hashed.encode("utf-8", "surrogatepass")).hexdigest()[: 8 * max(1, level)]
+    text = re.sub(r"[^a-z0-9_-]+", "-", shown.lower())[: MAX_NAME - len(digits) - 1].strip("-_") or "shard"
+    return f"{text}-{digits}"
+
+
+def shards_of_files(urls: Sequence[str]) -> list[Shard]:
+    """One shard a file, named by `name_shards`, in name order."""
+    shards = []
+    for name, url in name_shards(urls).items():
+        identity, size = file_identity(url)
+        shards.append(Shard(name=name, uri=url, identity=identity, num_bytes=size))
+    return shards

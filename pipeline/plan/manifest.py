@@ -1,0 +1,171 @@
+"""The manifest: one TOML file that says which dataset to build. Strict: an unknown key is an error.
+
+name = "instructions"            summary, licence and language go to the data card
+shards = "data/{00000..00003}.tar"   default input; the command line's --shards replaces it
+seed = 0
+allow_empty = false              true: a build that keeps no row is no failure
+[run_on]                         what only decides speed and patience: attempts, deadline_s …
+[[stage]]                        in order; every further key is a setting of that stage
+use = "normalise_image"
+shorter_side_px = 512
+run_on = { rows_per_batch = 64 }
+
+TOML has no null: the text "none" unsets a setting that may be unset, as in `max_distance = "none"`.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from core.errors import ManifestError, nearest
+from pipeline.plan.plugins import stage_class
+from pipeline.stage import Stage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+T = TypeVar("T", bound=BaseModel)
+NONE = "none"
+"""Text that stands for None where a setting may be None."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class StageRunOn(_Strict):
+    """Speed of one stage: rows handed to its function at a time; at most `workers` shards of it at once.
+
+    Where its models run: on which device, in which precision (results then agree to about three digits), and how many
+    rows a model takes at once; `gpu` is the share of a GPU that its models fill, where the stage's own is wrong.
+    """
+
+    rows_per_batch: int = Field(default=128, ge=1)
+    workers: int | None = Field(default=None, ge=1)
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    rows_per_forward: int = Field(default=16, ge=1)
+    gpu: float | None = Field(default=None, gt=0)
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """What a model's loader is told."""
+        return {"device": self.device, "dtype": self.dtype, "batch_size": self.rows_per_forward}
+
+
+class RunOn(_Strict):
+    """Speed and patience of the run; none of it decides a result.
+
+    After a worker was lost, the rows that it was working on are handed to the stage one at a time; one that then takes
+    longer than `row_deadline_s` (or than `deadline_s`, where that is shorter) is rejected.
+    """
+
+    attempts: int = Field(default=3, ge=1)
+    deadline_s: float = Field(default=3600.0, gt=0)
+    heartbeat_s: float = Field(default=300.0, gt=0)
+    row_deadline_s: float = Field(default=600.0, gt=0)
+    max_failed_shards: int = Field(default=10, ge=1)
+    max_quarantined_frac: float = Field(default=0.1, ge=0, le=1)
+
+
+class StageEntry(_Strict):
+    """One stage of the chain: its catalogue name, its value, its speed."""
+
+    name: str
+    stage: Stage
+    run_on: StageRunOn = StageRunOn()
+
+
+class Manifest(_Strict):
+    """One dataset: what goes in, the chain of stages, what the data card says."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    summary: str = ""
+    license: str = "other"
+    language: str = Field(default="en", pattern="^[a-z]{2,3}$")
+    shards: str | None = None
+    seed: int = 0
+    allow_empty: bool = False
+    """Whether a build that keeps no row is a success; else it ends with exit code 1."""
+    run_on: RunOn = RunOn()
+    stages: tuple[StageEntry, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """The manifest as plain data, stages with all settings spelt out."""
+        data = self.model_dump(mode="json", exclude={"stages"})
+        data["stages"] = [
+            {"use": e.name, **e.stage.model_dump(mode="json"), "run_on": e.run_on.model_dump()} for e in self.stages
+        ]
+        return data
+
+
+def load_manifest(path: str | Path) -> Manifest:
+    """Read a manifest. Raises `ManifestError` naming file, key and the nearest valid name."""
+    try:
+        raw = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ManifestError(f"{path}: no such manifest; see the folder manifests/") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as error:
+        raise ManifestError(f"{path}: cannot be read as TOML: {error}") from None
+    entries = raw.pop("stage", None)
+    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+        raise ManifestError(f"{path}: has no [[stage]] table; a manifest lists its stages in order")
+    known = set(Manifest.model_fields) - {"stages"} | {"stage"}
+    _refuse_unknown(raw, known, f"{path}: manifest")
+    run_on = _validated(RunOn, raw.pop("run_on", {}), f"{path}: run_on")
+    stages = tuple(_stage_entry(entry, f"{path}: stage {i}") for i, entry in enumerate(entries, 1))
+    return _validated(Manifest, {**raw, "run_on": run_on, "stages": stages}, str(path))
+
+
+def default_out(manifest: str | Path) -> str:
+    """The run folder of a build that names none: runs/tiny-iedit for manifests/tiny/iedit.toml.
+
+    It follows from the manifest's path below the folder manifests/ or this folder, so every command finds it again.
+    """
+    path = Path(os.path.normpath(Path.cwd() / manifest)).with_suffix("")
+    parts = path.relative_to(Path.cwd()).parts if path.is_relative_to(Path.cwd()) else path.parts[1:]
+    return "runs/" + "-".join(parts[1:] if parts[0] == "manifests" and len(parts) > 1 else parts)
+
+
+def _stage_entry(entry: dict[str, Any], where: str) -> StageEntry:
+    if "use" not in entry:
+        raise ManifestError(f'{where}: needs `use = "<stage>"`')
+    settings = dict(entry)
+    name = str(settings.pop("use"))
+    run_on = settings.pop("run_on", {})
+    try:
+        cls = stage_class(name)
+    except ManifestError as error:
+        raise ManifestError(f"{where}: {error}") from None
+    where = f"{where} ({name})"
+    _refuse_unknown(settings, set(cls.model_fields) | {"use", "run_on"}, where)
+    stage = _validated(cls, settings, where)
+    return StageEntry(name=name, stage=stage, run_on=_validated(StageRunOn, run_on, f"{where}.run_on"))
+
+
+def _refuse_unknown(data: Mapping[str, Any], known: set[str], where: str) -> None:
+    for key in data:
+        if key not in known:
+            raise ManifestError(f"{where}: unknown key {key!r}{nearest(key, known)}")
+
+
+def _validated(cls: type[T], data: Any, where: str) -> T:
+    if isinstance(data, dict):
+        _refuse_unknown(data, set(cls.model_fields), where)
+        data = {key: None if value == NONE and _may_be_none(cls, key) else value for key, value in data.items()}
+    try:
+        return cls.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        value = f", got {first['input']!r}" if first["type"] != "missing" else ""
+        raise ManifestError(f"{where}: {key}: {first['msg'].lower()}{value}") from None
+
+
+def _may_be_none(cls: type[BaseModel], key: str) -> bool:
+    return type(None) in get_args(cls.model_fields[key].annotation)

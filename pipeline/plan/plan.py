@@ -1,0 +1,232 @@
+"""The plan: the chain of a manifest, type-checked, with fingerprints and shards, before any work.
+
+Owns the checks that need no data: every column read is written upstream, every artifact, model and package is
+there, every input exists. Estimates live in `pipeline.build.probe`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from core.errors import MissingDependencyError, PlanError, nearest
+from core.locations import lies_in
+from pipeline.plan.fingerprint import fingerprint, stage_folder
+from pipeline.plan.missing import Lack, refusal
+from pipeline.plan.plugins import model_licence, model_missing, model_remedy, model_revision, packages_missing
+from pipeline.stage import SinkStage, SourceStage, WholeStage
+from pipeline.store.records import ModelEntry
+from samples.columns import PARENT_ID, column
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from pipeline.plan.manifest import Manifest, StageRunOn
+    from pipeline.stage import Shard, Stage
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedStage:
+    """One stage at its place in the chain. `upstream` is the index of the stage whose rows it gets, -1 for none."""
+
+    index: int
+    name: str
+    stage: Stage
+    fingerprint: str
+    folder: str
+    upstream: int
+    providers: dict[str, int]
+    """Column read -> index of the stage that wrote it last."""
+    gathered: dict[str, int]
+    """Column gathered by id from any shard -> index of the stage that wrote it last."""
+    artifacts: dict[str, int]
+    """Artifact used -> index of the whole stage that builds it."""
+    models: dict[str, ModelEntry]
+    """Model used -> its revision and licence."""
+    run_on: StageRunOn
+
+    @property
+    def has_rows(self) -> bool:
+        """True when it leaves a row file a shard, so that later stages take their rows from it."""
+        return not (isinstance(self.stage, WholeStage) and not self.stage.gives_verdicts)
+
+    @property
+    def stored_columns(self) -> tuple[str, ...]:
+        """The columns in its Parquet files, keys excluded: what it writes, less what is virtual."""
+        return tuple(name for name in self.stage.writes if not column(name).virtual)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Everything a worker needs to know, picklable: the chain, the shards and where the run lives."""
+
+    manifest: Manifest
+    out: str
+    stages: tuple[PlannedStage, ...]
+    shards: tuple[Shard, ...]
+    row_limit: int | None = None
+    """Read at most so many rows of a shard: only for measuring on a sample."""
+    is_limited: bool = False
+    """True when --limit left shards out."""
+    shard_index: dict[str, int] = field(default_factory=dict)
+
+    def shard(self, name: str) -> Shard:
+        """The shard of that name."""
+        return self.shards[self.shard_index[name]]
+
+    @property
+    def num_input_bytes(self) -> int:
+        """Bytes of all input shards together."""
+        return sum(s.num_bytes for s in self.shards)
+
+
+def make_plan(
+    manifest: Manifest, out: str, inputs: Sequence[str] | None = None, *, only: str | None = None,
+    limit: int | None = None,
+) -> Plan:  # fmt: skip
+    """Check the chain and list the shards. `only` ends the chain after that stage; `limit` keeps so many shards.
+
+    Raises `PlanError` for what the user wrote, `MissingDependencyError` for what this machine lacks.
+    """
+    stages = plan_stages(manifest, only)
+    source = stages[0].stage
+    assert isinstance(source, SourceStage)
+    given = [text for text in inputs or ([manifest.shards] if manifest.shards else []) if text]
+    if not given:
+        raise PlanError(f"manifest {manifest.name!r} names no shards; give --shards (make: SHARDS=…)")
+    listed = sorted(source.list_shards(given), key=lambda s: s.name)
+    shards = tuple(listed[:limit])
+    if not shards:
+        raise PlanError(f"no shards to read in {', '.join(given)}")
+    for uri in dict.fromkeys(shard.uri for shard in shards):
+        if lies_in(uri, out):
+            raise PlanError(
+                f"shard {uri!r} lies in the run folder {out!r}, whose files are no input; give another --out"
+            )
+    index = {shard.name: i for i, shard in enumerate(shards)}
+    return Plan(
+        manifest=manifest,
+        out=out,
+        stages=stages,
+        shards=shards,
+        shard_index=index,
+        is_limited=len(shards) < len(listed),
+    )
+
+
+def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedStage, ...]:
+    """The chain with columns resolved and fingerprints computed; touches no input.
+
+    Raises `PlanError` for a chain that does not fit, else `MissingDependencyError` for all that this machine lacks.
+    """
+    entries = manifest.stages
+    if only is not None:
+        names = [e.name for e in entries]
+        if only not in names:
+            raise PlanError(f"--only {only!r} is not a stage of {manifest.name!r}{nearest(only, names)}")
+        entries = entries[: names.index(only) + 1]
+    planned: list[PlannedStage] = []
+    lacks: list[Lack] = []
+    for entry in entries:
+        _check_place(entry.name, entry.stage, planned)
+        lacks += _lacks(entry.name, entry.stage)
+        models = {} if lacks else {
+            m: ModelEntry(revision=model_revision(m), licence=model_licence(m)) for m in entry.stage.needs_models()
+        }  # fmt: skip
+        artifacts = _resolve_artifacts(entry.name, entry.stage, planned)
+        upstream = next((p.index for p in reversed(planned) if p.has_rows), -1)
+        print_ = fingerprint(
+            entry.name,
+            entry.stage,
+            revisions={name: model.revision for name, model in models.items()},
+            seed=manifest.seed,
+            upstream=planned[upstream].fingerprint if upstream >= 0 else "",
+            artifacts=[planned[i].fingerprint for i in artifacts.values()],
+        )
+        planned.append(
+            PlannedStage(
+                index=len(planned), name=entry.name, stage=entry.stage, fingerprint=print_,
+                folder=stage_folder(entry.name, print_), upstream=upstream,
+                providers=_resolve_columns(entry.name, entry.stage, planned), artifacts=artifacts,
+                gathered=_resolve_gathered(entry.name, entry.stage, planned), models=models, run_on=entry.run_on,
+            )
+        )  # fmt: skip
+    if lacks:  # said last: what is wrong with the chain itself should not wait for a download
+        raise MissingDependencyError(refusal(lacks))
+    return tuple(planned)
+
+
+def _check_place(name: str, stage: Stage, before: list[PlannedStage]) -> None:
+    if isinstance(stage, SourceStage) != (not before):
+        raise PlanError(
+            f"stage {name}: a chain starts with a source stage and has no other; got {name} at {len(before) + 1}"
+        )
+    if before and isinstance(before[-1].stage, SinkStage):
+        raise PlanError(f"stage {name} stands after {before[-1].name}, which ends the chain; move it before")
+    if any(p.name == name for p in before):
+        raise PlanError(f"stage {name} stands twice in the chain; its columns would replace each other")
+    for written in stage.writes:
+        column(written)
+
+
+def _lacks(name: str, stage: Stage) -> Iterator[Lack]:
+    """Packages and models that the stage needs and this machine has not."""
+    lacking = packages_missing(stage.needs.packages)
+    if lacking:
+        install = (f"'.[{stage.needs.extra}]'",) if stage.needs.extra else tuple(lacking)
+        yield Lack(
+            message=f"stage {name} needs {', '.join(lacking)}: pip install {' '.join(install)}",
+            remedy_at=": ", install=install,
+        )  # fmt: skip
+    for model in stage.needs_models():
+        message = model_missing(model)
+        if message:
+            install, can_fetch = model_remedy(model)
+            yield Lack(message=f"stage {name}: {message}", install=install, fetch=model if can_fetch else None)
+
+
+def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:
+    providers: dict[str, int] = {}
+    written = {
+        c: p.index for p in before for c in (*p.stage.writes, *([PARENT_ID] if p.stage.kind == "expand" else ()))
+    }
+    for wanted in (*stage.reads, *stage.needs_columns()):
+        if wanted not in written:
+            raise PlanError(
+                f"stage {name} reads column {wanted!r}, which no stage before it writes{nearest(wanted, written)}"
+            )
+        providers[wanted] = written[wanted]
+    return providers | {c: written[c] for c in stage.reads_if_present if c in written}
+
+
+def _resolve_gathered(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:
+    """As `_resolve_columns`. All shards of those columns must be there, so a whole stage has to stand between."""
+    written = {c: p.index for p in before for c in p.stage.writes if not column(c).virtual}
+    for wanted in stage.gathers:
+        if wanted not in written:
+            raise PlanError(
+                f"stage {name} gathers column {wanted!r}, which no stage before it stores{nearest(wanted, written)}"
+            )
+        between = before[written[wanted] + 1 :]
+        waits = {p.index for p in between if isinstance(p.stage, WholeStage) and p.has_rows}
+        waits |= {i for p in between for i in p.artifacts.values() if i > written[wanted]}
+        if not waits:
+            raise PlanError(
+                f"stage {name} gathers {wanted!r} from all shards, and nothing before it waits for all shards; "
+                "put it after a whole stage, or after one that uses an artifact made of them"
+            )
+    return {wanted: written[wanted] for wanted in stage.gathers}
+
+
+def _resolve_artifacts(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:
+    made = {
+        p.stage.artifact.rsplit(".", 1)[0]: p.index
+        for p in before
+        if isinstance(p.stage, WholeStage) and p.stage.artifact
+    }
+    for wanted in stage.needs_artifacts():
+        if wanted not in made:
+            raise PlanError(
+                f"stage {name} uses artifact {wanted!r}, which no stage before it builds{nearest(wanted, made)}"
+            )
+    return {wanted: made[wanted] for wanted in stage.needs_artifacts()}

@@ -1,0 +1,113 @@
+"""The rows that reach a stage on one shard: the survivors of the stage before, with columns from all stages before.
+
+Pixels of the input are not copied by the source stage; a stage that reads them makes the source read its shard
+again, row for row, next to the columns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.store.tables import BATCH_BYTES, Ahead, Cursor, num_fitting, read_batches, read_light
+from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from pipeline.plan.plan import Plan, PlannedStage
+    from pipeline.stage import Shard
+    from pipeline.store.storage import Storage
+
+UNKNOWN_ROWS = 16
+"""Rows of a batch whose results may weigh anything: of input images, as a small file may hold a large picture, and of
+the first batch for a stage that makes pixels."""
+
+
+class ShardRows:
+    """Rows of one shard as one stage gets them."""
+
+    def __init__(
+        self, plan: Plan, storage: Storage, stage: PlannedStage, shard: str,
+        read_source: Callable[[Shard], Iterator[pa.Table]],
+    ) -> None:  # fmt: skip
+        self.plan, self.storage, self.stage, self.shard = plan, storage, stage, shard
+        self._read_source = read_source
+        self._heaviest = 0.0
+        self.ids = self._survivors()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def batches(self, rows_per_batch: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Tables of `sample_id` and the stage's columns, in order: at most so many rows each, and `BATCH_BYTES`."""
+        wanted = list(self.stage.providers if columns is None else columns)
+        with contextlib.ExitStack() as stack:
+            readers = [
+                Ahead(self._cursor(provider, group, virtual, rows_per_batch, stack), self._ids_at(provider))
+                for (provider, virtual), group in self._grouped(wanted).items()
+            ]
+            start = 0
+            while start < len(self.ids):
+                num_rows = min(rows_per_batch, self._most_rows(wanted), len(self.ids) - start)
+                sizes = [reader.sizes(num_rows) for reader in readers]
+                if sizes:
+                    num_rows = min(len(s) for s in sizes)
+                    num_rows = num_fitting(np.sum([s[:num_rows] for s in sizes], axis=0), BATCH_BYTES)
+                stop = start + num_rows
+                columns_ = {SAMPLE_ID: pa.chunked_array([pa.array(self.ids[start:stop], pa.string())])}
+                for reader in readers:
+                    table = reader.take(num_rows)
+                    columns_ |= {name: table[name] for name in table.column_names}
+                yield pa.table(columns_).select([SAMPLE_ID, *wanted])
+                start = stop
+
+    def made(self, num_rows: int, num_bytes: int) -> None:
+        """Say what the stage made of so many rows: the next batches are so small that theirs fits too."""
+        self._heaviest = max(self._heaviest, num_bytes / num_rows)
+
+    def _most_rows(self, wanted: Sequence[str]) -> int:
+        """Rows whose results fit into `BATCH_BYTES`, as far as that can be known before they are made."""
+        most = max(1, int(BATCH_BYTES / self._heaviest)) if self._heaviest else len(self.ids)
+        is_first = not self._heaviest and any(COLUMNS[name].bulk for name in self.stage.stage.writes)
+        is_foreign = any(COLUMNS[name].virtual for name in wanted)
+        return min(most, UNKNOWN_ROWS) if is_first or is_foreign else most
+
+    def _grouped(self, wanted: Sequence[str]) -> dict[tuple[int, bool], list[str]]:
+        groups: dict[tuple[int, bool], list[str]] = {}
+        for name in wanted:
+            groups.setdefault((self.stage.providers[name], COLUMNS[name].virtual), []).append(name)
+        return groups
+
+    def _cursor(
+        self, provider: int, columns: list[str], virtual: bool, rows_per_batch: int, stack: contextlib.ExitStack
+    ) -> Cursor:
+        stage = self.plan.stages[provider]
+        origin = f"{stage.name}/{self.shard}"
+        if virtual:
+            stream = self._read_source(self.plan.shard(self.shard))
+            if hasattr(stream, "close"):
+                stack.callback(stream.close)
+            return Cursor((t for t in stream if t.num_rows), columns, origin)
+        rel = f"{stage.folder}/{self.shard}.parquet"
+        handle = stack.enter_context(self.storage.open(rel))
+        return Cursor(read_batches(handle, [SAMPLE_ID, *columns], rows_per_batch, rel), columns, origin)
+
+    def _survivors(self) -> list[str]:
+        upstream = self.plan.stages[self.stage.upstream]
+        table = read_light(self.storage, f"{upstream.folder}/{self.shard}.parquet", [SAMPLE_ID])
+        ids: list[str] = table[SAMPLE_ID].to_pylist()
+        return ids
+
+    def _ids_at(self, provider: int) -> list[str]:
+        """The surviving rows under the ids they had at stage `provider`: `parent_id` of each expand in between."""
+        ids = self.ids
+        for stage in reversed(self.plan.stages[provider + 1 : self.stage.upstream + 1]):
+            if stage.stage.kind == "expand":
+                table = read_light(self.storage, f"{stage.folder}/{self.shard}.parquet", [SAMPLE_ID, PARENT_ID])
+                parent = dict(zip(table[SAMPLE_ID].to_pylist(), table[PARENT_ID].to_pylist(), strict=True))
+                ids = [parent[i] for i in ids]
+        return ids

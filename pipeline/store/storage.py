@@ -1,0 +1,303 @@
+"""The run folder: a local path or any fsspec URL, with writes that appear whole or not at all.
+
+A file is written to a temporary local path and then moved (local) or uploaded (remote) to its name. Temporary
+files of a local run live in `<run folder>/tmp/<run id>`, so what a killed run left is found and removed at once; those
+of a remote one in this machine's temporary folder (`pipeline.store.scratch`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import uuid
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ConfigDict
+
+from core.errors import DamagedFileError
+from core.locations import connect, protocols
+from core.strict_json import Count, State, parse
+from pipeline.store.scratch import Scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PLAN = "run/plan.json"
+"""What a build is to do, written before its first result: the mark of a run folder."""
+STAGES = "stages"
+"""Folder of the stages' results."""
+DATASET = "dataset"
+"""Folder where a sink publishes."""
+STORE = "store"
+"""Folder below a source stage's own that holds what it keeps."""
+
+
+S = TypeVar("S", bound=State)
+
+
+class FileEntry(State):
+    """A file that the stage left in its folder, or keeps below it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bytes: Count
+    sha256: str
+
+
+class Storage:
+    """Files under one root. All `rel` arguments are `/`-separated paths below it. Picklable."""
+
+    def __init__(self, url: str, run_id: str = "") -> None:
+        self.url = url
+        self.run_id = run_id or uuid.uuid4().hex[:12]
+        self._connect()
+
+    def _connect(self) -> None:
+        self.fs, self.root = connect(self.url)
+        self.is_local = "file" in protocols(self.fs)
+        self._elsewhere = None if self.is_local else Scratch(self.run_id)
+
+    def __getstate__(self) -> dict[str, str]:
+        url = self.root if self.is_local else self.url  # absolute: a worker may stand in another folder
+        return {"url": url, "run_id": self.run_id}
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.url, self.run_id = state["url"], state["run_id"]
+        self._connect()
+
+    def path(self, rel: str) -> str:
+        """The full path of `rel` in the file system's own terms."""
+        return f"{self.root.rstrip('/')}/{rel}" if rel else self.root
+
+    def exists(self, rel: str) -> bool:
+        """True when a file or folder is there now."""
+        self.fs.invalidate_cache()
+        return bool(self.fs.exists(self.path(rel)))
+
+    def read_bytes(self, rel: str) -> bytes:
+        """The whole file. Raises `FileNotFoundError`."""
+        data: bytes = self.fs.cat_file(self.path(rel))
+        return data
+
+    def read_state(self, rel: str, model: type[S]) -> S | None:
+        """The file as `model`, or None when there is none or it cannot be read as one: then it counts as not there."""
+        try:
+            return parse(model, self.read_bytes(rel), rel)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, DamagedFileError):
+            return None
+
+    def open(self, rel: str) -> IO[bytes]:
+        """A seekable binary file open for reading."""
+        handle: IO[bytes] = open(self.path(rel), "rb") if self.is_local else self.fs.open(self.path(rel), "rb")  # noqa: SIM115, PTH123  the caller closes it
+        return handle
+
+    def sizes(self, rel: str) -> dict[str, int]:
+        """Name -> bytes of the files directly in folder `rel`; empty when it is not there."""
+        if self.is_local:
+            try:
+                with os.scandir(self.path(rel)) as entries:
+                    return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+            except FileNotFoundError:
+                return {}
+        self.fs.invalidate_cache()
+        try:
+            found: list[dict[str, Any]] = self.fs.ls(self.path(rel), detail=True)
+        except FileNotFoundError:
+            return {}
+        return {f["name"].rsplit("/", 1)[-1]: int(f["size"]) for f in found if f["type"] == "file"}
+
+    def folders(self, rel: str) -> list[str]:
+        """Names of the folders directly in folder `rel`, sorted."""
+        self.fs.invalidate_cache()
+        try:
+            found: list[dict[str, Any]] = self.fs.ls(self.path(rel), detail=True)
+        except FileNotFoundError:
+            return []
+        return sorted(f["name"].rstrip("/").rsplit("/", 1)[-1] for f in found if f["type"] == "directory")
+
+    def remove(self, rel: str) -> None:
+        """Delete a file or a folder with all in it; nothing when it is not there."""
+        if self.is_local:
+            path = Path(self.path(rel))
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        elif self.fs.exists(self.path(rel)):
+            self.fs.rm(self.path(rel), recursive=True)
+
+    def scratch(self) -> Path:
+        """A local folder for temporary files of this run, on the run folder's own device when that is local."""
+        if self._elsewhere is not None:
+            return self._elsewhere.folder()
+        folder = Path(self.path(f"tmp/{self.run_id}"))
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @contextlib.contextmanager
+    def writing(self, rel: str) -> Iterator[Path]:
+        """A local path to write to; the file appears at `rel` when the block ends well, else it is removed."""
+        temporary = self.scratch() / f"{uuid.uuid4().hex}-{Path(rel).name[-80:]}"
+        try:
+            yield temporary
+            self.publish(temporary, rel)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def publish(self, temporary: Path, rel: str) -> None:
+        """Move a finished local file to `rel`, replacing what is there in one step."""
+        if self.is_local:
+            final = Path(self.path(rel))
+            try:
+                temporary.replace(final)
+            except FileNotFoundError:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                temporary.replace(final)
+            except IsADirectoryError:  # nobody but the engine names files here
+                self.remove(rel)
+                temporary.replace(final)
+        else:
+            self.fs.put_file(str(temporary), self.path(rel))
+
+    def write_bytes(self, rel: str, data: bytes) -> None:
+        """Write a whole file at `rel`, atomically."""
+        with self.writing(rel) as temporary:
+            temporary.write_bytes(data)
+
+    def fetch(self, rel: str, into: Path) -> Path:
+        """A local path of the file or folder of files: itself when the run folder is local, else a copy."""
+        if self.is_local:
+            return Path(self.path(rel))
+        names = self.sizes(rel)
+        if names and not self.fs.isfile(self.path(rel)):
+            folder = into / rel.replace("/", "_")
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in names:
+                self._copy_here(f"{rel}/{name}", folder / name)
+            return folder
+        into.mkdir(parents=True, exist_ok=True)
+        local = into / rel.replace("/", "_")
+        self._copy_here(rel, local)
+        return local
+
+    def _copy_here(self, rel: str, local: Path) -> None:
+        if not local.exists():  # workers of one machine share the folder
+            with self.reading(rel) as part:
+                part.replace(local)
+
+    @contextlib.contextmanager
+    def reading(self, rel: str) -> Iterator[Path]:
+        """A local path of the file for the block: itself when the run folder is local, else a copy of its own."""
+        if self.is_local:
+            yield Path(self.path(rel))
+            return
+        copy = self.scratch() / f"{uuid.uuid4().hex}-{Path(rel).name[-80:]}"
+        try:
+            self.fs.get_file(self.path(rel), str(copy))
+            yield copy
+        finally:
+            copy.unlink(missing_ok=True)
+
+    def tree_bytes(self, rel: str) -> int:
+        """Bytes of all files below folder `rel`; 0 when it is not there."""
+        return int(self.fs.du(self.path(rel))) if self.exists(rel) else 0
+
+    def publish_folder(self, folder: Path, rel: str, links: Mapping[str, str]) -> None:
+        """Make folder `rel` hold exactly the files of a local folder and, for each name in `links`, a file of ours.
+
+        Locally the linked files are hard links (copies where there are none) and the swap leaves no moment with
+        half of the files; elsewhere they are copied by the store itself.
+        """
+        if self.is_local:
+            for name, origin in links.items():
+                _link(Path(self.path(origin)), folder / name)
+            final, old = Path(self.path(rel)), self.scratch() / f"old-{uuid.uuid4().hex}"
+            final.parent.mkdir(parents=True, exist_ok=True)
+            if final.exists():
+                final.rename(old)
+            folder.rename(final)
+            shutil.rmtree(old, ignore_errors=True)
+            return
+        stale = set(self.sizes(rel)) - set(links)
+        for name, origin in links.items():
+            self.fs.copy(self.path(origin), self.path(f"{rel}/{name}"))
+        for file in sorted(folder.iterdir()):
+            self.fs.put_file(str(file), self.path(f"{rel}/{file.name}"))
+            stale.discard(file.name)
+        for name in stale:
+            self.remove(f"{rel}/{name}")
+
+    def clear_scratch(self) -> None:
+        """Remove temporary files of every earlier run. Call it only while holding the lock."""
+        for name in self.folders("tmp") if self.is_local else []:
+            if name != self.run_id:
+                self.remove(f"tmp/{name}")
+
+    def close(self) -> None:
+        """Remove this run's temporary files."""
+        if self._elsewhere is not None:
+            self._elsewhere.remove()
+            return
+        folder = Path(self.path(f"tmp/{self.run_id}"))
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
+
+
+def describe_file(path: Path) -> FileEntry:
+    """Size and sha256 of a local file."""
+    with path.open("rb") as handle:
+        sha = hashlib.file_digest(handle, "sha256").hexdigest()
+    return FileEntry(bytes=path.stat().st_size, sha256=sha)
+
+
+class FolderStore:
+    """A folder of kept files below the run folder; the `ShardStore` that source stages get."""
+
+    def __init__(self, storage: Storage, folder: str) -> None:
+        self._storage, self._folder = storage, folder
+        self.kept: dict[str, FileEntry] = {}
+        """Name -> what `keep` was told, until somebody clears it."""
+
+    @contextlib.contextmanager
+    def fetch(self, name: str) -> Iterator[Path | None]:
+        """A local path of the stored file for the block, or None. What had to be copied here is removed after it."""
+        rel = f"{self._folder}/{name}"
+        if not self._storage.exists(rel):
+            yield None
+            return
+        with self._storage.reading(rel) as path:
+            yield path
+
+    def put(self, local: Path, name: str) -> Path:
+        """Put a finished local file into the store, in one step. Returns where it can be read on this machine."""
+        rel = f"{self._folder}/{name}"
+        self._storage.publish(local, rel)
+        return Path(self._storage.path(rel)) if self._storage.is_local else local
+
+    def keep(self, local: Path, name: str) -> str:
+        """Have the shard's record list this file, as it is at `local` now. Returns its sha256."""
+        self.kept[name] = describe_file(local)
+        return self.kept[name].sha256
+
+    def remove(self, name: str) -> None:
+        """Delete a stored file; nothing when it is not there."""
+        self.kept.pop(name, None)
+        self._storage.remove(f"{self._folder}/{name}")
+
+    def scratch(self) -> Path:
+        """A local folder for temporary files."""
+        return self._storage.scratch()
+
+
+def _link(origin: Path, to: Path) -> None:
+    try:
+        to.hardlink_to(origin)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOTSUP):
+            raise
+        shutil.copyfile(origin, to)

@@ -1,0 +1,191 @@
+import pickle
+
+import fsspec
+import pytest
+from _fakes import (
+    Join,
+    NumWords,
+    Pack,
+    Pixels,
+    ReadLines,
+    Twins,
+    Upper,
+    Words,
+    entry,
+    manifest_of,
+    plan_of,
+    write_shards,
+)
+
+from core.errors import MissingDependencyError, PlanError
+from pipeline.plan.plan import make_plan, plan_stages
+from pipeline.stage import Needs
+
+
+def refusal(*stages, only=None, kind=PlanError):
+    with pytest.raises(kind) as caught:
+        plan_stages(manifest_of(*stages), only)
+    return str(caught.value)
+
+
+def test_column_comes_from_the_stage_that_wrote_it_last(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper(), Twins(), Join()])
+    assert plan.stages[3].providers == {"source_raw": 0, "source_caption": 1, "instruction": 2, "parent_id": 2}
+    assert [s.upstream for s in plan.stages] == [-1, 0, 1, 2]
+
+
+def test_rows_pass_by_a_stage_that_only_builds_an_artifact(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Words(), NumWords()])
+    assert plan.stages[2].upstream == 0
+    assert plan.stages[2].artifacts == {"words": 1}
+
+
+def test_column_nobody_writes_is_refused():
+    message = refusal(ReadLines(), Join())
+    assert message.startswith("stage join reads column 'source_caption', which no stage before it writes")
+    assert "\n" not in message
+
+
+def test_column_written_only_further_down_is_refused():
+    assert "reads column 'instruction'" in refusal(ReadLines(), Upper(), Join(), Twins())
+
+
+def test_artifact_nobody_builds_is_refused():
+    expected = "stage numwords uses artifact 'words', which no stage before it builds (known: )"
+    assert refusal(ReadLines(), NumWords()) == expected
+
+
+def test_chain_starts_with_a_source_and_has_no_other():
+    assert refusal(Upper()) == "stage upper: a chain starts with a source stage and has no other; got upper at 1"
+    assert refusal(ReadLines(), ReadLines()).endswith("got readlines at 2")
+
+
+def test_nothing_stands_after_a_sink():
+    expected = "stage upper stands after pack, which ends the chain; move it before"
+    assert refusal(ReadLines(), Pack(), Upper()) == expected
+
+
+def test_stage_stands_once():
+    expected = "stage upper stands twice in the chain; its columns would replace each other"
+    assert refusal(ReadLines(), Upper(), Upper()) == expected
+
+
+def test_only_ends_the_chain_and_offers_the_nearest_name():
+    manifest = manifest_of(ReadLines(), Upper(), Pixels())
+    assert [s.name for s in plan_stages(manifest, "upper")] == ["readlines", "upper"]
+    expected = "--only 'uper' is not a stage of 'fake' (did you mean 'upper'?)"
+    assert refusal(ReadLines(), Upper(), only="uper") == expected
+
+
+class NeedsPackage(Upper):
+    needs = Needs(packages=("no_such_package",), extra="gpu")
+
+
+class NeedsModel(Upper):
+    def needs_models(self):
+        return ("hf:no-such-model",)
+
+
+def test_missing_package_names_the_install_line():
+    message = refusal(ReadLines(), NeedsPackage(), kind=MissingDependencyError)
+    assert message == "stage needspackage needs no_such_package: pip install '.[gpu]'"
+
+
+def test_missing_model_names_the_stage(monkeypatch):
+    monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda model: f"{model}: run make weights")
+    message = refusal(ReadLines(), NeedsModel(), kind=MissingDependencyError)
+    assert message == "stage needsmodel: hf:no-such-model: run make weights"
+
+
+def test_plan_without_shards_says_how_to_name_them(tmp_path):
+    with pytest.raises(PlanError) as caught:
+        make_plan(manifest_of(ReadLines()), str(tmp_path), [])
+    assert str(caught.value) == "manifest 'fake' names no shards; give --shards (make: SHARDS=…)"
+
+
+def test_shards_of_the_manifest_are_the_default_and_the_command_line_wins(tmp_path):
+    ours = write_shards(tmp_path / "ours", {"a": []})
+    given = write_shards(tmp_path / "given", {"b": []})
+    manifest = manifest_of(ReadLines(), shards=ours)
+    assert [s.name for s in make_plan(manifest, "run").shards] == ["a"]
+    assert [s.name for s in make_plan(manifest, "run", [given]).shards] == ["b"]
+
+
+def test_limit_keeps_the_first_shards_by_name(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines()], {"c": [], "a": [], "b": []}, limit=2)
+    assert [s.name for s in plan.shards] == ["a", "b"]
+    assert plan.shard("b").name == "b"
+
+
+def test_plan_is_picklable(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), entry(Upper(), workers=2)])
+    assert pickle.loads(pickle.dumps(plan)) == plan
+
+
+@pytest.mark.parametrize("out", ["in", "in/../in", "link", "."])
+def test_input_that_lies_in_the_run_folder_is_refused(tmp_path, monkeypatch, out):
+    inputs = write_shards(tmp_path / "in", {"a": ["one"]})
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PlanError) as caught:
+        make_plan(manifest_of(ReadLines()), out, [inputs])
+    assert str(caught.value) == (
+        f"shard '{inputs}/a.lines' lies in the run folder {out!r}, whose files are no input; give another --out"
+    )
+
+
+def test_input_reached_by_a_link_into_the_run_folder_is_refused(tmp_path):
+    write_shards(tmp_path / "run/dataset", {"a": ["one"]})
+    (tmp_path / "in").symlink_to(tmp_path / "run/dataset")
+    with pytest.raises(PlanError, match="lies in the run folder"):
+        make_plan(manifest_of(ReadLines()), str(tmp_path / "run"), [str(tmp_path / "in")])
+
+
+def test_input_that_lies_in_a_run_folder_on_the_web_is_refused():
+    fsspec.filesystem("memory").pipe("/plan-test/in/a.lines", b"one")
+    with pytest.raises(PlanError, match="lies in the run folder 'memory://plan-test/'"):
+        make_plan(manifest_of(ReadLines()), "memory://plan-test/", ["memory://plan-test/in"])
+
+
+def test_run_folder_beside_the_input_or_below_it_is_fine(tmp_path):
+    inputs = write_shards(tmp_path / "in", {"a": ["one"]})
+    for out in (f"{inputs}-2", f"{inputs}/out", "memory://in"):
+        assert len(make_plan(manifest_of(ReadLines()), out, [inputs]).shards) == 1
+
+
+COMMIT = "a" * 40
+
+
+class NeedsMany(NeedsModel):
+    def needs_models(self):
+        return (f"hf:owner/one@{COMMIT}", f"hf:owner/two@{COMMIT}", "hf:owner/unpinned")
+
+
+def test_everything_that_is_missing_is_listed_at_once_with_one_command(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
+    message = refusal(ReadLines(), NeedsPackage(), NeedsMany(), kind=MissingDependencyError)
+    assert "\n" not in message
+    assert message.startswith(
+        "4 things are missing; `pip install '.[gpu]' && python -m models.fetch "
+        f"hf:owner/one@{COMMIT} hf:owner/two@{COMMIT}` gets them, but for what has to be corrected: "
+        "stage needspackage needs no_such_package; "
+        f"stage needsmany: model 'hf:owner/one@{COMMIT}' is not in the local cache {tmp_path}; "
+        f"stage needsmany: model 'hf:owner/two@{COMMIT}' is not in the local cache {tmp_path}; "
+        "stage needsmany: model 'hf:owner/unpinned' is not pinned: it can change any day; add "
+    )
+
+
+def test_model_that_two_stages_lack_is_fetched_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
+
+    class Second(NeedsMany): ...
+
+    message = refusal(ReadLines(), NeedsMany(), Second(), kind=MissingDependencyError)
+    assert message.count("python -m models.fetch") == 1
+    assert message.partition("` gets")[0].count("hf:owner/one") == 1
+
+
+def test_chain_that_does_not_fit_is_refused_before_anything_is_fetched():
+    assert "reads column 'instruction'" in refusal(ReadLines(), NeedsMany(), Join())

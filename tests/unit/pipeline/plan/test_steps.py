@@ -1,0 +1,76 @@
+from _fakes import Best, Join, NumWords, Pack, ReadLines, Twins, Upper, Words, plan_of
+
+from pipeline.plan.steps import input_digest, needs_of, steps
+from pipeline.store.records import ALL_SHARDS
+
+SHARDS = {"a": ["one"], "b": ["two"]}
+
+
+def keys_of(plan, stages):
+    return {(s.index, n): f"{s.name} {n}" for s in plan.stages[:stages] for n in ("a", "b", ALL_SHARDS)}
+
+
+def test_steps_are_a_stage_on_a_shard_and_one_over_all_for_whole_stages_and_sinks(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Best(), Upper(), Pack()], SHARDS)
+    assert list(steps(plan)) == [
+        (0, "a"), (0, "b"), (1, ALL_SHARDS), (2, "a"), (2, "b"), (3, "a"), (3, "b"), (3, ALL_SHARDS),
+    ]  # fmt: skip
+
+
+def test_each_step_waits_for_what_it_reads(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Words(), Best(), NumWords(), Pack()], SHARDS)
+    assert needs_of(plan, (0, "a")) == []
+    assert needs_of(plan, (1, ALL_SHARDS)) == [(0, "a"), (0, "b")]
+    assert needs_of(plan, (2, ALL_SHARDS)) == [(0, "a"), (0, "b")], "an artifact stage hands no rows on"
+    assert sorted(needs_of(plan, (3, "a"))) == [(1, ALL_SHARDS), (2, ALL_SHARDS)]
+    assert needs_of(plan, (4, "b")) == [(3, "b")]
+
+
+def test_last_step_waits_for_artifacts_too_since_it_reports_them(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Words(), Pack()], SHARDS)
+    assert sorted(needs_of(plan, (2, ALL_SHARDS))) == [(1, ALL_SHARDS), (2, "a"), (2, "b")]
+
+
+def test_digest_changes_with_the_output_of_any_stage_that_is_read(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper(), Twins(), Join()], SHARDS)
+    outputs = keys_of(plan, 3)
+    base = input_digest(plan, (3, "a"), outputs)
+    for provider in (0, 1, 2):
+        changed = outputs | {(provider, "a"): "other"}
+        assert input_digest(plan, (3, "a"), changed) != base, plan.stages[provider].name
+    assert input_digest(plan, (3, "a"), outputs | {(2, "b"): "other"}) == base
+
+
+def test_digest_of_a_source_hangs_on_the_input_and_the_row_limit(tmp_path):
+    from dataclasses import replace
+
+    plan = plan_of(tmp_path, [ReadLines()], SHARDS)
+    base = input_digest(plan, (0, "a"), {})
+    assert input_digest(replace(plan, row_limit=3), (0, "a"), {}) != base
+    other = replace(plan.shards[0], identity="other")
+    assert input_digest(replace(plan, shards=(other, plan.shards[1])), (0, "a"), {}) != base
+
+
+def test_digest_of_a_whole_stage_hangs_on_every_shard(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Best()], SHARDS)
+    outputs = keys_of(plan, 1)
+    base = input_digest(plan, (1, ALL_SHARDS), outputs)
+    for shard in ("a", "b"):
+        assert input_digest(plan, (1, ALL_SHARDS), outputs | {(0, shard): "other"}) != base
+
+
+def test_digest_of_an_artifacts_reader_hangs_on_the_artifact(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Words(), NumWords()], SHARDS)
+    outputs = keys_of(plan, 2)
+    base = input_digest(plan, (2, "a"), outputs)
+    assert input_digest(plan, (2, "a"), outputs | {(1, ALL_SHARDS): "other"}) != base
+
+
+def test_digest_of_the_dataset_hangs_on_everything_before_and_on_what_the_card_says(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper(), Pack()], SHARDS)
+    outputs = keys_of(plan, 3)
+    base = input_digest(plan, (2, ALL_SHARDS), outputs)
+    assert input_digest(plan, (2, ALL_SHARDS), outputs | {(0, "a"): "other"}) != base
+    assert input_digest(plan, (2, ALL_SHARDS), outputs | {(2, ALL_SHARDS): "other"}) == base
+    licensed = plan_of(tmp_path, [ReadLines(), Upper(), Pack()], SHARDS, license="mit")
+    assert input_digest(licensed, (2, ALL_SHARDS), outputs) != base

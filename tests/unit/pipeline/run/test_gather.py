@@ -1,0 +1,87 @@
+"""Rows of any shard by their ids."""
+
+from typing import ClassVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+from _fakes import Best, ReadLines, Upper, id_of, plan_of, rows_of, run
+
+from core.errors import ContractError, PlanError
+from pipeline.run.gather import Gatherer
+from pipeline.stage import MapStage
+from pipeline.store.storage import Storage
+from samples.columns import SAMPLE_ID
+
+SHARDS = {"a": ["one", "two"], "b": ["three", "four"], "c": ["five"]}
+
+
+class Pointer(MapStage):
+    """Gives each row the row whose caption is 'one' or, for that one, 'five'."""
+
+    version: ClassVar = 1
+    reads: ClassVar = ("caption",)
+    gathers: ClassVar = ("source_caption", "caption")
+    writes: ClassVar = ("target_caption",)
+
+    def open(self, ctx):
+        def point(batch):
+            ids = [id_of("five" if caption == "one" else "one") for caption in batch["caption"].to_pylist()]
+            found = ctx.gather(ids)
+            assert found[SAMPLE_ID].to_pylist() == ids
+            both = pc.binary_join_element_wise(found["caption"], found["source_caption"], "/")
+            return batch.append_column("target_caption", both)
+
+        return point
+
+
+def gatherer(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper(), Best(), Pointer()], SHARDS)
+    assert run(plan).ok
+    return plan, Gatherer(plan, Storage(plan.out), plan.stages[3].gathered)
+
+
+def test_a_stage_gets_columns_of_rows_of_other_shards(tmp_path):
+    plan, _ = gatherer(tmp_path)
+    found = {row[SAMPLE_ID]: row["target_caption"] for s in SHARDS for row in rows_of(plan, "pointer", s)}
+    assert found[id_of("one")] == "five/FIVE"
+    assert found[id_of("four")] == "one/ONE"
+
+
+def test_ids_may_repeat_and_come_in_any_order(tmp_path):
+    _, gather = gatherer(tmp_path)
+    lines = ["five", "one", "five", "two"]
+    assert gather([id_of(line) for line in lines])["caption"].to_pylist() == lines
+
+
+def test_no_ids_give_an_empty_table_of_the_right_columns(tmp_path):
+    _, gather = gatherer(tmp_path)
+    found = gather([])
+    assert (found.num_rows, found.column_names) == (0, [SAMPLE_ID, "source_caption", "caption"])
+    assert found.schema.field("caption").type == pa.string()
+
+
+def test_an_id_that_no_row_has_is_named(tmp_path):
+    _, gather = gatherer(tmp_path)
+    with pytest.raises(ContractError, match=r"no row 'ffff' in what stage \w+ left"):
+        gather([id_of("one"), "ffff"])
+
+
+def test_gathering_without_a_stage_that_waits_for_all_shards_is_refused(tmp_path):
+    with pytest.raises(PlanError, match="nothing before it waits for all shards; put it after a whole stage"):
+        plan_of(tmp_path, [ReadLines(), Upper(), Pointer()], SHARDS)
+
+
+def test_gathering_a_column_that_nobody_stores_is_refused(tmp_path):
+    with pytest.raises(PlanError, match="gathers column 'source_caption', which no stage before it stores"):
+        plan_of(tmp_path, [ReadLines(), Best(), Pointer()], SHARDS)
+
+
+def test_rows_that_weigh_too_much_together_halve_the_batch(tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.run.gather.BATCH_BYTES", 60)
+    plan, gather = gatherer(tmp_path)
+    found = {row[SAMPLE_ID]: row["target_caption"] for s in SHARDS for row in rows_of(plan, "pointer", s)}
+    assert found[id_of("one")] == "five/FIVE"
+    with pytest.raises(MemoryError, match="weigh more than 60 bytes"):
+        gather([id_of(line) for lines in SHARDS.values() for line in lines])
+    assert gather([id_of("one")]).num_rows == 1

@@ -1,0 +1,202 @@
+import json
+
+import pyarrow as pa
+import pytest
+from _fakes import Best, Pack, ReadLines, Twins, Upper, Words, entry, id_of, plan_of, rows_of, run
+
+from pipeline.plan.manifest import RunOn
+from pipeline.store.storage import Storage
+from samples.columns import SAMPLE_ID
+
+
+def stopped(plan):
+    result = run(plan)
+    assert not result.ok
+    return result.stopped
+
+
+def test_repeated_image_of_a_shard_is_rejected_once_and_kept_in_another_shard(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(rows_per_table=1)], {"a": ["one", "two", "one"], "b": ["one"]})
+    assert run(plan).ok
+    assert [r["caption"] for r in rows_of(plan, "readlines", "a")] == ["one", "two"]
+    [reject] = rows_of(plan, "readlines", "a", ".rejects.parquet")
+    assert reject["reject_reason"] == "duplicate_image"
+    assert [r["caption"] for r in rows_of(plan, "readlines", "b")] == ["one"]
+
+
+def test_row_that_the_source_rejects_does_not_hide_a_later_good_one(tmp_path):
+    class RejectsFirst(ReadLines):
+        def open(self, ctx):
+            read = super().open(ctx)
+
+            def first_out(shard):
+                for number, rows in enumerate(read(shard)):
+                    if number == 0:
+                        reason = pa.array(["unusable"] * rows.num_rows)
+                        yield rows.drop_columns(["reject_reason"]).append_column("reject_reason", reason)
+                    else:
+                        yield rows
+
+            return first_out
+
+    plan = plan_of(tmp_path, [RejectsFirst(rows_per_table=1)], {"a": ["one", "one"]})
+    assert run(plan).ok
+    assert [r["caption"] for r in rows_of(plan, "rejectsfirst", "a")] == ["one"]
+
+
+def test_raising_row_is_quarantined_with_what_was_known_of_it(tmp_path):
+    lines = [f"line {n}" for n in range(20)]
+    plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": [*lines, "boom"]})
+    assert run(plan).ok
+    [reject] = rows_of(plan, "upper", "a", ".rejects.parquet")
+    assert reject[SAMPLE_ID] == id_of("boom")
+    assert reject["reject_detail"] == "ValueError: boom: cannot be put in capitals"
+    assert json.loads(reject["row"]) == {"caption": "boom"}
+    assert len(rows_of(plan, "upper", "a")) == 20
+
+
+def test_shard_with_too_many_raising_rows_fails_by_name(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": ["boom 1", "boom 2"], "b": ["one"]})
+    result = run(plan)
+    assert result.failures == {
+        (1, "a"): "stage upper, shard a: failed on 2 rows, more than the 1 allowed (max_quarantined_frac); "
+        "last: ValueError: boom: cannot be put in capitals"
+    }
+    assert result.tallies[1].done == 1
+
+
+@pytest.mark.parametrize("rows_per_batch", [1, 2, 100])
+def test_result_and_rejects_do_not_depend_on_the_batch(tmp_path, rows_per_batch):
+    lines = ["one", "lonely", "single", "lonely too", "two", "drop it"]
+    chain = [ReadLines(), entry(Upper(), rows_per_batch=rows_per_batch), entry(Twins(), rows_per_batch=rows_per_batch)]
+    plan = plan_of(tmp_path, chain, {"a": lines})
+    assert run(plan).ok
+    assert [r["instruction"] for r in rows_of(plan, "twins", "a")] == ["1 one", "2 one", "1 single", "1 two", "2 two"]
+    rejects = rows_of(plan, "twins", "a", ".rejects.parquet")
+    assert [json.loads(r["row"]) for r in rejects] == [{"caption": "lonely"}, {"caption": "lonely too"}]
+
+
+class LosesRows(Upper):
+    def open(self, ctx):
+        work = super().open(ctx)
+        return lambda batch: work(batch).slice(1)
+
+
+class UnknownReason(Upper):
+    rejects = None
+
+
+class SkipsATable(Pack):
+    def open(self, ctx):
+        write = super().open(ctx)
+
+        def first_only(shard, tables, path):
+            results = list(write(shard, tables, path))
+            yield results[0]
+
+        return first_only
+
+
+class OneTableTooMany(Pack):
+    def open(self, ctx):
+        write = super().open(ctx)
+
+        def again(shard, tables, path):
+            for result in write(shard, tables, path):
+                yield result
+                yield result
+
+        return again
+
+
+class RejectsAndKeeps(Twins):
+    def open(self, ctx):
+        work = super().open(ctx)
+
+        def both(batch):
+            own = batch[SAMPLE_ID][0].as_py()
+            children = work(batch)
+            reject = pa.Table.from_pylist([{SAMPLE_ID: own, "reject_reason": "lonely"}], schema=children.schema)
+            return pa.concat_tables([reject, children])
+
+        return both
+
+
+class NoVerdict(Best):
+    def open(self, ctx):
+        verdicts = super().open(ctx)
+        return lambda tables: list(verdicts(tables))[:1]
+
+
+class NoArtifact(Words):
+    def open(self, ctx):
+        return lambda tables: iter(())
+
+
+@pytest.mark.parametrize(
+    ("stage", "expected"),
+    [
+        (
+            LosesRows(),
+            "stage losesrows, shard a: stage losesrows: 2 rows went in, 1 rows came out, or in another order",
+        ),
+        (
+            UnknownReason(),
+            "stage unknownreason, shard a: stage unknownreason: reject reason 'dropped' is not in its `rejects` enum",
+        ),
+        (
+            entry(SkipsATable(), rows_per_batch=1),
+            "stage skipsatable, shard a: 2 rows went in, 1 were kept and 0 rejected",
+        ),
+        (
+            entry(OneTableTooMany(), rows_per_batch=2),
+            "stage onetabletoomany, shard a: stage onetabletoomany: gave a table more than it was handed",
+        ),
+        (
+            entry(RejectsAndKeeps(), rows_per_batch=1),
+            "stage rejectsandkeeps, shard a: 2 rows went in, 2 were kept and 2 rejected",
+        ),
+        (NoVerdict(), "stage noverdict, shard _all: stage noverdict: gave no verdict on shard 'b'"),
+        (
+            NoArtifact(),
+            "stage noartifact, shard _all: stage noartifact: left no artifact 'words.json' in ctx.artifact_dir",
+        ),
+    ],
+)
+def test_stage_that_breaks_the_contract_stops_the_build(tmp_path, stage, expected):
+    plan = plan_of(tmp_path, [ReadLines(), stage], {"a": ["one", "drop"], "b": ["two"]})
+    assert stopped(plan) == expected
+
+
+def test_failed_shard_leaves_neither_output_nor_temporary_files(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": ["boom 1", "boom 2"]}, run_on=RunOn(attempts=1))
+    run(plan)
+    assert Storage(plan.out).sizes(plan.stages[1].folder) == {}
+    assert not (tmp_path / "run/tmp").exists()
+
+
+def test_record_tells_who_did_what_and_lists_its_files(tmp_path):
+    from pipeline.store.records import read_record
+
+    plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": ["one", "drop"]})
+    run(plan)
+    storage, planned = Storage(plan.out), plan.stages[1]
+    record = read_record(storage, planned.folder, "a")
+    assert (record.stage, record.shard, record.fingerprint) == ("upper", "a", planned.fingerprint)
+    assert (record.rows_in, record.rows_kept, record.rows_out, record.rejects) == (2, 1, 1, {"dropped": 1})
+    assert {name: entry.bytes for name, entry in record.files.items()} == {
+        name: size for name, size in storage.sizes(planned.folder).items() if name != "a.json"
+    }
+    assert ":" in record.worker
+
+
+def test_rejects_are_written_as_they_come_when_they_weigh_much(tmp_path, monkeypatch):
+    plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": [f"drop {n}" for n in range(30)]})
+    assert run(plan).ok
+    at_once = rows_of(plan, "upper", "a", ".rejects.parquet")
+    for module in ("run.shard_steps", "run.rows", "store.tables"):
+        monkeypatch.setattr(f"pipeline.{module}.BATCH_BYTES", 100)
+    again = plan_of(tmp_path / "again", [ReadLines(), Upper()], {"a": [f"drop {n}" for n in range(30)]})
+    assert run(again).ok
+    assert rows_of(again, "upper", "a", ".rejects.parquet") == at_once
+    assert len(at_once) == 30
