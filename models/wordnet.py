@@ -1,7 +1,7 @@
 """WordNet 3.0 through nltk's corpus reader: finding the database, its revision, and the few look-ups stages need.
 
 Owns where the database may lie and what identifies it. Does not fetch it (`models.fetch_data`) and holds no
-editing policy (`stages._caption_edits`). Importing the module, finding the database and hashing it import no nltk.
+editing policy (`stages.wordnet_edits.edits`). Importing the module, finding the database and hashing it import no nltk.
 """
 
 from __future__ import annotations

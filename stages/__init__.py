@@ -1,1 +1,1 @@
-"""The catalogue: one stage a file, named verb_object; modules with a leading underscore help a stage."""
+"""The catalogue: one stage a file, named verb_object; what stages share lies in packages beside them."""

@@ -18,8 +18,8 @@ from pydantic import Field
 from models.protocols import Captioner
 from pipeline.stage import Context, MapStage, Needs
 from samples.columns import REJECT_REASON
-from stages._input_rows import clean_caption
-from stages._pictures import first_images
+from samples.decoded import first_images
+from stages.inputs.rows import clean_caption
 
 if TYPE_CHECKING:
     from pipeline.stage import BatchFn

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pipeline.stage import Context, ShardTables, WholeStage
-from stages._caption_grammar import tokenise
+from stages.wordnet_edits.grammar import tokenise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

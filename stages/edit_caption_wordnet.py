@@ -19,10 +19,10 @@ from core.strict_json import Count, State, parse
 from models.wordnet import MODEL_ID, WordNet
 from pipeline.stage import BatchFn, Context, ExpandStage, Needs
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
-from stages._caption_edits import EditFinder
-from stages._caption_grammar import pluralise
-from stages._caption_requests import Option, Site, request, templates_for
-from stages._wordnet_sisters import Sisters
+from stages.wordnet_edits.edits import EditFinder
+from stages.wordnet_edits.grammar import pluralise
+from stages.wordnet_edits.requests import Option, Site, request, templates_for
+from stages.wordnet_edits.sisters import Sisters
 
 if TYPE_CHECKING:
     import random
@@ -64,7 +64,7 @@ class EditCaptionWordnet(ExpandStage):
     cohyponym_depth: int = Field(default=5, ge=1)
     """Steps up to the hypernym that a noun and its replacement share: 1 is the direct one."""
     scope: Literal["visual", "any"] = "visual"
-    """`visual` keeps to nouns that look alike (`stages._visual_kinds`); `any` takes every co-hyponym, as the paper."""
+    """`visual` keeps to nouns that look alike (`stages.wordnet_edits.visual_kinds`); `any` takes every co-hyponym, as the paper."""
     vocabulary: Literal["frequency", "corpus", "both"] = "frequency"
     """What makes a word common: wordfreq, the captions themselves, or wordfreq with the captions raising the rank."""
     min_zipf: float = Field(default=2.8, ge=0, le=8)

@@ -22,8 +22,8 @@ from pydantic import Field
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import Context, RunSummary, SinkStage
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, column
-from stages._dataset_card import is_in_json
-from stages._dataset_pages import MEMBERS, write_card, write_report
+from stages.report.dataset_card import is_in_json
+from stages.report.pages import MEMBERS, write_card, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from core.errors import ContractError, RunStopped
 from models.vector_index import IndexSettings, VectorIndexError, VectorWriter, build_index
 from pipeline.stage import Context, Needs, ShardTables, WholeStage
 from samples.columns import SAMPLE_ID
-from stages._embeddings import embeddings_of
+from stages.retrieval.embeddings import embeddings_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

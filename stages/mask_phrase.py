@@ -19,7 +19,7 @@ from pydantic import Field
 
 from models.protocols import TextSegmenter
 from pipeline.stage import Context, MapStage, Needs
-from stages._pictures import first_images, rgb_image
+from samples.decoded import first_images, rgb_image
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

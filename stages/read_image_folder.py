@@ -22,16 +22,16 @@ from core.errors import PlanError, ShardFailed
 from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Shard, SourceStage
 from pipeline.store.records import digest
-from stages._captions_file import CAPTION_DEFAULT, FILE_DEFAULT, Columns, Wanted, list_lines, read_lines
-from stages._folder_images import ImageFolder
-from stages._input_rows import SOURCE_COLUMNS, InputReject, InputSample, first_caption, tables_of
+from stages.inputs.captions_file import CAPTION_DEFAULT, FILE_DEFAULT, Columns, Wanted, list_lines, read_lines
+from stages.inputs.folder_images import ImageFolder
+from stages.inputs.rows import SOURCE_COLUMNS, InputReject, InputSample, first_caption, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
 
-    from stages._parquet_rows import TableReader
+    from stages.inputs.parquet_rows import TableReader
 
 CAPTIONS_FILES = ("metadata.jsonl", "metadata.csv", "metadata.tsv", "metadata.parquet", "captions.jsonl",
                   "captions.csv", "captions.tsv", "captions.parquet", "metadata.json", "captions.json")  # fmt: skip

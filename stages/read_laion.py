@@ -21,18 +21,18 @@ from core.errors import PlanError
 from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
 from samples.image_limits import MAX_PIXELS
-from stages._download_status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
-from stages._input_rows import SOURCE_COLUMNS, tables_of
-from stages._laion_settings import check_directive, check_host, check_type, checked_user_agent, each
-from stages._parquet_rows import table_reader
-from stages._url_table import count_rows, named_columns, to_status
+from stages.download.settings import check_directive, check_host, check_type, checked_user_agent, each
+from stages.download.status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
+from stages.download.url_table import count_rows, named_columns, to_status
+from stages.inputs.parquet_rows import table_reader
+from stages.inputs.rows import SOURCE_COLUMNS, tables_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
 
-    from stages._parquet_rows import TableReader
+    from stages.inputs.parquet_rows import TableReader
 
 
 class ReadLaion(SourceStage):
@@ -140,8 +140,8 @@ class ReadLaion(SourceStage):
         readers: dict[str, TableReader] = {}
 
         def read(shard: Shard) -> Iterator[pa.Table]:
-            from stages._download_shard import provide
-            from stages._download_store import read_back, reread
+            from stages.download.shard import provide
+            from stages.download.store import read_back, reread
 
             if ctx.is_rereading:
                 kept = reread(store, shard.name, ctx.stage_name)
@@ -156,7 +156,7 @@ class ReadLaion(SourceStage):
         return read
 
     def _check_proxies(self) -> None:
-        from stages._download_proxy import Proxies, ProxyError
+        from stages.download.proxy import Proxies, ProxyError
 
         try:
             Proxies(is_used=self.proxy_from_environment)
@@ -165,7 +165,7 @@ class ReadLaion(SourceStage):
 
     def _unused_proxies(self) -> Counter[str]:
         """A note for each shard when the environment names proxies that the settings leave out."""
-        from stages._download_proxy import variables_set
+        from stages.download.proxy import variables_set
 
         unused = [] if self.proxy_from_environment else variables_set()
         text = f"shards asked for without the proxy that {', '.join(unused)} names (proxy_from_environment is false)"

@@ -16,8 +16,8 @@ from pydantic import Field
 
 from pipeline.plan.inputs import expand_inputs, shards_of_files
 from pipeline.stage import Context, Shard, SourceStage
-from stages._input_rows import SOURCE_COLUMNS, InputReject, tables_of
-from stages._tar_samples import read_samples
+from stages.inputs.rows import SOURCE_COLUMNS, InputReject, tables_of
+from stages.inputs.tar_samples import read_samples
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -23,15 +23,15 @@ from models.protocols import ImageTextEncoder
 from models.vector_index import VectorIndex, VectorIndexError, list_indexes
 from pipeline.stage import Context, MapStage, Needs
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, column
-from stages._embeddings import embeddings_of
-from stages._neighbours import DECIMALS, find_neighbours
+from stages.retrieval.embeddings import embeddings_of
+from stages.retrieval.neighbours import DECIMALS, find_neighbours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.protocols import Floats
     from pipeline.stage import BatchFn
-    from stages._neighbours import Neighbour
+    from stages.retrieval.neighbours import Neighbour
 
 INDEX = "index"
 """Name of the artifact that `index` leaves."""

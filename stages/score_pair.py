@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from models.protocols import ImageTextEncoder
 from pipeline.stage import Context, MapStage, Needs
-from stages._pictures import first_images, rgb_image
+from samples.decoded import first_images, rgb_image
 
 if TYPE_CHECKING:
     from models.protocols import Floats

@@ -5,10 +5,10 @@ import pyarrow.parquet as pq
 from _web import FolderStore
 
 from pipeline.stage import Context
-from stages._download_shard import download
-from stages._download_status import UrlStatus, read_statuses
-from stages._download_store import Spool
-from stages._url_guard import AddressGuard, GuardedResolver
+from stages.download.shard import download
+from stages.download.status import UrlStatus, read_statuses
+from stages.download.store import Spool
+from stages.download.url_guard import AddressGuard, GuardedResolver
 from stages.read_laion import ReadLaion
 
 FAST = {"allowed_hosts": ("127.0.0.1",), "attempts": 1, "backoff_s": 0.01, "timeout_s": 5.0}

@@ -21,19 +21,19 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from pipeline.store.storage import FolderStore, Storage  # noqa: E402  the repository is not a package
-from stages._download_status import SUCCESS  # noqa: E402
+from stages.download.status import SUCCESS  # noqa: E402
 from stages.read_laion import ReadLaion  # noqa: E402
 
 if TYPE_CHECKING:
     from pipeline.stage import Shard
-    from stages._parquet_rows import TableReader
+    from stages.inputs.parquet_rows import TableReader
 
 READERS: dict[str, TableReader] = {}
 
 
 def download(job: tuple[ReadLaion, Shard, str]) -> tuple[float, float, int, int]:
     """(start, end, rows, successes) of one shard."""
-    from stages._download_shard import provide
+    from stages.download.shard import provide
 
     stage, shard, out = job
     began = time.time()
@@ -47,7 +47,7 @@ def warm(_: int) -> None:
     import pyarrow as pa
     import torch  # noqa: F401
 
-    import stages._download_shard  # noqa: F401
+    import stages.download.shard  # noqa: F401
     from samples.images import readable_formats
 
     readable_formats()

@@ -19,9 +19,9 @@ MODELS_REGISTRY = "models.registry"
 
 
 def stage_names() -> list[str]:
-    """Names of all stages in the catalogue, sorted; modules with a leading underscore are helpers, not stages."""
+    """Names of all stages in the catalogue, sorted: its modules; its packages hold what stages share."""
     package = importlib.import_module(STAGES_PACKAGE)
-    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+    return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
 
 
 def stage_class(name: str) -> type[Stage]:

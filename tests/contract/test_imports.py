@@ -132,7 +132,10 @@ def test_forbidden_import_is_found(path, source, expected):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("stages/x.py", "from pipeline.stage import Stage\nfrom models import wordnet\nfrom stages._helper import f"),
+        (
+            "stages/x.py",
+            "from pipeline.stage import Stage\nfrom models import protocols\nfrom stages.inputs.rows import f",
+        ),
         ("trainer/x.py", "from samples.shards import read\nfrom samples import columns\nimport models.vae"),
         ("pipeline/run/ray.py", "import ray"),
         ("zoo/x.py", "from models.registry import load\nimport numpy"),

@@ -8,7 +8,7 @@ from PIL import Image
 
 from samples.image_limits import MAX_PIXELS, ImageProblem, Problem
 from samples.images import IMAGE_SUFFIXES, SUFFIX_OF_FORMAT, decode_image
-from stages._download_images import keep
+from stages.download.images import keep
 from stages.normalise_image import NormaliseImage
 from stages.read_image_folder import ReadImageFolder
 from stages.read_laion import ReadLaion

@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.stage import Context
-from stages._near_hashes import near_clusters
-from stages.dedup import Dedup
+from stages.dedup import Dedup, near_clusters
 
 HASHES = st.integers(0, 2**64 - 1)
 
@@ -188,7 +187,7 @@ def test_pairs_are_folded_so_that_memory_follows_the_hashes(monkeypatch):
     import tracemalloc
 
     hashes = np.arange(1 << 13, dtype=np.uint64)  # about 1.5 million near pairs
-    monkeypatch.setattr("stages._near_hashes.MAX_HELD_PAIRS", 1 << 16)
+    monkeypatch.setattr("stages.dedup.MAX_HELD_PAIRS", 1 << 16)
     tracemalloc.start()
     labels = near_clusters(hashes, 3)
     peak = tracemalloc.get_traced_memory()[1]

@@ -8,9 +8,9 @@ from core.errors import DamagedFileError
 from models.wordnet import WordNet
 from pipeline.stage import Context
 from samples.columns import COLUMNS
-from stages._visual_kinds import ANTONYM_NOUNS, ATTRIBUTES, BASIC_COLOURS, KINDS
-from stages._wordnet_sisters import Sisters
 from stages.edit_caption_wordnet import EditCaptionWordnet, NoEdit
+from stages.wordnet_edits.sisters import Sisters
+from stages.wordnet_edits.visual_kinds import ANTONYM_NOUNS, ATTRIBUTES, BASIC_COLOURS, KINDS
 
 LINES = (Path(__file__).parent / "data" / "captions.txt").read_text().splitlines()
 CAPTIONS = [line for line in LINES if not line.startswith("#")]

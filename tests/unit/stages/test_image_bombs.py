@@ -11,8 +11,8 @@ from PIL import Image, TiffImagePlugin
 
 from samples.image_limits import ImageProblem
 from samples.images import decode_image, open_image
-from stages._download_images import keep
-from stages._download_status import DownloadFailed
+from stages.download.images import keep
+from stages.download.status import DownloadFailed
 from stages.normalise_image import NormaliseImage
 from stages.read_laion import ReadLaion
 

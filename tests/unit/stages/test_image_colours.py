@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 
 from pipeline.stage import Context
 from samples.colour import conversion_of
-from stages._download_images import keep
+from stages.download.images import keep
 from stages.normalise_image import NormaliseImage
 from stages.read_laion import ReadLaion
 

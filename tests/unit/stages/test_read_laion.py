@@ -16,9 +16,9 @@ from _web import Answer, FolderStore, Web
 
 from core.errors import PlanError, ShardFailed
 from pipeline.stage import Context
-from stages._download_status import SCHEMA
-from stages._download_store import BLOCK, RECORD
-from stages._parquet_rows import TableReader
+from stages.download.status import SCHEMA
+from stages.download.store import BLOCK, RECORD
+from stages.inputs.parquet_rows import TableReader
 from stages.read_laion import ReadLaion
 
 
@@ -133,7 +133,7 @@ def test_a_shard_of_more_bytes_than_memory_should_hold_gives_the_same_tar(tmp_pa
     whole = table.tar().read_bytes()
     for path in table.store.folder.glob("part*"):
         path.unlink()
-    monkeypatch.setattr("stages._download_store.SPOOL_BYTES", 2 * len(jpeg(0)))
+    monkeypatch.setattr("stages.download.store.SPOOL_BYTES", 2 * len(jpeg(0)))
     assert table.read()[0] == first
     assert table.tar().read_bytes() == whole
     assert list(table.store.scratch().iterdir()) == []

@@ -5,7 +5,7 @@ from _inputs import jpeg
 from _laion import Table, rows_of
 from _web import Answer, Web
 
-from stages._download_status import LaionReject
+from stages.download.status import LaionReject
 from stages.read_laion import ReadLaion
 
 

@@ -24,9 +24,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import PlanError, ShardFailed
-from stages._input_rows import BATCH_ROWS, MAX_TEXT_BYTES, InputReject
-from stages._tar_headers import DAMAGE_NOTE
-from stages._tar_index import split_key
+from stages.inputs.rows import BATCH_ROWS, MAX_TEXT_BYTES, InputReject
+from stages.inputs.tar_headers import DAMAGE_NOTE
+from stages.inputs.tar_index import split_key
 from stages.read_webdataset import ReadWebdataset
 
 IMAGE = jpeg(1)

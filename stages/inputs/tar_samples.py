@@ -1,0 +1,151 @@
+"""Reads samples out of a WebDataset tar that may be damaged or hostile. Nothing is ever extracted to disk.
+
+Members of one key need not lie together: the headers are read first, content one sample at a time. So the memory is
+that of the index and of one sample, whose image has at most `max_image_bytes` and whose texts MAX_TEXT_BYTES each.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from typing import IO, TYPE_CHECKING, cast
+
+from fsspec.core import url_to_fs
+
+from core.errors import ShardFailed
+from samples.images import IMAGE_SUFFIXES
+from stages.inputs.rows import MAX_TEXT_BYTES, InputReject, InputSample
+from stages.inputs.tar_headers import FULL_NOTE, NoTarError, TarWalk
+from stages.inputs.tar_index import IndexFullError, Place, TarIndex, split_key
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterator
+
+TEXT_SUFFIXES, JSON_SUFFIX = ("txt", "caption", "text"), "json"
+"""Suffixes of the caption, of which a sample's first counts, and of the metadata."""
+MAX_KEY_CHARS = 512
+
+
+@contextlib.contextmanager
+def open_local(url: str) -> Iterator[IO[bytes]]:
+    """A seekable file with the content of `url`: the file itself, or a temporary copy of a remote one."""
+    fs, path = url_to_fs(url)
+    if "file" in ((fs.protocol,) if isinstance(fs.protocol, str) else fs.protocol):
+        with open(path, "rb") as handle:  # noqa: PTH123  fsspec gives text paths
+            yield handle
+        return
+    with tempfile.TemporaryFile() as copy:
+        with fs.open(path, "rb") as remote:
+            shutil.copyfileobj(remote, copy, 1 << 20)
+        copy.seek(0)
+        yield cast("IO[bytes]", copy)
+
+
+def read_samples(url: str, max_image_bytes: int, notes: Counter[str]) -> Iterator[InputSample]:
+    """All samples of a tar in the order of their first member. Raises `ShardFailed` when it is no tar at all."""
+    with open_local(url) as handle:
+        size = handle.seek(0, 2)
+        if size == 0:
+            raise ShardFailed(f"{url}: the archive is empty (0 bytes)")
+        try:
+            index = _index(handle, size, notes)
+        except NoTarError as error:
+            raise ShardFailed(
+                f"{url}: not a tar archive ({error}); compressed tars are not read, unpack them first"
+            ) from None
+        for key, repeat, members in index.groups():
+            sample = InputSample(key=key[:MAX_KEY_CHARS])
+            if repeat:
+                sample.problem, sample.detail = InputReject.DUPLICATE_KEY, f"occurrence {repeat + 1} of this key"
+            if extra := _num_extra(members):
+                notes["extra members, ignored"] += extra
+            yield _fill(handle, size, sample, members, max_image_bytes)
+
+
+def _index(handle: IO[bytes], size: int, notes: Counter[str]) -> TarIndex:
+    index, walk = TarIndex(), TarWalk(handle, size)
+    for member in walk.members(notes):
+        if not member.is_file:
+            notes["members that are no files, ignored"] += not member.is_folder
+            continue
+        key, suffix = split_key(member.name)
+        if not key or not suffix:
+            notes["members without key or suffix, ignored"] += 1
+            continue
+        if member.is_sparse and suffix not in IMAGE_SUFFIXES:
+            notes["sparse members, ignored"] += 1
+            continue
+        try:
+            is_kept = index.add(key, suffix, Place(member.offset, member.size, member.is_sparse))
+        except IndexFullError:
+            notes[FULL_NOTE] += size - member.start
+            break
+        if not is_kept:
+            notes["extra members, ignored"] += 1
+    return index
+
+
+def _fill(
+    handle: IO[bytes], size: int, sample: InputSample, members: dict[str, Place], max_image_bytes: int
+) -> InputSample:
+    """The sample with the content of its members, or the reason why it has none."""
+    image, text = _first(members, IMAGE_SUFFIXES), _first(members, TEXT_SUFFIXES)
+    if image is None or (text is None and JSON_SUFFIX not in members):
+        sample.detail = _described(members)
+    if image is None:
+        return sample
+    if image.is_sparse:
+        sample.problem, sample.detail = InputReject.UNREADABLE_IMAGE, "a sparse file, which no image is"
+    elif image.size > max_image_bytes:
+        sample.problem, sample.detail = InputReject.OVERSIZE_IMAGE, f"{image.size} bytes"
+    else:
+        try:
+            sample.image = _content(handle, image, size)
+            if text is not None:
+                sample.text = _whole_characters(_content(handle, text, size, MAX_TEXT_BYTES))
+                if text.size > MAX_TEXT_BYTES:
+                    sample.notes.append(f"texts cut after {MAX_TEXT_BYTES} bytes")
+            if JSON_SUFFIX in members:
+                sample.metadata = _content(handle, members[JSON_SUFFIX], size, MAX_TEXT_BYTES)
+        except EOFError as error:
+            sample.problem, sample.detail, sample.image = InputReject.TRUNCATED_SHARD, str(error), None
+    return sample
+
+
+def _first(members: dict[str, Place], suffixes: tuple[str, ...]) -> Place | None:
+    return next((members[suffix] for suffix in suffixes if suffix in members), None)
+
+
+def _described(members: dict[str, Place]) -> str:
+    """The suffixes that a sample has, for a reject."""
+    text = f"members: {', '.join(sorted(members))[:200]}"
+    has_hidden = any(suffix.rpartition(".")[2] in IMAGE_SUFFIXES for suffix in members if "." in suffix)
+    return f"{text}; a key ends at the first dot of a file's name" if has_hidden else text
+
+
+def _num_extra(members: dict[str, Place]) -> int:
+    """Members beside one image, the text and the metadata; none where there is no image."""
+    if _first(members, IMAGE_SUFFIXES) is None:
+        return 0
+    return len(members) - 1 - (_first(members, TEXT_SUFFIXES) is not None) - (JSON_SUFFIX in members)
+
+
+def _content(handle: IO[bytes], place: Place, size: int, limit: int | None = None) -> bytes:
+    if place.offset + place.size > size:
+        raise EOFError("the archive ends within one of its members")
+    handle.seek(place.offset)
+    return handle.read(place.size if limit is None else min(place.size, limit))
+
+
+def _whole_characters(text: bytes) -> bytes:
+    """`text`, less the character that was cut in two where it was too long."""
+    if len(text) < MAX_TEXT_BYTES:
+        return text
+    for back in range(1, 4):
+        if text[-back] >= 0xC0:  # the first byte of a character of several
+            return text[:-back]
+        if text[-back] < 0x80:
+            break
+    return text

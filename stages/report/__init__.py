@@ -1,0 +1,1 @@
+"""The pages of a finished dataset: data card, HTML report, histograms, thumbnails."""

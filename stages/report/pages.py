@@ -1,0 +1,125 @@
+"""Gathers from a finished run what the data card and the HTML report show. Owns no layout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from samples.columns import COLUMNS, SAMPLE_ID
+from stages.report.dataset_card import Card, render_card
+from stages.report.histograms import CategoryTally, NumericTally
+from stages.report.html import Report, ReportSample, StageCount, render_report
+from stages.report.thumbnails import thumbnail
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from pipeline.stage import RunSummary
+
+CATEGORY_COLUMNS = ("edit_type", "original_format", "target_pool")
+MEMBERS = {
+    "source_mask_png": "source_mask.png", "target_mask_png": "target_mask.png", "source_latent": "source_latent.npy",
+    "target_latent": "target_latent.npy",
+}  # fmt: skip
+"""Column -> suffix of the member that holds it, in the order of the members, after source and target."""
+PICTURES = {"target_image": "target", "source_mask_png": "source_mask", "target_mask_png": "target_mask"}
+"""Column -> role of its picture on the report's contact sheet, beside the source."""
+NO_HISTOGRAM = ("source_dhash", "latent_size_px")
+THUMBNAIL_PX = 288
+MAX_SAMPLE_SHARDS = 12
+"""The contact sheet takes its samples from at most so many shards, evenly spread, to read few pixels."""
+
+
+def write_card(path: Path, run: RunSummary, columns: Sequence[str]) -> None:
+    """The Hugging Face data card; `columns` are those of samples.parquet."""
+    card = Card(
+        name=str(run.manifest["name"]),
+        summary=str(run.manifest["summary"]),
+        license=str(run.manifest["license"]),
+        languages=[str(run.manifest["language"])],
+        num_samples=_num_samples(run),
+        num_shards=len(run.shard_files),
+        members=_members(run),
+        columns=columns,
+        stages=_stage_counts(run, with_seconds=False),
+        manifest=run.manifest,
+    )
+    path.write_text(render_card(card), encoding="utf-8")
+
+
+def write_report(path: Path, run: RunSummary, light: Sequence[str], num_samples: int) -> None:
+    """The HTML report."""
+    report = Report(
+        title=str(run.manifest["name"]),
+        summary=str(run.manifest["summary"]),
+        manifest=run.manifest,
+        stages=_stage_counts(run, with_seconds=True),
+        histograms=_histograms(run, light),
+        samples=list(_samples(run, light, num_samples)),
+        num_samples_total=_num_samples(run),
+    )
+    path.write_text(render_report(report), encoding="utf-8")
+
+
+def _num_samples(run: RunSummary) -> int:
+    return sum(int(entry["rows"]) for entry in run.shard_files.values())
+
+
+def _members(run: RunSummary) -> list[str]:
+    shards, members = sorted(run.shard_files), []
+    for side in ("source", "target"):
+        column = f"{side}_format"
+        if column in run.columns:
+            found = {f for _, table in run.tables(shards, [column]) for f in table[column].to_pylist()}
+            members += [f"{side}.{f}" for f in sorted(found - {None})]
+    return [*members, *(suffix for name, suffix in MEMBERS.items() if name in run.columns), "json"]
+
+
+def _stage_counts(run: RunSummary, *, with_seconds: bool) -> list[StageCount]:
+    return [
+        StageCount(
+            name=s["name"], fingerprint=s["fingerprint"], rows_in=s["rows_in"], rows_out=s["rows_out"],
+            rejects=s["rejects"], models=s["models"], licences=s["licences"],
+            seconds=s["seconds"] if with_seconds else 0.0,
+        )
+        for s in run.stages
+    ]  # fmt: skip
+
+
+def _histograms(run: RunSummary, light: Sequence[str]) -> list[Any]:
+    tallies: dict[str, NumericTally | CategoryTally] = {}
+    for name in light:
+        declared = COLUMNS[name]
+        if name in CATEGORY_COLUMNS:
+            tallies[name] = CategoryTally(column=name, unit=declared.unit)
+        elif (pa.types.is_integer(declared.type) or pa.types.is_floating(declared.type)) and name not in NO_HISTOGRAM:
+            tallies[name] = NumericTally(column=name, unit=declared.unit)
+    for _, table in run.tables(sorted(run.shard_files), list(tallies)):
+        for name, tally in tallies.items():
+            tally.add(table[name])
+    return [tally.histogram() for tally in tallies.values()]
+
+
+def _samples(run: RunSummary, light: Sequence[str], wanted: int) -> Iterator[ReportSample]:
+    names = sorted(run.shard_files)
+    if not names or not wanted:
+        return
+    chosen = [
+        names[i * len(names) // min(len(names), MAX_SAMPLE_SHARDS)] for i in range(min(len(names), MAX_SAMPLE_SHARDS))
+    ]
+    share = -(-wanted // len(chosen))
+    left = wanted
+    pictures = [n for n in PICTURES if n in run.columns]
+    for name in chosen:
+        taken = 0
+        for _, table in run.tables([name], ["source_images", *pictures, *light]):
+            for row in table.slice(0, min(share - taken, left)).to_pylist():
+                images = {"source": thumbnail(row.pop("source_images")[0], THUMBNAIL_PX)}
+                found = {PICTURES[n]: row.pop(n) for n in pictures}
+                images |= {role: thumbnail(image, THUMBNAIL_PX) for role, image in found.items() if image is not None}
+                yield ReportSample(sample_id=row[SAMPLE_ID], images=images, fields=row)
+                taken, left = taken + 1, left - 1
+            if taken >= share or left <= 0:
+                break
