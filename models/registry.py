@@ -13,47 +13,50 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models import wordnet
+from models.language import wordnet
 from models.placement import Placement
-from models.weights import fetch, find, not_here
-from models.weights import licence as licence_of
-from models.weights import pin as pin_of
+from models.schemes.weights import fetch, find, not_here
+from models.schemes.weights import licence as licence_of
+from models.schemes.weights import pin as pin_of
 
 if TYPE_CHECKING:
-    from models.weights import Weights
+    from models.schemes.weights import Weights
 
 CHAT, CAUSAL = "any image-text-to-text model", "any causal language model"
 """Kinds that stand for all models that transformers lists under a task, where no kind of the table fits better."""
 
-_CLIP, _DINO = "models.encode_clip:Clip", "models.encode_image:DinoEncoder"
+_CLIP, _DINO = "models.encoders.clip:Clip", "models.encoders.image:DinoEncoder"
 
 WRAPPERS: dict[str, dict[str, str]] = {
     "Captioner": {
-        "blip": "models.caption_blip:Blip",
-        "blip-2": "models.caption_blip2:Blip2",
-        "openai": "models.caption_openai:OpenaiCaptioner",
-        CHAT: "models.caption_chat:ChatCaptioner",
+        "blip": "models.captioners.blip:Blip",
+        "blip-2": "models.captioners.blip2:Blip2",
+        "openai": "models.captioners.openai_captioner:OpenaiCaptioner",
+        CHAT: "models.captioners.chat:ChatCaptioner",
     },
     "TextGenerator": {
-        "gguf": "models.text_transformers:TransformersText",
-        "openai": "models.text_openai:OpenaiText",
-        "vllm": "models.text_vllm:VllmText",
-        CAUSAL: "models.text_transformers:TransformersText",
+        "gguf": "models.language.transformers_text:TransformersText",
+        "openai": "models.language.openai_text:OpenaiText",
+        "vllm": "models.language.vllm_text:VllmText",
+        CAUSAL: "models.language.transformers_text:TransformersText",
     },
-    "ImageTextEncoder": {"clip": _CLIP, "siglip": _CLIP, "open_clip": "models.encode_open_clip:OpenClip"},
+    "ImageTextEncoder": {"clip": _CLIP, "siglip": _CLIP, "open_clip": "models.encoders.open_clip_encoder:OpenClip"},
     "ImageEncoder": {"dinov2": _DINO, "dinov2_with_registers": _DINO, "vit": _DINO},
-    "LatentEncoder": {"diffusers": "models.encode_latent:VaeEncoder"},
-    "TextSegmenter": {"clipseg": "models.segment_phrase:ClipSeg"},
-    "Detector": {"grounding-dino": "models.detect:GroundingDino"},
-    "BoxSegmenter": {"sam": "models.segment_box:Sam"},
-    "PanopticSegmenter": {"mask2former": "models.segment_panoptic:Mask2Former"},
-    "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), "models.tag:ZeroShotTagger"),
-    "ImageSynthesizer": {"diffusers": "models.synthesize:StableDiffusion"},
-    "EditSynthesizer": {"diffusers": "models.inpaint:StableDiffusionInpaint"},
-    "ImageEditor": {"diffusers": "models.edit_sdedit:SdEdit"},
-    "DifferentiableImageText": {"clip": "models.features:ClipDistance"},
-    "PerceptualFeatures": {"timm": "models.features:TimmFeatures", "dinov2": "models.features:DinoFeatures"},
-    "WordNet": {"wordnet": "models.wordnet:WordNet"},
+    "LatentEncoder": {"diffusers": "models.diffusion.latents:VaeEncoder"},
+    "TextSegmenter": {"clipseg": "models.segmenters.phrase:ClipSeg"},
+    "Detector": {"grounding-dino": "models.segmenters.grounding_dino:GroundingDino"},
+    "BoxSegmenter": {"sam": "models.segmenters.box:Sam"},
+    "PanopticSegmenter": {"mask2former": "models.segmenters.panoptic:Mask2Former"},
+    "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), "models.encoders.tagger:ZeroShotTagger"),
+    "ImageSynthesizer": {"diffusers": "models.diffusion.text_to_image:StableDiffusion"},
+    "EditSynthesizer": {"diffusers": "models.diffusion.inpaint:StableDiffusionInpaint"},
+    "ImageEditor": {"diffusers": "models.diffusion.sdedit:SdEdit"},
+    "DifferentiableImageText": {"clip": "models.encoders.features:ClipDistance"},
+    "PerceptualFeatures": {
+        "timm": "models.encoders.features:TimmFeatures",
+        "dinov2": "models.encoders.features:DinoFeatures",
+    },
+    "WordNet": {"wordnet": "models.language.wordnet:WordNet"},
 }
 """Protocol -> kind of model -> wrapper; all but the lexicon and the tagger are made by `Class(weights, placement)`."""
 

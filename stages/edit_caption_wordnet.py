@@ -16,7 +16,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from core.strict_json import Count, State, parse
-from models.wordnet import MODEL_ID, WordNet
+from models.language.wordnet import MODEL_ID, WordNet
 from pipeline.stage import BatchFn, Context, ExpandStage, Needs
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from stages.wordnet_edits.edits import EditFinder
@@ -64,7 +64,7 @@ class EditCaptionWordnet(ExpandStage):
     cohyponym_depth: int = Field(default=5, ge=1)
     """Steps up to the hypernym that a noun and its replacement share: 1 is the direct one."""
     scope: Literal["visual", "any"] = "visual"
-    """`visual` keeps to nouns that look alike (`stages.wordnet_edits.visual_kinds`); `any` takes every co-hyponym, as the paper."""
+    """`visual` keeps to nouns that look alike (`visual_kinds`); `any` takes every co-hyponym, as the paper."""
     vocabulary: Literal["frequency", "corpus", "both"] = "frequency"
     """What makes a word common: wordfreq, the captions themselves, or wordfreq with the captions raising the rank."""
     min_zipf: float = Field(default=2.8, ge=0, le=8)

@@ -1,7 +1,7 @@
 """Index the images of the collection by their vectors, so that `retrieve` finds those near a query.
 
 Reads   image_embedding (list<float16>, unit length)
-Writes  nothing: leaves the artifact index, a folder with the files of `models.vector_index` for each pool
+Writes  nothing: leaves the artifact index, a folder with the files of `models.vector_index.index` for each pool
 Drops   nothing
 Source  Johnson et al. 2019, Faiss; as clip-retrieval and autofaiss index LAION, with memory known before the build.
 """
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from core.errors import ContractError, RunStopped
-from models.vector_index import IndexSettings, VectorIndexError, VectorWriter, build_index
+from models.vector_index.index import IndexSettings, VectorIndexError, VectorWriter, build_index
 from pipeline.stage import Context, Needs, ShardTables, WholeStage
 from samples.columns import SAMPLE_ID
 from stages.retrieval.embeddings import embeddings_of

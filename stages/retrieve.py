@@ -20,7 +20,7 @@ from pydantic import Field
 
 from core.errors import RunStopped
 from models.protocols import ImageTextEncoder
-from models.vector_index import VectorIndex, VectorIndexError, list_indexes
+from models.vector_index.index import VectorIndex, VectorIndexError, list_indexes
 from pipeline.stage import Context, MapStage, Needs
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, column
 from stages.retrieval.embeddings import embeddings_of

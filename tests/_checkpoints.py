@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from models.placement import Placement
-from models.weights import Weights
+from models.schemes.weights import Weights
 
 LENGTH = 16
 """Tokens a text encoder reads."""

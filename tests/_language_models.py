@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from models.placement import Placement
-from models.weights import find
+from models.schemes.weights import find
 
 CHAT_TEMPLATE = (
     "{% for turn in messages %}<|im_start|>{{ turn['role'] }}\n"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from models.registry import kind_of
-from models.weights import fetch, find, pin
+from models.schemes.weights import fetch, find, pin
 from trainer.decode import LatentSpec
 from trainer.errors import WrongUsageError, one_line
 from trainer.noise import noise_of_velocity
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.weights import Weights
+    from models.schemes.weights import Weights
     from trainer.config import Precision
 
 # B rows, C channels, H W pixels, h w cells of a latent, L tokens, D embedding

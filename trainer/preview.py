@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from models.edit_sdedit import SdEdit
+from models.diffusion.sdedit import SdEdit
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -31,8 +31,8 @@ import faiss  # noqa: E402
 
 from benchmarks.retrieval.memory import per_query_ms  # noqa: E402  the repository is not a package
 from benchmarks.retrieval.vectors import World  # noqa: E402
-from models._vector_gpu import GpuCandidates, num_gpus  # noqa: E402
-from models.vector_index import Hits, IndexSettings, VectorIndex, VectorWriter, build_index  # noqa: E402
+from models.vector_index.gpu import GpuCandidates, num_gpus  # noqa: E402
+from models.vector_index.index import Hits, IndexSettings, VectorIndex, VectorWriter, build_index  # noqa: E402
 
 LEAST_RECALL = 0.999
 ONE_BY_ONE = 200

@@ -1,4 +1,4 @@
-"""One step of `models.vector_index` in a process of its own; prints JSON. `run.py` starts it."""
+"""One step of `models.vector_index.index` in a process of its own; prints JSON. `run.py` starts it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmarks.retrieval.memory import measured, per_query_ms
-from models._vector_rules import Rule, build_bytes
-from models.vector_index import IndexSettings, VectorIndex, VectorWriter, build_index
+from models.vector_index.index import IndexSettings, VectorIndex, VectorWriter, build_index
+from models.vector_index.rules import Rule, build_bytes
 
 ONE_BY_ONE = 200
 

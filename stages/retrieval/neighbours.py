@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from models.protocols import Floats
-    from models.vector_index import Hits, VectorIndex
+    from models.vector_index.index import Hits, VectorIndex
 
 DECIMALS = 5
 """Kept of a cosine: what lies below depends on how rows fell into batches."""

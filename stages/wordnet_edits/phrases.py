@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from stages.wordnet_edits.grammar import INDEFINITE_ARTICLES, Token, pluralise, tokenise, word_set
 
 if TYPE_CHECKING:
-    from models.wordnet import WordNet
+    from models.language.wordnet import WordNet
 
 SINGULAR_DETERMINERS = INDEFINITE_ARTICLES | {"this", "that", "each", "every", "another", "one", "1"}
 PLURAL_DETERMINERS = word_set(

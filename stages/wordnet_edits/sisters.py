@@ -14,7 +14,7 @@ from stages.wordnet_edits.visual_kinds import BLOCKED_CLASSES, BLOCKED_USAGE, BL
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from models.wordnet import WordNet
+    from models.language.wordnet import WordNet
 
 Vocabulary = Literal["frequency", "corpus", "both"]
 Scope = Literal["visual", "any"]

@@ -32,7 +32,7 @@ from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SA
 NAMES = stage_names()
 HEAVY = ("torch", "transformers", "diffusers", "ray", "PIL", "nltk", "imagehash", "scipy", "wordfreq", "inflect")
 LIGHT = {"numpy", "pyarrow", "pydantic", "fsspec"}
-OURS = {"pipeline", "stages", "models", "samples"}
+OURS = {"core", "pipeline", "stages", "models", "samples"}
 FLOATS = {"halffloat": "float16", "float": "float32", "double": "float64"}
 
 

@@ -17,7 +17,7 @@ MAY_UNPICKLE = {"benchmarks/engine/bare.py"}
 """The bare script of the engine's benchmark reads back what it has just written."""
 WITHOUT_WEIGHTS = ("Processor", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Config", "Scheduler")
 SAFE_ARGUMENTS = "pretrained_arguments"
-"""The method of `models.weights` that gives every `from_pretrained` its arguments, `use_safetensors` among them."""
+"""The method of `Weights` that gives every `from_pretrained` its arguments, `use_safetensors` among them."""
 
 ZOO_WEIGHTS = ROOT / "zoo" / "weights"
 ZOO_SUFFIXES = {".safetensors", ".json", ".txt", ".md", ".model"}

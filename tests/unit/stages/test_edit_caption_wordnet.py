@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import DamagedFileError
-from models.wordnet import WordNet
+from models.language.wordnet import WordNet
 from pipeline.stage import Context
 from samples.columns import COLUMNS
 from stages.edit_caption_wordnet import EditCaptionWordnet, NoEdit

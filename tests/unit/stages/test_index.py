@@ -7,7 +7,7 @@ from _inputs import table
 from pydantic import ValidationError
 
 from core.errors import ContractError, RunStopped
-from models.vector_index import VectorIndex, list_indexes
+from models.vector_index.index import VectorIndex, list_indexes
 from pipeline.stage import Context
 from stages.index import Index
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from PIL import Image
 
-from models.weights import ZOO
+from models.schemes.weights import ZOO
 from trainer.diffusion import Diffusion
 from trainer.errors import WrongUsageError
 from zoo.world import render, scene_of

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from models.wordnet import WordNet
+from models.language.wordnet import WordNet
 from zoo.world import (
     FAMILIES,
     NOUNS,

@@ -10,7 +10,7 @@ from _web import Answer, Web
 
 from core.errors import ShardFailed, is_transient
 from pipeline.stage import Context
-from stages.download import status as _download_status
+from stages.download import status
 from stages.download.status import MAX_URL_CHARS, read_statuses
 from stages.download.url_table import MAX_CAPTION_CHARS, MAX_METADATA_CHARS
 
@@ -92,7 +92,7 @@ def test_a_status_table_that_cannot_be_read_for_a_moment_is_not_called_damaged(t
     def fail(path):
         raise OSError(errno.EIO, "device")
 
-    monkeypatch.setattr(_download_status.pq, "read_table", fail)
+    monkeypatch.setattr(status.pq, "read_table", fail)
     with pytest.raises(OSError, match="device"):
         read_statuses(tmp_path / "x.parquet")
 

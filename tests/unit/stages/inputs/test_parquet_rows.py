@@ -12,7 +12,7 @@ import pytest
 from _inputs import jpeg, read_rows
 
 from core.errors import PlanError, ShardFailed
-from stages.inputs import parquet_pages as _parquet_pages
+from stages.inputs import parquet_pages
 from stages.inputs.arrow_values import MAX_VALUE_BYTES
 from stages.inputs.parquet_pages import DATA, DATA_V2, DICTIONARY, PageError, compact_struct, pages_of
 from stages.inputs.parquet_rows import TableReader
@@ -96,7 +96,7 @@ def test_a_bomb_stays_within_the_bound_of_a_worker(tmp_path, name):
 
 def test_a_page_that_the_footer_does_not_admit_is_refused(tmp_path, monkeypatch):
     path = write(tmp_path / "metadata.parquet")
-    monkeypatch.setattr(_parquet_pages, "MAX_PAGES_BYTES", 1000)
+    monkeypatch.setattr(parquet_pages, "MAX_PAGES_BYTES", 1000)
     reader = TableReader(str(path))
     with pytest.raises(ShardFailed, match=r"column 'file_name': pages of 0 MiB, more than 0 MiB"):
         list(reader.read(0, 1))

@@ -7,7 +7,7 @@ import pytest
 from _inputs import END, checksummed, header, jpeg, member, padded, read_rows, reasons, sample, tar_of
 
 from samples.images import IMAGE_SUFFIXES
-from stages.inputs import tar_headers as _tar_headers
+from stages.inputs import tar_headers
 from stages.inputs.rows import MAX_TEXT_BYTES
 from stages.inputs.tar_headers import BEHIND_NOTE, CUT_NOTE, DAMAGE_NOTE, GARBLED_NOTE
 from stages.read_webdataset import ReadWebdataset
@@ -277,7 +277,7 @@ def test_a_text_that_is_cut_leaves_a_note(tmp_path):
 
 
 def test_zeros_are_passed_over_up_to_a_limit_and_the_rest_is_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(_tar_headers, "MAX_ZERO_BYTES", 1 << 20)
+    monkeypatch.setattr(tar_headers, "MAX_ZERO_BYTES", 1 << 20)
     data = tar_of(*ONE, end=bytes(4 << 20)) + tar_of(*TWO)
     rows, notes = read(tmp_path, data)
     assert rows == {"one": None}

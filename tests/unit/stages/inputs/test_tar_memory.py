@@ -83,9 +83,9 @@ INDEX = (
     PEAK
     + """
 import sys
-from stages.inputs import tar_index as _tar_index
+from stages.inputs import tar_index
 from stages.inputs.tar_index import IndexFullError, Place, TarIndex
-_tar_index.MAX_INDEX_BYTES = 64 << 20
+tar_index.MAX_INDEX_BYTES = 64 << 20
 name_of = {
     "keys": lambda n: (f"folder/{n:09d}", "jpg"),
     "repeated": lambda n: ("key", "jpg"),

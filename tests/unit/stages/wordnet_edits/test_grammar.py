@@ -2,7 +2,7 @@ import unicodedata
 
 import pytest
 
-from models.wordnet import WordNet
+from models.language.wordnet import WordNet
 from stages.wordnet_edits.grammar import article_for, indefinite, match_case, pluralise, replace_span, tokenise
 from stages.wordnet_edits.phrases import noun_phrases
 from stages.wordnet_edits.requests import ADJECTIVE_TEMPLATES, NOUN_TEMPLATES, Named, request, templates_for

@@ -1,0 +1,1 @@
+"""Pipelines of diffusers: images from text, inpainting, SDEdit, latents."""

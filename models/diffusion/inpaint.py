@@ -1,0 +1,112 @@
+"""Stable Diffusion inpainting through diffusers: something else in a part of an image.
+
+Source  Rombach et al. 2022, Latent Diffusion, section 4.5: a UNet that sees the mask and the masked image as five
+more channels, nine in all.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from models.batches import as_rgb, same_length
+from models.diffusion.text_to_image import generators
+from models.placement import in_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
+    from models.placement import Placement
+    from models.protocols import Bools
+    from models.schemes.weights import Weights
+
+UNET_CHANNELS = 9
+"""Noisy latent 4, mask 1, latent of the masked image 4."""
+
+# H W pixels of the image
+
+
+class StableDiffusionInpaint:
+    """An EditSynthesizer over an inpainting pipeline of diffusers, with the checkpoint's scheduler.
+
+    A checkpoint that comes with a safety checker keeps it: where it objects, the mask comes back black.
+    """
+
+    def __init__(self, weights: Weights, placement: Placement) -> None:
+        """Load the checkpoint. Raises ValueError when its UNet was not trained to inpaint."""
+        from diffusers import AutoPipelineForInpainting
+
+        pipeline: Any = AutoPipelineForInpainting.from_pretrained(
+            weights.location, dtype=placement.torch_dtype(), **weights.pretrained_arguments()
+        )
+        channels = pipeline.unet.config.in_channels
+        if channels != UNET_CHANNELS:
+            raise ValueError(
+                f"the UNet of {weights.model_id} takes {channels} channels, inpainting needs {UNET_CHANNELS}; "
+                "name a checkpoint that was trained to inpaint"
+            )
+        pipeline.set_progress_bar_config(disable=True)
+        self._pipeline = pipeline.to(placement.torch_device())
+        self._size_px = pipeline.unet.config.sample_size * pipeline.vae_scale_factor
+        self._batch_size = placement.batch_size
+
+    def inpaint(
+        self,
+        images: Sequence[Image],
+        masks: Sequence[Bools],
+        prompts: Sequence[str],
+        *,
+        seeds: Sequence[int],
+        num_steps: int,
+        guidance_scale: float,
+    ) -> list[Image]:
+        """One image a row, RGB, at the image's own size. Where the (H, W) mask is true it is repainted.
+
+        Image and mask are stretched to the model's square for the pipeline, the result back (Lanczos), and pixels
+        outside the mask are copied from the input. A seed alone decides a row's noise, drawn on the CPU. Raises
+        ValueError when the lists differ in length or a mask in size from its image.
+        """
+        same_length(images=images, masks=masks, prompts=prompts, seeds=seeds)
+        _check_sizes(images, masks)
+
+        def run(rows: Sequence[int]) -> list[Image]:
+            inputs, mask_images = as_rgb(images[row] for row in rows), [_as_image(masks[row]) for row in rows]
+            squares = self._pipeline(
+                prompt=[prompts[row] for row in rows],
+                image=inputs,
+                mask_image=mask_images,
+                height=self._size_px,
+                width=self._size_px,
+                strength=1.0,
+                generator=generators(seeds[row] for row in rows),
+                num_inference_steps=num_steps,
+                guidance_scale=guidance_scale,
+            ).images
+            return list(map(_composed, inputs, mask_images, squares))
+
+        return in_batches(run, range(len(images)), self._batch_size)
+
+
+def _check_sizes(images: Sequence[Image], masks: Sequence[Bools]) -> None:
+    for row, (image, mask_HW) in enumerate(zip(images, masks, strict=True)):
+        if mask_HW.shape != (image.height, image.width):
+            raise ValueError(
+                f"mask {row} has shape {mask_HW.shape}, its image is {image.width} x {image.height} pixels; "
+                "pass a mask of (height, width)"
+            )
+
+
+def _as_image(mask_HW: Bools) -> Image:
+    """White (255) where the mask is true."""
+    import numpy as np
+    from PIL import Image
+
+    return Image.fromarray(mask_HW.astype(np.uint8) * 255)
+
+
+def _composed(image: Image, mask: Image, square: Image) -> Image:
+    """The repainted square at the image's size, within the mask; the image elsewhere."""
+    from PIL import Image
+
+    return Image.composite(square.resize(image.size, Image.Resampling.LANCZOS), image, mask)

@@ -1,0 +1,1 @@
+"""Encoders of images and texts: CLIP, SigLIP, open_clip, DINO; tags; features with gradients for losses."""

@@ -1,0 +1,1 @@
+"""Language models and lexicons: text from prompts, JSON under a schema, WordNet."""

@@ -1,0 +1,105 @@
+"""A server with OpenAI's chat interface (vLLM, llama.cpp, SGLang, Ollama, hosted ones): requests, retries, errors.
+
+The key comes from the environment and stands in no message, record or repr. Retries are few and for faults that pass:
+no answer, too many requests, a server's own error. Redirects are not followed: the key is for one address.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from models.placement import Placement
+    from models.schemes.weights import Weights
+
+KEY_VARIABLE = "OPENAI_API_KEY"
+ATTEMPTS = 4
+WAIT_S = 0.5
+"""Before the second attempt; doubled before each further one, unless the server says how long."""
+LONGEST_WAIT_S = 30.0
+CONNECT_TIMEOUT_S = 10.0
+PASSING = frozenset({408, 409, 429, 500, 502, 503, 504})
+"""HTTP statuses worth another attempt."""
+SETUP = {
+    401: f"the key is refused; set {KEY_VARIABLE}",
+    403: f"the key may not use it; set another {KEY_VARIABLE}",
+    404: "address or model is unknown; correct the model id",
+}
+
+
+class Endpoint:
+    """One model at one address. `timeout_s` bounds the wait for an answer, each attempt anew."""
+
+    def __init__(self, weights: Weights, placement: Placement, *, timeout_s: float = 120.0) -> None:
+        """Open no connection yet."""
+        import httpx2
+
+        self._model, self._url = str(weights.revision), f"{weights.location}/chat/completions"
+        self._key = os.environ.get(KEY_VARIABLE, "")
+        self._in_flight = placement.batch_size
+        self._client = httpx2.Client(
+            timeout=httpx2.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S),
+            limits=httpx2.Limits(max_connections=self._in_flight),
+            headers={"Authorization": f"Bearer {self._key}"} if self._key else {},
+            follow_redirects=False,
+        )
+
+    def ask(self, requests: Sequence[Mapping[str, Any]]) -> list[str]:
+        """The text of each answer, in order; `placement.batch_size` requests are in flight at once.
+
+        A request is the body without the model's name. An answer without text is empty. Raises ConnectionError when
+        the attempts are used up, LookupError for a refused key or an unknown model, ValueError for a refused request.
+        """
+        if not requests:
+            return []
+        with ThreadPoolExecutor(min(self._in_flight, len(requests))) as pool:
+            return list(pool.map(self._answer, requests))
+
+    def _answer(self, request: Mapping[str, Any]) -> str:
+        response = self._post({"model": self._model, **request})
+        if response.status_code in SETUP:
+            raise LookupError(f"{self._url}: HTTP {response.status_code}: {SETUP[response.status_code]}")
+        if response.status_code != 200:
+            raise ValueError(f"{self._url}: HTTP {response.status_code}: {self._shown(response.text)}")
+        try:
+            content = response.json()["choices"][0]["message"]["content"]
+        except (ValueError, KeyError, IndexError, TypeError):
+            raise ValueError(f"{self._url}: no chat completion came back: {self._shown(response.text)}") from None
+        return "" if content is None else str(content)
+
+    def _post(self, body: Mapping[str, Any]) -> Any:
+        """The first response that is not a passing fault. Raises ConnectionError after the last attempt."""
+        import httpx2
+
+        problem = ""
+        for attempt in range(ATTEMPTS):
+            wait_s = WAIT_S * 2**attempt
+            try:
+                response = self._client.post(self._url, json=body)
+                if response.status_code not in PASSING:
+                    return response
+                problem = f"HTTP {response.status_code}"
+                wait_s = _asked_wait_s(response.headers.get("retry-after")) or wait_s
+            except httpx2.TransportError as error:
+                problem = f"{type(error).__name__}: {self._shown(str(error))}"
+            if attempt + 1 < ATTEMPTS:
+                time.sleep(min(wait_s, LONGEST_WAIT_S))
+        raise ConnectionError(f"{self._url}: no answer in {ATTEMPTS} attempts; last: {problem}")
+
+    def _shown(self, text: str) -> str:
+        """The beginning of a message from outside, on one line, without the key should it be quoted there."""
+        line = " ".join(text.split())
+        return (line.replace(self._key, "***") if self._key else line)[:200]
+
+
+def _asked_wait_s(header: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for; None for a date or nonsense."""
+    try:
+        return max(0.0, float(header)) if header else None
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""Segmenters and detectors: masks by phrase, boxes by phrase, masks by box, panoptic maps."""
