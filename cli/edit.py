@@ -148,14 +148,14 @@ def evaluate_command(
 def _read(protocol: str, folder: Path, text: Any, limit: int | None, split: str | None) -> Any:
     given: dict[str, Any] = {"limit": limit, **({"text": text} if text else {})}
     if protocol == "pairs":
-        from evaluation.pairs import read_pairs
+        from evaluation.benchmarks.pairs import read_pairs
 
         return read_pairs(folder, **given)
     if protocol == "magicbrush":
-        from evaluation.magicbrush import read_magicbrush
+        from evaluation.benchmarks.magicbrush import read_magicbrush
 
         return read_magicbrush(folder, **given)
-    from evaluation.emu_edit import read_emu_edit
+    from evaluation.benchmarks.emu_edit import read_emu_edit
 
     return read_emu_edit(folder, **given | ({"split": split} if split else {}))
 

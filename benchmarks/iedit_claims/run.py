@@ -48,10 +48,10 @@ def train_one(variant: Variant, seed: int, out: Path, given: argparse.Namespace)
 
 def score_one(variant: Variant, seed: int, model: str, out: Path, given: argparse.Namespace) -> dict[str, float]:
     """All measures of a variant's edits of the held-out cases."""
+    from evaluation.benchmarks.pairs import read_pairs
     from evaluation.editors import EditorChoice
     from evaluation.judges import JudgeIds
     from evaluation.masks import PhraseMasks
-    from evaluation.pairs import read_pairs
     from evaluation.run import evaluate
 
     editor = EditorChoice(

@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from cli.edit import edit_main, evaluate_main
+from evaluation.benchmarks.pairs import read_pairs
 from evaluation.editors import EditorChoice
 from evaluation.judges import JudgeIds
 from evaluation.masks import PhraseMasks
-from evaluation.pairs import read_pairs
 from evaluation.run import evaluate
 from models import registry
 from zoo.world import caption, facts_of, render, sample_edit, scene_of

@@ -18,7 +18,7 @@ from trainer.config import make_config
 from trainer.errors import InterruptedTraining, NotFiniteError, WrongUsageError
 from trainer.loop import train
 from trainer.metrics import TIMINGS, Metrics, read_metrics
-from trainer.recipes.iedit import IEdit
+from trainer.recipes.iedit.recipe import IEdit
 from zoo.world import render
 
 ROOT = Path(__file__).parents[2]
@@ -214,7 +214,7 @@ def test_training_under_other_settings_is_not_resumed(data, through, tmp_path):
 
 
 def test_loss_that_is_no_number_stops_the_training_with_its_step(data, tmp_path, monkeypatch):
-    from trainer.recipes.iedit import IEditObjective
+    from trainer.recipes.iedit.recipe import IEditObjective
 
     loss = IEditObjective.loss
 

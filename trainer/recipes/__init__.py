@@ -10,7 +10,7 @@ from trainer.errors import WrongUsageError, nearest
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
 
-RECIPES = {"iedit": "trainer.recipes.iedit:IEdit"}
+RECIPES = {"iedit": "trainer.recipes.iedit.recipe:IEdit"}
 """Name -> class; a new recipe is a file beside this one and a line here."""
 
 

@@ -9,11 +9,11 @@ from PIL import Image
 
 from evaluation import editors, run
 from evaluation.benchmark import Benchmark
+from evaluation.benchmarks.pairs import read_pairs
 from evaluation.editors import EditorChoice
 from evaluation.errors import EvaluationError
 from evaluation.frechet import frechet_distance, gaussian_of
 from evaluation.judges import JudgeIds, Judges
-from evaluation.pairs import read_pairs
 from evaluation.pictures import open_rgb
 from evaluation.run import evaluate
 from evaluation.scores import Scores

@@ -12,7 +12,7 @@ from trainer.decode import Decoder
 from trainer.diffusion import Diffusion
 from trainer.errors import WrongUsageError
 from trainer.noise import draw
-from trainer.recipes.iedit import IEdit
+from trainer.recipes.iedit.recipe import IEdit
 
 OFF = {"latent_loss": "none", "global_loss": False, "local_loss": False, "perceptual_loss": False}
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.pairs import read_pairs
+from evaluation.benchmarks.pairs import read_pairs
 from zoo.batches import held_out
 from zoo.world import KINDS, caption, facts_of, read_facts, render, scene_of
 from zoo.write_edits import main

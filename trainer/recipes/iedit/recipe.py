@@ -4,7 +4,7 @@ Source  arXiv 2305.05947. From the paper: equations 1 to 12; 384 px, batch size 
 steps; UNet input and middle layers updated in turn, all else frozen; guidance 7.5 and noise ratios of 0.6 to 0.8 when
 editing. Chosen, where it does not say: AdamW without warm-up or average; lambda_perc 0.1; VGG16's relu3_3 for V and
 CLIP ViT-B/32 for D_CLIP; input layers are conv_in and the down blocks, updated at even steps, the middle block at odd
-ones; t uniform over 1 … T; latents are the posterior's mode. `trainer.losses` says how norms and masks are taken.
+ones; t uniform over 1 … T; latents are the posterior's mode. `losses` says how norms and masks are taken.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pydantic import Field
 
 from models.placement import Placement
 from models.registry import load
-from trainer import losses
 from trainer.errors import WrongUsageError, one_line
 from trainer.noise import clean_latent, draw, noisy_latent, target_noise
 from trainer.preview import sdedit
 from trainer.recipe import Recipe
+from trainer.recipes.iedit import losses
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -3,8 +3,8 @@ import json
 import pytest
 from _folders import pairs_folder, put_rows, rows_of, save
 
+from evaluation.benchmarks.pairs import read_pairs
 from evaluation.errors import EvaluationError
-from evaluation.pairs import read_pairs
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evaluation._json import read_object, text_in
 from evaluation.benchmark import Benchmark, EditCase, Output, PromptText, Sample
 from evaluation.errors import EvaluationError
+from evaluation.json_files import read_object, text_in
 from evaluation.pictures import existing, inside
 
 if TYPE_CHECKING:

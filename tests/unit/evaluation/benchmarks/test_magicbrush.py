@@ -8,10 +8,10 @@ from PIL import Image
 
 from evaluation import editors
 from evaluation.benchmark import Output
+from evaluation.benchmarks.magicbrush import read_magicbrush
 from evaluation.editors import EditorChoice
 from evaluation.errors import EvaluationError
 from evaluation.judges import JudgeIds
-from evaluation.magicbrush import read_magicbrush
 from evaluation.run import evaluate
 
 CHOICE = EditorChoice(model="zoo:sd")

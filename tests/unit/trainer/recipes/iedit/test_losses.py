@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from trainer import losses
+from trainer.recipes.iedit import losses
 
 
 def rows(*shape, seed=0):

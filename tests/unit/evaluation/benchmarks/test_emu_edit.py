@@ -8,8 +8,8 @@ import pytest
 from _folders import FakeEditor, emu_images, emu_parquet, emu_rows
 
 from evaluation import editors
+from evaluation.benchmarks.emu_edit import is_unusable, read_emu_edit
 from evaluation.editors import EditorChoice
-from evaluation.emu_edit import is_unusable, read_emu_edit
 from evaluation.errors import EvaluationError
 from evaluation.judges import JudgeIds
 from evaluation.pictures import open_rgb, read_bytes

@@ -1,0 +1,1 @@
+"""iEdit: fine-tuning Stable Diffusion on retrieved pairs, weakly supervised."""
