@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from core.errors import EvaluationError, ModelError
 from evaluation.edit_files import edit_files
 from evaluation.editors import EditorChoice
-from evaluation.errors import EvaluationError
 from evaluation.masks import THRESHOLD, PhraseMasks
 from models.placement import AUTO, DTYPES, Placement
 
@@ -174,9 +174,7 @@ def _run(app: typer.Typer, name: str, argv: Sequence[str] | None) -> int:
         return _failed(name, str(error), 1)
     except KeyboardInterrupt:
         return _failed(name, "interrupted", 1)
-    except LookupError as error:
-        if isinstance(error, KeyError | IndexError):  # a bug: the registry raises LookupError itself
-            raise
+    except ModelError as error:
         return _failed(name, str(error), 1)
     except Exception as error:
         if type(error).__name__ == "OutOfMemoryError":  # torch's, which is imported late

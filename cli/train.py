@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from core.errors import EditloomError, ModelError, UsageError, one_line
 from trainer.config import make_config, parse_settings, read_config_file
-from trainer.errors import TrainerError, WrongUsageError, one_line
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -65,11 +65,9 @@ def main(argv: list[str]) -> int:
     try:
         # without standalone mode `typer.Exit` comes back as a value
         code = app(args=argv, standalone_mode=False, prog_name="editloom train")
-    except WrongUsageError as error:
+    except UsageError as error:
         return _fail(one_line(error), 2)
-    except (KeyError, IndexError):  # bugs, although they are LookupErrors as those of the models are
-        raise
-    except (TrainerError, OSError, LookupError) as error:
+    except (EditloomError, OSError, ModelError) as error:
         return _fail(one_line(error), 1)
     except KeyboardInterrupt:
         return _fail("interrupted", 1)

@@ -1,25 +1,34 @@
-"""Every error the engine raises on purpose.
+"""Every error that the project raises on purpose, of all packages; the exit code is the class's.
 
 EditloomError
-├── UsageError            the command or manifest is wrong: exit 2
+├── UsageError            the command, a manifest or a setting is wrong; nothing was run: exit 2
+│   ├── SettingError      an unknown setting, or a value that it cannot have
 │   ├── ManifestError     unknown key, unknown stage, bad value
-│   └── PlanError         the chain does not type-check, an input is missing
-├── RunError              the run could not finish: exit 1
-│   ├── MissingDependencyError  a package, model or lexicon is not on this machine
+│   ├── PlanError         the chain does not type-check, an input is missing
+│   └── DatasetError      a folder is no finished dataset, or a tar is not the one listed
+├── ModelError            a model, package or lexicon is unknown, not on this machine, or cannot serve: exit 1
+│   └── MissingDependencyError  all that a chain lacks
+├── RunError              the build could not finish: exit 1
 │   ├── LockedError       another build holds the run folder
 │   ├── ShardFailed       one stage failed on one shard, after its attempts
 │   │   └── DamagedFileError  a file of the run folder is not what was written
 │   └── RunStopped        a fault no other shard would survive (disk full, read-only folder, a bug)
-└── ContractError         a stage broke the stage contract (rows lost, columns missing): a bug in that stage
+├── TrainingError         the training could not finish: exit 1
+│   ├── SampleError       a shard or a sample of the dataset cannot be read
+│   ├── NotFiniteError    a loss or a gradient is infinite or not a number
+│   └── InterruptedTraining  a signal asked to stop; the state was saved
+├── EvaluationError       a benchmark, an output or an editor cannot be used: exit 1
+└── ContractError         a stage, recipe or editor broke its contract: a bug in it: exit 1
 
-A message has what failed, the value, what was expected and what to do, on one line.
+A message has what failed, the value, what was expected and what to do, on one line. Whatever is no EditloomError, and
+no fault of the machine, is a bug: it keeps its traceback.
 """
 
 from __future__ import annotations
 
 import errno
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,9 +37,17 @@ if TYPE_CHECKING:
 class EditloomError(Exception):
     """Base of every error raised on purpose; `str()` is the one line shown to the user."""
 
+    exit_code: ClassVar[int] = 1
+
 
 class UsageError(EditloomError):
     """The command line or the manifest is wrong; nothing was run."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class SettingError(UsageError):
+    """A setting is unknown, or has a value that it cannot have."""
 
 
 class ManifestError(UsageError):
@@ -41,11 +58,19 @@ class PlanError(UsageError):
     """The chain cannot run as written: a column or artifact nobody writes, an input that is not there."""
 
 
+class DatasetError(UsageError):
+    """The folder named is no dataset, its list of shards is not as `emit` writes it, or a tar is not the one listed."""
+
+
+class ModelError(EditloomError):
+    """A model, package or lexicon is unknown, is not on this machine, or cannot serve."""
+
+
 class RunError(EditloomError):
     """The build started and could not finish."""
 
 
-class MissingDependencyError(RunError):
+class MissingDependencyError(ModelError):
     """A package, model or lexicon that the chain needs is not on this machine."""
 
 
@@ -63,6 +88,26 @@ class DamagedFileError(ShardFailed):
 
 class RunStopped(RunError):
     """A fault that would hit every further shard: the build drains and stops."""
+
+
+class TrainingError(EditloomError):
+    """The training started, or had to resume, and could not finish."""
+
+
+class SampleError(TrainingError):
+    """A shard or a sample cannot be read."""
+
+
+class NotFiniteError(TrainingError):
+    """The loss or the norm of the gradients is infinite or not a number."""
+
+
+class InterruptedTraining(TrainingError):
+    """SIGTERM or Ctrl-C: the state was saved, `--resume` continues from it."""
+
+
+class EvaluationError(EditloomError):
+    """A benchmark, an output or an editor cannot be used."""
 
 
 class ContractError(EditloomError):

@@ -9,7 +9,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 from evaluation.pictures import sha256_of
 
 if TYPE_CHECKING:

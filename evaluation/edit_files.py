@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 from evaluation.masks import PhraseMasks, segmented
 from evaluation.models import load_model
 from evaluation.pictures import open_mask, open_rgb
@@ -43,7 +43,7 @@ def edit_files(
     `out` is the file to write when there is one image and the name ends in .png, .jpg, .jpeg or .webp; else a folder,
     in which `<name of the image>.png` is written. The images share the seed, so that none depends on the others, and
     the mask; with `choice.masks` a PhraseMasks each gets its own mask of `phrase`. Raises EvaluationError for files
-    that cannot be read, LookupError for models.
+    that cannot be read, ModelError for models.
     """
     targets = _targets(paths, out)
     images = [open_rgb(path) for path in paths]

@@ -13,8 +13,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from core.errors import EvaluationError
 from evaluation.benchmark import Output
-from evaluation.errors import EvaluationError
 from evaluation.masks import PhraseMasks, given_masks, phrase_masks
 from evaluation.models import load_model
 from evaluation.pictures import inside, open_rgb, png_texts, save_png, sha256_of
@@ -68,7 +68,7 @@ class EditorChoice:
             )
 
     def described(self) -> dict[str, Any]:
-        """Every setting, with what pins each model. Raises LookupError for a model that is unknown."""
+        """Every setting, with what pins each model. Raises ModelError for a model that is unknown."""
         told = asdict(self) | {"revision": registry.revision(self.model)}
         if isinstance(self.masks, PhraseMasks):
             told["masks"] |= {"revision": registry.revision(self.masks.model)}
@@ -86,7 +86,7 @@ def run_edits(
     """Make what is not yet there of `<key>.png` below `folder`; the share of each image that its mask let change.
 
     A case whose source is the output of another comes after it. The share is "" without masks. Raises EvaluationError
-    for an output that other settings made, LookupError for a model that cannot be loaded.
+    for an output that other settings made, ModelError for a model that cannot be loaded.
     """
     if isinstance(choice.masks, PhraseMasks) and not any(case.phrase for case in cases):
         raise EvaluationError("no case says what its edit changes, so nothing can be segmented; use masks from files")

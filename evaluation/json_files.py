@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 from evaluation.models import load_model
 from models import registry
 from models.schemes.weights import find
@@ -50,7 +50,7 @@ class Judges:
 
 
 def load_judges(ids: JudgeIds, placement: Placement | None = None) -> Judges:
-    """Every model that `ids` names, once. Raises LookupError for one that cannot be loaded.
+    """Every model that `ids` names, once. Raises ModelError for one that cannot be loaded.
 
     Raises EvaluationError for two revisions of one model: their measures would have the same names.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 from evaluation.pictures import open_mask
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 from evaluation.judges import embedded, short_name
 from evaluation.metrics import (
     clip_scores,

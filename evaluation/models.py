@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 from models import registry
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def load_model(protocol: str, model_id: str, placement: Placement | None, **settings: Any) -> Any:
-    """The model, whatever is wrong with it an EvaluationError of one line; LookupError where it is not there."""
+    """The model, whatever is wrong with it an EvaluationError of one line; ModelError where it is not there."""
     _quieten(protocol)
     try:
         return registry.load(protocol, model_id, placement, **settings)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 from samples.image_limits import DECODE_ERRORS, ImageProblem
 from samples.images import decode_image, open_image
 

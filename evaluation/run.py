@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.errors import EvaluationError
 from evaluation.editors import run_edits
-from evaluation.errors import EvaluationError
 from evaluation.judges import JudgeIds, load_judges
 from evaluation.measure import measure
 from evaluation.pictures import inside, sha256_of
@@ -37,7 +37,7 @@ def evaluate(
     """Scores of what `editor` makes below `out`/outputs, or of the images that are in `outputs`; written to `out`.
 
     What an earlier call with the same settings left in `out` is not made again. Raises EvaluationError for a benchmark
-    or outputs that cannot be used, LookupError for models.
+    or outputs that cannot be used, ModelError for models.
     """
     if (editor is None) == (outputs is None):
         raise EvaluationError("expected either an editor or a folder of outputs, not both and not neither")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 from evaluation.frechet import MIN_SAMPLES, frechet_distance, gaussian_of
 from evaluation.judges import short_name
 

@@ -11,6 +11,7 @@ import argparse
 import os
 import sys
 
+from core.errors import ModelError
 from models.encoders import open_clip_encoder
 from models.language import fetch_wordnet, wordnet
 from models.schemes.weights import DOWNLOAD_VARIABLE, fetch, find
@@ -34,9 +35,7 @@ def _fetched(model_id: str) -> int:
             place = open_clip_encoder.checkpoint(weights)
         else:
             place = fetch(weights).location
-    except (LookupError, OSError) as error:  # huggingface_hub's errors of the network are OSError
-        if isinstance(error, KeyError | IndexError):
-            raise  # a bug
+    except (ModelError, OSError) as error:  # huggingface_hub's errors of the network are OSError
         sys.stderr.write(f"error: {model_id}: {' '.join(str(error).split())}\n")
         return 1
     sys.stdout.write(f"{model_id}: now at {place}\n")

@@ -13,6 +13,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.errors import ModelError
 from models.language import wordnet
 from models.placement import Placement
 from models.schemes.weights import fetch, find, not_here
@@ -69,7 +70,7 @@ DISTRIBUTIONS = {"open_clip": "open_clip_torch", "vllm": "'.[vllm]'"}
 def load(protocol: str, model_id: str, placement: Placement | None = None, **settings: Any) -> Any:
     """The model behind `model_id`, ready to use, with the methods of `protocol` (a name from `models.protocols`).
 
-    `settings` go to the wrapper: a prompt, a number of beams. Raises LookupError for an unknown id, absent weights, a
+    `settings` go to the wrapper: a prompt, a number of beams. Raises ModelError for an unknown id, absent weights, a
     model that cannot serve the protocol, and a package that is not installed; TypeError for settings it does not have.
     """
     try:
@@ -81,11 +82,11 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
             return wrapper(load("ImageTextEncoder", model_id, placement), **settings)
         return wrapper(weights, placement or Placement(), **settings)
     except ModuleNotFoundError as error:
-        raise LookupError(_install_line(model_id, str(error.name).partition(".")[0])) from error
+        raise ModelError(_install_line(model_id, str(error.name).partition(".")[0])) from error
 
 
 def revision(model_id: str) -> str:
-    """What identifies the weights or data behind `model_id`; enters the fingerprint of stages. Raises LookupError."""
+    """What identifies the weights or data behind `model_id`; enters the fingerprint of stages. Raises ModelError."""
     return pin_of(find(model_id))
 
 
@@ -93,7 +94,7 @@ def licence(model_id: str) -> str | None:
     """The licence that came with the model; None when it says none or is not on this machine."""
     try:
         return licence_of(find(model_id))
-    except LookupError:
+    except ModelError:
         return None
 
 
@@ -101,7 +102,7 @@ def missing(model_id: str) -> str | None:
     """One line saying why `model_id` cannot be loaded and what to do; None when it can."""
     try:
         weights = find(model_id)
-    except LookupError as error:
+    except ModelError as error:
         return str(error)
     lines = [_install_line(model_id, package) for package in _not_installed(weights)]
     if not lines or weights.scheme != "open_clip":  # which alone knows its tags
@@ -113,7 +114,7 @@ def installs(model_id: str) -> tuple[str, ...]:
     """Arguments for `pip install` that bring the packages which `model_id` needs and that are not installed."""
     try:
         return tuple(DISTRIBUTIONS.get(package, package) for package in _not_installed(find(model_id)))
-    except LookupError:
+    except ModelError:
         return ()
 
 
@@ -123,13 +124,13 @@ def can_fetch(model_id: str) -> bool:
         return True
     try:
         weights = find(model_id)
-    except LookupError:
+    except ModelError:
         return False
     return weights.scheme in ("hf", "vllm", "open_clip") and not weights.is_local
 
 
 def kind_of(weights: Weights) -> str:
-    """The kind of model: `model_type` of its config.json, timm, diffusers, gguf, or a scheme. Raises LookupError."""
+    """The kind of model: `model_type` of its config.json, timm, diffusers, gguf, or a scheme. Raises ModelError."""
     if weights.scheme in ("openai", "vllm", "open_clip", "wordnet"):
         return weights.scheme
     root = Path(weights.location)
@@ -139,29 +140,27 @@ def kind_of(weights: Weights) -> str:
                 return kind
         if root.suffix == ".gguf" or any(root.glob("*.gguf")):
             return "gguf"
-        raise LookupError(
-            f"model {weights.model_id!r}: {root} has no config.json or model_index.json to say what it is"
-        )
+        raise ModelError(f"model {weights.model_id!r}: {root} has no config.json or model_index.json to say what it is")
     try:
         config = json.loads((root / "config.json").read_bytes())
     except (ValueError, RecursionError) as error:
-        raise LookupError(
+        raise ModelError(
             f"model {weights.model_id!r}: {root / 'config.json'} is no JSON ({error}); fetch or save the model again"
         ) from error
     if isinstance(config, dict) and "architecture" in config and "model_type" not in config:
         return "timm"
     if not isinstance(config, dict) or "model_type" not in config:
-        raise LookupError(f"model {weights.model_id!r}: {root / 'config.json'} names no model_type")
+        raise ModelError(f"model {weights.model_id!r}: {root / 'config.json'} names no model_type")
     return str(config["model_type"])
 
 
 def _wrapper(protocol: str, weights: Weights) -> Any:
     if protocol not in WRAPPERS:
-        raise LookupError(f"no protocol is called {protocol!r} (known: {', '.join(WRAPPERS)})")
+        raise ModelError(f"no protocol is called {protocol!r} (known: {', '.join(WRAPPERS)})")
     kind, served = kind_of(weights), WRAPPERS[protocol]
     target = served.get(kind) or served.get(_task_of(kind, served))
     if target is None:
-        raise LookupError(
+        raise ModelError(
             f"model {weights.model_id!r} is of kind {kind!r}, which cannot serve {protocol} "
             f"(served by: {', '.join(served)}); name another model in the manifest"
         )

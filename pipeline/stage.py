@@ -8,7 +8,7 @@ Stages know nothing of files, retries, records or executors; the engine adds tho
 | source | `Shard -> Iterator[Table]`                          | makes them                                   |
 | map    | `Table -> Table`                                    | one to one, in order                         |
 | expand | `Table -> Table`                                    | one to many, parents in order                |
-| whole  | `ShardTables -> Iterator[(shard name, Table)]`      | a verdict on rows of all shards, an artifact |
+| global | `ShardTables -> Iterator[(shard name, Table)]`      | a verdict on rows of all shards, an artifact |
 | sink   | `(shard name, Iterator[Table], Path) -> Iterator[Table]` | one to one, and a file a shard          |
 
 No stage drops a row: it sets `reject_reason` (a member of its own `rejects` enum) and, if it likes, `reject_detail`.
@@ -28,13 +28,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+
+from core.errors import ContractError
+from core.settings import Settings
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from pathlib import Path
 
-Kind = Literal["source", "map", "expand", "whole", "sink"]
+Kind = Literal["source", "map", "expand", "global", "sink"]
 BatchFn = Callable[[pa.Table], pa.Table]
 M = TypeVar("M")
 
@@ -118,7 +120,7 @@ class Context:
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Local path of each artifact that the stage asked for with `needs_artifacts`."""
     artifact_dir: Path | None = None
-    """Where a whole stage puts its own artifact, as a file named `Stage.artifact`."""
+    """Where a global stage puts its own artifact, as a file named `Stage.artifact`."""
     store: ShardStore | None = None
     """Where a source stage keeps what it should not fetch twice."""
     is_rereading: bool = False
@@ -140,7 +142,7 @@ class Context:
         An id may be asked for twice. Raises `ContractError` for one that no row has.
         """
         if self.gatherer is None:
-            raise LookupError("no rows to gather from: this context was made without `gatherer`")
+            raise ContractError("no rows to gather from: this context was made without `gatherer`")
         return self.gatherer(ids)
 
     def load(self, protocol: type[M], model_id: str, **settings: Any) -> M:
@@ -149,15 +151,13 @@ class Context:
         `settings` go to the model's wrapper (a captioner's prompt): fields of the stage, as they decide results.
         """
         if self.loader is None:
-            raise LookupError(f"no loader for model {model_id!r}: this context was made without one")
+            raise ContractError(f"no loader for model {model_id!r}: this context was made without one")
         model: M = self.loader(protocol.__name__, model_id, **settings)
         return model
 
 
-class Stage(BaseModel):
+class Stage(Settings):
     """Base of every stage; subclasses declare the class attributes below and implement `open`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
     kind: ClassVar[Kind]
     version: ClassVar[int]
@@ -180,7 +180,7 @@ class Stage(BaseModel):
         return ()
 
     def needs_artifacts(self) -> tuple[str, ...]:
-        """Names of artifacts of upstream whole stages that these settings use."""
+        """Names of artifacts of upstream global stages that these settings use."""
         return ()
 
     def needs_models(self) -> tuple[str, ...]:
@@ -223,13 +223,13 @@ ShardTables = Callable[[], Iterable[tuple[str, pa.Table]]]
 """Call it for a pass over (shard name, Table of `sample_id` and `reads`), shards in name order."""
 
 
-class WholeStage(Stage):
+class GlobalStage(Stage):
     """Sees light columns of all shards at once. `open` returns `ShardTables -> Iterator[(shard name, Table)]`.
 
     A stage that only builds an artifact (`writes` empty, no `rejects`) yields nothing: all rows pass.
     """
 
-    kind: ClassVar[Kind] = "whole"
+    kind: ClassVar[Kind] = "global"
     artifact: ClassVar[str] = ""
     """Name of the artifact it leaves in `ctx.artifact_dir`, or empty: a file, or (a name without a dot) a folder of
     files."""

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING
 
 from pydantic import Field
 
-from core.errors import DamagedFileError, UsageError
+from core.errors import DamagedFileError, DatasetError
 from core.locations import connect
 from core.strict_json import Count, State, parse
 
@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 
 SHARD_LIST = "shards.json"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class DatasetError(UsageError):
-    """The folder named is no dataset, its list of shards is not as `emit` writes it, or a tar is not the one listed."""
 
 
 class _Entry(State):
@@ -44,7 +40,7 @@ class _File(State):
 
 
 @dataclass(frozen=True, slots=True)
-class Shard:
+class ShardFile:
     """One tar: name in the dataset's folder, samples, bytes and sha256 as the list states them."""
 
     file: str
@@ -59,7 +55,7 @@ class ShardList:
 
     url: str
     name: str
-    shards: tuple[Shard, ...]
+    shards: tuple[ShardFile, ...]
     fingerprint: str
     is_hashed: bool = True
     """Whether a tar is hashed before a process reads it for the first time."""
@@ -79,7 +75,7 @@ class ShardList:
                 raise _altered(self.url, shard, "is not there") from None
             self._check_size(shard, size)
 
-    def open(self, shard: Shard) -> IO[bytes]:
+    def open(self, shard: ShardFile) -> IO[bytes]:
         """The tar of `shard`, open for reading, as the list describes it: its bytes, and its hash with `is_hashed`.
 
         A process hashes a tar once, and again where its size or time changed. Raises OSError when it is not there,
@@ -92,7 +88,7 @@ class ShardList:
             raise _altered(self.url, shard, f"has the sha256 {found[:12]}…, {SHARD_LIST} says {shard.sha256[:12]}…")
         return _open(place)
 
-    def _check_size(self, shard: Shard, size: int | None) -> None:
+    def _check_size(self, shard: ShardFile, size: int | None) -> None:
         if size is not None and size != shard.num_bytes:
             raise _altered(self.url, shard, f"has {size} bytes, {SHARD_LIST} says {shard.num_bytes}")
 
@@ -122,10 +118,10 @@ def parse_shards(content: bytes, folder: str, *, is_hashed: bool = True) -> Shar
     return ShardList(folder, listed.dataset, shards, f"sha256:{hashlib.sha256(content).hexdigest()}", is_hashed)
 
 
-def _shards(entries: tuple[_Entry, ...], place: str) -> Iterator[Shard]:
+def _shards(entries: tuple[_Entry, ...], place: str) -> Iterator[ShardFile]:
     names = set()
     for entry in entries:
-        shard = Shard(entry.file, entry.samples, entry.bytes, entry.sha256)
+        shard = ShardFile(entry.file, entry.samples, entry.bytes, entry.sha256)
         if any(sign in shard.file for sign in "/\\\0") or shard.file in ("", ".", ".."):
             raise DatasetError(f"{place} lists {shard.file!r}; expected a name in its own folder: build again")
         if not _SHA256.fullmatch(shard.sha256):
@@ -139,7 +135,7 @@ def _shards(entries: tuple[_Entry, ...], place: str) -> Iterator[Shard]:
         yield shard
 
 
-def _altered(url: str, shard: Shard, what: str) -> DatasetError:
+def _altered(url: str, shard: ShardFile, what: str) -> DatasetError:
     return DatasetError(
         f"shard {_joined(url, shard.file)} {what}: it is not the file that was built; put that one back, or build the "
         "dataset again"

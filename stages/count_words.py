@@ -12,7 +12,8 @@ import json
 from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pipeline.stage import Context, ShardTables, WholeStage
+from core.errors import ContractError
+from pipeline.stage import Context, GlobalStage, ShardTables
 from stages.wordnet_edits.grammar import tokenise
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-class CountWords(WholeStage):
+class CountWords(GlobalStage):
     """The vocabulary of the captions; the same bytes whatever the order of shards and rows."""
 
     version: ClassVar[int] = 2
@@ -35,9 +36,9 @@ class CountWords(WholeStage):
         return (self.caption_column,)
 
     def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
-        """Count in one pass and write the artifact into `ctx.artifact_dir`. Raises LookupError without that folder."""
+        """Count in one pass and write the artifact into `ctx.artifact_dir`. Raises ContractError without it."""
         if ctx.artifact_dir is None:
-            raise LookupError(f"no folder for {self.artifact}: this context was made without `artifact_dir`")
+            raise ContractError(f"no folder for {self.artifact}: this context was made without `artifact_dir`")
         path = ctx.artifact_dir / self.artifact
 
         def count(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.stage import Context, Needs, ShardTables, WholeStage
+from pipeline.stage import Context, GlobalStage, Needs, ShardTables
 from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class DuplicateReject(StrEnum):
     NEAR = "duplicate_near"  # a perceptual hash within max_distance, directly or through others
 
 
-class Dedup(WholeStage):
+class Dedup(GlobalStage):
     """Clusters by equal bytes and by perceptual hashes that differ in at most `max_distance` bits."""
 
     version: ClassVar[int] = 1

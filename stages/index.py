@@ -16,7 +16,7 @@ from pydantic import Field
 
 from core.errors import ContractError, RunStopped
 from models.vector_index.index import IndexSettings, VectorIndexError, VectorWriter, build_index
-from pipeline.stage import Context, Needs, ShardTables, WholeStage
+from pipeline.stage import Context, GlobalStage, Needs, ShardTables
 from samples.columns import SAMPLE_ID
 from stages.retrieval.embeddings import embeddings_of
 
@@ -30,7 +30,7 @@ PoolName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Glob = Annotated[str, Field(min_length=1)]
 
 
-class Index(WholeStage):
+class Index(GlobalStage):
     """One index a pool: compared one by one up to `flat_below` images, then lists of codes with exact re-ranking.
 
     The same files for the same rows in the same order, whatever the shards and the number of cores. Codes of lists are
@@ -55,9 +55,9 @@ class Index(WholeStage):
     """Of the lists' centres."""
 
     def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
-        """One pass that puts the vectors on disk, then a build a pool. Raises LookupError without `artifact_dir`."""
+        """One pass that puts the vectors on disk, then a build a pool. Raises ContractError without `artifact_dir`."""
         if ctx.artifact_dir is None:
-            raise LookupError(f"no folder for {self.artifact}: this context was made without `artifact_dir`")
+            raise ContractError(f"no folder for {self.artifact}: this context was made without `artifact_dir`")
         folder = ctx.artifact_dir / self.artifact
 
         def build(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:

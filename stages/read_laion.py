@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from core.errors import PlanError
+from core.errors import ContractError, PlanError
 from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
 from samples.image_limits import MAX_PIXELS
@@ -136,7 +136,7 @@ class ReadLaion(SourceStage):
         """A function that reads a shard, downloaded before unless `ctx.store` has it; never so for a later stage."""
         store = ctx.store
         if store is None:
-            raise LookupError("no store for downloads: this context was made without one")
+            raise ContractError("no store for downloads: this context was made without one")
         readers: dict[str, TableReader] = {}
 
         def read(shard: Shard) -> Iterator[pa.Table]:

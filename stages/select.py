@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.stage import Context, ShardTables, WholeStage
+from pipeline.stage import Context, GlobalStage, ShardTables
 from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ LOWER_BOUNDS = {
 MASK_COLUMNS = ("source_mask_frac", "target_mask_frac")
 
 
-class Select(WholeStage):
+class Select(GlobalStage):
     """Verdicts by bounds; a setting of none asks for nothing."""
 
     version: ClassVar[int] = 1

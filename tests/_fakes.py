@@ -23,7 +23,7 @@ from pipeline.plan.plan import make_plan
 from pipeline.run.inprocess import InProcessExecutor
 from pipeline.run.rows import ShardRows
 from pipeline.run.worker import Outcome, Worker
-from pipeline.stage import ExpandStage, MapStage, SinkStage, SourceStage, WholeStage
+from pipeline.stage import ExpandStage, GlobalStage, MapStage, SinkStage, SourceStage
 from pipeline.store.storage import Storage
 from samples.columns import PARENT_ID, REJECT_REASON, SAMPLE_ID, arrow_schema, column
 
@@ -165,7 +165,7 @@ class Join(MapStage):
         return work
 
 
-class Best(WholeStage):
+class Best(GlobalStage):
     version: ClassVar = 1
     reads: ClassVar = ("caption",)
     writes: ClassVar = ("duplicate_cluster_size",)
@@ -182,7 +182,7 @@ class Best(WholeStage):
         return verdicts
 
 
-class Words(WholeStage):
+class Words(GlobalStage):
     version: ClassVar = 1
     reads: ClassVar = ("caption",)
     artifact: ClassVar = "words.json"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file, save_file
 
-from trainer.errors import TrainingError, one_line
+from core.errors import TrainingError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -61,7 +61,7 @@ def written(what: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{what} cannot be written ({one_line(error)}); mend that and resume") from error
+        raise TrainingError(f"{what} cannot be written ({one_line(error)}); fix that and resume") from error
 
 
 def checkpoints(folder: Path) -> list[Path]:

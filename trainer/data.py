@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
-from samples.shards import DatasetError
+from core.errors import DatasetError, SampleError
 from trainer.batch import collate
-from trainer.errors import SampleError
 from trainer.order import Order, plan_streams
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from samples.shards import Shard, ShardList
+    from samples.shards import ShardFile, ShardList
     from trainer.batch import Batch
     from trainer.config import TrainConfig
     from trainer.decode import Decoder, Sample
@@ -41,7 +40,7 @@ class Loader:
     def __init__(
         self, dataset: ShardList, decoder: Decoder, config: TrainConfig, *, latent_side: int, rank: int, num_ranks: int
     ) -> None:
-        """Plan the order. Raises WrongUsageError for fewer shards than processes."""
+        """Plan the order. Raises UsageError for fewer shards than processes."""
         filled = tuple(shard for shard in dataset.shards if shard.num_samples)
         plan = plan_streams(len(filled), num_ranks, config.num_workers, config.streams)
         if plan.num_workers < config.num_workers:
@@ -157,11 +156,11 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error.args[0] if error.args else "").split()) or type(error).__name__
 
 
-def _left(shard: Shard, first: int) -> int:
+def _left(shard: ShardFile, first: int) -> int:
     return shard.num_samples - first
 
 
-def _count_error(shard: Shard, found: int) -> SampleError:
+def _count_error(shard: ShardFile, found: int) -> SampleError:
     more = "at least " if found > shard.num_samples else ""
     return SampleError(
         f"shard {shard.file} holds {more}{found} samples, shards.json says {shard.num_samples}; build the dataset again"

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
+from core.errors import SampleError
 from samples.images import open_image
-from trainer.errors import SampleError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

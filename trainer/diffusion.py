@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from core.errors import ModelError, UsageError, one_line
 from models.registry import kind_of
 from models.schemes.weights import fetch, find, pin
 from trainer.decode import LatentSpec
-from trainer.errors import WrongUsageError, one_line
 from trainer.noise import noise_of_velocity
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Diffusion:
         precision: Precision = "no",
         autocast: Callable[[], AbstractContextManager[Any]] | None = None,
     ) -> None:
-        """Load the checkpoint. Raises WrongUsageError when it is absent or of a kind that is not trained here."""
+        """Load the checkpoint. Raises UsageError when it is absent or of a kind that is not trained here."""
         self.model_id, self.device = model_id, device
         self.frozen_dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.autocast = autocast or (lambda: torch.autocast(device.type, enabled=False))
@@ -57,7 +57,7 @@ class Diffusion:
         self.num_timesteps = len(self._alpha_T)
         self._prediction = str(self.pipeline.scheduler.config.prediction_type)
         if self._prediction not in ("epsilon", "v_prediction"):
-            raise WrongUsageError(
+            raise UsageError(
                 f"model {model_id!r} predicts {self._prediction!r}; its losses are known for epsilon and v_prediction"
             )
         self._predict: Callable[..., Any] = self.unet
@@ -68,11 +68,11 @@ class Diffusion:
         return int(self.vae.config.latent_channels)
 
     def latent_spec(self, size_px: int) -> LatentSpec:
-        """What latents of images of `size_px` are like. Raises WrongUsageError for sizes that the UNet cannot halve."""
+        """What latents of images of `size_px` are like. Raises UsageError for sizes that the UNet cannot halve."""
         factor = 2 ** (len(self.vae.config.block_out_channels) - 1)
         unit = factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
         if size_px % unit:
-            raise WrongUsageError(f"size_px is {size_px}; model {self.model_id!r} needs a multiple of {unit}")
+            raise UsageError(f"size_px is {size_px}; model {self.model_id!r} needs a multiple of {unit}")
         side = size_px // factor
         return LatentSpec(self.model_id, self.revision, size_px, (self.latent_channels, side, side))
 
@@ -143,10 +143,8 @@ def _load(model_id: str) -> tuple[Any, str]:
         pipeline: Any = StableDiffusionPipeline.from_pretrained(
             weights.location, dtype=torch.float32, **weights.pretrained_arguments()
         )
-    except (KeyError, IndexError):
-        raise
-    except (LookupError, OSError, ValueError) as error:
-        raise WrongUsageError(one_line(error)) from error
+    except (ModelError, OSError, ValueError) as error:
+        raise UsageError(one_line(error)) from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline, pin(find(model_id))
 
@@ -157,7 +155,7 @@ def _check_kind(weights: Weights) -> None:
         index = json.loads((Path(weights.location) / "model_index.json").read_bytes())
         kind = str(index.get("_class_name")) if isinstance(index, dict) else "unknown"
     if kind != "StableDiffusionPipeline":
-        raise LookupError(
+        raise ModelError(
             f"model {weights.model_id!r} is of kind {kind!r}; this trainer takes a StableDiffusionPipeline of diffusers"
         )
 
@@ -166,9 +164,9 @@ def _alphas(scheduler: Any, model_id: str) -> Tensor:
     alpha_T = getattr(scheduler, "alphas_cumprod", None)
     if alpha_T is None:
         name = type(scheduler).__name__
-        raise WrongUsageError(f"model {model_id!r} has the scheduler {name}, which has no alphas_cumprod; name another")
+        raise UsageError(f"model {model_id!r} has the scheduler {name}, which has no alphas_cumprod; name another")
     if not bool(((alpha_T > 0) & (alpha_T < 1)).all()):
-        raise WrongUsageError(
+        raise UsageError(
             f"model {model_id!r} has timesteps of pure noise or of none, by which equations 3 and 7 cannot divide"
         )
     return torch.as_tensor(alpha_T, dtype=torch.float32)

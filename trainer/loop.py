@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from core.errors import InterruptedTraining, NotFiniteError
 from trainer.checkpoint import save_checkpoint
-from trainer.errors import InterruptedTraining, NotFiniteError
 from trainer.metrics import Metrics, read_metrics
 from trainer.preview import grid
 from trainer.result import Result, provenance, save_result
@@ -41,7 +41,7 @@ SAY_EVERY_S = 10.0
 def train(config: Recipe, *, resume: bool = False) -> Result:
     """Train to `config.steps` and save `<out>/model`. With `resume`, go on from the last checkpoint if there is one.
 
-    Raises WrongUsageError for settings, data or models that cannot be used, and for an `out` that holds a training that
+    Raises UsageError for settings, data or models that cannot be used, and for an `out` that holds a training that
     was not to be resumed; TrainingError when it cannot finish; InterruptedTraining after a signal, the state saved.
     """
     with noted() as stop:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from trainer.errors import TrainingError
+from core.errors import TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

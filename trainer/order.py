@@ -23,12 +23,12 @@ import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from trainer.errors import WrongUsageError
+from core.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from samples.shards import Shard
+    from samples.shards import ShardFile
 
 STREAMS = 16
 
@@ -38,7 +38,7 @@ class Visit(NamedTuple):
 
     number: int
     epoch: int
-    shard: Shard
+    shard: ShardFile
 
 
 class StreamPlan(NamedTuple):
@@ -54,10 +54,10 @@ def plan_streams(num_shards: int, num_ranks: int, num_workers: int, streams: int
     `num_workers` 0, reading in the training process, counts as one. Workers never decide the number of streams, and so
     the order. By default that is a power of two where the processes divide it: with 16 shards or more the same order
     for 1, 2, 4, 8 and 16 processes; other numbers of processes see another one, unless `streams` is given. Raises
-    WrongUsageError when there are fewer shards than processes, and for streams that cannot be dealt evenly.
+    UsageError when there are fewer shards than processes, and for streams that cannot be dealt evenly.
     """
     if num_shards < num_ranks:
-        raise WrongUsageError(
+        raise UsageError(
             f"the dataset has {num_shards} shards with samples and there are {num_ranks} processes, which each need "
             f"one; start at most {num_shards} processes, or build the dataset with smaller shards"
         )
@@ -65,7 +65,7 @@ def plan_streams(num_shards: int, num_ranks: int, num_workers: int, streams: int
         power = 1 << (min(num_shards, max(STREAMS, num_ranks)).bit_length() - 1)
         streams = power if power % num_ranks == 0 else num_ranks * max(1, min(num_shards, STREAMS) // num_ranks)
     elif streams % num_ranks or streams > num_shards:
-        raise WrongUsageError(
+        raise UsageError(
             f"streams is {streams}; expected a multiple of the number of processes ({num_ranks}) and at most the "
             f"number of shards with samples ({num_shards})"
         )
@@ -79,7 +79,7 @@ def plan_streams(num_shards: int, num_ranks: int, num_workers: int, streams: int
 class Order:
     """The order of one training's samples. `shards` are those that hold any; their counts are trusted."""
 
-    shards: tuple[Shard, ...]
+    shards: tuple[ShardFile, ...]
     num_streams: int
     block: int
     seed: int

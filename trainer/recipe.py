@@ -53,4 +53,4 @@ class Recipe(TrainConfig, ABC):
 
     @abstractmethod
     def open(self, diffusion: Diffusion) -> Objective:
-        """Load what the losses need and name what is trained. Raises WrongUsageError where a model does not fit."""
+        """Load what the losses need and name what is trained. Raises UsageError where a model does not fit."""

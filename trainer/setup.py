@@ -11,13 +11,13 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
 from accelerate.utils import GradientAccumulationPlugin  # type: ignore[import-untyped]
 
-from samples.shards import DatasetError, read_shards
+from core.errors import DatasetError, UsageError, one_line
+from samples.shards import read_shards
 from trainer.batch import collate
 from trainer.checkpoint import check, checkpoints, damaged, read_state, read_tensors
 from trainer.data import Loader, first_samples
 from trainer.decode import Decoder
 from trainer.diffusion import Diffusion
-from trainer.errors import WrongUsageError, one_line
 from trainer.state import TrainState
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def set_up(config: Recipe, *, resume: bool) -> Setup:
         dataset = read_shards(config.data, is_hashed=config.check_shards == "sha256")
         dataset.check_sizes()
     except DatasetError as error:
-        raise WrongUsageError(str(error)) from error
+        raise UsageError(str(error)) from error
     checkpoint = _checkpoint(config, resume=resume)
     saved = _saved(checkpoint) if checkpoint else {}
     identity = {
@@ -112,9 +112,9 @@ def _accelerator(config: Recipe) -> Accelerator:
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )  # fmt: skip
     except ValueError as error:
-        raise WrongUsageError(f"precision {config.precision} cannot be used here: {one_line(error)}") from error
+        raise UsageError(f"precision {config.precision} cannot be used here: {one_line(error)}") from error
     if config.precision == "fp16" and accelerator.device.type == "cpu":
-        raise WrongUsageError("precision fp16 needs a GPU; use bf16 or no")
+        raise UsageError("precision fp16 needs a GPU; use bf16 or no")
     return accelerator
 
 
@@ -126,9 +126,9 @@ def _checkpoint(config: Recipe, *, resume: bool) -> Path | None:
         return None
     step = int(found[-1].name.removeprefix("step-"))
     if not resume:
-        raise WrongUsageError(f"{config.out} holds a training at step {step}; resume it, or name another folder")
+        raise UsageError(f"{config.out} holds a training at step {step}; resume it, or name another folder")
     if step > config.steps:
-        raise WrongUsageError(f"{config.out} holds a training at step {step}, steps is {config.steps}; ask for more")
+        raise UsageError(f"{config.out} holds a training at step {step}, steps is {config.steps}; ask for more")
     check(found[-1])
     return found[-1]
 
@@ -153,6 +153,4 @@ def _check_same(saved: dict[str, Any], identity: dict[str, Any], checkpoint: Pat
         if old.get(key) != new.get(key)
     ]
     if changed:
-        raise WrongUsageError(
-            f"{checkpoint} cannot be resumed: {'; '.join(changed)}; name another folder for a new one"
-        )
+        raise UsageError(f"{checkpoint} cannot be resumed: {'; '.join(changed)}; name another folder for a new one")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.training_utils import EMAModel
 
-from trainer.errors import NotFiniteError, TrainingError
+from core.errors import NotFiniteError, TrainingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.errors import EvaluationError
 from evaluation.benchmark import Benchmark, EditCase, Output, PromptText, Sample
-from evaluation.errors import EvaluationError
 from evaluation.json_files import read_object, text_in
 from evaluation.pictures import existing, inside
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from core.errors import ModelError
 from models.batches import as_rgb, stacked, unit_rows
 from models.placement import in_batches
 
@@ -33,7 +34,7 @@ class OpenClip:
     dim: int
 
     def __init__(self, weights: Weights, placement: Placement) -> None:
-        """Load the weights. Raises LookupError for a name that open_clip does not know or that is not downloaded."""
+        """Load the weights. Raises ModelError for a name that open_clip does not know or that is not downloaded."""
         import open_clip
 
         name, source = _source(weights)
@@ -102,7 +103,7 @@ def not_here(weights: Weights) -> str | None:
 
     try:
         repository, file = _hub_file(weights)
-    except LookupError as error:
+    except ModelError as error:
         return str(error)
     if downloads_allowed() or _cached(repository, file):
         return None
@@ -110,7 +111,7 @@ def not_here(weights: Weights) -> str | None:
 
 
 def _known(weights: Weights) -> dict[str, Any]:
-    """What open_clip knows of a tag. Raises LookupError."""
+    """What open_clip knows of a tag. Raises ModelError."""
     from open_clip import get_pretrained_cfg, list_models, list_pretrained_tags_by_model
 
     name, _, tag = weights.location.partition("/")
@@ -118,12 +119,12 @@ def _known(weights: Weights) -> dict[str, Any]:
     if not known:
         tags = ", ".join(list_pretrained_tags_by_model(name))
         hint = f"its tags for {name}: {tags}" if name in list_models() else f"no architecture is called {name!r}"
-        raise LookupError(f"open_clip has no weights {weights.location!r} ({hint}); correct the model id")
+        raise ModelError(f"open_clip has no weights {weights.location!r} ({hint}); correct the model id")
     return known
 
 
 def _hub_file(weights: Weights) -> tuple[str, str]:
-    """Repository and name of a tag's safetensors, by open_clip's own rule for names. Raises LookupError."""
+    """Repository and name of a tag's safetensors, by open_clip's own rule for names. Raises ModelError."""
     from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME
 
     repository, _, file = _known(weights).get("hf_hub", "").rpartition("/")
@@ -145,7 +146,7 @@ def _cached(repository: str, file: str) -> str | None:
 
 
 def checkpoint(weights: Weights) -> str:
-    """The tag's safetensors in the local cache; downloaded where that is allowed. Raises LookupError."""
+    """The tag's safetensors in the local cache; downloaded where that is allowed. Raises ModelError."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
@@ -153,7 +154,7 @@ def checkpoint(weights: Weights) -> str:
 
     message = not_here(weights)
     if message is not None:
-        raise LookupError(message)
+        raise ModelError(message)
     repository, file = _hub_file(weights)
     try:
         return _cached(repository, file) or str(hf_hub_download(repository, file, cache_dir=hub_cache()))
@@ -161,8 +162,8 @@ def checkpoint(weights: Weights) -> str:
         raise _only_pickled(weights, f"from {repository}, which has no {file}") from error
 
 
-def _only_pickled(weights: Weights, place: str) -> LookupError:
-    return LookupError(
+def _only_pickled(weights: Weights, place: str) -> ModelError:
+    return ModelError(
         f"model {weights.model_id!r}: open_clip has these weights {place}, as a pickle, which runs code when it is "
         "opened; name another tag, or a checkpoint in safetensors by hf: or path:"
     )

@@ -11,6 +11,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from core.errors import ModelError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -53,7 +55,7 @@ class Endpoint:
         """The text of each answer, in order; `placement.batch_size` requests are in flight at once.
 
         A request is the body without the model's name. An answer without text is empty. Raises ConnectionError when
-        the attempts are used up, LookupError for a refused key or an unknown model, ValueError for a refused request.
+        the attempts are used up, ModelError for a refused key or an unknown model, ValueError for a refused request.
         """
         if not requests:
             return []
@@ -63,7 +65,7 @@ class Endpoint:
     def _answer(self, request: Mapping[str, Any]) -> str:
         response = self._post({"model": self._model, **request})
         if response.status_code in SETUP:
-            raise LookupError(f"{self._url}: HTTP {response.status_code}: {SETUP[response.status_code]}")
+            raise ModelError(f"{self._url}: HTTP {response.status_code}: {SETUP[response.status_code]}")
         if response.status_code != 200:
             raise ValueError(f"{self._url}: HTTP {response.status_code}: {self._shown(response.text)}")
         try:

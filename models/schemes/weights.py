@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from core.errors import ModelError
 from models.encoders import open_clip_encoder
 from models.language import wordnet
 from models.schemes import smollm2
@@ -69,7 +70,7 @@ class Weights:
 
 
 def find(model_id: str) -> Weights:
-    """What `model_id` names, looked up on this machine. Raises LookupError: what failed, what was expected, what to do.
+    """What `model_id` names, looked up on this machine. Raises ModelError: what failed, what was expected, what to do.
 
     A repository of the Hub that is not in the local cache is no error: it comes back with `is_local` false, and
     `fetch` or `not_here` say more.
@@ -84,19 +85,19 @@ def find(model_id: str) -> Weights:
         return Weights(model_id, "smollm2", str(smollm2.gguf_path()), None, is_local=True)
     finders = {"hf": _hub, "path": _path, "zoo": _zoo, "open_clip": _open_clip, "openai": _endpoint, "vllm": _vllm}
     if scheme not in finders or not name:
-        raise LookupError(f"no model is called {model_id!r} (known: {', '.join(IDS)}); correct the id in the manifest")
+        raise ModelError(f"no model is called {model_id!r} (known: {', '.join(IDS)}); correct the id in the manifest")
     return finders[scheme](model_id, name)
 
 
 def fetch(weights: Weights) -> Weights:
-    """The same weights, on this machine: downloaded only where EDITLOOM_DOWNLOAD=1. Raises LookupError.
+    """The same weights, on this machine: downloaded only where EDITLOOM_DOWNLOAD=1. Raises ModelError.
 
     Safetensors, GGUF and text files are taken; pickles, and weights that are there twice, are not. What a broken-off
     download left is kept. Processes that fetch the same at once wait in turn.
     """
     message = not_here(weights)
     if message is not None:
-        raise LookupError(message)
+        raise ModelError(message)
     if weights.is_local or weights.scheme in ("open_clip", "openai"):
         return weights
     from huggingface_hub import list_repo_files, snapshot_download
@@ -108,7 +109,7 @@ def fetch(weights: Weights) -> Weights:
     )
     _check_weights(weights.model_id, folder)
     if lacking := ", ".join(gaps(folder)):
-        raise LookupError(f"model {weights.model_id!r}: the repository has no {lacking}; name one that is complete")
+        raise ModelError(f"model {weights.model_id!r}: the repository has no {lacking}; name one that is complete")
     return replace(weights, location=str(folder), is_local=True)
 
 
@@ -176,10 +177,10 @@ def hub_cache() -> Path:
 def _hub(model_id: str, name: str) -> Weights:
     repository, _, commit = name.partition("@")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise LookupError(f"model {model_id!r} is malformed; expected hf:owner/name@<commit>")
+        raise ModelError(f"model {model_id!r} is malformed; expected hf:owner/name@<commit>")
     if not re.fullmatch(r"[0-9a-f]{40}", commit):
         got = f"{commit!r} can move" if commit else "it can change any day"
-        raise LookupError(
+        raise ModelError(
             f"model {model_id!r} is not pinned: {got}; add the 40 hex digits of a commit, hf:{repository}@<commit>, "
             f"as shown at https://huggingface.co/{repository}/commits/main"
         )
@@ -193,9 +194,9 @@ def _hub(model_id: str, name: str) -> Weights:
 def _path(model_id: str, name: str) -> Weights:
     path = Path(name).expanduser()
     if not path.exists():
-        raise LookupError(f"model {model_id!r}: {path} does not exist; correct the path in the manifest")
+        raise ModelError(f"model {model_id!r}: {path} does not exist; correct the path in the manifest")
     if path.is_file() and path.suffix != ".gguf":
-        raise LookupError(f"model {model_id!r} is a file; expected a folder written by save_pretrained, or a .gguf")
+        raise ModelError(f"model {model_id!r} is a file; expected a folder written by save_pretrained, or a .gguf")
     _check_weights(model_id, path)
     return Weights(model_id, "path", str(path), None, is_local=True)
 
@@ -203,7 +204,7 @@ def _path(model_id: str, name: str) -> Weights:
 def _zoo(model_id: str, name: str) -> Weights:
     known = sorted(p.name for p in ZOO.iterdir() if p.is_dir()) if ZOO.is_dir() else []
     if name not in known:
-        raise LookupError(f"no model is called {model_id!r} (the zoo holds: {', '.join(known) or 'none'}); see {ZOO}")
+        raise ModelError(f"no model is called {model_id!r} (the zoo holds: {', '.join(known) or 'none'}); see {ZOO}")
     _check_weights(model_id, ZOO / name)
     return Weights(model_id, "zoo", str(ZOO / name), None, is_local=True)
 
@@ -211,24 +212,24 @@ def _zoo(model_id: str, name: str) -> Weights:
 def _open_clip(model_id: str, name: str) -> Weights:
     architecture, _, tag = name.partition("/")
     if not architecture or not tag:
-        raise LookupError(f"model {model_id!r} is malformed; expected open_clip:ARCH/TAG, such as ViT-L-14/openai")
+        raise ModelError(f"model {model_id!r} is malformed; expected open_clip:ARCH/TAG, such as ViT-L-14/openai")
     return Weights(model_id, "open_clip", name, tag, is_local=False)
 
 
 def _endpoint(model_id: str, name: str) -> Weights:
     model, _, address = name.rpartition("@")
     if "://" in model:  # a user name before the host's own @
-        raise LookupError("an openai: id holds a user name or password; a model id is no place for them: remove it")
+        raise ModelError("an openai: id holds a user name or password; a model id is no place for them: remove it")
     url = urlsplit(address)
     if not model or url.scheme not in ("http", "https") or not url.hostname or url.query or url.fragment:
-        raise LookupError(f"model {model_id!r} is malformed; expected openai:MODEL@http://HOST:PORT/v1")
+        raise ModelError(f"model {model_id!r} is malformed; expected openai:MODEL@http://HOST:PORT/v1")
     return Weights(model_id, "openai", address.rstrip("/"), model, is_local=False)
 
 
 def _vllm(model_id: str, name: str) -> Weights:
     inner = find(name)
     if inner.scheme not in ("hf", "path", "zoo"):
-        raise LookupError(f"model {model_id!r}: vLLM runs hf:, path: and zoo: ids, not {inner.scheme}:; name another")
+        raise ModelError(f"model {model_id!r}: vLLM runs hf:, path: and zoo: ids, not {inner.scheme}:; name another")
     return replace(inner, model_id=model_id, scheme="vllm")
 
 
@@ -238,11 +239,11 @@ def _check_weights(model_id: str, path: Path) -> None:
         return
     pickled = files_in(path, PICKLE_SUFFIXES)
     if pickled:
-        raise LookupError(
+        raise ModelError(
             f"model {model_id!r}: {path} holds pickled weights only ({pickled[0].name}), which run code when they are "
             "opened; expected safetensors only: take a revision that has them, or convert with save_pretrained"
         )
-    raise LookupError(f"model {model_id!r}: {path} holds no weights; expected *.safetensors or a *.gguf file")
+    raise ModelError(f"model {model_id!r}: {path} holds no weights; expected *.safetensors or a *.gguf file")
 
 
 @lru_cache(maxsize=4096)

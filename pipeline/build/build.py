@@ -225,7 +225,7 @@ class Build:
                 self._push(dependent, number)
 
     def _adopt_verdicts(self, task: Task) -> None:
-        """A whole stage has left a row file a shard: later steps hash what they read of it."""
+        """A global stage has left a row file a shard: later steps hash what they read of it."""
         planned = self.plan.stages[task.stage]
         if isinstance(planned.stage, SinkStage):
             return

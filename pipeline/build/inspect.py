@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
-from core.errors import one_line
+from core.errors import DatasetError, one_line
 from pipeline.build.funnel import EMPTY_REMEDY, why_empty
 from pipeline.build.resume import RecordBook, is_published
 from pipeline.plan.steps import needs_of, steps
 from pipeline.run.global_steps import ROWS_PER_READ
-from pipeline.stage import SinkStage, WholeStage
+from pipeline.stage import GlobalStage, SinkStage
 from pipeline.store.lock import describe, is_alive, read_holder
 from pipeline.store.records import ALL_SHARDS, Record, read_record
 from pipeline.store.storage import DATASET, STAGES
 from pipeline.store.tables import read_batches
 from samples.columns import PARENT_ID, SAMPLE_ID
-from samples.shards import SHARD_LIST, DatasetError, parse_shards
+from samples.shards import SHARD_LIST, parse_shards
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -51,7 +51,7 @@ def _stages(plan: Plan, done: Mapping[Key, Record]) -> list[dict[str, Any]]:
     stages = []
     for planned in plan.stages:
         own = {shard: record for (index, shard), record in done.items() if index == planned.index}
-        if isinstance(planned.stage, WholeStage):
+        if isinstance(planned.stage, GlobalStage):
             own = {shard: record for shard, record in own.items() if shard == ALL_SHARDS}
         rows = [r for shard, r in own.items() if not (shard == ALL_SHARDS and isinstance(planned.stage, SinkStage))]
         rejects: Counter[str] = Counter()
@@ -110,7 +110,7 @@ def wrong_files(plan: Plan, storage: Storage, *, deep: bool, standing: Mapping[K
 def _is_stale(plan: Plan, key: Key, standing: Mapping[Key, Record]) -> bool:
     """True when the step's record does not stand though all it needs does; the published dataset is another matter."""
     stage, is_over_all = plan.stages[key[0]].stage, key[1] == ALL_SHARDS
-    if isinstance(stage, SinkStage if is_over_all else WholeStage):
+    if isinstance(stage, SinkStage if is_over_all else GlobalStage):
         return False
     return key not in standing and all(need in standing for need in needs_of(plan, key))
 
@@ -254,4 +254,4 @@ def clean(needed: Collection[str], storage: Storage, *, dry_run: bool) -> list[t
 
 def _shard_names(plan: Plan, planned: PlannedStage) -> list[str]:
     names = [s.name for s in plan.shards] if planned.has_rows else []
-    return [*names, ALL_SHARDS] if isinstance(planned.stage, WholeStage | SinkStage) else names
+    return [*names, ALL_SHARDS] if isinstance(planned.stage, GlobalStage | SinkStage) else names

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from core.strict_json import State
 from pipeline.plan.steps import Key, input_digest, needs_of, steps
 from pipeline.run.global_steps import PUBLISHED
-from pipeline.stage import SinkStage, WholeStage
+from pipeline.stage import GlobalStage, SinkStage
 from pipeline.store.records import ALL_SHARDS, PUBLISHED_FILES, Record, read_record
 from pipeline.store.storage import DATASET
 from samples.shards import SHARD_LIST
@@ -42,12 +42,12 @@ class RecordBook:
             return None
         if shard == ALL_SHARDS and isinstance(planned.stage, SinkStage) and not is_published(self.storage, record):
             return None
-        if shard == ALL_SHARDS and isinstance(planned.stage, WholeStage) and self.verdicts(planned, digest) is None:
+        if shard == ALL_SHARDS and isinstance(planned.stage, GlobalStage) and self.verdicts(planned, digest) is None:
             return None
         return record if self._has_files(planned, record) and self._has_list(record) else None
 
     def verdicts(self, planned: PlannedStage, digest: str) -> dict[Key, Record] | None:
-        """The records of a whole stage's row files, or None unless all are there from one pass over that input."""
+        """The records of a global stage's row files, or None unless all are there from one pass over that input."""
         found: dict[Key, Record] = {}
         for shard in self.plan.shards if planned.has_rows else ():
             record = read_record(self.storage, planned.folder, shard.name)
@@ -68,7 +68,7 @@ class RecordBook:
             if record is None:
                 continue
             found = {key: record}
-            if key[1] == ALL_SHARDS and isinstance(self.plan.stages[key[0]].stage, WholeStage):
+            if key[1] == ALL_SHARDS and isinstance(self.plan.stages[key[0]].stage, GlobalStage):
                 found |= self.verdicts(self.plan.stages[key[0]], digest) or {}
             done |= found
             outputs |= {k: r.output_digest for k, r in found.items()}

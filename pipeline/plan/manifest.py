@@ -18,27 +18,17 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from core.errors import ManifestError, nearest
+from core.errors import ManifestError
+from core.settings import Settings, checked, refuse_unknown
 from pipeline.plan.plugins import stage_class
 from pipeline.stage import Stage
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
-T = TypeVar("T", bound=BaseModel)
-NONE = "none"
-"""Text that stands for None where a setting may be None."""
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
-
-class StageRunOn(_Strict):
+class StageRunOn(Settings):
     """Speed of one stage: rows handed to its function at a time; at most `workers` shards of it at once.
 
     Where its models run: on which device, in which precision (results then agree to about three digits), and how many
@@ -58,7 +48,7 @@ class StageRunOn(_Strict):
         return {"device": self.device, "dtype": self.dtype, "batch_size": self.rows_per_forward}
 
 
-class RunOn(_Strict):
+class RunOn(Settings):
     """Speed and patience of the run; none of it decides a result.
 
     After a worker was lost, the rows that it was working on are handed to the stage one at a time; one that then takes
@@ -73,7 +63,7 @@ class RunOn(_Strict):
     max_quarantined_frac: float = Field(default=0.1, ge=0, le=1)
 
 
-class StageEntry(_Strict):
+class StageEntry(Settings):
     """One stage of the chain: its catalogue name, its value, its speed."""
 
     name: str
@@ -81,7 +71,7 @@ class StageEntry(_Strict):
     run_on: StageRunOn = StageRunOn()
 
 
-class Manifest(_Strict):
+class Manifest(Settings):
     """One dataset: what goes in, the chain of stages, what the data card says."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
@@ -116,10 +106,10 @@ def load_manifest(path: str | Path) -> Manifest:
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
         raise ManifestError(f"{path}: has no [[stage]] table; a manifest lists its stages in order")
     known = set(Manifest.model_fields) - {"stages"} | {"stage"}
-    _refuse_unknown(raw, known, f"{path}: manifest")
-    run_on = _validated(RunOn, raw.pop("run_on", {}), f"{path}: run_on")
+    refuse_unknown(raw, known, f"{path}: manifest", ManifestError)
+    run_on = checked(RunOn, raw.pop("run_on", {}), f"{path}: run_on", ManifestError)
     stages = tuple(_stage_entry(entry, f"{path}: stage {i}") for i, entry in enumerate(entries, 1))
-    return _validated(Manifest, {**raw, "run_on": run_on, "stages": stages}, str(path))
+    return checked(Manifest, {**raw, "run_on": run_on, "stages": stages}, str(path), ManifestError)
 
 
 def default_out(manifest: str | Path) -> str:
@@ -143,29 +133,6 @@ def _stage_entry(entry: dict[str, Any], where: str) -> StageEntry:
     except ManifestError as error:
         raise ManifestError(f"{where}: {error}") from None
     where = f"{where} ({name})"
-    _refuse_unknown(settings, set(cls.model_fields) | {"use", "run_on"}, where)
-    stage = _validated(cls, settings, where)
-    return StageEntry(name=name, stage=stage, run_on=_validated(StageRunOn, run_on, f"{where}.run_on"))
-
-
-def _refuse_unknown(data: Mapping[str, Any], known: set[str], where: str) -> None:
-    for key in data:
-        if key not in known:
-            raise ManifestError(f"{where}: unknown key {key!r}{nearest(key, known)}")
-
-
-def _validated(cls: type[T], data: Any, where: str) -> T:
-    if isinstance(data, dict):
-        _refuse_unknown(data, set(cls.model_fields), where)
-        data = {key: None if value == NONE and _may_be_none(cls, key) else value for key, value in data.items()}
-    try:
-        return cls.model_validate(data)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        value = f", got {first['input']!r}" if first["type"] != "missing" else ""
-        raise ManifestError(f"{where}: {key}: {first['msg'].lower()}{value}") from None
-
-
-def _may_be_none(cls: type[BaseModel], key: str) -> bool:
-    return type(None) in get_args(cls.model_fields[key].annotation)
+    refuse_unknown(settings, set(cls.model_fields) | {"use", "run_on"}, where, ManifestError)
+    stage = checked(cls, settings, where, ManifestError)
+    return StageEntry(name=name, stage=stage, run_on=checked(StageRunOn, run_on, f"{where}.run_on", ManifestError))

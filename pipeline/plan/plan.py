@@ -14,7 +14,7 @@ from core.locations import lies_in
 from pipeline.plan.fingerprint import fingerprint, stage_folder
 from pipeline.plan.missing import Lack, refusal
 from pipeline.plan.plugins import model_licence, model_missing, model_remedy, model_revision, packages_missing
-from pipeline.stage import SinkStage, SourceStage, WholeStage
+from pipeline.stage import GlobalStage, SinkStage, SourceStage
 from pipeline.store.records import ModelEntry
 from samples.columns import PARENT_ID, column
 
@@ -40,7 +40,7 @@ class PlannedStage:
     gathered: dict[str, int]
     """Column gathered by id from any shard -> index of the stage that wrote it last."""
     artifacts: dict[str, int]
-    """Artifact used -> index of the whole stage that builds it."""
+    """Artifact used -> index of the global stage that builds it."""
     models: dict[str, ModelEntry]
     """Model used -> its revision and licence."""
     run_on: StageRunOn
@@ -48,7 +48,7 @@ class PlannedStage:
     @property
     def has_rows(self) -> bool:
         """True when it leaves a row file a shard, so that later stages take their rows from it."""
-        return not (isinstance(self.stage, WholeStage) and not self.stage.gives_verdicts)
+        return not (isinstance(self.stage, GlobalStage) and not self.stage.gives_verdicts)
 
     @property
     def stored_columns(self) -> tuple[str, ...]:
@@ -200,7 +200,7 @@ def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dic
 
 
 def _resolve_gathered(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:
-    """As `_resolve_columns`. All shards of those columns must be there, so a whole stage has to stand between."""
+    """As `_resolve_columns`. All shards of those columns must be there, so a global stage has to stand between."""
     written = {c: p.index for p in before for c in p.stage.writes if not column(c).virtual}
     for wanted in stage.gathers:
         if wanted not in written:
@@ -208,12 +208,12 @@ def _resolve_gathered(name: str, stage: Stage, before: list[PlannedStage]) -> di
                 f"stage {name} gathers column {wanted!r}, which no stage before it stores{nearest(wanted, written)}"
             )
         between = before[written[wanted] + 1 :]
-        waits = {p.index for p in between if isinstance(p.stage, WholeStage) and p.has_rows}
+        waits = {p.index for p in between if isinstance(p.stage, GlobalStage) and p.has_rows}
         waits |= {i for p in between for i in p.artifacts.values() if i > written[wanted]}
         if not waits:
             raise PlanError(
                 f"stage {name} gathers {wanted!r} from all shards, and nothing before it waits for all shards; "
-                "put it after a whole stage, or after one that uses an artifact made of them"
+                "put it after a global stage, or after one that uses an artifact made of them"
             )
     return {wanted: written[wanted] for wanted in stage.gathers}
 
@@ -222,7 +222,7 @@ def _resolve_artifacts(name: str, stage: Stage, before: list[PlannedStage]) -> d
     made = {
         p.stage.artifact.rsplit(".", 1)[0]: p.index
         for p in before
-        if isinstance(p.stage, WholeStage) and p.stage.artifact
+        if isinstance(p.stage, GlobalStage) and p.stage.artifact
     }
     for wanted in stage.needs_artifacts():
         if wanted not in made:

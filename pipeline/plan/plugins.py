@@ -7,7 +7,7 @@ import importlib.util
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ManifestError, MissingDependencyError, nearest
+from core.errors import ManifestError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,16 +42,11 @@ def stage_name(stage: Stage) -> str:
 def load_model(protocol: str, model_id: str, *, placement: Mapping[str, Any] | None = None, **settings: Any) -> Any:
     """The model behind an id, with the methods of `protocol`. Heavy: call it in a worker only.
 
-    `placement` is where and how it runs, `settings` are its wrapper's. Raises `MissingDependencyError` when the model
-    cannot be had here or does not serve the protocol.
+    `placement` is where and how it runs, `settings` are its wrapper's. Raises `ModelError` when the model is not
+    here or does not serve the protocol.
     """
     registry = importlib.import_module(MODELS_REGISTRY)
-    try:
-        return registry.load(protocol, model_id, registry.Placement(**(placement or {})), **settings)
-    except LookupError as error:
-        if isinstance(error, KeyError | IndexError):
-            raise  # a bug in a wrapper
-        raise MissingDependencyError(str(error)) from error
+    return registry.load(protocol, model_id, registry.Placement(**(placement or {})), **settings)
 
 
 def model_revision(model_id: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pipeline.plan.fingerprint import canonical
-from pipeline.stage import SinkStage, WholeStage
+from pipeline.stage import GlobalStage, SinkStage
 from pipeline.store.records import ALL_SHARDS, digest
 
 if TYPE_CHECKING:
@@ -18,12 +18,12 @@ Key = tuple[int, str]
 
 
 def steps(plan: Plan) -> Iterator[Key]:
-    """Every step of the plan: a stage on a shard, a whole stage once, a sink's last step once."""
+    """Every step of the plan: a stage on a shard, a global stage once, a sink's last step once."""
     for stage in plan.stages:
-        if not isinstance(stage.stage, WholeStage):
+        if not isinstance(stage.stage, GlobalStage):
             for shard in plan.shards:
                 yield stage.index, shard.name
-        if isinstance(stage.stage, WholeStage | SinkStage):
+        if isinstance(stage.stage, GlobalStage | SinkStage):
             yield stage.index, ALL_SHARDS
 
 
@@ -37,7 +37,7 @@ def needs_of(plan: Plan, key: Key) -> list[Key]:
     needs = [(i, ALL_SHARDS) for i in stage.artifacts.values()]
     if stage.upstream >= 0:
         above = plan.stages[stage.upstream]
-        if isinstance(above.stage, WholeStage):
+        if isinstance(above.stage, GlobalStage):
             needs.append((above.index, ALL_SHARDS))
         elif shard == ALL_SHARDS:
             needs.extend((above.index, s.name) for s in plan.shards)

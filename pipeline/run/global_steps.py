@@ -14,7 +14,7 @@ from pipeline.run.contract import check_mapped
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.run.rows import ShardRows
 from pipeline.run.shard_steps import ShardOutput, provenance
-from pipeline.stage import RunSummary, SinkStage, WholeStage
+from pipeline.stage import GlobalStage, RunSummary, SinkStage
 from pipeline.store.records import ALL_SHARDS, PUBLISHED_FILES, Record, output_digest, read_record, record_path
 from pipeline.store.storage import DATASET, describe_file
 from pipeline.store.tables import arrow_table, read_batches
@@ -35,10 +35,10 @@ PUBLISHED = "run/published.json"
 ROWS_PER_READ = 65_536
 
 
-def run_whole(worker: Worker, planned: PlannedStage, task: Task) -> Record:
+def run_global(worker: Worker, planned: PlannedStage, task: Task) -> Record:
     """A whole-dataset stage: its verdicts as one row file a shard, its artifact, then one record for all."""
     stage = planned.stage
-    assert isinstance(stage, WholeStage)
+    assert isinstance(stage, GlobalStage)
     started = time.time()
     function, ctx = worker.open(planned.index)
     ctx.notes.clear()
@@ -101,7 +101,7 @@ def _remove_local(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _publish_artifact(worker: Worker, planned: PlannedStage, stage: WholeStage) -> dict[str, FileEntry]:
+def _publish_artifact(worker: Worker, planned: PlannedStage, stage: GlobalStage) -> dict[str, FileEntry]:
     if not stage.artifact:
         return {}
     made = worker.storage.scratch() / stage.artifact
@@ -179,8 +179,8 @@ def summarise(worker: Worker, planned: PlannedStage, filled: Sequence[Record]) -
 
 
 def _stage_summary(worker: Worker, stage: PlannedStage) -> dict[str, Any]:
-    is_whole = isinstance(stage.stage, WholeStage)
-    names = [ALL_SHARDS] if is_whole else [s.name for s in worker.plan.shards]
+    is_global = isinstance(stage.stage, GlobalStage)
+    names = [ALL_SHARDS] if is_global else [s.name for s in worker.plan.shards]
     records = [r for r in (read_record(worker.storage, stage.folder, n) for n in names) if r is not None]
     rejects: dict[str, int] = {}
     notes: dict[str, int] = {}

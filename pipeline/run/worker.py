@@ -17,10 +17,10 @@ from core.errors import (
 from pipeline.plan.fingerprint import canonical
 from pipeline.plan.plugins import load_model
 from pipeline.run.gather import Gatherer
-from pipeline.run.global_steps import run_collate, run_whole
+from pipeline.run.global_steps import run_collate, run_global
 from pipeline.run.shard_steps import run_batches, run_sink, run_source
 from pipeline.run.suspects import NOBODY, Suspects, unheard
-from pipeline.stage import Context, WholeStage
+from pipeline.stage import Context, GlobalStage
 from pipeline.store.records import ALL_SHARDS, Record
 from pipeline.store.storage import STORE, FolderStore
 
@@ -110,8 +110,8 @@ class Worker:
 
     def _dispatch(self, task: Task) -> Record:
         planned = self.plan.stages[task.stage]
-        if isinstance(planned.stage, WholeStage):
-            return run_whole(self, planned, task)
+        if isinstance(planned.stage, GlobalStage):
+            return run_global(self, planned, task)
         if task.shard == ALL_SHARDS:
             return run_collate(self, planned, task)
         runners = {"source": run_source, "map": run_batches, "expand": run_batches, "sink": run_sink}
@@ -145,7 +145,7 @@ class Worker:
 
     def _artifact(self, index: int) -> Any:
         planned = self.plan.stages[index]
-        assert isinstance(planned.stage, WholeStage)
+        assert isinstance(planned.stage, GlobalStage)
         return self.storage.fetch(f"{planned.folder}/artifact/{planned.stage.artifact}", self.storage.scratch())
 
     def read_source(self, shard: Shard) -> Iterator[pa.Table]:

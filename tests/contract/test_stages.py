@@ -26,7 +26,7 @@ from pipeline.plan.plan import plan_stages
 from pipeline.plan.plugins import load_model, stage_class, stage_names
 from pipeline.run.contract import check_expanded, check_mapped, check_source
 from pipeline.run.rejects import RejectLog, split
-from pipeline.stage import Context, SourceStage, WholeStage
+from pipeline.stage import Context, GlobalStage, SourceStage
 from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 NAMES = stage_names()
@@ -74,7 +74,7 @@ def planned(name, stage, **run_on):
         def open(self, ctx):
             return None
 
-    class Judge(WholeStage):  # gathering needs a stage that waits for all shards
+    class Judge(GlobalStage):  # gathering needs a stage that waits for all shards
         version: ClassVar = 1
         rejects: ClassVar = Reason
 
@@ -93,7 +93,7 @@ class Reason(StrEnum):
 def makes(artifact_name):
     """A stage that leaves the artifact of that name."""
 
-    class Maker(WholeStage):
+    class Maker(GlobalStage):
         version: ClassVar = 1
         artifact: ClassVar = artifact_name
 
@@ -353,8 +353,8 @@ def verdicts(name, tables, tmp_path):
     return dict(opened(name, tmp_path)(lambda: list(tables.items())))
 
 
-@pytest.mark.parametrize("name", kinds("whole"))
-def test_whole_stage_judges_every_row_of_every_shard(name, tmp_path, any_model):
+@pytest.mark.parametrize("name", kinds("global"))
+def test_global_stage_judges_every_row_of_every_shard(name, tmp_path, any_model):
     tables = case_of(name).make_input(tmp_path)
     made, cls = planned(name, stage_of(name)), stage_class(name)
     found = verdicts(name, tables, tmp_path)
@@ -369,7 +369,7 @@ def test_whole_stage_judges_every_row_of_every_shard(name, tmp_path, any_model):
     assert not cls.artifact or artifact_of(cls, tmp_path)
 
 
-@pytest.mark.parametrize("name", kinds("whole"))
+@pytest.mark.parametrize("name", kinds("global"))
 def test_verdicts_do_not_depend_on_how_rows_are_split_into_shards(name, tmp_path):
     tables = case_of(name).make_input(tmp_path)
     together = pa.concat_tables(tables.values())
@@ -382,8 +382,8 @@ def test_verdicts_do_not_depend_on_how_rows_are_split_into_shards(name, tmp_path
     assert seen[0] == seen[1] == seen[2]
 
 
-@pytest.mark.parametrize("name", kinds("whole"))
-def test_whole_stage_bears_shards_without_rows(name, tmp_path):
+@pytest.mark.parametrize("name", kinds("global"))
+def test_global_stage_bears_shards_without_rows(name, tmp_path):
     tables = {shard: table.slice(0, 0) for shard, table in case_of(name).make_input(tmp_path).items()}
     found = verdicts(name, tables, tmp_path)
     assert all(table.num_rows == 0 for table in found.values())

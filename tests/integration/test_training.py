@@ -14,8 +14,8 @@ import pytest
 import torch
 from _datasets import edit_of, write_dataset
 
+from core.errors import InterruptedTraining, NotFiniteError, UsageError
 from trainer.config import make_config
-from trainer.errors import InterruptedTraining, NotFiniteError, WrongUsageError
 from trainer.loop import train
 from trainer.metrics import TIMINGS, Metrics, read_metrics
 from trainer.recipes.iedit.recipe import IEdit
@@ -195,21 +195,21 @@ def test_signal_saves_the_state_and_resuming_goes_on_from_it(data, through, tmp_
 
 def test_finished_training_is_only_gone_on_with_when_asked(data, through):
     config, result = through
-    with pytest.raises(WrongUsageError, match=f"holds a training at step {STEPS}; resume it, or name another folder"):
+    with pytest.raises(UsageError, match=f"holds a training at step {STEPS}; resume it, or name another folder"):
         train(config)
-    with pytest.raises(WrongUsageError, match=f"holds a training at step {STEPS}, steps is 2; ask for more"):
+    with pytest.raises(UsageError, match=f"holds a training at step {STEPS}, steps is 2; ask for more"):
         train(config.model_copy(update={"steps": 2}), resume=True)
     assert train(config, resume=True) == result
 
 
 def test_training_under_other_settings_is_not_resumed(data, through, tmp_path):
     config, _ = through
-    with pytest.raises(WrongUsageError, match=r"cannot be resumed: learning_rate was 0.0002 and is 0.5; name another"):
+    with pytest.raises(UsageError, match=r"cannot be resumed: learning_rate was 0.0002 and is 0.5; name another"):
         train(config.model_copy(update={"learning_rate": 0.5}), resume=True)
-    with pytest.raises(WrongUsageError, match="global_batch was 2 and is 3"):
+    with pytest.raises(UsageError, match="global_batch was 2 and is 3"):
         train(config.model_copy(update={"batch_size": 3}), resume=True)
     other = write_dataset(tmp_path / "other", (3, 4, 2, 2))
-    with pytest.raises(WrongUsageError, match=r"dataset was 'sha256:.*' and is 'sha256:"):
+    with pytest.raises(UsageError, match=r"dataset was 'sha256:.*' and is 'sha256:"):
         train(config.model_copy(update={"data": str(other)}), resume=True)
 
 
@@ -234,7 +234,7 @@ def test_half_precision_trains_previews_and_saves(data, tmp_path):
     assert all(np.isfinite(row["loss"]) for row in curve(tmp_path))
     assert (tmp_path / "previews" / "step-00000002.png").exists()
     assert {tensor.dtype for tensor in weights(result.model).values()} == {torch.float16}
-    with pytest.raises(WrongUsageError, match="precision fp16 needs a GPU; use bf16 or no"):
+    with pytest.raises(UsageError, match="precision fp16 needs a GPU; use bf16 or no"):
         train(settings(data, tmp_path / "fp16", precision="fp16"))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING
 
-from trainer.errors import WrongUsageError, nearest
+from core.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
@@ -15,9 +15,9 @@ RECIPES = {"iedit": "trainer.recipes.iedit.recipe:IEdit"}
 
 
 def find_recipe(name: str) -> type[Recipe]:
-    """The settings class of a recipe. Raises WrongUsageError with the nearest name for an unknown one."""
+    """The settings class of a recipe. Raises UsageError with the nearest name for an unknown one."""
     if name not in RECIPES:
-        raise WrongUsageError(f"no recipe is called {name!r}{nearest(name, RECIPES)}")
+        raise UsageError(f"no recipe is called {name!r}{nearest(name, RECIPES)}")
     module, _, kind = RECIPES[name].partition(":")
     found: type[Recipe] = getattr(importlib.import_module(module), kind)
     return found

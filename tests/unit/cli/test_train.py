@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cli.train import main
-from trainer.errors import InterruptedTraining, NotFiniteError
+from core.errors import InterruptedTraining, ModelError, NotFiniteError
 from trainer.result import Result
 
 GIVEN = ["--recipe", "iedit", "--data", "d", "--model", "zoo:sd"]
@@ -56,7 +56,7 @@ def test_wrong_usage_is_one_line_and_exit_code_2(asked, capsys, arguments, messa
 
 
 @pytest.mark.parametrize(
-    "error", [NotFiniteError("nan\nagain"), InterruptedTraining("stopped"), LookupError("no model")]
+    "error", [NotFiniteError("nan\nagain"), InterruptedTraining("stopped"), ModelError("no model")]
 )
 def test_failure_is_one_line_and_exit_code_1(asked, capsys, error):
     asked[0].append(error)

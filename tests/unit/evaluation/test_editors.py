@@ -6,10 +6,10 @@ import pytest
 from _folders import FakeEditor, save
 from PIL import Image
 
+from core.errors import EvaluationError
 from evaluation import editors
 from evaluation.benchmark import EditCase, Output
 from evaluation.editors import EditorChoice, run_edits, seed_of
-from evaluation.errors import EvaluationError
 from evaluation.masks import PhraseMasks
 from evaluation.pictures import png_texts, save_png
 

@@ -3,9 +3,9 @@ import pytest
 from _folders import FakeEncoder, save
 from PIL import Image
 
+from core.errors import EvaluationError
 from evaluation import measure as module
 from evaluation.benchmark import Sample
-from evaluation.errors import EvaluationError
 from evaluation.judges import JudgeIds, Judges, as_dino_sees, load_judges, short_name
 from evaluation.measure import measure
 from evaluation.metrics import clip_scores, cosines, direction_cosines, l1, l2, ssim_in_and_out, unit_range

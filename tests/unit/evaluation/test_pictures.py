@@ -8,7 +8,7 @@ from _profiles import rgb_profile
 from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
-from evaluation.errors import EvaluationError
+from core.errors import EvaluationError
 from evaluation.pictures import (
     ParquetCell,
     existing,

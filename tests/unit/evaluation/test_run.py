@@ -7,11 +7,11 @@ import pytest
 from _folders import FakeEditor, FakeEncoder, pairs_folder, rows_of
 from PIL import Image
 
+from core.errors import EvaluationError
 from evaluation import editors, run
 from evaluation.benchmark import Benchmark
 from evaluation.benchmarks.pairs import read_pairs
 from evaluation.editors import EditorChoice
-from evaluation.errors import EvaluationError
 from evaluation.frechet import frechet_distance, gaussian_of
 from evaluation.judges import JudgeIds, Judges
 from evaluation.pictures import open_rgb

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from core.errors import ModelError
 from models import protocols, registry
 from models.language import wordnet
 from models.placement import Placement
@@ -30,7 +31,7 @@ def model_of(path, kind):
 
 
 def refusal(*arguments, **settings):
-    with pytest.raises(LookupError) as caught:
+    with pytest.raises(ModelError) as caught:
         load(*arguments, **settings)
     return str(caught.value)
 
@@ -120,7 +121,7 @@ def test_kind_of_a_folder_is_what_its_files_say(tmp_path):
         ("json names no model_type", {"config__json": "[]"}),
         ("has no config.json", {}),
     ):
-        with pytest.raises(LookupError, match=message):
+        with pytest.raises(ModelError, match=message):
             kind_of(find(folder_of(tmp_path / message, **files)))
 
 
@@ -172,7 +173,7 @@ def test_revision_and_licence_are_those_of_the_weights(tmp_path):
     assert registry.licence(model) == "mit"
     assert registry.licence("path:/no/such/folder") is None
     assert registry.licence("wordnet:3.0") == "WordNet 3.0"
-    with pytest.raises(LookupError):
+    with pytest.raises(ModelError):
         registry.revision("path:/no/such/folder")
 
 

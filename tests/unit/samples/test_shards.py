@@ -5,9 +5,9 @@ import os
 import fsspec
 import pytest
 
-from core.errors import UsageError
+from core.errors import DatasetError, UsageError
 from samples import shards
-from samples.shards import DatasetError, Shard, read_shards
+from samples.shards import ShardFile, read_shards
 
 SHA = hashlib.sha256(b"12345").hexdigest()
 ENTRY = {"file": "00000.tar", "samples": 3, "bytes": 5, "sha256": SHA}
@@ -24,7 +24,7 @@ def write(folder, listed=LISTED):
 def test_shards_come_with_their_counts_and_the_hash_of_the_list(tmp_path):
     found = read_shards(write(tmp_path / "dataset"))
     assert found.name == "tiny"
-    assert found.shards == (Shard("00000.tar", 3, 5, SHA), Shard("00001.tar", 0, 5, SHA))
+    assert found.shards == (ShardFile("00000.tar", 3, 5, SHA), ShardFile("00001.tar", 0, 5, SHA))
     assert found.num_samples == 3
     content = (tmp_path / "dataset" / "shards.json").read_bytes()
     assert found.fingerprint == f"sha256:{hashlib.sha256(content).hexdigest()}"

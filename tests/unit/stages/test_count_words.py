@@ -3,6 +3,7 @@ import json
 import pyarrow as pa
 import pytest
 
+from core.errors import ContractError
 from pipeline.stage import Context
 from stages.count_words import CountWords
 
@@ -45,5 +46,5 @@ def test_no_verdicts_are_given():
 
 
 def test_a_context_without_a_folder_is_refused():
-    with pytest.raises(LookupError, match="without `artifact_dir`"):
+    with pytest.raises(ContractError, match="without `artifact_dir`"):
         CountWords().open(Context(stage_name="count_words"))

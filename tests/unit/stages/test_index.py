@@ -104,5 +104,5 @@ def test_a_table_cut_from_a_larger_one_gives_its_own_vectors(tmp_path):
 
 
 def test_without_a_folder_to_write_to_the_stage_does_not_open():
-    with pytest.raises(LookupError, match="no folder for index: this context was made without `artifact_dir`"):
+    with pytest.raises(ContractError, match="no folder for index: this context was made without `artifact_dir`"):
         Index().open(Context(stage_name="index"))

@@ -14,7 +14,7 @@ from _inputs import encoded, jpeg, picture, reasons
 from _laion import FAST, Table, rows_of
 from _web import Answer, FolderStore, Web
 
-from core.errors import PlanError, ShardFailed
+from core.errors import ContractError, PlanError, ShardFailed
 from pipeline.stage import Context
 from stages.download.status import SCHEMA
 from stages.download.store import BLOCK, RECORD
@@ -326,5 +326,5 @@ def test_a_shard_without_any_success_is_read_too(tmp_path, web):
 
 
 def test_a_context_without_a_store_is_refused():
-    with pytest.raises(LookupError, match="no store for downloads"):
+    with pytest.raises(ContractError, match="no store for downloads"):
         ReadLaion().open(Context(stage_name="x"))

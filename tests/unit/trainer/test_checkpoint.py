@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
+from core.errors import TrainingError
 from trainer.checkpoint import check, checkpoints, read_state, read_tensors, save_checkpoint
-from trainer.errors import TrainingError
 
 TENSORS = {"weight/a": torch.arange(6.0).reshape(2, 3).T, "step/a": torch.tensor(4.0)}
 
@@ -54,13 +54,13 @@ def test_damaged_checkpoint_says_what_to_do(tmp_path):
 
 
 def test_full_disk_is_one_error_whoever_notices_it(tmp_path, monkeypatch):
-    for error in (SafetensorError("I/O error: No space left on device"), OSError(errno.ENOSPC, "No space left")):
+    for error in (SafetensorError("I/O error: no space left on device"), OSError(errno.ENOSPC, "No space left")):
 
         def full(*_given, error=error):
             raise error
 
         monkeypatch.setattr("trainer.checkpoint.save_file", full)
-        with pytest.raises(TrainingError, match=r"step-00000007 cannot be written \(.*No space left.*resume"):
+        with pytest.raises(TrainingError, match=r"step-00000007 cannot be written \(.*no space left.*resume"):
             save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
     assert not checkpoints(tmp_path)
 

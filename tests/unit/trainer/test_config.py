@@ -3,8 +3,8 @@ from typing import get_args
 
 import pytest
 
+from core.errors import UsageError
 from trainer.config import SPEED_ONLY, TrainConfig, make_config, parse_settings, read_config_file
-from trainer.errors import WrongUsageError
 from trainer.recipes import RECIPES, find_recipe
 
 IEdit = find_recipe("iedit")
@@ -12,7 +12,7 @@ GIVEN = {"data": "d", "model": "zoo:sd", "out": "o"}
 
 
 def refusal(**values):
-    with pytest.raises(WrongUsageError) as caught:
+    with pytest.raises(UsageError) as caught:
         make_config(IEdit, {**GIVEN, **values})
     return str(caught.value)
 
@@ -59,12 +59,12 @@ def test_no_number_of_any_recipe_may_be_infinite_or_none(recipe, value):
     ]
     assert "learning_rate" in numbers
     for name in numbers:
-        with pytest.raises(WrongUsageError, match=rf"{name}: input should be (a finite number|greater|less)"):
+        with pytest.raises(UsageError, match=rf"{name}: input should be (a finite number|greater|less)"):
             make_config(kind, {**GIVEN, **parse_settings([f"{name}={value}"])})
 
 
 def test_missing_setting_is_named():
-    with pytest.raises(WrongUsageError, match="recipe iedit: model: field required; pass it or put it into the file"):
+    with pytest.raises(UsageError, match="recipe iedit: model: field required; pass it or put it into the file"):
         make_config(IEdit, {"data": "d", "out": "o"})
 
 
@@ -74,7 +74,7 @@ def test_settings_cannot_be_changed_afterwards():
 
 
 def test_unknown_recipe_is_refused():
-    with pytest.raises(WrongUsageError, match=r"no recipe is called 'iedits' \(did you mean 'iedit'\?\)"):
+    with pytest.raises(UsageError, match=r"no recipe is called 'iedits' \(did you mean 'iedit'\?\)"):
         find_recipe("iedits")
 
 
@@ -92,7 +92,7 @@ def test_pairs_are_read_in_tomls_notation():
 
 @pytest.mark.parametrize("pair", ["steps", "=3"])
 def test_pair_without_a_key_or_value_is_refused(pair):
-    with pytest.raises(WrongUsageError, match="is no setting; expected key=value"):
+    with pytest.raises(UsageError, match="is no setting; expected key=value"):
         parse_settings([pair])
 
 
@@ -100,9 +100,9 @@ def test_file_is_read_as_toml(tmp_path):
     (tmp_path / "a.toml").write_text('steps = 3\nmodel = "zoo:sd"\n')
     assert read_config_file(tmp_path / "a.toml") == {"steps": 3, "model": "zoo:sd"}
     (tmp_path / "b.toml").write_text("steps = \n")
-    with pytest.raises(WrongUsageError, match="cannot be read as TOML"):
+    with pytest.raises(UsageError, match="cannot be read as TOML"):
         read_config_file(tmp_path / "b.toml")
-    with pytest.raises(WrongUsageError, match="does not exist"):
+    with pytest.raises(UsageError, match="does not exist"):
         read_config_file(tmp_path / "c.toml")
 
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from _datasets import encoded, write_dataset, write_list, write_tar
 
+from core.errors import SampleError, UsageError
 from samples.shards import read_shards
 from trainer.config import TrainConfig
 from trainer.data import Loader, first_samples
 from trainer.decode import Decoder
-from trainer.errors import SampleError, WrongUsageError
 
 COUNTS = (5, 7, 1, 6, 5, 6)
 
@@ -97,7 +97,7 @@ def test_fewer_workers_than_asked_for_are_noted(dataset, caplog):
 
 
 def test_fewer_shards_than_processes_is_refused(dataset):
-    with pytest.raises(WrongUsageError, match="has 6 shards with samples and there are 7 processes"):
+    with pytest.raises(UsageError, match="has 6 shards with samples and there are 7 processes"):
         loader(dataset, 0, 7)
 
 

@@ -7,8 +7,8 @@ import pytest
 from _datasets import encoded
 from PIL import Image
 
+from core.errors import SampleError
 from trainer.decode import Decoder, LatentSpec
-from trainer.errors import SampleError
 
 SPEC = LatentSpec("zoo:sd", "r1", 8, (4, 2, 2))
 DECODER = Decoder(size_px=8, needs_masks=True, latents=SPEC)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
+from core.errors import UsageError
 from models.schemes.weights import ZOO
 from trainer.diffusion import Diffusion
-from trainer.errors import WrongUsageError
 from zoo.world import render, scene_of
 
 CPU = torch.device("cpu")
@@ -82,7 +82,7 @@ def test_velocity_of_a_model_that_predicts_it_is_converted(tmp_path, diffusion):
     ],
 )
 def test_schedule_that_the_equations_cannot_use_is_refused(tmp_path, scheduler, message):
-    with pytest.raises(WrongUsageError, match=message):
+    with pytest.raises(UsageError, match=message):
         Diffusion(copy_with(tmp_path, **scheduler), CPU)
 
 
@@ -95,12 +95,12 @@ def test_schedule_that_the_equations_cannot_use_is_refused(tmp_path, scheduler, 
     ],
 )
 def test_model_that_is_no_stable_diffusion_is_refused(model, message):
-    with pytest.raises(WrongUsageError, match=message):
+    with pytest.raises(UsageError, match=message):
         Diffusion(model, CPU)
 
 
 def test_size_that_the_unet_cannot_halve_is_refused(diffusion):
-    with pytest.raises(WrongUsageError, match="size_px is 60; model 'zoo:sd' needs a multiple of 8"):
+    with pytest.raises(UsageError, match="size_px is 60; model 'zoo:sd' needs a multiple of 8"):
         diffusion.latent_spec(60)
 
 

@@ -4,13 +4,13 @@ import pytest
 import torch
 from _datasets import write_dataset
 
+from core.errors import UsageError
 from samples.shards import read_shards
 from trainer.batch import collate
 from trainer.config import make_config
 from trainer.data import first_samples
 from trainer.decode import Decoder
 from trainer.diffusion import Diffusion
-from trainer.errors import WrongUsageError
 from trainer.noise import draw
 from trainer.recipes.iedit.recipe import IEdit
 
@@ -159,13 +159,11 @@ def test_masks_are_needed_by_three_of_the_losses(more, needs_masks):
 
 
 def test_models_that_cannot_serve_are_refused_with_their_name(diffusion):
-    with pytest.raises(WrongUsageError, match="no model is called 'zoo:vgg'"):
+    with pytest.raises(UsageError, match="no model is called 'zoo:vgg'"):
         settings(perceptual_model="zoo:vgg").open(diffusion)
-    with pytest.raises(
-        WrongUsageError, match="'zoo:blip' is of kind 'blip', which cannot serve DifferentiableImageText"
-    ):
+    with pytest.raises(UsageError, match="'zoo:blip' is of kind 'blip', which cannot serve DifferentiableImageText"):
         settings(clip_model="zoo:blip").open(diffusion)
-    with pytest.raises(WrongUsageError, match="all its losses off"):
+    with pytest.raises(UsageError, match="all its losses off"):
         settings(**OFF).open(diffusion)
 
 

@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from trainer.errors import TrainingError
+from core.errors import TrainingError
 from trainer.metrics import Metrics, read_metrics
 
 

@@ -3,13 +3,13 @@ from itertools import islice
 
 import pytest
 
-from samples.shards import Shard
-from trainer.errors import WrongUsageError
+from core.errors import UsageError
+from samples.shards import ShardFile
 from trainer.order import Order, StreamPlan, plan_streams
 
 
 def shards(*counts):
-    return tuple(Shard(f"{number}.tar", count, 0, "") for number, count in enumerate(counts))
+    return tuple(ShardFile(f"{number}.tar", count, 0, "") for number, count in enumerate(counts))
 
 
 def stream_of(order, stream, start=0):
@@ -97,15 +97,13 @@ def test_given_number_of_streams_is_kept_and_workers_give_way():
 
 
 def test_fewer_shards_than_processes_is_refused_with_both_numbers():
-    with pytest.raises(
-        WrongUsageError, match=r"has 2 shards with samples and there are 4 processes.*at most 2 processes"
-    ):
+    with pytest.raises(UsageError, match=r"has 2 shards with samples and there are 4 processes.*at most 2 processes"):
         plan_streams(2, 4, 0)
 
 
 @pytest.mark.parametrize("streams", [3, 12])
 def test_streams_that_cannot_be_dealt_evenly_are_refused(streams):
-    with pytest.raises(WrongUsageError, match=rf"streams is {streams}; expected a multiple .*\(2\).*\(10\)"):
+    with pytest.raises(UsageError, match=rf"streams is {streams}; expected a multiple .*\(2\).*\(10\)"):
         plan_streams(10, 2, 0, streams=streams)
 
 

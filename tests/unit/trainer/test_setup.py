@@ -6,9 +6,9 @@ import pytest
 import torch
 from _datasets import write_dataset
 
+from core.errors import TrainingError, UsageError
 from trainer.checkpoint import save_checkpoint
 from trainer.config import make_config
-from trainer.errors import TrainingError, WrongUsageError
 from trainer.recipes import find_recipe
 from trainer.setup import CHECKPOINTS, SAVED, _checkpoint, _saved, set_up
 
@@ -51,7 +51,7 @@ def test_training_is_not_resumed_from_flipped_bytes(tmp_path):
         TrainingError, match=r"step-00000004 cannot be read \(state.safetensors is not what was written"
     ):
         _checkpoint(config(tmp_path), resume=True)
-    with pytest.raises(WrongUsageError, match="holds a training at step 4; resume it"):
+    with pytest.raises(UsageError, match="holds a training at step 4; resume it"):
         _checkpoint(config(tmp_path), resume=False)
 
 
@@ -60,5 +60,5 @@ def test_training_is_not_begun_on_tars_of_another_size(tmp_path):
     listed = json.loads((folder / "shards.json").read_text())
     listed["shards"][0]["bytes"] += 1
     (folder / "shards.json").write_text(json.dumps(listed))
-    with pytest.raises(WrongUsageError, match=r"00000.tar has 10240 bytes, shards.json says 10241"):
+    with pytest.raises(UsageError, match=r"00000.tar has 10240 bytes, shards.json says 10241"):
         set_up(config(tmp_path / "out", data=str(folder)), resume=False)

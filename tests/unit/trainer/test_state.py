@@ -5,8 +5,8 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from core.errors import NotFiniteError, TrainingError
 from trainer.config import TrainConfig
-from trainer.errors import NotFiniteError, TrainingError
 from trainer.state import TrainState
 
 

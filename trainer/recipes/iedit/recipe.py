@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from pydantic import Field
 
+from core.errors import ModelError, UsageError, one_line
 from models.placement import Placement
 from models.registry import load
-from trainer.errors import WrongUsageError, one_line
 from trainer.noise import clean_latent, draw, noisy_latent, target_noise
 from trainer.preview import sdedit
 from trainer.recipe import Recipe
@@ -67,12 +67,12 @@ class IEdit(Recipe):
     def open(self, diffusion: Diffusion) -> IEditObjective:
         """The objective on `diffusion`'s device, with the frozen networks that its losses need."""
         if diffusion.unet.config.in_channels != diffusion.latent_channels:
-            raise WrongUsageError(
+            raise UsageError(
                 f"model {diffusion.model_id!r} has a UNet of {diffusion.unet.config.in_channels} input channels; "
                 f"recipe iedit trains text-to-image models, of {diffusion.latent_channels}"
             )
         if not (self.latent_loss != "none" or self.global_loss or self.local_loss or self.perceptual_loss):
-            raise WrongUsageError("recipe iedit has all its losses off; switch one on")
+            raise UsageError("recipe iedit has all its losses off; switch one on")
         dtype = str(diffusion.frozen_dtype).removeprefix("torch.")
         placement = Placement(device=str(diffusion.device), dtype=dtype)
         clip = perceptual = None
@@ -81,10 +81,8 @@ class IEdit(Recipe):
                 clip = load("DifferentiableImageText", self.clip_model, placement)
             if self.perceptual_loss:
                 perceptual = load("PerceptualFeatures", self.perceptual_model, placement)
-        except (KeyError, IndexError):
-            raise
-        except (LookupError, OSError, ValueError) as error:
-            raise WrongUsageError(one_line(error)) from error
+        except (ModelError, OSError, ValueError) as error:
+            raise UsageError(one_line(error)) from error
         return IEditObjective(self, diffusion, clip, perceptual)
 
 

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from _folders import FakeEditor, emu_images, emu_parquet, emu_rows
 
+from core.errors import EvaluationError
 from evaluation import editors
 from evaluation.benchmarks.emu_edit import is_unusable, read_emu_edit
 from evaluation.editors import EditorChoice
-from evaluation.errors import EvaluationError
 from evaluation.judges import JudgeIds
 from evaluation.pictures import open_rgb, read_bytes
 from evaluation.run import evaluate

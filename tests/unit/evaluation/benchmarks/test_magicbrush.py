@@ -6,11 +6,11 @@ import pytest
 from _folders import FakeEditor, magicbrush_folder, save
 from PIL import Image
 
+from core.errors import EvaluationError
 from evaluation import editors
 from evaluation.benchmark import Output
 from evaluation.benchmarks.magicbrush import read_magicbrush
 from evaluation.editors import EditorChoice
-from evaluation.errors import EvaluationError
 from evaluation.judges import JudgeIds
 from evaluation.run import evaluate
 

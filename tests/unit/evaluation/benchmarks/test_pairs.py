@@ -3,8 +3,8 @@ import json
 import pytest
 from _folders import pairs_folder, put_rows, rows_of, save
 
+from core.errors import EvaluationError
 from evaluation.benchmarks.pairs import read_pairs
-from evaluation.errors import EvaluationError
 
 
 @pytest.fixture

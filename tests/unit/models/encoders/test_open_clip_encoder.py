@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from _checkpoints import PICTURES, picture, placement, save_clip, weights_at
 
+from core.errors import ModelError
 from models import registry
 from models.encoders import convert_clip, open_clip_encoder
 from models.encoders.clip import Clip
@@ -118,9 +119,9 @@ def test_nothing_in_gives_nothing_out(converted_clip):
 
 
 def test_an_unknown_tag_is_refused_with_the_known_ones():
-    with pytest.raises(LookupError, match=r"no weights 'ViT-B-32/best' \(its tags for ViT-B-32: openai, "):
+    with pytest.raises(ModelError, match=r"no weights 'ViT-B-32/best' \(its tags for ViT-B-32: openai, "):
         OpenClip(of_tag("ViT-B-32/best"), placement())
-    with pytest.raises(LookupError, match="no architecture is called 'ViT-Z'"):
+    with pytest.raises(ModelError, match="no architecture is called 'ViT-Z'"):
         OpenClip(of_tag("ViT-Z/openai"), placement())
 
 
@@ -128,7 +129,7 @@ def test_weights_that_are_not_downloaded_are_named_with_the_remedy(monkeypatch, 
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.delenv("EDITLOOM_DOWNLOAD", raising=False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    with pytest.raises(LookupError) as error:
+    with pytest.raises(ModelError) as error:
         OpenClip(of_tag("ViT-L-14/openai"), placement())
     assert (
         str(error.value)
@@ -187,7 +188,7 @@ def test_a_tag_that_is_a_pickle_only_is_refused(tag_of, monkeypatch):
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
     tag_of(hf_hub="owner/tiny/")
-    with pytest.raises(LookupError, match=r"^model .* from owner/tiny, which has no open_clip_model.safetensors, as a"):
+    with pytest.raises(ModelError, match=r"^model .* from owner/tiny, which has no open_clip_model.safetensors, as a"):
         OpenClip(of_tag("tiny/best"), placement())
     tag_of(url="https://host/tiny.pt")
     assert registry.missing("open_clip:tiny/best") == (

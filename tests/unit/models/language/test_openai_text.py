@@ -3,6 +3,7 @@ import time
 import pytest
 from _chat_server import chat_server, completion
 
+from core.errors import ModelError
 from models import registry
 from models.language import endpoint as llm_endpoint
 from models.placement import Placement
@@ -104,7 +105,7 @@ def test_server_that_does_not_answer_in_time_is_a_connection_error():
     ("status", "words"), [(401, "the key is refused; set OPENAI_API_KEY"), (404, "correct the model id")]
 )
 def test_refused_key_and_unknown_model_stop_at_once_and_say_what_to_set(status, words):
-    with chat_server(lambda _: (status, f"no such {KEY}")) as server, pytest.raises(LookupError, match=words) as caught:
+    with chat_server(lambda _: (status, f"no such {KEY}")) as server, pytest.raises(ModelError, match=words) as caught:
         model_of(server).generate(["x"], max_new_tokens=5)
     assert len(server.asked) == 1
     assert KEY not in str(caught.value)

@@ -6,6 +6,7 @@ import torch
 from _language_models import byte_tokenizer, cpu, save_llama, seeded, weights_at
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from core.errors import ModelError
 from models.language.prompts import prompt_ids
 from models.language.sampling import SeededChoice
 from models.language.transformers_text import TransformersText
@@ -206,5 +207,5 @@ def test_gguf_file_is_read_as_the_library_reads_it(tmp_path):
 def test_several_gguf_files_are_refused_with_the_way_to_name_one(tmp_path):
     for name in ("b.gguf", "a.gguf"):
         (tmp_path / name).write_bytes(b"")
-    with pytest.raises(LookupError, match=r"holds 2 GGUF files; name one, path:.*/a\.gguf"):
+    with pytest.raises(ModelError, match=r"holds 2 GGUF files; name one, path:.*/a\.gguf"):
         TransformersText(weights_at(tmp_path), cpu())

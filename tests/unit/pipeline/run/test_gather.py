@@ -68,7 +68,7 @@ def test_an_id_that_no_row_has_is_named(tmp_path):
 
 
 def test_gathering_without_a_stage_that_waits_for_all_shards_is_refused(tmp_path):
-    with pytest.raises(PlanError, match="nothing before it waits for all shards; put it after a whole stage"):
+    with pytest.raises(PlanError, match="nothing before it waits for all shards; put it after a global stage"):
         plan_of(tmp_path, [ReadLines(), Upper(), Pointer()], SHARDS)
 
 

@@ -4,7 +4,7 @@ from typing import Protocol
 import pytest
 from _fakes import ReadLines, Upper, entry, plan_of, run
 
-from core.errors import ContractError, MissingDependencyError, RunStopped, ShardFailed
+from core.errors import ContractError, MissingDependencyError, ModelError, RunStopped, ShardFailed
 from models import registry
 from models.placement import Placement
 from pipeline.build.session import plan_record
@@ -126,7 +126,7 @@ def test_record_and_plan_name_models_with_revision_and_licence(tmp_path, asked):
 
 def test_model_that_cannot_be_loaded_stops_the_run_with_its_own_words(tmp_path, asked, monkeypatch):
     def refuse(*args, **settings):
-        raise LookupError("model 'zoo:fake' is of kind 'clip', which cannot serve Speaker")
+        raise ModelError("model 'zoo:fake' is of kind 'clip', which cannot serve Speaker")
 
     monkeypatch.setattr(registry, "load", refuse)
     plan = plan_of(tmp_path, [ReadLines(), Asks()])

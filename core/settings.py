@@ -1,0 +1,102 @@
+"""Settings: one base, one check and one wording of what is wrong, for manifests, stages, recipes and editors.
+
+Settings are frozen and strict: an unknown key is an error that offers the nearest valid name, no value is converted,
+and infinities and NaN are refused. They come from TOML, or from `key=value` on the command line, in TOML's notation.
+TOML has no null: the text "none" unsets a setting that may be unset, as in `max_distance = "none"`.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from core.errors import SettingError, UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
+
+NONE = "none"
+"""Text that stands for None where a setting may be None."""
+
+
+class Settings(BaseModel):
+    """Base of all settings: a frozen value, checked when it is made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
+
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def checked(kind: type[S], values: Mapping[str, Any], where: str, error: type[UsageError] = SettingError) -> S:
+    """The settings, made of `values`. Raises `error`: `where`, the key, what is wrong with it, the value."""
+    refuse_unknown(values, kind.model_fields, where, error)
+    given = {key: None if value == NONE and may_be_none(kind, key) else value for key, value in values.items()}
+    try:
+        return kind.model_validate(given)
+    except ValidationError as invalid:
+        raise error(f"{where}: {wording(invalid)}") from None
+
+
+def refuse_unknown(
+    values: Mapping[str, Any], known: Collection[str], where: str, error: type[UsageError] = SettingError
+) -> None:
+    """Raise `error` for a key of `values` that is not in `known`, with the nearest that is."""
+    for key in values:
+        if key not in known:
+            raise error(f"{where}: unknown key {key!r}{nearest(key, known)}")
+
+
+def wording(invalid: ValidationError) -> str:
+    """The first fault in one line: the key, what was expected, the value."""
+    first = invalid.errors(include_url=False)[0]
+    key = "".join(f"{part}: " for part in [".".join(str(part) for part in first["loc"])] if part)
+    told = first["msg"].removeprefix("Value error, ")
+    value = f", got {first['input']!r}" if first["type"] != "missing" and key else ""
+    return f"{key}{told[:1].lower()}{told[1:]}{value}"
+
+
+def may_be_none(kind: type[BaseModel], key: str) -> bool:
+    """True for a setting that None may stand for."""
+    return type(None) in get_args(kind.model_fields[key].annotation)
+
+
+def read_toml(path: Path, error: type[UsageError] = SettingError) -> dict[str, Any]:
+    """The table in a TOML file. Raises `error` when it is not there or is no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise error(f"{path}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError, RecursionError) as fault:
+        raise error(f"{path}: cannot be read as TOML: {fault}") from None
+
+
+def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
+    """Settings from `key=value` texts; a key with dots names a setting of a section, as in TOML.
+
+    The value is in TOML's notation, or a text where that does not parse. Raises `SettingError` for a text without `=`
+    and for a key that is both a setting and a section.
+    """
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        keys = [key.strip() for key in name.split(".")]
+        if not equals or not all(keys):
+            raise SettingError(f"--set {pair!r} is no setting; expected key=value")
+        section = found
+        for key in keys[:-1]:
+            section = section.setdefault(key, {})
+            if not isinstance(section, dict):
+                raise SettingError(f"--set {pair!r}: {key} is a setting and cannot hold others")
+        section[keys[-1]] = _value(text.strip())
+    return found
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
