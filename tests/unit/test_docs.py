@@ -15,7 +15,7 @@ from pipeline.plan.plan import plan_stages
 from pipeline.plan.plugins import stage_class, stage_names
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docker/*.md")])
+PAGES = sorted(path for folder in (".", "docs", "docs/adr", "docker", "zoo") for path in (ROOT / folder).glob("*.md"))
 MANIFESTS = sorted((ROOT / "manifests").rglob("*.toml"))
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
