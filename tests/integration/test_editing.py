@@ -15,6 +15,7 @@ from evaluation.judges import JudgeIds
 from evaluation.masks import PhraseMasks
 from evaluation.run import evaluate
 from models import registry
+from models.protocols import EditRequest
 from zoo.world import caption, facts_of, render, sample_edit, scene_of
 from zoo.write_edits import EditOrder, write_edits
 
@@ -83,9 +84,9 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_images(folder, tmp_path):
 
 def test_zoo_sd_edits_at_its_own_size_and_gives_back_the_images_own(tmp_path):
     images = [Image.fromarray(render(scene_of(9, 0), size)) for size in (64, 128)]
-    editor = registry.load("ImageEditor", "zoo:sd")
-    settings = {"seeds": [1, 1], "num_steps": 4, "guidance_scale": 7.5, "sampling_ratio": 0.7}
-    small, large = editor.edit(images, ["a red car on the grass"] * 2, **settings)
+    editor = registry.load("Editor", "zoo:sd", settings=registry.editor_settings("zoo:sd")(num_steps=4))
+    requests = [EditRequest(image=image, target_caption="a red car on the grass") for image in images]
+    small, large = editor.edit(requests, seeds=[1, 1])
     assert (small.size, large.size) == ((64, 64), (128, 128))
     assert editor._pipeline.vae_scale_factor == 4
 

@@ -11,6 +11,7 @@ from PIL import Image
 
 from cli.edit import edit_main, evaluate_main
 from evaluation import edit_files, editors
+from models.diffusion.sdedit import SdEditSettings
 
 ROOT = Path(__file__).resolve().parents[3]
 MODEL = ["--model", "zoo:sd"]
@@ -29,7 +30,7 @@ def asked(monkeypatch):
 
     def load(protocol, model_id, placement, **settings):
         calls.append((protocol, model_id, placement.batch_size, settings))
-        return fake if protocol == "ImageEditor" else LeftHalf()
+        return fake if protocol == "Editor" else LeftHalf()
 
     for module in (edit_files, editors):
         monkeypatch.setattr(module, "load_model", load)
@@ -65,7 +66,7 @@ def test_several_images_are_edited_into_a_folder(tmp_path, images, asked, capsys
     assert capsys.readouterr().out.split() == [str(out / "a.png"), str(out / "b.png")]
     assert (pixels(out / "b.png") == 255 - 41).all()
     assert asked[0].asked == [("a cat", 5, (10, 8))] * 2
-    assert asked[1:] == [("ImageEditor", "zoo:sd", 3, {})]
+    assert asked[1:] == [("Editor", "zoo:sd", 3, {"settings": SdEditSettings()})]
 
 
 def test_one_image_is_written_to_the_file_that_is_named(tmp_path, images):
@@ -76,13 +77,11 @@ def test_one_image_is_written_to_the_file_that_is_named(tmp_path, images):
     assert (tmp_path / "folder" / "a.png").is_file()
 
 
-def test_settings_reach_the_editor(tmp_path, images, monkeypatch, asked):
-    seen = {}
-    monkeypatch.setattr(asked[0], "edit", lambda images, prompts, **settings: seen.update(settings) or list(images))
+def test_settings_reach_the_editor(tmp_path, images, asked):
     flags = ["--ratio", "0.6", "--steps", "25", "--guidance", "5", "--size-px", "384"]
     assert edit_main([images[0], "a cat", *MODEL, "--out", str(tmp_path / "o"), *flags]) == 0
-    assert (seen["sampling_ratio"], seen["num_steps"], seen["guidance_scale"], seen["masks"]) == (0.6, 25, 5.0, None)
-    assert asked[1][3] == {"size_px": 384}
+    settings = SdEditSettings(sampling_ratio=0.6, num_steps=25, guidance_scale=5.0, size_px=384)
+    assert asked[1][3] == {"settings": settings}
 
 
 def test_an_edit_stays_within_a_mask_from_a_file_or_a_phrase(tmp_path, images, asked):
@@ -143,7 +142,7 @@ def test_what_cannot_be_edited_is_said_in_one_line_and_exits_1(tmp_path, images,
     argv = [images[0], "a cat", "--model", "zoo:nothing", *out]
     assert "no model is called 'zoo:nothing' (the zoo holds: " in said(capsys, edit_main, argv, 1)
     message = said(capsys, edit_main, [images[0], "a cat", "--model", "zoo:sd-inpaint", *out], 1)
-    assert "cannot be used: the UNet of zoo:sd-inpaint takes 9 channels, SDEdit needs 4" in message
+    assert "is of kind 'StableDiffusionInpaintPipeline', which cannot serve Editor" in message
     for device in ("cuda:63", "gpu"):
         message = said(capsys, edit_main, [images[0], "a cat", "--model", "zoo:sd", "--device", device, *out], 1)
         assert message.startswith("editloom edit: model 'zoo:sd' cannot be used: ")
