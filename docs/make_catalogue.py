@@ -1,13 +1,14 @@
 # ruff: noqa: INP001  a script beside the page it writes, in no package
-"""Writes docs/stages.md, the catalogue of stages, from the stage classes: `python docs/make_catalogue.py`.
+"""Write docs/stages.md and docs/recipes.md from the classes of the catalogues: `python docs/make_catalogue.py`.
 
-Owns the layout of that page only: every word in it comes from a stage, its settings or `samples.columns`. Same
-stages, same bytes.
+Owns the layout of these pages: every word in their tables comes from a stage, a recipe, an editor, their settings or
+`samples.columns`. Same classes, same bytes.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
 import json
 import sys
@@ -16,18 +17,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "stages.md"
 SPEED_ONLY = "Speed only: not in the fingerprint."
 BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
     from pipeline.stage import Stage
+    from trainer.recipe import Recipe
 
-HEAD = """\
+    Row = tuple[str, ...]
+
+OWN_SETTINGS = "Settings of its own, or with a default of its own; the others are [shared](#settings-of-all-recipes)"
+SETTINGS_HEAD = ("Setting", "Type", "Default", "Meaning")
+STAGES_HEAD = """\
 # Stages
 
 Written by `docs/make_catalogue.py` from the stage classes; do not edit it by hand.
@@ -39,15 +45,34 @@ text `"none"` unsets a setting whose type says `None`. The terms are in the [glo
 """
 
 
+RECIPES_HEAD = """\
+# Recipes and editors
+
+Written by `docs/make_catalogue.py` from the classes; do not edit it by hand.
+
+A recipe is named by `editloom train --recipe NAME`, and a setting given by `--set name=value` or in a TOML file
+([training](training.md)). Settings of the section `run_on` decide speed, or how often something is written, and may change
+when a training is resumed. All others decide the result. The text `"none"` unsets a setting whose type says `None`.
+An editor's settings are given in the same way to `editloom edit` and `editloom evaluate` ([evaluation](evaluation.md)).
+The terms are in the [glossary](glossary.md).
+"""
+
+
 def main() -> None:
-    """Write the page."""
-    PAGE.write_text(catalogue(), encoding="utf-8")
+    """Write the pages."""
+    for name, text in pages().items():
+        (ROOT / "docs" / name).write_text(text, encoding="utf-8")
 
 
-def catalogue() -> str:
-    """The page's text."""
+def pages() -> dict[str, str]:
+    """File name -> text of each page."""
     if str(ROOT) not in sys.path:  # a script's path starts at its own folder
         sys.path.insert(0, str(ROOT))
+    return {"stages.md": stages_page(), "recipes.md": recipes_page()}
+
+
+def stages_page() -> str:
+    """The catalogue of stages."""
     from pipeline.plan.plugins import stage_class, stage_names
 
     classes = {name: stage_class(name) for name in stage_names()}
@@ -55,11 +80,53 @@ def catalogue() -> str:
         ("Stage", "Kind", "What it does"),
         [(f"[{name}](#{name})", cls.kind, _summary(cls)) for name, cls in classes.items()],
     )
-    return "\n".join([HEAD, overview, *(_section(name, cls) for name, cls in classes.items()), _engine_rejects()])
+    return "\n".join(
+        [STAGES_HEAD, overview, *(_section(name, cls) for name, cls in classes.items()), _engine_rejects()]
+    )
+
+
+def recipes_page() -> str:
+    """The catalogue of recipes and editors."""
+    from models.registry import WRAPPERS
+    from trainer.recipe import Recipe
+    from trainer.recipes import RECIPES, find_recipe
+
+    shared = _settings(Recipe)
+    recipes = {name: find_recipe(name) for name in sorted(RECIPES)}
+    editors = [_editor(kind, target) for kind, target in sorted(WRAPPERS["Editor"].items())]
+    overview = _table(("Recipe", "What it trains"), [(f"[{n}](#{n})", _summary(cls)) for n, cls in recipes.items()])
+    sections = [_recipe(name, cls, shared) for name, cls in recipes.items()]
+    common = f"## Settings of all recipes\n\n{_table(SETTINGS_HEAD, shared.values())}"
+    return "\n".join([RECIPES_HEAD, overview, *sections, common, "## Editors\n", *editors])
+
+
+def _recipe(name: str, cls: type[Recipe], shared: dict[str, Row]) -> str:
+    own = [row for setting, row in _settings(cls).items() if shared.get(setting) != row]
+    parts = [
+        f"## {name}\n",
+        f"{_summary(cls)}\n",
+        _columns("Reads", cls.reads),
+        _columns("Reads too where samples have them", cls.reads_if_present),
+        f"{OWN_SETTINGS}\n\n{_table(SETTINGS_HEAD, own)}",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _editor(kind: str, target: str) -> str:
+    module, _, name = target.partition(":")
+    cls = getattr(importlib.import_module(module), name)
+    parts = [
+        f"### {name}\n",
+        f"{_summary(cls)} Serves checkpoints of the kind `{kind}`.\n",
+        _names("Every request must have", sorted(cls.needs)),
+        _names("Uses where a request has it", sorted(cls.uses)),
+        _table(SETTINGS_HEAD, _settings(cls.Settings).values()),
+    ]
+    return "\n".join(part for part in parts if part)
 
 
 def _section(name: str, cls: type[Stage]) -> str:
-    settings = _settings(cls)
+    settings = _settings(cls, cls.speed_settings).values()
     parts = [
         f"## {name}\n",
         f"{_summary(cls)}\n",
@@ -69,12 +136,12 @@ def _section(name: str, cls: type[Stage]) -> str:
         _columns("Writes", _written(cls)),
         _artifact(cls),
         _names("Rejects with", [reason.value for reason in cls.rejects or ()]),
-        f"Settings\n\n{_table(('Setting', 'Type', 'Default', 'Meaning'), settings)}" if settings else "No settings.\n",
+        f"Settings\n\n{_table(SETTINGS_HEAD, settings)}" if settings else "No settings.\n",
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _summary(cls: type[Stage]) -> str:
+def _summary(cls: type) -> str:
     return (sys.modules[cls.__module__].__doc__ or "").strip().splitlines()[0]
 
 
@@ -118,16 +185,21 @@ def _arrow(kind: Any) -> str:
     return str(kind).replace("<element: ", "<").replace("<item: ", "<")
 
 
-def _settings(cls: type[Stage]) -> list[tuple[str, ...]]:
+def _settings(cls: type[BaseModel], speed_only: Sequence[str] = (), prefix: str = "") -> dict[str, Row]:
+    """Name of each setting -> its row; settings of a section are named `section.setting`."""
+    from core.settings import Settings
+
     declared = _declarations(cls)
-    rows: list[tuple[str, ...]] = []
+    rows: dict[str, Row] = {}
     for name, info in cls.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, Settings):
+            rows |= _settings(info.annotation, prefix=f"{prefix}{name}.")
+            continue
         annotation, meaning = declared.get(name, ("", ""))
         default = "required" if info.is_required() else _default(info)
-        speed = [SPEED_ONLY] if name in cls.speed_settings else []
-        rows.append(
-            (f"`{name}`", _type(annotation, info), default, " ".join([info.description or meaning, *speed]).strip())
-        )
+        speed = [SPEED_ONLY] if name in speed_only else []
+        told = " ".join([info.description or meaning, *speed]).strip()
+        rows[prefix + name] = (f"`{prefix}{name}`", _type(annotation, info), default, told)
     return rows
 
 
@@ -136,11 +208,11 @@ def _default(info: FieldInfo) -> str:
     return '`"none"`' if value is None else f"`{json.dumps(value)}`"
 
 
-def _declarations(cls: type[Stage]) -> dict[str, tuple[str, str]]:
+def _declarations(cls: type[BaseModel]) -> dict[str, tuple[str, str]]:
     """Setting -> (annotation as written, the string below it), for the class and its bases."""
     found: dict[str, tuple[str, str]] = {}
     for base in reversed(cls.__mro__):
-        if not base.__module__.startswith(("stages", "pipeline")):
+        if base.__module__.partition(".")[0] in ("builtins", "abc", "pydantic", "typing"):
             continue
         body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
         assert isinstance(body, ast.ClassDef)

@@ -36,20 +36,20 @@ make build-dataset MANIFEST=$MANIFEST OUT="$OUT/data" WORLD_SCENES="$SCENES"
 .venv/bin/editloom verify $MANIFEST --out "$OUT/data"
 echo "open $OUT/data/dataset/report.html in a browser"
 
-# 3. Train (sections 3.2 and 3.3). Stable Diffusion learns to denoise a source image into its pseudo-target, with the loss of equation
+# 3. Train (sections 3.3 and 3.4). Stable Diffusion learns to denoise a source image into its pseudo-target, with the loss of equation
 #    12, (1 - t/T) (L_loc + L_global) + (t/T) L_mask + lambda_perc L_perc:
-#      L_mask   equations 8 and 9: inside the mask the noise that leads to the target (equation 3), outside the source's own noise
+#      L_mask   equations 8 and 9: inside the mask predict the noise that leads to the target (equation 3), outside the source's noise
 #      L_global equation 5: CLIP distance of the edited image and the new caption
-#      L_loc    equation 11: the same for the masked part and its phrase
-#      L_perc   equation 10: perceptual features inside the mask like the target's, outside like the source's
+#      L_loc    equation 11: the same for the masked part of the image and the changed phrase
+#      L_perc   equation 10: the masked part of the edited image has the perceptual features of the masked part of the target
 #    Input layers and the middle block of the UNet are updated in turn, all else is frozen.
 #    $OUT/model/previews shows edits as the weights change; --resume continues after an interruption.
 .venv/bin/editloom train --recipe iedit --data "$OUT/data/dataset" --model zoo:sd --out "$OUT/training" --steps "$STEPS" \
   --batch-size 8 --set size_px=64 --set clip_model=zoo:clip --set perceptual_model=zoo:dino --set preview_every=100 --resume
 
 # 4. Edit an image that the training never saw. First held-out scenes with edits whose true result is known; then one of them with
-#    SDEdit (section 3.2): the source is noised to 70 % and denoised with the new caption. With a mask, equation 13 puts the noised
-#    source back outside it after every step, so that the rest of the image stays (iEdit-M).
+#    SDEdit: the source is noised to 70 % and denoised with the new caption. With a mask, equation 13 puts the noised source back
+#    outside it after every step, so that the rest of the image stays (section 3.4, iEdit-M).
 .venv/bin/python -m zoo.write_edits "$OUT/cases" --count "$CASES" --kinds replace_noun change_colour
 IMAGE=$OUT/cases/images/000000001.source.png
 TEXT="a green bear and a purple cherry in the desert in falling snow"
