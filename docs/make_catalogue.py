@@ -51,8 +51,9 @@ RECIPES_HEAD = """\
 Written by `docs/make_catalogue.py` from the classes; do not edit it by hand.
 
 A recipe is named by `editloom train --recipe NAME`, and a setting given by `--set name=value` or in a TOML file
-([training](training.md)). Settings of the section `run_on` decide speed, or how often something is written, and may change
-when a training is resumed. All others decide the result. The text `"none"` unsets a setting whose type says `None`.
+([training](training.md)). Settings of the section `run_on` decide speed, or how often something is written, and may
+change when a training is resumed. All others decide the result. The text `"none"` unsets a setting whose type says
+`None`.
 An editor's settings are given in the same way to `editloom edit` and `editloom evaluate` ([evaluation](evaluation.md)).
 The terms are in the [glossary](glossary.md).
 """
