@@ -176,7 +176,7 @@ class Stage(Settings):
     """Fields that only decide speed and patience: left out of the fingerprint."""
 
     def needs_columns(self) -> tuple[str, ...]:
-        """Those of `reads_if_present` that these settings cannot do without."""
+        """Columns that these settings read beside `reads`; a chain in which no stage writes them is refused."""
         return ()
 
     def needs_artifacts(self) -> tuple[str, ...]:

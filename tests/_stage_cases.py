@@ -175,6 +175,7 @@ def scored(tmp_path):
         pair_direction_cos=[0.3] * 6,
         retrieval_cos=[0.5] * 6,
         target_id=["a", "a", "a", "b", "b", "b"],
+        edit_type=["change_colour"] * 6,
     )
     return {"a": table.slice(0, 4), "b": table.slice(4)}
 
@@ -245,12 +246,14 @@ CASES = {
     "select": Case(
         scored,
         {
-            "min_mask_frac": 0.02, "max_mask_frac": 0.8, "min_source_caption_cos": 0.1, "min_target_caption_cos": 0.1,
-            "min_target_margin_cos": 0.01,
-            "min_image_cos": 0.1, "min_direction_cos": 0.1, "min_retrieval_cos": 0.1, "max_pairs_per_target": 2,
+            "bounds": {"source_mask_frac": {"min": 0.02, "max": 0.9}},
+            "bounds_by_edit_type": {"replace_noun": {"target_caption_cos": {"min": 0.2}}},
+            "best": [{"per": "target_id", "keep": 2, "by": "target_caption_cos"}],
         },
         settings={
-            "min_mask_frac": 0.01, "max_mask_frac": 0.9, "min_target_caption_cos": 0.2, "max_pairs_per_target": 1,
+            "bounds": {"source_mask_frac": {"min": 0.01, "max": 0.9}, "target_caption_cos": {"min": 0.05}},
+            "bounds_by_edit_type": {"change_colour": {"target_caption_cos": {"min": 0.2}}},
+            "best": [{"per": "target_id", "keep": 1, "by": "target_caption_cos"}],
         },
     ),
     "count_words": Case(captions_of_two_shards, {"caption_column": "generated_caption"}),
