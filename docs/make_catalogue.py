@@ -1,257 +1,34 @@
-# ruff: noqa: INP001  a script beside the page it writes, in no package
-"""Write docs/stages.md and docs/recipes.md from the classes of the catalogues: `python docs/make_catalogue.py`.
+# ruff: noqa: INP001  a script beside the pages it writes, in no package
+"""Write the catalogues docs/stages.md, docs/recipes.md and docs/modules.md: `python docs/make_catalogue.py`.
 
-Owns the layout of these pages: every word in their tables comes from a stage, a recipe, an editor, their settings or
-`samples.columns`. Same classes, same bytes.
+The words in their tables come from the code: stages, recipes, editors, their settings, columns and docstrings. The same
+code gives the same bytes.
 """
 
 from __future__ import annotations
 
-import ast
-import importlib
-import inspect
-import json
 import sys
-import textwrap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-ROOT = Path(__file__).resolve().parents[1]
-SPEED_ONLY = "Speed only: not in the fingerprint."
-BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from pydantic import BaseModel
-    from pydantic.fields import FieldInfo
-
-    from pipeline.stage import Stage
-    from trainer.recipe import Recipe
-
-    Row = tuple[str, ...]
-
-OWN_SETTINGS = "Settings of its own, or with a default of its own; the others are [shared](#settings-of-all-recipes)"
-SETTINGS_HEAD = ("Setting", "Type", "Default", "Meaning")
-STAGES_HEAD = """\
-# Stages
-
-Written by `docs/make_catalogue.py` from the stage classes; do not edit it by hand.
-
-A stage is named in a manifest by its file name: `use = "filter_caption"`. A setting below decides the result and is
-part of the stage's fingerprint, unless its line says that it is one of speed only. What decides speed in all stages
-stands in `run_on`: `rows_per_batch`, `workers`, and for models `device`, `dtype`, `rows_per_forward` and `gpu`. The
-text `"none"` unsets a setting whose type says `None`. The terms are in the [glossary](glossary.md).
-"""
-
-
-RECIPES_HEAD = """\
-# Recipes and editors
-
-Written by `docs/make_catalogue.py` from the classes; do not edit it by hand.
-
-A recipe is named by `editloom train --recipe NAME`, and a setting given by `--set name=value` or in a TOML file
-([training](training.md)). Settings of the section `run_on` decide speed, or how often something is written, and may
-change when a training is resumed. All others decide the result. The text `"none"` unsets a setting whose type says
-`None`.
-An editor's settings are given in the same way to `editloom edit` and `editloom evaluate` ([evaluation](evaluation.md)).
-The terms are in the [glossary](glossary.md).
-"""
+DOCS = Path(__file__).resolve().parent
 
 
 def main() -> None:
     """Write the pages."""
     for name, text in pages().items():
-        (ROOT / "docs" / name).write_text(text, encoding="utf-8")
+        (DOCS / name).write_text(text, encoding="utf-8")
 
 
 def pages() -> dict[str, str]:
     """File name -> text of each page."""
-    if str(ROOT) not in sys.path:  # a script's path starts at its own folder
-        sys.path.insert(0, str(ROOT))
-    return {"stages.md": stages_page(), "recipes.md": recipes_page()}
+    for folder in (DOCS, DOCS.parent):  # a script's path starts at its own folder
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    from catalogue_modules import modules_page
+    from catalogue_recipes import recipes_page
+    from catalogue_stages import stages_page
 
-
-def stages_page() -> str:
-    """The catalogue of stages."""
-    from pipeline.plan.plugins import stage_class, stage_names
-
-    classes = {name: stage_class(name) for name in stage_names()}
-    overview = _table(
-        ("Stage", "Kind", "What it does"),
-        [(f"[{name}](#{name})", cls.kind, _summary(cls)) for name, cls in classes.items()],
-    )
-    return "\n".join(
-        [STAGES_HEAD, overview, *(_section(name, cls) for name, cls in classes.items()), _engine_rejects()]
-    )
-
-
-def recipes_page() -> str:
-    """The catalogue of recipes and editors."""
-    from models.registry import WRAPPERS
-    from trainer.recipe import Recipe
-    from trainer.recipes import RECIPES, find_recipe
-
-    shared = _settings(Recipe)
-    recipes = {name: find_recipe(name) for name in sorted(RECIPES)}
-    editors = [_editor(kind, target) for kind, target in sorted(WRAPPERS["Editor"].items())]
-    overview = _table(("Recipe", "What it trains"), [(f"[{n}](#{n})", _summary(cls)) for n, cls in recipes.items()])
-    sections = [_recipe(name, cls, shared) for name, cls in recipes.items()]
-    common = f"## Settings of all recipes\n\n{_table(SETTINGS_HEAD, shared.values())}"
-    return "\n".join([RECIPES_HEAD, overview, *sections, common, "## Editors\n", *editors])
-
-
-def _recipe(name: str, cls: type[Recipe], shared: dict[str, Row]) -> str:
-    own = [row for setting, row in _settings(cls).items() if shared.get(setting) != row]
-    parts = [
-        f"## {name}\n",
-        f"{_summary(cls)}\n",
-        _columns("Reads", cls.reads),
-        _columns("Reads too where samples have them", cls.reads_if_present),
-        f"{OWN_SETTINGS}\n\n{_table(SETTINGS_HEAD, own)}",
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _editor(kind: str, target: str) -> str:
-    module, _, name = target.partition(":")
-    cls = getattr(importlib.import_module(module), name)
-    parts = [
-        f"### {name}\n",
-        f"{_summary(cls)} Serves checkpoints of the kind `{kind}`.\n",
-        _names("Every request must have", sorted(cls.needs)),
-        _names("Uses where a request has it", sorted(cls.uses)),
-        _table(SETTINGS_HEAD, _settings(cls.Settings).values()),
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _section(name: str, cls: type[Stage]) -> str:
-    settings = _settings(cls, cls.speed_settings).values()
-    parts = [
-        f"## {name}\n",
-        f"{_summary(cls)}\n",
-        f"Kind `{cls.kind}`, version {cls.version}{_needs(cls)}.\n",
-        _columns("Reads", cls.reads),
-        _names("Reads too where a stage before it wrote them", cls.reads_if_present),
-        _columns("Writes", _written(cls)),
-        _artifact(cls),
-        _names("Rejects with", [reason.value for reason in cls.rejects or ()]),
-        f"Settings\n\n{_table(SETTINGS_HEAD, settings)}" if settings else "No settings.\n",
-    ]
-    return "\n".join(part for part in parts if part)
-
-
-def _summary(cls: type) -> str:
-    return (sys.modules[cls.__module__].__doc__ or "").strip().splitlines()[0]
-
-
-def _needs(cls: type[Stage]) -> str:
-    needs = cls.needs
-    parts = [f"{needs.gpu:g} GPU"] if needs.gpu else []
-    parts += [f"{needs.cpu:g} cores"] if needs.cpu != 1 else []
-    parts += [f"{needs.memory_bytes >> 20} MiB of memory"] if needs.memory_bytes else []
-    packages = "the packages" if len(needs.packages) > 1 else "the package"
-    parts += [f"{packages} {', '.join(needs.packages)}"] if needs.packages else []
-    seed = "; uses the manifest's seed" if cls.uses_rng else ""
-    return (f"; needs {', '.join(parts)}" if parts else "") + seed
-
-
-def _written(cls: type[Stage]) -> tuple[str, ...]:
-    return ("parent_id", *cls.writes) if cls.kind == "expand" else cls.writes
-
-
-def _artifact(cls: type[Stage]) -> str:
-    artifact = getattr(cls, "artifact", "")
-    return f"Leaves the artifact `{artifact}`.\n" if artifact else ""
-
-
-def _names(label: str, names: Iterable[str]) -> str:
-    listed = ", ".join(f"`{name}`" for name in names)
-    return f"{label}: {listed}.\n" if listed else ""
-
-
-def _columns(label: str, names: Sequence[str]) -> str:
-    from samples.columns import column
-
-    if not names:
-        return ""
-    declared = [column(name) for name in names]
-    rows = [(f"`{c.name}`", _arrow(c.type), c.unit + (", not stored" if c.virtual else ""), c.meaning)
-            for c in declared]  # fmt: skip
-    return f"{label}\n\n{_table(('Column', 'Type', 'Unit', 'Meaning'), rows)}"
-
-
-def _arrow(kind: Any) -> str:
-    return str(kind).replace("<element: ", "<").replace("<item: ", "<")
-
-
-def _settings(cls: type[BaseModel], speed_only: Sequence[str] = (), prefix: str = "") -> dict[str, Row]:
-    """Name of each setting -> its row; settings of a section are named `section.setting`."""
-    from core.settings import Settings
-
-    declared = _declarations(cls)
-    rows: dict[str, Row] = {}
-    for name, info in cls.model_fields.items():
-        if isinstance(info.annotation, type) and issubclass(info.annotation, Settings):
-            rows |= _settings(info.annotation, prefix=f"{prefix}{name}.")
-            continue
-        annotation, meaning = declared.get(name, ("", ""))
-        default = "required" if info.is_required() else _default(info)
-        speed = [SPEED_ONLY] if name in speed_only else []
-        told = " ".join([info.description or meaning, *speed]).strip()
-        rows[prefix + name] = (f"`{prefix}{name}`", _type(annotation, info), default, told)
-    return rows
-
-
-def _default(info: FieldInfo) -> str:
-    value = info.get_default(call_default_factory=True)
-    return '`"none"`' if value is None else f"`{json.dumps(value)}`"
-
-
-def _declarations(cls: type[BaseModel]) -> dict[str, tuple[str, str]]:
-    """Setting -> (annotation as written, the string below it), for the class and its bases."""
-    found: dict[str, tuple[str, str]] = {}
-    for base in reversed(cls.__mro__):
-        if base.__module__.partition(".")[0] in ("builtins", "abc", "pydantic", "typing"):
-            continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
-        assert isinstance(body, ast.ClassDef)
-        for here, after in zip(body.body, [*body.body[1:], None], strict=True):
-            if isinstance(here, ast.AnnAssign) and isinstance(here.target, ast.Name):
-                found[here.target.id] = (ast.unparse(here.annotation), _text(after))
-    return found
-
-
-def _text(node: ast.stmt | None) -> str:
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-        return " ".join(node.value.value.split())
-    return ""
-
-
-def _type(annotation: str, info: FieldInfo) -> str:
-    if annotation.startswith("Annotated["):
-        annotation = ast.unparse(ast.parse(annotation, mode="eval").body.slice.elts[0])
-    if annotation.startswith("Literal["):
-        return " or ".join(f"`{json.dumps(v)}`" for v in ast.literal_eval(annotation.removeprefix("Literal")))
-    bounds = [f"{sign} {getattr(m, key):g}" for key, sign in BOUNDS for m in info.metadata if hasattr(m, key)]
-    return ", ".join([annotation.replace(" | ", " or "), *bounds])
-
-
-def _engine_rejects() -> str:
-    from pipeline.run.rejects import EngineReject
-
-    reasons = [f"- `{EngineReject.DUPLICATE_IMAGE}`: a source met the same image bytes earlier in the same shard"]
-    reasons.append(f"- `{EngineReject.EXCEPTION}`: a map or expand stage raised on this row alone")
-    lost = "a map, expand or sink stage did not end on this row alone, or its worker died of it"
-    reasons.append(f"- `{EngineReject.WORKER_LOST}`: {lost}")
-    assert len(reasons) == len(EngineReject)
-    return "\n".join(["## Reasons that the engine itself gives\n", *reasons, ""])
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *([cell.replace("|", "\\|") for cell in row] for row in rows)]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    return {"stages.md": stages_page(), "recipes.md": recipes_page(), "modules.md": modules_page()}
 
 
 if __name__ == "__main__":

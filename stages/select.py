@@ -94,6 +94,7 @@ def _check_table(table: Mapping[str, Bounds]) -> Mapping[str, Bounds]:
 
 
 BoundsTable = Annotated[dict[str, Annotated[Bounds, Field(strict=False)]], AfterValidator(_check_table)]
+BestRule = Annotated[Best, Field(strict=False)]
 
 
 class Select(GlobalStage):
@@ -107,7 +108,7 @@ class Select(GlobalStage):
     bounds_by_edit_type: dict[str, BoundsTable] = Field(default_factory=dict)
     """Edit type -> bounds that replace those of the same columns for pairs of this type:
     `bounds_by_edit_type.change_colour.target_margin_cos = { min = 0.1 }`."""
-    best: tuple[Annotated[Best, Field(strict=False)], ...] = Field(default=(), strict=False)
+    best: tuple[BestRule, ...] = Field(default=(), strict=False)
     """Pairs kept of each group, of those within bounds: `[{ per = "parent_id", keep = 1, by = "target_caption_cos" }]`;
     `prefer = "lowest"` where a lower score is better. A later entry sees what the earlier ones left."""
 

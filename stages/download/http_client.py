@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-    from stages.read_laion import ReadLaion
+    from stages.download.settings import DownloadSettings
 
     _Enter = Callable[[], Awaitable[None]]
 
@@ -90,12 +90,12 @@ class LargeGate:
 class Fetcher:
     """Connections that are kept for the whole of a shard."""
 
-    def __init__(self, options: ReadLaion, resolver: GuardedResolver | None = None) -> None:
+    def __init__(self, options: DownloadSettings, resolver: GuardedResolver | None = None) -> None:
         self._options = options
         self._guard = AddressGuard(options.allowed_hosts)
         self._resolver = resolver or GuardedResolver(self._guard)
         try:
-            self._proxies = Proxies(is_used=options.proxy_from_environment)
+            self._proxies = Proxies(is_used=options.speed.proxy_from_environment)
         except ProxyError as error:
             raise RunStopped(str(error)) from None
         self._connecting = self._resolver.also_to(self._proxies.hosts) if self._proxies else self._resolver
@@ -131,10 +131,10 @@ class Fetcher:
 
     async def _in_time(self, url: URL, gate: LargeGate) -> Body:
         try:
-            async with asyncio.timeout(self._options.timeout_s) as limit:
+            async with asyncio.timeout(self._options.speed.timeout_s) as limit:
                 return await self._follow(url, partial(gate.enter, limit))
         except TimeoutError:
-            raise DownloadFailed(LaionReject.TIMEOUT, f"not done after {self._options.timeout_s:g} s") from None
+            raise DownloadFailed(LaionReject.TIMEOUT, f"not done after {self._options.speed.timeout_s:g} s") from None
         except (aiohttp.InvalidURL, UnicodeError) as error:
             raise DownloadFailed(LaionReject.NOT_AN_URL, type(error).__name__) from None
         except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
