@@ -8,7 +8,7 @@ import inspect
 import json
 import sys
 import textwrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -58,6 +58,7 @@ def settings(cls: type[BaseModel], prefix: str = "") -> dict[str, Row]:
     from pipeline.stage import SPEED
 
     declared = _declarations(cls)
+    models = cls.model_settings() if hasattr(cls, "model_settings") else {}
     rows: dict[str, Row] = {}
     for name, info in cls.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, Settings):
@@ -67,7 +68,8 @@ def settings(cls: type[BaseModel], prefix: str = "") -> dict[str, Row]:
         default = "required" if info.is_required() else _default(info)
         speed = [SPEED_ONLY] if prefix == f"{SPEED}." else []
         told = " ".join([info.description or meaning, *speed]).strip()
-        rows[prefix + name] = (f"`{prefix}{name}`", _type(annotation, info), default, told)
+        kind = f"id of a model that serves {models[name]}" if name in models else _type(annotation, info)
+        rows[prefix + name] = (f"`{prefix}{name}`", kind, default, told)
     return rows
 
 
@@ -90,7 +92,8 @@ def _declarations(cls: type[BaseModel]) -> dict[str, tuple[str, str]]:
         assert isinstance(body, ast.ClassDef)
         for here, after in zip(body.body, [*body.body[1:], None], strict=True):
             if isinstance(here, ast.AnnAssign) and isinstance(here.target, ast.Name):
-                found[here.target.id] = (ast.unparse(here.annotation), _text(after))
+                inherited = found.get(here.target.id, ("", ""))[1]
+                found[here.target.id] = (ast.unparse(here.annotation), _text(after) or inherited)
     return found
 
 
@@ -103,7 +106,7 @@ def _text(node: ast.stmt | None) -> str:
 def _type(annotation: str, info: FieldInfo) -> str:
     if annotation.startswith("Annotated["):
         annotation = ast.unparse(ast.parse(annotation, mode="eval").body.slice.elts[0])
-    if annotation.startswith("Literal["):
-        return " or ".join(f"`{json.dumps(v)}`" for v in ast.literal_eval(annotation.removeprefix("Literal")))
+    if get_origin(info.annotation) is Literal:
+        return " or ".join(f"`{json.dumps(value)}`" for value in get_args(info.annotation))
     bounds = [f"{sign} {getattr(m, key):g}" for key, sign in BOUNDS for m in info.metadata if hasattr(m, key)]
     return ", ".join([annotation.replace(" | ", " or "), *bounds])

@@ -45,7 +45,7 @@ echo "open $OUT/data/dataset/report.html in a browser"
 #    Input layers and the middle block of the UNet are updated in turn, all else is frozen.
 #    $OUT/model/previews shows edits as the weights change; --resume continues after an interruption.
 .venv/bin/editloom train --recipe iedit --data "$OUT/data/dataset" --model zoo:sd --out "$OUT/training" --steps "$STEPS" \
-  --batch-size 8 --set size_px=64 --set clip_model=zoo:clip --set perceptual_model=zoo:dino --set preview_every=100 --resume
+  --batch-size 8 --set size_px=64 --set clip_model=zoo:clip --set perceptual_model=zoo:dino --set run_on.preview_every=100 --resume
 
 # 4. Edit an image that the training never saw. First held-out scenes with edits whose true result is known; then one of them with
 #    SDEdit: the source is noised to 70 % and denoised with the new caption. With a mask, equation 13 puts the noised source back

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from _datasets import write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "extending.md"
@@ -78,6 +79,7 @@ def project(tmp_path_factory):
     for name in LINKED:
         (copy / name).symlink_to((ROOT / name).resolve())
     shutil.copy(ROOT / "pyproject.toml", copy)
+    write_dataset(copy / "runs" / "tiny-iedit" / "dataset", (3, 3))
     return copy
 
 
