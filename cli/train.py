@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -29,17 +29,16 @@ def train_command(
 ) -> None:  # fmt: skip
     """Train an editing model on a dataset. Options win over --set, which wins over the file and the recipe."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    from trainer.config import make_config, parse_settings, read_config_file
+    from core.settings import overlaid, parse_pairs, read_toml
+    from trainer.config import make_config
     from trainer.recipes import find_recipe
 
     kind = find_recipe(recipe)
     options = {
         "data": data, "model": model, "out": out, "steps": steps, "batch_size": batch_size, "seed": seed,
     }  # fmt: skip
-    values: dict[str, Any] = read_config_file(config) if config else {}
-    values |= parse_settings(settings or [])
-    values |= {key: value for key, value in options.items() if value is not None}
-    made = make_config(kind, values)
+    values = overlaid(read_toml(config) if config else {}, parse_pairs(settings or []))
+    made = make_config(kind, values | {key: value for key, value in options.items() if value is not None})
     from trainer.loop import train
 
     _quiet_libraries()

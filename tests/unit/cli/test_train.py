@@ -41,8 +41,8 @@ def test_options_win_over_set_and_set_over_the_file(asked, tmp_path, editloom):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*GIVEN], "recipe iedit: out: field required; pass it or put it into the file"),
-        ([*GIVEN, "--out", "o", "--set", "stepz=3"], "recipe iedit has no setting 'stepz' (did you mean 'steps'?)"),
+        ([*GIVEN], "recipe iedit: out: field required"),
+        ([*GIVEN, "--out", "o", "--set", "stepz=3"], "recipe iedit: unknown key 'stepz' (did you mean 'steps'?)"),
         (["--recipe", "x", "--out", "o"], "no recipe is called 'x' (known: iedit)"),
         ([], "Missing option '--recipe'."),
         ([*GIVEN, "--steps", "many"], "Invalid value for '--steps': "),
