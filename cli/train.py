@@ -13,10 +13,11 @@ from typing import Annotated
 import typer
 
 from cli.exits import run
+from trainer.recipes import RECIPES, find_recipe
 
 
 def train_command(
-    recipe: Annotated[str, typer.Option(help="What is trained how: iedit")],
+    recipe: Annotated[str, typer.Option(help=f"Recipe: {', '.join(RECIPES)}")],
     data: Annotated[str | None, typer.Option(help="Dataset: a folder or fsspec URL with shards.json")] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint to start from: zoo:sd, path:…, hf:…@<commit>")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints, metrics, previews and the model")] = None,
@@ -31,7 +32,6 @@ def train_command(
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from core.settings import overlaid, parse_pairs, read_toml
     from trainer.config import make_config
-    from trainer.recipes import find_recipe
 
     kind = find_recipe(recipe)
     options = {

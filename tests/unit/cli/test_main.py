@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from core.errors import PlanError, RunStopped
-
 CHAIN = """
 name = "tiny"
 [[stage]]
@@ -30,10 +28,6 @@ use = "emit"
 """
 CAPTIONS = ["a red ball on a table", "two dogs run on the grass", "no"]
 ROOT = Path(__file__).resolve().parents[3]
-
-
-class Boom(Exception):
-    """An exception that nobody knows."""
 
 
 HEAVY = ("torch", "transformers", "ray", "PIL", "nltk", "scipy", "imagehash")
@@ -355,34 +349,6 @@ def test_make_leaves_the_run_folder_to_the_command_unless_it_is_given(given):
     (build,) = [part for part in line.splitlines() if "editloom build" in part]
     assert ("--out 'elsewhere'" in build) is bool(given)
     assert ("--out" in build) is bool(given)
-
-
-@pytest.mark.parametrize("bug", [KeyError("step"), TypeError("x"), ImportError("y"), OSError("no number"), Boom()])
-def test_bug_is_a_traceback_and_no_line_to_the_user(editloom, monkeypatch, tmp_path, bug):
-    def load_manifest(path):
-        raise bug
-
-    monkeypatch.setattr("pipeline.plan.manifest.load_manifest", load_manifest)
-    with pytest.raises(type(bug)):
-        editloom("status", tmp_path / "x.toml")
-
-
-@pytest.mark.parametrize(
-    ("fault", "code", "expected"),
-    [
-        (PermissionError(13, "Permission denied", "/x"), 1, "permission denied: /x"),
-        (FileNotFoundError("bucket/x"), 1, "FileNotFoundError: bucket/x"),
-        (KeyboardInterrupt(), 1, "interrupted"),
-        (PlanError("as said"), 2, "as said"),
-        (RunStopped("as said"), 1, "as said"),
-    ],
-)
-def test_fault_of_machine_or_user_is_one_line(refused, monkeypatch, tmp_path, fault, code, expected):
-    def load_manifest(path):
-        raise fault
-
-    monkeypatch.setattr("pipeline.plan.manifest.load_manifest", load_manifest)
-    assert refused("status", tmp_path / "x.toml", code=code) == expected
 
 
 def test_protocol_without_its_package_is_named(world, refused):
