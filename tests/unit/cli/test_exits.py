@@ -92,8 +92,8 @@ def test_an_unknown_option_is_wrong_usage_of_every_command(refused, command):
 
 
 def test_a_bug_ends_the_process_with_a_traceback_and_exit_code_1():
-    code = "import cli.main, trainer.loop\ntrainer.loop.train = lambda config, resume: {}['step']\n"
-    code += f"cli.main.train._quiet_libraries = lambda: None\ncli.main.main(['train', *{COMMANDS['train'][0]!r}])"
+    code = "import cli.main, pipeline.plan.manifest as m\nm.load_manifest = lambda path: {}['step']\n"
+    code += "cli.main.main(['plan', 'm.toml'])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from cli.main import app
+
 CHAIN = """
 name = "tiny"
 [[stage]]
@@ -28,9 +30,7 @@ use = "emit"
 """
 CAPTIONS = ["a red ball on a table", "two dogs run on the grass", "no"]
 ROOT = Path(__file__).resolve().parents[3]
-
-
-HEAVY = ("torch", "transformers", "ray", "PIL", "nltk", "scipy", "imagehash")
+HEAVY = ("torch", "transformers", "diffusers", "ray", "PIL", "nltk", "scipy", "imagehash")
 
 
 def write_tar(path, captions):
@@ -229,6 +229,14 @@ def test_plan_starts_under_a_second_without_models_or_ray(world):
     assert min(seconds for _, seconds in runs) < 1.0
 
 
+def test_help_and_version_load_no_heavy_package():
+    names = [command.name for command in app.registered_commands]
+    calls = [["--version"], ["--help"], *([name, "--help"] for name in names)]
+    code = "from cli.exits import run; from cli.main import app; "
+    code += f"assert [run(app, argv) for argv in {calls}] == [0] * {len(calls)}"
+    assert imported(code)[0] == []
+
+
 def test_the_import_check_can_fail():
     assert imported("import PIL, scipy")[0] == ["PIL", "scipy"]
 
@@ -333,6 +341,28 @@ def test_every_command_finds_what_a_build_without_out_made(world, editloom, tmp_
         assert editloom("clean", name, "--json")[1] == '{"removed": [], "dry_run": false}\n'
     with tarfile.open("runs/tiny/dataset/a.tar") as tar:
         assert editloom("explain", "tiny.toml", tar.getnames()[0].partition(".")[0], *shards)[0] == 0
+
+
+@pytest.mark.parametrize("command", ["build", "plan", "status", "verify", "explain", "retry", "report", "clean"])
+def test_without_out_a_command_takes_the_manifests_own_run_folder(editloom, world, monkeypatch, tmp_path, command):
+    taken = []
+
+    class Taken(Exception):
+        """The storage was asked for."""
+
+    def storage(url, *_given, **_more):
+        taken.append(url)
+        raise Taken
+
+    (tmp_path / "manifests/deep").mkdir(parents=True)
+    (tmp_path / "manifests/deep/tiny.toml").write_text(CHAIN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.store.storage.Storage", storage)
+    shards = [] if command == "clean" else world[1][:2]
+    for manifest in ("manifests/deep/tiny.toml", tmp_path / "manifests/deep/tiny.toml"):
+        with pytest.raises(Taken):
+            editloom(command, manifest, *(["0" * 16] if command == "explain" else []), *shards)
+    assert taken == ["runs/deep-tiny"] * 2
 
 
 def test_clean_for_several_manifests_asks_for_the_run_folder(world, refused, tmp_path):
