@@ -8,15 +8,16 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from cli.exits import run
+from trainer.recipes import RECIPES, find_recipe
 
 
 def train_command(
-    recipe: Annotated[str, typer.Option(help="What is trained how: iedit")],
+    recipe: Annotated[str, typer.Option(help=f"Recipe: {', '.join(RECIPES)}")],
     data: Annotated[str | None, typer.Option(help="Dataset: a folder or fsspec URL with shards.json")] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint to start from: zoo:sd, path:…, hf:…@<commit>")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints, metrics, previews and the model")] = None,
@@ -29,17 +30,15 @@ def train_command(
 ) -> None:  # fmt: skip
     """Train an editing model on a dataset. Options win over --set, which wins over the file and the recipe."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    from trainer.config import make_config, parse_settings, read_config_file
-    from trainer.recipes import find_recipe
+    from core.settings import overlaid, parse_pairs, read_toml
+    from trainer.config import make_config
 
     kind = find_recipe(recipe)
     options = {
         "data": data, "model": model, "out": out, "steps": steps, "batch_size": batch_size, "seed": seed,
     }  # fmt: skip
-    values: dict[str, Any] = read_config_file(config) if config else {}
-    values |= parse_settings(settings or [])
-    values |= {key: value for key, value in options.items() if value is not None}
-    made = make_config(kind, values)
+    values = overlaid(read_toml(config) if config else {}, parse_pairs(settings or []))
+    made = make_config(kind, values | {key: value for key, value in options.items() if value is not None})
     from trainer.loop import train
 
     _quiet_libraries()

@@ -16,8 +16,9 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from stages.download.body import Body, LargeGate
 from stages.download.hosts import HostQueue
-from stages.download.http_client import Body, Fetcher, LargeGate
+from stages.download.http_client import Fetcher
 from stages.download.images import keep
 from stages.download.status import SUCCESS, DownloadFailed, LaionReject, Picture, UrlStatus, identity_of
 from stages.download.store import Spool, Stored, is_retried, marker_of, published, sound_images, stored

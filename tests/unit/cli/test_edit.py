@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-import torch
 from _folders import save
 from PIL import Image
 
-from cli.exits import MEMORY_ADVICE
 from models.diffusion.sdedit import SdEditSettings
 
 pytestmark = pytest.mark.usefixtures("models")
@@ -115,22 +113,3 @@ def test_what_cannot_be_edited_is_said_in_one_line_and_exits_1(tmp_path, images,
     for device in ("cuda:63", "gpu"):
         message = refused("edit", images[0], "a cat", "--model", "zoo:sd", "--device", device, *out, code=1)
         assert message.startswith("model 'zoo:sd' cannot be used: ")
-
-
-def test_want_of_memory_is_said_in_one_line_with_what_to_lower(tmp_path, images, monkeypatch, refused):
-    def full(*_given, **_more):
-        raise torch.OutOfMemoryError("out of memory, tried to allocate 2 GiB")
-
-    monkeypatch.setattr("evaluation.edit_files.edit_files", full)
-    message = refused("edit", *images, "a cat", *MODEL, "--out", tmp_path / "out", code=1)
-    assert message.endswith(f"tried to allocate 2 GiB; {MEMORY_ADVICE}")
-
-
-@pytest.mark.parametrize("bug", [KeyError("x"), IndexError("x"), ValueError("x"), AttributeError("x")])
-def test_a_bug_is_not_hidden(monkeypatch, images, tmp_path, bug, editloom):
-    def raises(*_given, **_more):
-        raise bug
-
-    monkeypatch.setattr("evaluation.edit_files.edit_files", raises)
-    with pytest.raises(type(bug)):
-        editloom("edit", images[0], "a cat", *MODEL, "--out", tmp_path / "out")

@@ -10,7 +10,8 @@ from _web import Answer, Web
 from PIL import Image
 from yarl import URL
 
-from stages.download.http_client import LARGE_AT_ONCE, LARGE_BYTES, Fetcher, LargeGate
+from stages.download.body import LARGE_AT_ONCE, LARGE_BYTES, LargeGate
+from stages.download.http_client import Fetcher
 
 PNG = {"Content-Type": "image/png"}
 
