@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import EvaluationError
+from evaluation.editors import requests_of
 from evaluation.masks import PhraseMasks, segmented
 from evaluation.models import load_model
 from evaluation.pictures import open_mask, open_rgb
@@ -48,16 +49,9 @@ def edit_files(
     targets = _targets(paths, out)
     images = [open_rgb(path) for path in paths]
     masks = _masks(images, choice, mask, phrase, placement)
-    editor = load_model("ImageEditor", choice.model, placement, **choice.model_settings)
-    edited = editor.edit(
-        images,
-        [prompt] * len(images),
-        seeds=[choice.seed] * len(images),
-        num_steps=choice.num_steps,
-        guidance_scale=choice.guidance_scale,
-        sampling_ratio=choice.sampling_ratio,
-        masks=masks,
-    )
+    editor = load_model("Editor", choice.model, placement, settings=choice.settings())
+    requests = requests_of(images, [prompt] * len(images), masks)
+    edited = editor.edit(requests, seeds=[choice.seed] * len(images))
     for image, target in zip(edited, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         image.save(target, **SAVE_ARGUMENTS[target.suffix.lower()])

@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.errors import EvaluationError
+from core.settings import checked
 from evaluation.benchmark import Output
 from evaluation.masks import PhraseMasks, given_masks, phrase_masks
 from evaluation.models import load_model
 from evaluation.pictures import inside, open_rgb, png_texts, save_png, sha256_of
 from models import registry
 from models.placement import Placement
+from models.protocols import EditRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +29,11 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from core.settings import Settings
     from evaluation.benchmark import EditCase
     from evaluation.masks import Masker
     from evaluation.pictures import Picture
-    from models.protocols import ImageEditor
+    from models.protocols import Bools, Editor
 
     Progress = Callable[[str, int, int], None]
     """Told what is done, how much of it, and of how much."""
@@ -67,6 +70,13 @@ class EditorChoice:
                 f"{self.guidance_scale}; expected at least 1, a share of 0 to 1, and a finite number"
             )
 
+    def settings(self) -> Settings:
+        """The settings of the editor itself."""
+        values = {
+            "num_steps": self.num_steps, "guidance_scale": self.guidance_scale, "sampling_ratio": self.sampling_ratio,
+        }  # fmt: skip
+        return checked(registry.editor_settings(self.model), values | self.model_settings, f"editor {self.model}")
+
     def described(self) -> dict[str, Any]:
         """Every setting, with what pins each model. Raises ModelError for a model that is unknown."""
         told = asdict(self) | {"revision": registry.revision(self.model)}
@@ -101,6 +111,15 @@ def run_edits(
     return shares
 
 
+def requests_of(images: Sequence[Image], prompts: Sequence[str], masks: Sequence[Bools] | None) -> list[EditRequest]:
+    """One request an image, with the prompt as either text."""
+    masks_of: Sequence[Bools | None] = masks or [None] * len(images)
+    return [
+        EditRequest(image=image, instruction=prompt, target_caption=prompt, mask=mask)
+        for image, prompt, mask in zip(images, prompts, masks_of, strict=True)
+    ]
+
+
 def seed_of(seed: int, key: str) -> int:
     """The seed of one case: the same whatever other cases there are, another for every key."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:7], "big")
@@ -112,7 +131,7 @@ class _Run:
     def __init__(self, folder: Path, choice: EditorChoice, placement: Placement) -> None:
         self._folder, self._choice, self._placement = folder, choice, placement
         self._described = choice.described()
-        self._editor: ImageEditor | None = None
+        self._editor: Editor | None = None
         self._masker: Masker | None = None
 
     def make(self, cases: Sequence[EditCase]) -> dict[str, str]:
@@ -133,13 +152,8 @@ class _Run:
         images = [open_rgb(self._source(case)) for case in cases]
         masks = None if self._masker is None else self._masker(cases, images)
         edited = self._editor.edit(
-            images,
-            [case.prompt for case in cases],
+            requests_of(images, [case.prompt for case in cases], masks),
             seeds=[seed_of(self._choice.seed, case.key) for case in cases],
-            num_steps=self._choice.num_steps,
-            guidance_scale=self._choice.guidance_scale,
-            sampling_ratio=self._choice.sampling_ratio,
-            masks=masks,
         )
         shares = ["" if masks is None else f"{masks[row].mean():.6f}" for row in range(len(cases))]
         for case, image, share in zip(cases, edited, shares, strict=True):
@@ -151,7 +165,7 @@ class _Run:
         if self._editor is not None:
             return
         choice = self._choice
-        self._editor = load_model("ImageEditor", choice.model, self._placement, **choice.model_settings)
+        self._editor = load_model("Editor", choice.model, self._placement, settings=choice.settings())
         if isinstance(choice.masks, PhraseMasks):
             segmenter = load_model("TextSegmenter", choice.masks.model, self._placement)
             self._masker = phrase_masks(segmenter, choice.masks.threshold)

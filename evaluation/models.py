@@ -25,7 +25,7 @@ def _quieten(protocol: str) -> None:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
-    if protocol == "ImageEditor":
+    if protocol == "Editor":
         from diffusers.utils import logging as of_diffusers
 
         of_diffusers.disable_progress_bar()

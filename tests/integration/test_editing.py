@@ -8,13 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from cli.edit import edit_main, evaluate_main
+from cli.exits import run
+from cli.main import app
 from evaluation.benchmarks.pairs import read_pairs
 from evaluation.editors import EditorChoice
 from evaluation.judges import JudgeIds
 from evaluation.masks import PhraseMasks
 from evaluation.run import evaluate
 from models import registry
+from models.protocols import EditRequest
 from zoo.world import caption, facts_of, render, sample_edit, scene_of
 from zoo.write_edits import EditOrder, write_edits
 
@@ -83,9 +85,9 @@ def test_an_interrupted_run_goes_on_and_gives_the_same_images(folder, tmp_path):
 
 def test_zoo_sd_edits_at_its_own_size_and_gives_back_the_images_own(tmp_path):
     images = [Image.fromarray(render(scene_of(9, 0), size)) for size in (64, 128)]
-    editor = registry.load("ImageEditor", "zoo:sd")
-    settings = {"seeds": [1, 1], "num_steps": 4, "guidance_scale": 7.5, "sampling_ratio": 0.7}
-    small, large = editor.edit(images, ["a red car on the grass"] * 2, **settings)
+    editor = registry.load("Editor", "zoo:sd", settings=registry.editor_settings("zoo:sd")(num_steps=4))
+    requests = [EditRequest(image=image, target_caption="a red car on the grass") for image in images]
+    small, large = editor.edit(requests, seeds=[1, 1])
     assert (small.size, large.size) == ((64, 64), (128, 128))
     assert editor._pipeline.vae_scale_factor == 4
 
@@ -96,10 +98,10 @@ def test_both_commands_run_on_the_miniature_models(folder, tmp_path, capsys):
     Image.fromarray(render(edit.source)).save(tmp_path / "scene.png")
     flags = ["--model", "zoo:sd", "--steps", "4", "--mask-model", "zoo:clipseg", "--phrase", edit.source_phrase]
     argv = [str(tmp_path / "scene.png"), caption(edit.target), "--out", str(tmp_path / "edited.png"), *flags]
-    assert edit_main(argv) == 0
+    assert run(app, ["edit", *argv]) == 0
     assert Image.open(tmp_path / "edited.png").size == (64, 64)
     argv = ["pairs", str(folder), "--out", str(tmp_path / "out"), "--model", "zoo:sd", "--steps", "4", "--limit", "2"]
-    assert evaluate_main([*argv, "--clip", "zoo:clip", "--dino", "zoo:dino", "--fid", "zoo:dino", "--json"]) == 0
+    assert run(app, ["evaluate", *argv, "--clip", "zoo:clip", "--dino", "zoo:dino", "--fid", "zoo:dino", "--json"]) == 0
     captured = capsys.readouterr()
     scores = json.loads(captured.out.partition("edited.png\n")[2])
     assert scores["sections"]["all"]["num"]["fid_target@zoo:dino"] == 2

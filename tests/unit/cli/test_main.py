@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli import main as cli
 from core.errors import PlanError, RunStopped
 
 CHAIN = """
@@ -52,21 +51,6 @@ def write_tar(path, captions):
 
 
 @pytest.fixture
-def editloom(monkeypatch, capsys):
-    """Runs the command in this process: gives exit code, stdout and stderr."""
-    monkeypatch.setenv("COLUMNS", "160")
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["editloom", *map(str, args)])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return ended.value.code, captured.out, captured.err
-
-    return call
-
-
-@pytest.fixture
 def world(tmp_path):
     """(manifest, common options): a tar with two good samples and one whose caption is too short."""
     manifest = tmp_path / "tiny.toml"
@@ -80,20 +64,6 @@ def built(world, editloom):
     manifest, options = world
     assert editloom("build", manifest, *options, "--executor", "inprocess")[0] == 0
     return world
-
-
-def one_line(err):
-    assert err.startswith("editloom: ")
-    assert err.count("\n") == 1
-    assert "Traceback" not in err
-    return err.removeprefix("editloom: ").rstrip("\n")
-
-
-def refused(editloom, *args, code):
-    got, out, err = editloom(*args)
-    assert got == code
-    assert out == ""
-    return one_line(err)
 
 
 def test_build_ends_with_0_and_points_to_the_dataset(world, editloom):
@@ -166,37 +136,37 @@ def test_plan_with_a_probe_estimates_every_stage(world, editloom):
     assert all(s["estimated_bytes"] > 0 for s in plan["stages"])
 
 
-def test_unknown_manifest_key_ends_with_2(world, editloom):
+def test_unknown_manifest_key_ends_with_2(world, refused):
     manifest, options = world
     manifest.write_text(CHAIN.replace("min_side_px", "min_side"))
-    message = refused(editloom, "plan", manifest, *options, code=2)
+    message = refused("plan", manifest, *options, code=2)
     assert message == f"{manifest}: stage 2 (normalise_image): unknown key 'min_side' (did you mean 'min_side_px'?)"
 
 
-def test_column_that_nobody_writes_ends_with_2(world, editloom):
+def test_column_that_nobody_writes_ends_with_2(world, refused):
     manifest, options = world
     manifest.write_text(re.sub(r"\[\[stage\]\]\nuse = .normalise_image.*?(?=\[\[)", "", CHAIN, flags=re.DOTALL))
-    message = refused(editloom, "build", manifest, *options, code=2)
+    message = refused("build", manifest, *options, code=2)
     assert message.startswith("stage dedup reads column 'source_dhash', which no stage before it writes")
 
 
-def test_missing_model_ends_with_1(world, editloom):
+def test_missing_model_ends_with_1(world, refused):
     manifest, options = world
     manifest.write_text(
         CHAIN.replace('"emit"', '"edit_caption_wordnet"\nlexicon = "wordnet:9"\n[[stage]]\nuse = "emit"')
     )
-    message = refused(editloom, "plan", manifest, *options, code=1)
+    message = refused("plan", manifest, *options, code=1)
     assert message.startswith("stage edit_caption_wordnet: no model is called 'wordnet:9'")
 
 
-def test_missing_shard_ends_with_2(world, editloom, tmp_path):
+def test_missing_shard_ends_with_2(world, refused, tmp_path):
     manifest, _ = world
-    message = refused(editloom, "plan", manifest, "--shards", tmp_path / "none.tar", code=2)
+    message = refused("plan", manifest, "--shards", tmp_path / "none.tar", code=2)
     assert message == f"shard '{tmp_path}/none.tar' is not there: no such file or folder"
 
 
-def test_manifest_that_is_not_there_ends_with_2(editloom, tmp_path):
-    message = refused(editloom, "plan", tmp_path / "none.toml", code=2)
+def test_manifest_that_is_not_there_ends_with_2(refused, tmp_path):
+    message = refused("plan", tmp_path / "none.toml", code=2)
     assert message == f"{tmp_path}/none.toml: no such manifest; see the folder manifests/"
 
 
@@ -208,14 +178,14 @@ def test_manifest_that_is_not_there_ends_with_2(editloom, tmp_path):
         (["--frobnicate"], "No such option: --frobnicate"),
     ],
 )
-def test_bad_option_ends_with_2(world, editloom, args, expected):
+def test_bad_option_ends_with_2(world, refused, args, expected):
     manifest, options = world
-    assert re.search(expected, refused(editloom, "build", manifest, *options, *args, code=2))
+    assert re.search(expected, refused("build", manifest, *options, *args, code=2))
 
 
-def test_workers_for_the_inprocess_executor_end_with_2(world, editloom):
+def test_workers_for_the_inprocess_executor_end_with_2(world, refused):
     manifest, options = world
-    message = refused(editloom, "build", manifest, *options, "--executor", "inprocess", "--workers", "3", code=2)
+    message = refused("build", manifest, *options, "--executor", "inprocess", "--workers", "3", code=2)
     assert message == "the inprocess executor has one worker and no address; use --executor ray"
 
 
@@ -228,17 +198,17 @@ def test_verify_of_a_damaged_run_ends_with_1_and_says_what_is_wrong(built, editl
     assert err == ""
 
 
-def test_explain_of_an_unknown_sample_ends_with_1(built, editloom):
+def test_explain_of_an_unknown_sample_ends_with_1(built, refused):
     manifest, options = built
-    message = refused(editloom, "explain", manifest, "0" * 16, *options, code=1)
+    message = refused("explain", manifest, "0" * 16, *options, code=1)
     assert message == f"no stage of {options[-1]} knows sample '{'0' * 16}'"
 
 
-def test_run_folder_that_is_a_file_ends_with_1(world, editloom, tmp_path):
+def test_run_folder_that_is_a_file_ends_with_1(world, refused, tmp_path):
     manifest, _ = world
     (tmp_path / "file").write_text("x")
     options = ["--shards", tmp_path / "a.tar", "--out", tmp_path / "file", "--executor", "inprocess"]
-    assert "file" in refused(editloom, "build", manifest, *options, code=1)
+    assert "file" in refused("build", manifest, *options, code=1)
 
 
 def test_help_ends_with_0(editloom):
@@ -371,10 +341,10 @@ def test_every_command_finds_what_a_build_without_out_made(world, editloom, tmp_
         assert editloom("explain", "tiny.toml", tar.getnames()[0].partition(".")[0], *shards)[0] == 0
 
 
-def test_clean_for_several_manifests_asks_for_the_run_folder(world, editloom, tmp_path):
+def test_clean_for_several_manifests_asks_for_the_run_folder(world, refused, tmp_path):
     manifest, _ = world
     (tmp_path / "other.toml").write_text(CHAIN)
-    message = refused(editloom, "clean", manifest, tmp_path / "other.toml", code=2)
+    message = refused("clean", manifest, tmp_path / "other.toml", code=2)
     assert message == "clean keeps the results of 2 manifests in one run folder; say which by --out"
 
 
@@ -407,17 +377,17 @@ def test_bug_is_a_traceback_and_no_line_to_the_user(editloom, monkeypatch, tmp_p
         (RunStopped("as said"), 1, "as said"),
     ],
 )
-def test_fault_of_machine_or_user_is_one_line(editloom, monkeypatch, tmp_path, fault, code, expected):
+def test_fault_of_machine_or_user_is_one_line(refused, monkeypatch, tmp_path, fault, code, expected):
     def load_manifest(path):
         raise fault
 
     monkeypatch.setattr("pipeline.plan.manifest.load_manifest", load_manifest)
-    assert refused(editloom, "status", tmp_path / "x.toml", code=code) == expected
+    assert refused("status", tmp_path / "x.toml", code=code) == expected
 
 
-def test_protocol_without_its_package_is_named(world, editloom):
+def test_protocol_without_its_package_is_named(world, refused):
     manifest, options = world
-    message = refused(editloom, "status", manifest, *options[:2], "--out", "gs://bucket/x", code=1)
+    message = refused("status", manifest, *options[:2], "--out", "gs://bucket/x", code=1)
     assert "gcsfs" in message
 
 
@@ -446,9 +416,9 @@ def test_run_folder_inside_a_folder_of_images_is_never_read_as_input(world, edit
     assert editloom("build", manifest, "--shards", f"{tmp_path}/*n", *options[2:])[0] == 0
 
 
-def test_input_and_run_folder_in_one_are_refused(world, editloom, tmp_path):
+def test_input_and_run_folder_in_one_are_refused(world, refused, tmp_path):
     manifest, _ = world
-    message = refused(editloom, "build", manifest, "--shards", tmp_path, "--out", tmp_path, code=2)
+    message = refused("build", manifest, "--shards", tmp_path, "--out", tmp_path, code=2)
     assert message == (
         f"shard '{tmp_path}/a.tar' lies in the run folder '{tmp_path}', whose files are no input; give another --out"
     )

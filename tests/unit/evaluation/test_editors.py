@@ -30,7 +30,7 @@ class FakeSegmenter:
 @pytest.fixture
 def editor(monkeypatch):
     fake = FakeEditor()
-    loaded = {"ImageEditor": fake, "TextSegmenter": FakeSegmenter()}
+    loaded = {"Editor": fake, "TextSegmenter": FakeSegmenter()}
     monkeypatch.setattr(editors, "load_model", lambda protocol, *a, **k: loaded[protocol])
     return fake
 
