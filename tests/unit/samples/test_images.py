@@ -42,7 +42,7 @@ def test_there_is_one_default_limit():
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 
 
-def test_a_picture_turned_by_xmp_or_by_exif_of_a_png_is_upright():
+def test_an_image_turned_by_xmp_or_by_exif_of_a_png_is_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
     whole = encoded(picture(1), "PNG")
