@@ -16,7 +16,7 @@ import torch
 
 from core.errors import ModelError, UsageError, one_line
 from models.registry import kind_of
-from models.schemes.weights import fetch, find, pin
+from models.model_ids import fetch, find, pin
 from trainer.decode import LatentSpec
 from trainer.noise import noise_of_velocity
 
