@@ -125,9 +125,9 @@ def _settings(cls: type[Stage]) -> list[tuple[str, ...]]:
         annotation, meaning = declared.get(name, ("", ""))
         default = "required" if info.is_required() else _default(info)
         speed = [SPEED_ONLY] if name in cls.speed_settings else []
-        rows.append(
-            (f"`{name}`", _type(annotation, info), default, " ".join([info.description or meaning, *speed]).strip())
-        )
+        protocol = cls.model_settings().get(name)
+        kind = f"id of a model that serves {protocol}" if protocol else _type(annotation, info)
+        rows.append((f"`{name}`", kind, default, " ".join([info.description or meaning, *speed]).strip()))
     return rows
 
 
