@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb
-from models.language.sampling import no_progress_bars
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,14 +36,8 @@ class Blip2:
         """Load the checkpoint. Raises ValueError for one saved before images had tokens of their own."""
         from transformers import AutoProcessor, Blip2ForConditionalGeneration
 
-        arguments = weights.pretrained_arguments()
-        with no_progress_bars():
-            self._processor: Any = AutoProcessor.from_pretrained(weights.location, **arguments)
-            model: Any = Blip2ForConditionalGeneration.from_pretrained(
-                weights.location, dtype=placement.torch_dtype(), **arguments
-            )
-        _check_image_token(weights.model_id, self._processor, model.config)
-        self._model = model.to(placement.torch_device()).eval()
+        self._processor, self._model = load_pretrained(AutoProcessor, Blip2ForConditionalGeneration, weights, placement)
+        _check_image_token(weights.model_id, self._processor, self._model.config)
         self._batch_size = placement.batch_size
         self._prompt = prompt
         self._decoding = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "do_sample": False}

@@ -6,11 +6,10 @@ manifest does not show, and penalties break constrained JSON. Importing the modu
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 # B rows, V vocabulary, L tokens
 
@@ -70,17 +69,3 @@ class SeededChoice:
         size = scores.shape[1]
         noise_BV = torch.stack([-torch.empty(size).exponential_(generator=g).log() for g in self._generators])
         return scores.float() / self._temperature + noise_BV.to(scores.device)
-
-
-@contextmanager
-def no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing bars while it loads weights: a worker has no terminal."""
-    from transformers.utils import logging
-
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.batches import alike, as_rgb, same_length
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 from models.protocols import Detections
 
 if TYPE_CHECKING:
@@ -34,12 +35,9 @@ class GroundingDino:
     def __init__(self, weights: Weights, placement: Placement) -> None:
         from transformers import AutoProcessor, GroundingDinoForObjectDetection
 
-        arguments = weights.pretrained_arguments()
-        self._processor: Any = AutoProcessor.from_pretrained(weights.location, **arguments)
-        model: Any = GroundingDinoForObjectDetection.from_pretrained(
-            weights.location, dtype=placement.torch_dtype(), **arguments
+        self._processor, self._model = load_pretrained(
+            AutoProcessor, GroundingDinoForObjectDetection, weights, placement
         )
-        self._model = model.to(placement.torch_device()).eval()
         self._batch_size = placement.batch_size
 
     def detect(

@@ -178,7 +178,7 @@ def _check_models(name: str, stage: Stage) -> None:
         model = getattr(stage, setting)
         clause = model_refusal(model, protocol) if model is not None else None
         if clause:
-            raise PlanError(f'stage {name}: {setting} = "{model}" {clause}; name another model')
+            raise PlanError(f"stage {name}: {setting} = {model!r} {clause}; name another model")
 
 
 def _lacks(stage: Stage) -> Iterator[Missing]:

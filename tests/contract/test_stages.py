@@ -455,6 +455,6 @@ def test_plan_refuses_a_model_that_cannot_serve_the_stage(name, field, protocol)
         planned(name, stage_of(name, **{field: wrong}))
     message = str(caught.value)
     kind = wrong.removeprefix("zoo:")
-    assert message.startswith(f'stage {name}: {field} = "{wrong}" is of kind {kind!r}, which cannot serve {protocol} ')
+    assert message.startswith(f"stage {name}: {field} = {wrong!r} is of kind {kind!r}, which cannot serve {protocol} ")
     assert message.endswith("); name another model")
     assert "(served by: " in message

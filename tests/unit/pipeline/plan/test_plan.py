@@ -110,7 +110,7 @@ def test_model_that_is_unset_is_not_looked_for():
 
 def test_model_of_a_kind_that_cannot_serve_is_refused():
     assert refusal(ReadLines(), NeedsModel(model="zoo:clip")) == (
-        "stage needsmodel: model = \"zoo:clip\" is of kind 'clip', which cannot serve Captioner (served by: blip, "
+        "stage needsmodel: model = 'zoo:clip' is of kind 'clip', which cannot serve Captioner (served by: blip, "
         "blip-2, openai, any image-text-to-text model); name another model"
     )
 
