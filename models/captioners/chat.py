@@ -1,4 +1,4 @@
-"""Chat models that see (Qwen-VL, LLaVA, SmolVLM …) as captioners: any AutoModelForImageTextToText with a chat template.
+"""Vision-language chat models (Qwen-VL, LLaVA, SmolVLM …) as captioners: checkpoints with a chat template.
 
 Decoding is greedy and by these settings alone (`language.sampling`); preprocessing is the checkpoint's own processor.
 """

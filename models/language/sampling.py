@@ -1,4 +1,4 @@
-"""How tokens are chosen, the same for every language model in transformers: the likeliest, or by a row's own seed.
+"""The choice of tokens by language models in transformers: the likeliest, or by a row's own seed.
 
 A checkpoint's own defaults (temperature, top-p, repetition penalty) are set aside: they would change results that the
 manifest does not show, and penalties break constrained JSON. Importing the module is light.
@@ -52,7 +52,7 @@ class SeededChoice:
 
     The Gumbel-max trick: the largest of logits / temperature + Gumbel noise is such a draw. A row's noise comes from
     its own generator on the CPU, one draw a step, so it hangs on neither the device nor the other rows of the batch.
-    What can differ between batches is the last bits of the logits, which padding and batch size round differently.
+    Between batches only the last bits of the logits can differ, which padding and batch size round differently.
     """
 
     def __init__(self, seeds: Sequence[int], temperature: float) -> None:

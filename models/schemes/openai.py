@@ -1,6 +1,6 @@
-"""`openai:MODEL@http://HOST:PORT/v1`: whatever a server with OpenAI's chat interface calls MODEL.
+"""`openai:MODEL@http://HOST:PORT/v1`: the model that a server with OpenAI's chat interface calls MODEL.
 
-A server may change what it serves under a name without notice; nothing here can see that.
+A server may change the model behind a name without notice; nothing here can see that.
 """
 
 from __future__ import annotations

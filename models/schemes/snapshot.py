@@ -127,7 +127,7 @@ def unwanted(names: Sequence[str]) -> list[str]:
 
 
 def _is_model(component: Any) -> bool:
-    """True for an entry of model_index.json, `[library, class]`, that stands for a model."""
+    """True for an entry of model_index.json, `[library, class]`, that is a model."""
     if not isinstance(component, list) or not all(isinstance(name, str) for name in component):
         return False
     return not component[-1].endswith(WITHOUT_WEIGHTS)

@@ -1,7 +1,7 @@
 """The weights that a model id names: a value shared by all schemes and wrappers, and the permission to download.
 
 Nothing is downloaded unless EDITLOOM_DOWNLOAD=1 or `editloom fetch` is run, so that a build does not fetch gigabytes on
-each worker by surprise. Which scheme reads which id is declared in `models.model_ids`.
+each worker by surprise. `models.model_ids` declares the schemes.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ TRANSFORMERS = ("torch", "transformers")
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """What a model id names.
+    """The weights of one model id, and their place.
 
     `location` is a local folder or file where `is_local`, else a repository of the Hub, `ARCH/TAG` of open_clip or the
     address of an endpoint. `revision` is the commit of a repository, the tag of open_clip, the model's name at an

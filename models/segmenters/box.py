@@ -1,4 +1,4 @@
-"""Segment Anything through transformers: the mask of what a box holds.
+"""Segment Anything through transformers: the mask of the thing in a box.
 
 Source  Kirillov et al. 2023, Segment Anything. A box is one prompt, and for a single prompt the paper takes the three
 masks of the ambiguity-aware head (appendix A: the fourth, single mask is returned for several prompts only) and goes

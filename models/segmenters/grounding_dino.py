@@ -1,4 +1,4 @@
-"""Grounding DINO through transformers: boxes of what phrases name.
+"""Grounding DINO through transformers: boxes of the things that phrases name.
 
 Source  Liu et al. 2023, Grounding DINO. The phrases of an image are read together, "red car. blue cat.", in lower case;
 the library's post-processing gives boxes and scores (a box's score is its strongest token's).
@@ -96,7 +96,7 @@ class GroundingDino:
 
 
 def _normalised(phrases: Sequence[str]) -> dict[str, str]:
-    """What the model is asked, in lower case and without its separators, to what the caller wrote; in order."""
+    """Each phrase as the model reads it, in lower case without separators -> as the caller wrote it; in order."""
     asked: dict[str, str] = {}
     for phrase in phrases:
         text = " ".join(phrase.lower().replace(".", " ").replace("?", " ").split())
