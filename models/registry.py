@@ -124,7 +124,7 @@ def cannot_serve(protocol: str, model_id: str) -> str | None:
         kind = kind_of(weights)
     except ModelError:  # `missing` reports it
         return None
-    if not task_kinds() and {CHAT, CAUSAL} & WRAPPERS[protocol].keys():
+    if not task_kinds() and {CHAT, CAUSAL} & _served(protocol).keys():
         return None
     return _refusal(protocol, kind)
 
@@ -155,8 +155,6 @@ def kind_of(weights: Weights) -> str:
 
 
 def _wrapper(protocol: str, weights: Weights) -> Any:
-    if protocol not in WRAPPERS:
-        raise ModelError(f"no protocol is called {protocol!r} (known: {', '.join(WRAPPERS)})")
     kind = kind_of(weights)
     if refusal := _refusal(protocol, kind):
         raise ModelError(f"model {weights.model_id!r} {refusal}; name another model in the manifest")
@@ -172,10 +170,17 @@ def _refusal(protocol: str, kind: str) -> str | None:
 
 def _target(protocol: str, kind: str) -> str:
     """The wrapper in the table: that of the kind, else of a task whose models it is one of; empty for none."""
-    served = WRAPPERS[protocol]
+    served = _served(protocol)
     if kind in served:
         return served[kind]
     return next((served[task] for task in (CHAT, CAUSAL) if task in served and kind in task_kinds().get(task, ())), "")
+
+
+def _served(protocol: str) -> dict[str, str]:
+    """The row of the table. Raises ModelError for a protocol that is not in it."""
+    if protocol not in WRAPPERS:
+        raise ModelError(f"no protocol is called {protocol!r} (known: {', '.join(WRAPPERS)})")
+    return WRAPPERS[protocol]
 
 
 def _packages(weights: Weights, protocol: str) -> list[str]:

@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import pytest
 
 from core.errors import ModelError
-from models import protocols, registry, task_kinds
+from core.missing import Missing
+from models import model_ids, protocols, registry, task_kinds
 from models.language import wordnet
 from models.model_ids import find
 from models.placement import Placement
 from models.registry import WRAPPERS, kind_of, load
+from models.schemes.weights import Weights
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ENDPOINT = "openai:m@http://localhost:1/v1"
@@ -195,6 +197,39 @@ def test_missing_is_empty_for_what_is_there_and_a_line_for_what_is_not(tmp_path,
 )
 def test_model_that_cannot_serve_is_known_without_loading_it(tmp_path, protocol, kind, can):
     assert (registry.cannot_serve(protocol, model_of(tmp_path, kind)) is None) is can
+
+
+def test_new_scheme_is_one_module_and_one_line(monkeypatch, tmp_path):
+    module = SimpleNamespace(
+        FORM="toy:NAME",
+        KIND="clip",
+        PACKAGES=("no_such_package",),
+        find=lambda model_id, name: Weights(model_id, "toy", name, "r1", is_local=False, stated_licence="mit"),
+        missing=lambda weights: Missing(what="no toy", remedy="buy it", model_id=weights.model_id),
+        pin=lambda weights: weights.revision,
+    )
+    monkeypatch.setitem(model_ids.SCHEMES, "toy", module)
+    assert (registry.revision("toy:a"), registry.licence("toy:a")) == ("r1", "mit")
+    assert registry.cannot_serve("ImageTextEncoder", "toy:a") is None
+    assert "is of kind 'clip', which cannot serve Captioner" in registry.cannot_serve("Captioner", "toy:a")
+    assert [lack.what for lack in registry.missing("toy:a")] == [
+        "the package no_such_package is not installed",
+        "no toy",
+    ]
+    assert "toy:NAME" in lines_of("nonsense")[0]
+
+
+def test_new_wrapper_is_one_module_and_one_line(tmp_path, fake_wrappers, monkeypatch):
+    model = model_of(tmp_path, "toy")
+    assert registry.cannot_serve("Captioner", model) is not None
+    monkeypatch.setitem(WRAPPERS["Captioner"], "toy", "models.captioners.toy:Toy")
+    assert registry.cannot_serve("Captioner", model) is None
+    assert load("Captioner", model).made == "models.captioners.toy:Toy"
+
+
+def test_protocol_that_nobody_serves_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="no protocol is called 'Painter'"):
+        registry.cannot_serve("Painter", model_of(tmp_path, "clip"))
 
 
 def test_model_that_is_not_here_is_not_judged(tmp_path, monkeypatch):
