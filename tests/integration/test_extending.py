@@ -100,9 +100,16 @@ def test_example_works_as_the_page_says(example, project):
     assert ran, "an example without a command shows nothing"
 
 
+def test_code_of_the_page_passes_the_checks(project):
+    files = [block.path for blocks in EXAMPLES.values() for block in blocks if block.path.endswith(".py")]
+    assert len(files) > 10
+    run(project, f".venv/bin/ruff check {' '.join(files)}")
+    run(project, f".venv/bin/ruff format --check {' '.join(files)}")
+
+
 def test_page_has_the_examples_that_its_head_names():
     named = re.findall(r"\[([^\]]+)\]\(#", PAGE.read_text().split("\n## ")[0])
-    assert [name.casefold() for name in named] == [head.casefold() for head in EXAMPLES]
+    assert [" ".join(name.split()).casefold() for name in named] == [head.casefold() for head in EXAMPLES]
 
 
 def test_the_check_of_a_changed_file_can_fail():
