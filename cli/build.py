@@ -29,7 +29,7 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         help="Run folder: a path or any fsspec URL; default: runs/ and the manifest's path below manifests/ or this "
-        "folder, with - for / (manifests/tiny/iedit.toml: runs/tiny-iedit)",
+        "folder, with - for / (manifests/tiny/instructions.toml: runs/tiny-instructions)",
     ),
 ]
 OnlyOption = Annotated[str | None, typer.Option("--only", help="Go no further than this stage")]

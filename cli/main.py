@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from cli import build, edit, evaluate, exits, train
+from cli.options import say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command(name="plan")(build.plan_command)
 app.command(name="build")(build.build_command)
 app.command(name="status")(build.status_command)
@@ -24,6 +25,26 @@ app.command(name="report")(build.report_command)
 app.command(name="train")(train.train_command)
 app.command(name="edit")(edit.edit_command)
 app.command(name="evaluate")(evaluate.evaluate_command)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        from importlib.metadata import version
+
+        say(f"editloom {version('editloom')}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    _version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit")
+    ] = False,
+) -> None:
+    """Build datasets of image edits, train editing models on them, edit images and evaluate editors.
+
+    Exit codes: 0 all done, 1 it could not be done or something is wrong, 2 wrong usage.
+    """
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:

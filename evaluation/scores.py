@@ -138,11 +138,11 @@ def _section(rows: list[int], samples: Sequence[Sample], outputs: dict[str, Path
     chosen = [samples[row] for row in rows]
     for judge, features in measured.features.items():
         edited = [features[outputs[one.key]] for one in chosen]
-        for kind, pictures in (
+        for kind, images in (
             ("fid_source", [one.source for one in chosen]),
             ("fid_target", [None if one.reference == one.source else one.reference for one in chosen]),
         ):
-            others = [features[picture] for picture in pictures if picture is not None]
+            others = [features[image] for image in images if image is not None]
             if len(others) == len(edited) >= MIN_SAMPLES:
                 name = f"{kind}@{short_name(judge)}"
                 mean[name] = frechet_distance(gaussian_of(np.stack(edited)), gaussian_of(np.stack(others)))

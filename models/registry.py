@@ -92,9 +92,14 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
         raise ModelError(_install_line(model_id, str(error.name).partition(".")[0])) from error
 
 
+def editor_class(model_id: str) -> Any:
+    """The Editor class that serves `model_id`, with `Settings`, `needs` and `uses`. Raises ModelError."""
+    return _wrapper("Editor", fetch(find(model_id)))
+
+
 def editor_settings(model_id: str) -> type[Settings]:
     """The settings of the editor that serves `model_id`, to be made and given to `load`. Raises ModelError."""
-    kind: type[Settings] = _wrapper("Editor", fetch(find(model_id))).Settings
+    kind: type[Settings] = editor_class(model_id).Settings
     return kind
 
 

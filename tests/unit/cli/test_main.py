@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from core.errors import PlanError, RunStopped
+from cli.main import app
 
 CHAIN = """
 name = "tiny"
@@ -30,13 +30,7 @@ use = "emit"
 """
 CAPTIONS = ["a red ball on a table", "two dogs run on the grass", "no"]
 ROOT = Path(__file__).resolve().parents[3]
-
-
-class Boom(Exception):
-    """An exception that nobody knows."""
-
-
-HEAVY = ("torch", "transformers", "ray", "PIL", "nltk", "scipy", "imagehash")
+HEAVY = ("torch", "transformers", "diffusers", "ray", "PIL", "nltk", "scipy", "imagehash")
 
 
 def write_tar(path, captions):
@@ -235,6 +229,14 @@ def test_plan_starts_under_a_second_without_models_or_ray(world):
     assert min(seconds for _, seconds in runs) < 1.0
 
 
+def test_help_and_version_load_no_heavy_package():
+    names = [command.name for command in app.registered_commands]
+    calls = [["--version"], ["--help"], *([name, "--help"] for name in names)]
+    code = "from cli.exits import run; from cli.main import app; "
+    code += f"assert [run(app, argv) for argv in {calls}] == [0] * {len(calls)}"
+    assert imported(code)[0] == []
+
+
 def test_the_import_check_can_fail():
     assert imported("import PIL, scipy")[0] == ["PIL", "scipy"]
 
@@ -341,6 +343,28 @@ def test_every_command_finds_what_a_build_without_out_made(world, editloom, tmp_
         assert editloom("explain", "tiny.toml", tar.getnames()[0].partition(".")[0], *shards)[0] == 0
 
 
+@pytest.mark.parametrize("command", ["build", "plan", "status", "verify", "explain", "retry", "report", "clean"])
+def test_without_out_a_command_takes_the_manifests_own_run_folder(editloom, world, monkeypatch, tmp_path, command):
+    taken = []
+
+    class Taken(Exception):
+        """The storage was asked for."""
+
+    def storage(url, *_given, **_more):
+        taken.append(url)
+        raise Taken
+
+    (tmp_path / "manifests/deep").mkdir(parents=True)
+    (tmp_path / "manifests/deep/tiny.toml").write_text(CHAIN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("pipeline.store.storage.Storage", storage)
+    shards = [] if command == "clean" else world[1][:2]
+    for manifest in ("manifests/deep/tiny.toml", tmp_path / "manifests/deep/tiny.toml"):
+        with pytest.raises(Taken):
+            editloom(command, manifest, *(["0" * 16] if command == "explain" else []), *shards)
+    assert taken == ["runs/deep-tiny"] * 2
+
+
 def test_clean_for_several_manifests_asks_for_the_run_folder(world, refused, tmp_path):
     manifest, _ = world
     (tmp_path / "other.toml").write_text(CHAIN)
@@ -355,34 +379,6 @@ def test_make_leaves_the_run_folder_to_the_command_unless_it_is_given(given):
     (build,) = [part for part in line.splitlines() if "editloom build" in part]
     assert ("--out 'elsewhere'" in build) is bool(given)
     assert ("--out" in build) is bool(given)
-
-
-@pytest.mark.parametrize("bug", [KeyError("step"), TypeError("x"), ImportError("y"), OSError("no number"), Boom()])
-def test_bug_is_a_traceback_and_no_line_to_the_user(editloom, monkeypatch, tmp_path, bug):
-    def load_manifest(path):
-        raise bug
-
-    monkeypatch.setattr("pipeline.plan.manifest.load_manifest", load_manifest)
-    with pytest.raises(type(bug)):
-        editloom("status", tmp_path / "x.toml")
-
-
-@pytest.mark.parametrize(
-    ("fault", "code", "expected"),
-    [
-        (PermissionError(13, "Permission denied", "/x"), 1, "permission denied: /x"),
-        (FileNotFoundError("bucket/x"), 1, "FileNotFoundError: bucket/x"),
-        (KeyboardInterrupt(), 1, "interrupted"),
-        (PlanError("as said"), 2, "as said"),
-        (RunStopped("as said"), 1, "as said"),
-    ],
-)
-def test_fault_of_machine_or_user_is_one_line(refused, monkeypatch, tmp_path, fault, code, expected):
-    def load_manifest(path):
-        raise fault
-
-    monkeypatch.setattr("pipeline.plan.manifest.load_manifest", load_manifest)
-    assert refused("status", tmp_path / "x.toml", code=code) == expected
 
 
 def test_protocol_without_its_package_is_named(world, refused):

@@ -63,27 +63,6 @@ def test_failure_is_one_line_and_exit_code_1(asked, error, refused):
     assert refused("train", *GIVEN, "--out", "o", code=1) == " ".join(str(error).split())
 
 
-@pytest.mark.parametrize("bug", [KeyError("step"), IndexError("list index out of range"), AttributeError("x")])
-def test_bug_is_not_hidden(asked, bug, editloom):
-    asked[0].append(bug)
-    with pytest.raises(type(bug)):
-        editloom("train", *GIVEN, "--out", "o")
-
-
-def test_bug_ends_the_command_with_a_traceback_and_exit_code_1():
-    code = (
-        "import sys, cli.train, trainer.loop, cli.main\n"
-        "cli.train._quiet_libraries = lambda: None\n"
-        "trainer.loop.train = lambda config, resume: {}['step']\n"
-        f"sys.argv = ['editloom', 'train', *{GIVEN!r}, '--out', 'o']\n"
-        "cli.main.main()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Traceback")
-    assert done.stderr.endswith("KeyError: 'step'\n")
-
-
 @pytest.mark.parametrize("value", ["inf", "nan", "-inf"])
 def test_rate_that_is_no_finite_number_is_wrong_usage(asked, value, refused):
     message = refused("train", *GIVEN, "--out", "o", "--set", f"learning_rate={value}", code=2)

@@ -5,7 +5,7 @@ import pytest
 from pydantic import Field
 
 from core.errors import ManifestError, SettingError
-from core.settings import Settings, checked, merged, parse_pairs, read_toml
+from core.settings import Settings, checked, overlaid, parse_pairs, read_toml
 
 
 class Speed(Settings):
@@ -37,17 +37,6 @@ def test_a_wrong_value_is_named_with_its_key(values, message):
         checked(Paint, values, "m.toml", ManifestError)
 
 
-def test_an_unknown_key_of_a_section_is_refused_with_the_nearest_name():
-    with pytest.raises(SettingError, match=r"^paint: run_on: unknown key 'worker' \(did you mean 'workers'\?\)$"):
-        checked(Paint, {"run_on": {"worker": 2}}, "paint")
-    assert checked(Paint, {"run_on": {"workers": 2}}, "paint").run_on == Speed(workers=2)
-
-
-def test_tables_are_merged_section_by_section():
-    first, second = {"a": 1, "run_on": {"x": 1, "y": 1}}, {"b": 2, "run_on": {"y": 2}}
-    assert merged(first, second) == {"a": 1, "b": 2, "run_on": {"x": 1, "y": 2}}
-
-
 def test_the_text_none_unsets_what_may_be_unset():
     assert checked(Paint, {"ratio": "none"}, "paint").ratio is None
     with pytest.raises(SettingError, match="colour"):
@@ -70,6 +59,22 @@ def test_what_is_no_pair_is_refused(pair):
 def test_a_key_cannot_be_setting_and_section():
     with pytest.raises(SettingError, match="a is a setting and cannot hold others"):
         parse_pairs(["a=1", "a.b=2"])
+    with pytest.raises(SettingError, match="a is a section and cannot be a value"):
+        parse_pairs(["a.b=2", "a=1"])
+
+
+def test_a_text_of_several_lines_stays_a_text():
+    assert parse_pairs(["a=1\nb = 2"]) == {"a": "1\nb = 2"}
+
+
+def test_values_nested_beyond_measure_stay_a_text():
+    text = "[" * 100_000
+    assert parse_pairs([f"a={text}"]) == {"a": text}
+
+
+def test_changes_overlay_a_section_key_by_key():
+    found = overlaid({"a": 1, "s": {"x": 1, "y": 1}, "t": 1}, {"a": 2, "s": {"y": 2}, "t": {"x": 2}})
+    assert found == {"a": 2, "s": {"x": 1, "y": 2}, "t": {"x": 2}}
 
 
 def test_a_file_that_is_no_toml_is_refused(tmp_path):
@@ -78,3 +83,8 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path):
     (tmp_path / "x.toml").write_text("a =")
     with pytest.raises(ManifestError, match="cannot be read as TOML"):
         read_toml(tmp_path / "x.toml", ManifestError)
+
+
+def test_an_unknown_key_of_a_section_is_refused_with_the_nearest_name():
+    with pytest.raises(SettingError, match=r"^x: run_on: unknown key 'worker' \(did you mean 'workers'\?\)$"):
+        checked(Paint, {"run_on": {"worker": 1}}, "x")
