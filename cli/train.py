@@ -13,16 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from cli.exits import run
-from trainer.recipes import find_recipe
+from trainer.recipes import RECIPES, find_recipe
 
 
 def train_command(
-    recipe: Annotated[str, typer.Option(help="A name, such as iedit, or package.module:Class")],
+    recipe: Annotated[str, typer.Option(help=f"{', '.join(RECIPES)}, or module:Class")],
     data: Annotated[str | None, typer.Option(help="Dataset: a folder or fsspec URL with shards.json")] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint to start from: zoo:sd, path:…, hf:…@<commit>")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints, metrics, previews and the model")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="key=value; may be repeated")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one")] = False,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a process and backward pass")] = None,
@@ -30,14 +30,14 @@ def train_command(
 ) -> None:  # fmt: skip
     """Train an editing model on a dataset. Options win over --set, which wins over the file and the recipe."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    from core.settings import merged, parse_pairs, read_toml
+    from core.settings import overlaid, parse_pairs, read_toml
 
     kind = find_recipe(recipe)
     options: dict[str, Any] = {"data": data, "model": model, "out": out, "steps": steps, "seed": seed}
     given = {key: value for key, value in options.items() if value is not None}
     if batch_size is not None:
         given["run_on"] = {"batch_size": batch_size}
-    values = merged(merged(read_toml(config) if config else {}, parse_pairs(settings or [])), given)
+    values = overlaid(overlaid(read_toml(config) if config else {}, parse_pairs(settings or [])), given)
     from trainer.loop import train
     from trainer.recipe import make_recipe
 

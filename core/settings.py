@@ -8,7 +8,6 @@ TOML has no null: the text "none" unsets a setting that may be unset, as in `max
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -16,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from core.errors import SettingError, UsageError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
 NONE = "none"
@@ -33,31 +32,25 @@ S = TypeVar("S", bound=BaseModel)
 
 
 def checked(kind: type[S], values: Mapping[str, Any], where: str, error: type[UsageError] = SettingError) -> S:
-    """The settings, made of `values`. Raises `error`: `where`, the key, what is wrong with it, the value.
-
-    A table under a key whose value is settings, a section such as `run_on`, is checked in the same way.
-    """
+    """The settings, made of `values`. Raises `error`: `where`, the key, what is wrong with it, the value."""
+    given = _given(kind, values, where, error)
     try:
-        return kind.model_validate(_prepared(kind, values, where, error))
+        return kind.model_validate(given)
     except ValidationError as invalid:
         raise error(f"{where}: {wording(invalid)}") from None
 
 
-def _prepared(kind: type[BaseModel], values: Mapping[str, Any], where: str, error: type[UsageError]) -> dict[str, Any]:
-    """The values, of sections too, with None for the text that stands for it. Raises `error` for an unknown key."""
+def _given(
+    kind: type[BaseModel], values: Mapping[str, Any], where: str, error: type[UsageError]
+) -> dict[str, Any]:  # fmt: skip
+    """The values with None for the text "none", in sections too. Raises `error` for an unknown key."""
     refuse_unknown(values, kind.model_fields, where, error)
     given = {key: None if value == NONE and may_be_none(kind, key) else value for key, value in values.items()}
     for key, value in given.items():
-        section = section_of(kind, key)
-        if section is not None and isinstance(value, Mapping):
-            given[key] = _prepared(section, value, f"{where}: {key}", error)
+        section = kind.model_fields[key].annotation
+        if isinstance(value, dict) and isinstance(section, type) and issubclass(section, BaseModel):
+            given[key] = _given(section, value, f"{where}: {key}", error)
     return given
-
-
-def section_of(kind: type[BaseModel], key: str) -> type[Settings] | None:
-    """The settings that a key holds, where it is a section; else None."""
-    found = kind.model_fields[key].annotation
-    return found if isinstance(found, type) and issubclass(found, Settings) else None
 
 
 def refuse_unknown(
@@ -116,13 +109,16 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def merged(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, Any]:
-    """Both tables in one, section by section; `second` wins."""
-    both = {**first, **second}
-    for key in first.keys() & second.keys():
-        if isinstance(first[key], Mapping) and isinstance(second[key], Mapping):
-            both[key] = merged(first[key], second[key])
-    return both
+def overlaid(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes` over them, sections key by key."""
+    both = {
+        key: overlaid(values[key], change) for key, change in changes.items() if _is_section(values.get(key), change)
+    }
+    return {**values, **changes, **both}
+
+
+def _is_section(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
 
 
 def _value(text: str) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from core.errors import ModelError, SettingError, one_line
-from core.settings import checked, section_of
+from core.settings import Settings, checked
 from models.placement import Placement
 from models.registry import load
 from trainer.settings import TrainSettings
@@ -133,8 +133,9 @@ def make_recipe(kind: type[R], values: Mapping[str, Any]) -> R:
     """The recipe with these settings, checked. Raises SettingError: the key, what is wrong with it, the value."""
     where = f"recipe {kind.recipe}"
     for name in kind.model_fields:
-        section = section_of(kind, name)
-        for key in values.keys() - kind.model_fields.keys():
-            if section is not None and key in section.model_fields:
+        section = kind.model_fields[name].annotation
+        known = section.model_fields if isinstance(section, type) and issubclass(section, Settings) else {}
+        for key in values:
+            if key in known and key not in kind.model_fields:
                 raise SettingError(f"{where}: {key} is a setting of the section {name}; write {name}.{key}")
     return checked(kind, values, where)

@@ -5,7 +5,7 @@ import pytest
 from pydantic import Field
 
 from core.errors import ManifestError, SettingError
-from core.settings import Settings, checked, merged, parse_pairs, read_toml
+from core.settings import Settings, checked, overlaid, parse_pairs, read_toml
 
 
 class Speed(Settings):
@@ -35,17 +35,6 @@ def test_an_unknown_key_is_refused_with_the_nearest_name():
 def test_a_wrong_value_is_named_with_its_key(values, message):
     with pytest.raises(ManifestError, match=message):
         checked(Paint, values, "m.toml", ManifestError)
-
-
-def test_an_unknown_key_of_a_section_is_refused_with_the_nearest_name():
-    with pytest.raises(SettingError, match=r"^paint: run_on: unknown key 'worker' \(did you mean 'workers'\?\)$"):
-        checked(Paint, {"run_on": {"worker": 2}}, "paint")
-    assert checked(Paint, {"run_on": {"workers": 2}}, "paint").run_on == Speed(workers=2)
-
-
-def test_tables_are_merged_section_by_section():
-    first, second = {"a": 1, "run_on": {"x": 1, "y": 1}}, {"b": 2, "run_on": {"y": 2}}
-    assert merged(first, second) == {"a": 1, "b": 2, "run_on": {"x": 1, "y": 2}}
 
 
 def test_the_text_none_unsets_what_may_be_unset():
@@ -84,7 +73,7 @@ def test_values_nested_beyond_measure_stay_a_text():
 
 
 def test_changes_overlay_a_section_key_by_key():
-    found = merged({"a": 1, "s": {"x": 1, "y": 1}, "t": 1}, {"a": 2, "s": {"y": 2}, "t": {"x": 2}})
+    found = overlaid({"a": 1, "s": {"x": 1, "y": 1}, "t": 1}, {"a": 2, "s": {"y": 2}, "t": {"x": 2}})
     assert found == {"a": 2, "s": {"x": 1, "y": 2}, "t": {"x": 2}}
 
 
