@@ -1,4 +1,4 @@
-"""JSON files of benchmarks, which come from elsewhere: every surprise is one line that names file and entry."""
+"""Reads JSON files of benchmarks; whatever is wrong with one is a line that names file and entry."""
 
 from __future__ import annotations
 

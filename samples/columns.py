@@ -7,6 +7,8 @@ stage reads it again from the input, so that input pixels are not copied.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,6 +21,7 @@ REJECT_REASON = "reject_reason"
 REJECT_DETAIL = "reject_detail"
 
 ID_HEX_DIGITS = 16
+_RANGE = re.compile(r"(-?\d+) to (-?\d+)$")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,12 @@ class Column:
     meaning: str
     bulk: bool = False
     virtual: bool = False
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Least and greatest value, as `unit` says; infinite where it names no range."""
+        found = _RANGE.search(self.unit)
+        return (float(found[1]), float(found[2])) if found else (-math.inf, math.inf)
 
 
 def _columns(*rows: Column) -> dict[str, Column]:

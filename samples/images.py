@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from samples.image_files import slimmed
+from samples.image_files import strip_file
 from samples.image_limits import DECODE_ERRORS, MAX_PIXELS, ImageProblem, Problem, check_pixels
 from samples.orientation import SIDEWAYS, UPRIGHT, orientation
 from samples.pixels import to_srgb
@@ -127,12 +127,12 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str,
     """
     from PIL import Image, UnidentifiedImageError
 
-    slim = slimmed(data, max_pixels)
+    stripped = strip_file(data, max_pixels)
     Image.MAX_IMAGE_PIXELS = max_pixels  # for images inside of images; the header is checked here
     try:
-        image: Image.Image = Image.open(io.BytesIO(slim.data), formats=formats or readable_formats())
+        image: Image.Image = Image.open(io.BytesIO(stripped.data), formats=formats or readable_formats())
         animates = image.format in ANIMATION_FORMATS
-        num_frames = slim.num_frames or (int(getattr(image, "n_frames", 1)) if animates else 1)
+        num_frames = stripped.num_frames or (int(getattr(image, "n_frames", 1)) if animates else 1)
     except UnidentifiedImageError:
         raise ImageProblem(Problem.UNDECODABLE, NO_FORMAT) from None
     except Image.DecompressionBombError as error:
@@ -141,8 +141,8 @@ def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str,
         raise ImageProblem(Problem.UNDECODABLE, f"{type(error).__name__}: {error}") from None
     check_pixels(image.size, image.format or "", max_pixels)
     return ImageFile(
-        image=image, format=image.format or "", num_frames=num_frames, max_pixels=max_pixels, profile=slim.profile,
-        is_profile_lost=slim.is_profile_lost,
+        image=image, format=image.format or "", num_frames=num_frames, max_pixels=max_pixels, profile=stripped.profile,
+        is_profile_lost=stripped.is_profile_lost,
     )  # fmt: skip
 
 

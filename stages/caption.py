@@ -18,7 +18,7 @@ from pydantic import Field
 from models.protocols import Captioner
 from pipeline.stage import Context, MapStage, Serves
 from samples.columns import REJECT_REASON
-from samples.decoded import first_images
+from samples.stored_images import first_images
 from stages.inputs.rows import clean_caption
 
 if TYPE_CHECKING:

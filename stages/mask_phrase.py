@@ -19,7 +19,7 @@ from pydantic import Field
 
 from models.protocols import TextSegmenter
 from pipeline.stage import Context, MapStage, Serves
-from samples.decoded import first_images, rgb_image
+from samples.stored_images import first_images, rgb_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,9 +43,7 @@ class MaskPhrase(MapStage):
         segmenter = ctx.load(TextSegmenter, self.model)
 
         def mask(batch: pa.Table) -> pa.Table:
-            images = first_images(batch["source_images"]) + [
-                rgb_image(image.as_py()) for image in batch["target_image"]
-            ]
+            images = first_images(batch["source_images"]) + rgb_images(batch["target_image"])
             phrases = batch["source_phrase"].to_pylist() + batch["target_phrase"].to_pylist()
             found = segmenter.segment_phrases(images, [phrase or "" for phrase in phrases])
             masks = [prob_HW > self.threshold for prob_HW in found]

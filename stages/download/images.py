@@ -19,7 +19,7 @@ from stages.download.status import DownloadFailed, LaionReject, Picture, bounded
 
 if TYPE_CHECKING:
     from samples.images import ImageFile
-    from stages.read_laion import ReadLaion
+    from stages.download.settings import DownloadSettings
 
 STORED_QUALITY = 95
 ALLOCATION_FAILED = "can't allocate memory"
@@ -43,7 +43,7 @@ def begins_as_image(start: bytes) -> bool:
     return any(check is not None and check(start) is True for check in checks)
 
 
-def keep(data: bytes, options: ReadLaion) -> Picture:
+def keep(data: bytes, options: DownloadSettings) -> Picture:
     """The image as it is stored. Raises `DownloadFailed` when it is none, or has more than `max_pixels`.
 
     Unshrunk it is stored byte for byte, and only its header is looked at: `normalise_image` judges the rest. A lack of
@@ -61,7 +61,7 @@ def _detail(problem: ImageProblem, data: bytes) -> str:
     return f"begins with {data[:16]!r}" if problem.detail == NO_FORMAT else problem.detail
 
 
-def _keep(data: bytes, options: ReadLaion) -> Picture:
+def _keep(data: bytes, options: DownloadSettings) -> Picture:
     file = open_image(data, max_pixels=options.max_pixels, formats=stored_formats())
     width, height = file.size
     upright = (height, width) if file.turn in SIDEWAYS else (width, height)

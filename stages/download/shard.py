@@ -16,8 +16,9 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from stages.download.body import Body, LargeGate
 from stages.download.hosts import HostQueue
-from stages.download.http_client import Body, Fetcher, LargeGate
+from stages.download.http_client import Fetcher
 from stages.download.images import keep
 from stages.download.status import SUCCESS, DownloadFailed, LaionReject, Picture, UrlStatus, identity_of
 from stages.download.store import Spool, Stored, is_retried, marker_of, published, sound_images, stored
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from pipeline.stage import ShardStore
+    from stages.download.settings import DownloadSettings
     from stages.download.url_guard import GuardedResolver
-    from stages.read_laion import ReadLaion
 
 AT_ONCE_BYTES = 1 << 20
 """Images up to this size are decoded at once: some tens of milliseconds at most, for a usual photograph."""
@@ -40,7 +41,7 @@ _Item = tuple[UrlStatus, "URL"]
 
 @contextlib.contextmanager
 def provide(
-    store: ShardStore, shard: str, make_statuses: Callable[[], list[UrlStatus]], options: ReadLaion
+    store: ShardStore, shard: str, make_statuses: Callable[[], list[UrlStatus]], options: DownloadSettings
 ) -> Iterator[tuple[Path, list[UrlStatus]]]:
     """(tar, statuses) of the shard for the block: as stored, mended, with what its marker asks for, or downloaded now.
 
@@ -81,7 +82,7 @@ def _to_try_again(found: Stored, marker: str | None, spool: Spool) -> list[UrlSt
 
 
 def download(
-    statuses: Sequence[UrlStatus], options: ReadLaion, spool: Spool, resolver: GuardedResolver | None = None
+    statuses: Sequence[UrlStatus], options: DownloadSettings, spool: Spool, resolver: GuardedResolver | None = None
 ) -> None:
     """Give a status to all that have none, and to `spool` the images of those that succeeded."""
     with warnings.catch_warnings(action="ignore"):  # damaged files make Pillow warn, a line an image
@@ -89,15 +90,15 @@ def download(
 
 
 class _Download:
-    def __init__(self, options: ReadLaion, spool: Spool) -> None:
+    def __init__(self, options: DownloadSettings, spool: Spool) -> None:
         self._options, self._spool = options, spool
 
     async def run(self, statuses: Sequence[UrlStatus], resolver: GuardedResolver | None) -> None:
         """Ask for all that have no status yet."""
-        options = self._options
+        speed = self._options.speed
         self._queue: HostQueue[_Item] = HostQueue(
-            options.concurrency_per_host, options.max_host_failures,
-            backoff_s=options.backoff_s, backoff_cap_s=options.backoff_cap_s,
+            speed.concurrency_per_host, speed.max_host_failures,
+            backoff_s=speed.backoff_s, backoff_cap_s=speed.backoff_cap_s,
         )  # fmt: skip
         count = 0
         for status in statuses:
@@ -112,7 +113,7 @@ class _Download:
             count += 1
         async with Fetcher(self._options, resolver) as self._fetcher:
             with ThreadPoolExecutor(1, thread_name_prefix="decode") as self._pool:
-                await asyncio.gather(*(self._work() for _ in range(min(self._options.concurrency, count))))
+                await asyncio.gather(*(self._work() for _ in range(min(speed.concurrency, count))))
 
     async def _work(self) -> None:
         while (turn := await self._queue.get()) is not None:
@@ -157,16 +158,16 @@ class _Download:
         return body, await loop.run_in_executor(self._pool, _keep, body, self._options)
 
     def _wait_s(self, status: UrlStatus, failure: DownloadFailed) -> float | None:
-        options = self._options
+        speed = self._options.speed
         asked_s = failure.wait_s or 0.0
-        if not failure.is_worth_again or status.attempts >= options.attempts or asked_s > options.backoff_cap_s:
+        if not failure.is_worth_again or status.attempts >= speed.attempts or asked_s > speed.backoff_cap_s:
             return None
-        own_s = options.backoff_s * 2 ** (status.attempts - 1) * random.uniform(0.5, 1.5)
+        own_s = speed.backoff_s * 2 ** (status.attempts - 1) * random.uniform(0.5, 1.5)
         status.status = ""
-        return float(max(asked_s, min(own_s, options.backoff_cap_s)))
+        return float(max(asked_s, min(own_s, speed.backoff_cap_s)))
 
 
-def _keep(body: Body, options: ReadLaion) -> Picture:
+def _keep(body: Body, options: DownloadSettings) -> Picture:
     """The picture in the body; a body that is none because of an encoding fails for that reason."""
     try:
         return keep(body.data, options)

@@ -24,9 +24,9 @@ SOURCE_COLUMNS = (
     "source_raw", "source_sha256", "source_key", "source_size_bytes", "source_url", "source_metadata", "caption",
 )  # fmt: skip
 
-BATCH_BYTES = 8 << 20
-"""Images, captions and metadata of a batch together, about: one row may go beyond it."""
-BATCH_ROWS = 1024
+TABLE_BYTES = 8 << 20
+"""Images, captions and metadata of one table together, about: its last row may go beyond it."""
+TABLE_ROWS = 1024
 MAX_TEXT_BYTES = 1 << 20
 """Longest text of a member of a tar, in bytes, and longest caption, in characters; what is longer is cut."""
 MAX_METADATA_CHARS = 1 << 20
@@ -230,7 +230,7 @@ def tables_of(
         notes.update(sample.notes)
         rows.append(row)
         num_bytes += weight(row)
-        if num_bytes >= BATCH_BYTES or len(rows) >= BATCH_ROWS:
+        if num_bytes >= TABLE_BYTES or len(rows) >= TABLE_ROWS:
             yield to_table(rows)
             rows, num_bytes = [], 0
     if rows:

@@ -39,7 +39,7 @@ def served(tmp_path_factory):
     run("zoo.write_world", folder / "laion", "--layout", "laion", *world, "--base-url", f"http://127.0.0.1:{port}")
     text = MANIFEST.read_text().replace("rows_per_shard = 750", "rows_per_shard = 50")
     text = text.replace('vocabulary = "corpus"', 'vocabulary = "corpus"\nmin_corpus_count = 2')
-    text = re.sub(r"min_target_margin_cos = [\d.]+", "min_target_margin_cos = 0.0", text)
+    text = re.sub(r"(target_margin_cos = \{ min =) [\d.]+", r"\1 0.0", text)
     (folder / "iedit.toml").write_text(text)
     return folder, port
 
@@ -92,8 +92,8 @@ def test_an_editor_is_trained_on_it_and_edits(built, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     run("zoo.write_edits", tmp_path / "edits", "--count", 2)
     evaluate = [
-        "evaluate", "pairs", tmp_path / "edits", "--model", f"path:{tmp_path / 'iedit' / 'model'}", "--steps", 4,
-        "--clip", "zoo:clip", "--out", tmp_path / "scores",
+        "evaluate", "pairs", tmp_path / "edits", "--model", f"path:{tmp_path / 'iedit' / 'model'}",
+        "--set", "num_steps=4", "--clip", "zoo:clip", "--out", tmp_path / "scores",
     ]  # fmt: skip
     done = subprocess.run([*EDITLOOM, *map(str, evaluate)], cwd=ROOT, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-2000:]

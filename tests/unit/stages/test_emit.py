@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,7 @@ from _inputs import encoded, jpeg, picture, table
 
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import Context, RunSummary
+from samples.members import column_of
 from stages.emit import Emit, sample_json
 from stages.encode_latents import npy
 
@@ -35,9 +37,9 @@ def samples(**changes):
     return table(IDS, **(columns | changes))
 
 
-def write(tmp_path, *tables, name="shard"):
+def write(tmp_path, *tables, name="shard", ctx=None):
     path = tmp_path / f"{name}.tmp"
-    made = list(Emit().open(Context(stage_name="emit"))(name, iter(tables), path))
+    made = list(Emit().open(ctx or Context(stage_name="emit"))(name, iter(tables), path))
     return path, made
 
 
@@ -80,6 +82,17 @@ def test_further_source_images_are_numbered(tmp_path):
     assert names == ["source.png", "source1.png", "json", "source.png", "source1.png", "json", "source.png", "json"]
 
 
+def test_every_member_of_every_sample_is_on_the_card(tmp_path):
+    images = [IMAGES[:2], IMAGES, IMAGES[:1]]
+    folder = collated(tmp_path, samples(source_images=images, target_image=IMAGES, target_format=["png"] * 3))
+    card = (folder / "README.md").read_text("utf-8")
+    written = {m.name.split(".", 1)[1] for m, _ in members(tmp_path / "b.tmp")}
+    assert written == {"source.jpg", "source1.jpg", "source2.jpg", "target.png", "json"}
+    listed = re.findall(r"^\| `<sample_id>\.(.+?)` \| \S", card, re.MULTILINE)
+    assert listed == ["source.jpg", "source1.jpg", "source2.jpg", "target.png", "json"]
+    assert all(column_of(name) for name in written - {"json"})
+
+
 def test_a_shard_without_rows_is_a_valid_tar(tmp_path):
     path, made = write(tmp_path)
     assert (members(path), made) == ([], [])
@@ -92,7 +105,8 @@ def test_json_has_no_number_that_readers_cannot_hold():
 
 
 def summary(tmp_path, rows, rejects=()):
-    path, _ = write(tmp_path, rows, name="b")
+    ctx = Context(stage_name="emit")
+    path, _ = write(tmp_path, rows, name="b", ctx=ctx)
     entry = {
         "rows": rows.num_rows,
         "bytes": path.stat().st_size,
@@ -108,7 +122,7 @@ def summary(tmp_path, rows, rejects=()):
     stage = {
         "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "licences": {},
         "rows_in": 3, "rows_kept": 3,
-        "rows_out": 3, "rejects": {}, "notes": {}, "seconds": 0.5,
+        "rows_out": 3, "rejects": {}, "notes": dict(ctx.notes), "seconds": 0.5,
     }  # fmt: skip
     return RunSummary(
         manifest={"name": "mine", "summary": "<b>", "license": "mit", "language": "en", "stages": []},

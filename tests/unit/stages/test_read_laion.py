@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import webdataset
 from _inputs import encoded, jpeg, picture, reasons
-from _laion import FAST, Table, rows_of
+from _laion import Table, laion_stage, rows_of
 from _web import Answer, FolderStore, Web
 
 from core.errors import ContractError, PlanError, ShardFailed
@@ -252,7 +252,7 @@ def test_a_table_elsewhere_is_read_through_fsspec(tmp_path, web):
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows_of(web, 2)), buffer)
     fsspec.filesystem("memory").pipe_file("/laion/part.parquet", buffer.getvalue())
-    stage = ReadLaion(**FAST)
+    stage = laion_stage()
     (shard,) = stage.list_shards(["memory://laion/part.parquet"])
     read = stage.open(Context(stage_name="x", store=FolderStore(tmp_path / "store")))
     assert [r["reject_reason"] for t in read(shard) for r in t.to_pylist()] == [None, None]

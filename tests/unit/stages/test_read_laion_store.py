@@ -5,12 +5,11 @@ import shutil
 
 import pytest
 from _inputs import jpeg
-from _laion import FAST, Table, rows_of
+from _laion import Table, laion_stage, rows_of
 from _web import Answer, Web
 
 from core.errors import ShardFailed
 from pipeline.stage import Context
-from stages.read_laion import ReadLaion
 
 NUM_ROWS = 6
 
@@ -45,7 +44,7 @@ def flip(path, at):
 
 def rows_read(table, folder):
     """Rows of the same table at another place, by the same store."""
-    stage = ReadLaion(**FAST, stored_side_px=table.stage.stored_side_px)
+    stage = laion_stage(stored_side_px=table.stage.stored_side_px)
     read = stage.open(Context(stage_name="read_laion", store=table.store))
     return [r for shard in stage.list_shards([str(folder)]) for t in read(shard) for r in t.to_pylist()]
 

@@ -5,13 +5,13 @@ import time
 
 import pytest
 from _inputs import encoded, jpeg
-from _laion import FAST, fetched
+from _laion import fetched, laion_stage
 from _web import Answer, Web
 from PIL import Image
 from yarl import URL
 
-from stages.download.http_client import LARGE_AT_ONCE, LARGE_BYTES, Fetcher, LargeGate
-from stages.read_laion import ReadLaion
+from stages.download.body import LARGE_AT_ONCE, LARGE_BYTES, LargeGate
+from stages.download.http_client import Fetcher
 
 PNG = {"Content-Type": "image/png"}
 
@@ -35,7 +35,7 @@ def test_waiting_for_a_place_among_the_large_bodies_does_not_count_towards_the_t
     web.answers["/large"] = Answer(large, headers=PNG, has_length=has_length)
 
     async def run():
-        async with Fetcher(ReadLaion(**{**FAST, "timeout_s": 1.0})) as fetcher:
+        async with Fetcher(laion_stage(timeout_s=1.0)) as fetcher:
             for _ in range(LARGE_AT_ONCE):
                 await fetcher.large.acquire()
             began = time.monotonic()

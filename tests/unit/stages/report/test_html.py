@@ -9,6 +9,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from samples.image_limits import ImageProblem
 from stages.report.histograms import Histogram, numeric_histogram
 from stages.report.html import TEMPLATES, Report, ReportSample, StageCount, render_report
 from stages.report.thumbnails import thumbnail
@@ -248,5 +249,5 @@ def test_thumbnail_stands_upright():
 
 
 def test_thumbnail_of_no_image_raises():
-    with pytest.raises(OSError):
+    with pytest.raises(ImageProblem, match="no image format that is read"):
         thumbnail(b"no image")

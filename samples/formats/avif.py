@@ -1,4 +1,4 @@
-"""Look through an AVIF file before Pillow does: its coded frames are measured, whatever size the boxes say.
+"""Look through an AVIF file before Pillow does: its coded frames are strip_avif, whatever size the boxes say.
 
 Of the boxes' sizes (ispe, tkhd) and those in the coded data the larger counts: the decoder allocates both and scales.
 All AV1 items count, used or not, and of each track the first sample, which is all that is ever decoded here.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from samples.av1_frames import Bits, frames_of
+from samples.formats.av1 import Bits, frames_of
 from samples.image_limits import (
     MAX_EXIF_BYTES,
     MAX_PARTS,
@@ -74,7 +74,7 @@ class _Walk:
         return max(found.kept_bytes, size[0] * size[1] * found.pixel_bytes)
 
 
-def measured(data: bytes, max_pixels: int) -> bytes:
+def strip_avif(data: bytes, max_pixels: int) -> bytes:
     """The file, without a long EXIF block. Raises ImageProblem where its frames are more than may be decoded."""
     if data[8:12] not in BRANDS or b"av01" not in data:
         return data
