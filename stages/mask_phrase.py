@@ -1,4 +1,4 @@
-"""Find what the edit is about: a mask of the source phrase on the source and of the target phrase on the target.
+"""Mask what the edit changes: the source phrase on the source, the target phrase on the target.
 
 Reads   source_images (list<binary>), target_image (binary), source_phrase (string), target_phrase (string)
 Writes  source_mask_png (binary), target_mask_png (binary), source_mask_frac (float32, 0 to 1),

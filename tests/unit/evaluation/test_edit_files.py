@@ -58,7 +58,7 @@ def test_a_source_caption_reaches_an_editor_that_takes_it(image):
 @pytest.mark.parametrize(
     ("needs", "uses", "edit", "message"),
     [
-        ({"instruction"}, (), {"source_caption": "x"}, "mine takes no source_caption (it takes instruction); leave it out"),
+        ({"instruction"}, (), {"source_caption": "x"}, "takes no source_caption (it takes instruction); leave it out"),
         ({"instruction", "source_caption"}, (), {}, "editor mine needs source_caption, and the edit has none; give it"),
         ({"instruction", "target_caption"}, (), {}, "editor mine needs target_caption, and the edit has none; give it"),
         ({"instruction", "mask"}, (), {}, "editor mine needs mask, and the edit has none; give it"),
