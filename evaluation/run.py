@@ -51,13 +51,8 @@ def evaluate(
         shares = run_edits(benchmark.cases, out / OUTPUTS, editor, placement=placement, progress=progress)
     ids = judges or JudgeIds()
     files = _outputs_of(benchmark.samples, outputs or out / OUTPUTS)
-    measured = measure(
-        benchmark.samples,
-        files,
-        load_judges(ids, placement),
-        views=benchmark.views,
-        progress=progress,
-    )
+    judging = load_judges(ids, placement)
+    measured = measure(benchmark.samples, files, judging, views=benchmark.views, progress=progress)
     scores = Scores(
         benchmark=benchmark.name,
         dataset=benchmark.fingerprint(),

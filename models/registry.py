@@ -148,7 +148,10 @@ def cannot_serve(protocol: str, model_id: str) -> str | None:
 
 
 def kind_of(weights: Weights) -> str:
-    """The kind of model: `model_type` of its config.json, timm, diffusers, gguf, or a scheme's. Raises ModelError."""
+    """The kind of model: `model_type` of its config.json, a pipeline class of diffusers, timm, gguf, or a scheme's.
+
+    Raises ModelError.
+    """
     if kind := SCHEMES[weights.scheme].KIND:
         return kind
     root = Path(weights.location)
@@ -181,7 +184,7 @@ def _named(weights: Weights, path: Path, field: str) -> str:
 def _wrapper(protocol: str, weights: Weights) -> Any:
     kind = kind_of(weights)
     if refusal := _refusal(protocol, kind):
-        raise ModelError(f"model {weights.model_id!r} {refusal}; name another model in the manifest")
+        raise ModelError(f"model {weights.model_id!r} {refusal}; name another model")
     module, _, name = _target(protocol, kind).partition(":")
     return getattr(importlib.import_module(module), name)
 
