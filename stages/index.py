@@ -47,6 +47,7 @@ class Index(GlobalStage):
     memory_budget_bytes: int = Field(default=IndexSettings().memory_budget_bytes, ge=1)
     """Memory that the index of one pool may take while it is built, and in each worker that searches it."""
     flat_below: int = Field(default=IndexSettings().flat_below, ge=0)
+    """A pool with fewer images is compared one by one, exactly."""
     num_probes: int | None = Field(default=None, ge=1)
     """Lists that a query looks at; none: 64, or 2 sqrt(lists) if more."""
     rerank: int = Field(default=IndexSettings().rerank, ge=1)

@@ -49,6 +49,7 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
     final: ClassVar[frozenset[str]] = frozenset(reason.value for reason in UNASKED)
     needs: ClassVar = Needs(packages=("aiohttp", "PIL"))
     rows_per_shard: int = Field(default=1000, ge=1)
+    """Rows of the table in one shard."""
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<file>-00000` … of each table. Raises `PlanError` for a table without a column that is asked for."""

@@ -139,7 +139,10 @@ class TableReader:
             with self._faults(f"rows {start} to {stop} cannot be read"):
                 batch = self._rest if self._rest is not None else self._next_batch()
             if batch is None:
-                raise ShardFailed(f"{self.url}: has no rows {self._at} to {stop}: it is not what it was")
+                raise ShardFailed(
+                    f"{self.url}: has no rows {self._at} to {stop}: the file was changed after the plan; "
+                    "run the same command again"
+                )
             skipped = min(batch.num_rows, max(0, start - self._at))
             taken = min(batch.num_rows - skipped, stop - self._at - skipped)
             self._at += skipped + taken
