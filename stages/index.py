@@ -34,7 +34,7 @@ class Index(GlobalStage):
     """One index a pool: compared one by one up to `flat_below` images, then lists of codes with exact re-ranking.
 
     The same files for the same rows in the same order, whatever the shards and the number of cores. Codes of lists are
-    made of sums of floats: with other vector instructions some differ, and hardly ever what a search then finds.
+    made of sums of floats: with other vector instructions some codes differ, but hardly ever the results of a search.
     """
 
     version: ClassVar[int] = 1

@@ -38,8 +38,8 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
     """Image-caption samples behind the URLs of Parquet tables; one shard for every `rows_per_shard` rows.
 
     A shard is downloaded once, into a WebDataset tar and a table of statuses that the run folder keeps; it is read from
-    there as often as its pixels are wanted. Which answers the web gives is no setting's doing: two downloads of one
-    table differ.
+    there whenever its pixels are needed. The answers of the web decide the result too: two downloads of one table
+    differ.
     """
 
     version: ClassVar[int] = 2
