@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -246,10 +246,28 @@ class SinkStage(Stage):
     kind: ClassVar[Kind] = "sink"
     suffix: ClassVar[str]
     """Suffix of the file it writes for each shard."""
+    list_file: ClassVar[str]
+    """Name of the file by `collate` that lists the files of all shards."""
 
     @abstractmethod
     def collate(self, folder: Path, run: RunSummary) -> None:
-        """Write what describes all shards together into `folder`; the engine puts their files next to it."""
+        """Write the files that describe all shards into `folder`; the engine adds the files of the shards."""
+
+    @abstractmethod
+    def check(self, published: PublishedFiles, *, deep: bool) -> Iterator[str]:
+        """Yield what is wrong with `list_file` and the files of the shards, a line each; `deep` reads them wholly."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedFiles:
+    """The published files that `SinkStage.check` checks."""
+
+    folder: str
+    """Name of their folder, for messages."""
+    sizes: Mapping[str, int]
+    """Bytes of each file."""
+    open: Callable[[str], IO[bytes]]
+    """Opens the file of that name for reading."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

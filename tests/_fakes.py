@@ -22,10 +22,12 @@ from pipeline.plan.manifest import Manifest, RunOn, StageEntry
 from pipeline.plan.plan import make_plan
 from pipeline.run.inprocess import InProcessExecutor
 from pipeline.run.rows import ShardRows
-from pipeline.run.worker import Outcome, Worker
+from pipeline.run.task import Outcome
+from pipeline.run.worker import Worker
 from pipeline.stage import ExpandStage, GlobalStage, MapStage, SinkStage, SourceStage
 from pipeline.store.storage import Storage
 from samples.columns import PARENT_ID, REJECT_REASON, SAMPLE_ID, arrow_schema, column
+from samples.shard_check import wrong_shards
 
 
 def id_of(line):
@@ -219,6 +221,7 @@ class Pack(SinkStage):
     reads: ClassVar = ("caption",)
     writes: ClassVar = ("dataset_shard",)
     suffix: ClassVar = ".tar"
+    list_file: ClassVar = "shards.json"
 
     def open(self, ctx):
         def write(shard, tables, path):
@@ -246,6 +249,9 @@ class Pack(SinkStage):
         about = {"card": card, "rows_in": rows_in, "rejects": rejects, "stages": [s["name"] for s in run.stages]}
         (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
+    def check(self, published, *, deep):
+        return wrong_shards(published.folder, published.sizes, published.open, deep=deep)
+
 
 def entry(stage, **run_on):
     return StageEntry(name=type(stage).__name__.lower(), stage=stage, run_on=run_on)
@@ -271,7 +277,7 @@ def plan_of(tmp_path, stages, shards=None, *, only=None, limit=None, **fields):
 
 
 class Log(list):
-    """Listens to a build: (event, stage, shard) of everything but ticks."""
+    """Events of a build, called for each: (event, stage, shard) of all but ticks."""
 
     def __call__(self, event, fields):
         if event != "tick":
@@ -281,9 +287,9 @@ class Log(list):
         return [(stage, shard) for kind, stage, shard in self if kind == event]
 
 
-def run(plan, executor=None, listen=None):
+def run(plan, executor=None, on_event=None):
     storage = Storage(plan.out)
-    result = Build(plan, storage, executor or InProcessExecutor(storage), Log() if listen is None else listen).run()
+    result = Build(plan, storage, executor or InProcessExecutor(storage), Log() if on_event is None else on_event).run()
     storage.close()
     return result
 

@@ -1,4 +1,4 @@
-"""What a person sees while a build runs: a live table on a terminal, a line now and then elsewhere. On stderr."""
+"""Progress of a build on stderr: a live table on a terminal, elsewhere a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rich.table import Table
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from pipeline.build.build import StageTally
+    from pipeline.build.result import StageTally
     from pipeline.plan.plan import Plan
 
 LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Shows the tallies of a build; `tick` may be called as often as one likes."""
+    """Shows the tallies of a build. `tick` may be called at any rate."""
 
     def __init__(self, plan: Plan, tallies: list[StageTally], *, quiet: bool = False) -> None:
         self._plan, self._tallies, self._quiet = plan, tallies, quiet
@@ -38,12 +38,12 @@ class Progress:
             self._live.__exit__(kind, value, tb)
 
     def say(self, text: str) -> None:
-        """A line that stays on the screen."""
+        """Print a line that stays on the screen."""
         if not self._quiet:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def tick(self) -> None:
-        """Without a terminal: a line every ten seconds."""
+        """Print a line every ten seconds where there is no terminal."""
         now = time.monotonic()
         if self._live is None and now - self._shown >= LINE_EVERY_S:
             self._shown = now

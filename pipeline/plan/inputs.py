@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import PlanError
 from core.locations import connect
 from pipeline.stage import Shard
-from pipeline.store.storage import DATASET, PLAN, STAGES
+from pipeline.store.run_folder import DATASET, PLAN, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import EditloomError, ShardFailed, one_line
 from pipeline.run.rejects import EngineReject
-from pipeline.run.suspects import NOBODY, Suspects, unheard
+from pipeline.run.suspects import NO_SUSPECTS, Suspects, ignore_span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,8 +27,8 @@ class Quarantine:
     """
 
     def __init__(
-        self, log: RejectLog, num_rows: int, max_frac: float, *, suspects: Suspects = NOBODY,
-        at: Callable[[Span | None], None] = unheard,
+        self, log: RejectLog, num_rows: int, max_frac: float, *, suspects: Suspects = NO_SUSPECTS,
+        at: Callable[[Span | None], None] = ignore_span,
     ) -> None:  # fmt: skip
         self.log = log
         self.allowed = max(1, int(num_rows * max_frac))

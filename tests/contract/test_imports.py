@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = {
     "core": {"core"},
-    "pipeline": {"pipeline", "samples.columns", "samples.shards", "core"},
+    "pipeline": {"pipeline", "samples.columns", "core"},
     "samples": {"samples", "core"},
     "models": {"models", "core"},
     "stages": {"stages", "models", "samples", "pipeline", "core"},

@@ -22,7 +22,7 @@ from _fakes import (
 from pipeline.build.build import Build
 from pipeline.plan.manifest import RunOn
 from pipeline.plan.plan import make_plan
-from pipeline.run.worker import Outcome
+from pipeline.run.task import Outcome
 from pipeline.store.records import ALL_SHARDS
 from pipeline.store.storage import Storage
 
@@ -32,7 +32,7 @@ CHAIN = [ReadLines(), Upper(), Pack()]
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch):
-    monkeypatch.setattr("pipeline.build.build.BACKOFF_S", 0.001)
+    monkeypatch.setattr("pipeline.build.attempts.BACKOFF_S", 0.001)
 
 
 def scripted(plan, script=None, **how):
@@ -59,7 +59,7 @@ def test_second_build_does_nothing_and_starts_no_executor(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     run(plan)
     log = Log()
-    result = run(plan, listen=log)
+    result = run(plan, on_event=log)
     assert result.ok
     assert log.of("started") == log.of("executor_starting") == []
     assert all(t.cached == t.total for t in result.tallies)
@@ -100,7 +100,7 @@ def test_shard_that_cannot_be_done_is_not_tried_again(tmp_path):
 
 
 def test_back_off_doubles_and_other_shards_are_not_held_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.build.build.BACKOFF_S", 0.05)
+    monkeypatch.setattr("pipeline.build.attempts.BACKOFF_S", 0.05)
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     result, executor = scripted(plan, {("readlines", "a"): ["retry", "retry"]})
     assert result.ok
@@ -110,7 +110,7 @@ def test_back_off_doubles_and_other_shards_are_not_held_up(tmp_path, monkeypatch
 
 
 def test_worker_that_died_is_replaced_without_a_pause(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.build.build.BACKOFF_S", 60.0)
+    monkeypatch.setattr("pipeline.build.attempts.BACKOFF_S", 60.0)
     result, _ = scripted(plan_of(tmp_path, CHAIN, SHARDS), {("upper", "a"): ["lost", "lost"]})
     assert result.ok
     assert result.elapsed_s < 30
@@ -155,7 +155,7 @@ def test_interrupted_build_drains_and_can_go_on(tmp_path):
     done = sum(t.done for t in result.tallies)
     assert done == len(executor.submitted)
     log = Log()
-    assert run(plan, listen=log).ok
+    assert run(plan, on_event=log).ok
     assert len(log.of("cached")) == done
 
 
@@ -183,7 +183,7 @@ def test_without_a_cap_a_stage_takes_all_slots(tmp_path):
 
 def rebuild(plan):
     log = Log()
-    result = run(plan, listen=log)
+    result = run(plan, on_event=log)
     assert result.ok
     return sorted(log.of("started"))
 
@@ -282,7 +282,7 @@ def test_changed_licence_reaches_the_published_card(tmp_path):
 def test_artifact_stage_that_nobody_uses_is_in_the_report(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Words(), Upper(), Pack()], SHARDS)
     log = Log()
-    run(plan, listen=log)
+    run(plan, on_event=log)
     assert log.of("done")[-2:] == [("words", ALL_SHARDS), ("pack", ALL_SHARDS)]
     assert rebuild(plan) == []
 

@@ -1,7 +1,7 @@
 from _fakes import ReadLines, Upper, plan_of
 
-from pipeline.build.build import StageTally
 from pipeline.build.progress import Progress
+from pipeline.build.result import StageTally
 
 
 def progress(tmp_path, **how):

@@ -77,7 +77,7 @@ def test_name_that_is_not_known_is_said():
 def test_what_answers_without_being_ray_is_given_ten_seconds(mute_port, monkeypatch):
     monkeypatch.setattr(connect, "CONNECT_TIMEOUT_S", 1.5)
     message, _ = refused(f"127.0.0.1:{mute_port}")
-    assert "what listens there gives no answer of Ray's within 1.5 s" in message
+    assert "the service there does not answer as Ray within 1.5 s" in message
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_what_answers_without_being_ray_is_given_ten_seconds(mute_port, monkeypa
 )
 def test_what_is_no_address_is_refused(address):
     message, took = refused(address)
-    assert f"--address {address!r} is no address of a Ray cluster: expected HOST:PORT" in message
+    assert f"--address {address!r} is not an address of a Ray cluster: expected HOST:PORT" in message
     assert ("on a node of the cluster" in message) == ("://" in address)
     assert took < 1
 

@@ -48,7 +48,7 @@ def test_no_batch_is_handed_out_for_a_shard_without_survivors(tmp_path):
 
 def sizes_of(plan, stage, monkeypatch, num_bytes, made=0):
     """Rows a batch for the stage when a batch may weigh so much."""
-    for module in ("store.tables", "run.rows"):
+    for module in ("store.column_writer", "store.cursor", "run.rows"):
         monkeypatch.setattr(f"pipeline.{module}.BATCH_BYTES", num_bytes)
     storage = Storage(plan.out)
     planned = next(s for s in plan.stages if s.name == stage)

@@ -7,11 +7,12 @@ from _fakes import ReadLines, Upper, entry, plan_of, run
 from core.errors import ContractError, MissingDependencyError, ModelError, RunStopped, ShardFailed
 from models import registry
 from models.placement import Placement
-from pipeline.build.session import plan_record
+from pipeline.build.plan_file import plan_record
 from pipeline.plan.plugins import load_model
-from pipeline.run.global_steps import _stage_summary
-from pipeline.run.worker import Task, Worker, classify
-from pipeline.store.records import read_record
+from pipeline.run.summary import stage_summary
+from pipeline.run.task import Task
+from pipeline.run.worker import Worker, classify
+from pipeline.store.run_folder import RunFolder
 from pipeline.store.storage import Storage
 
 
@@ -115,10 +116,11 @@ def test_record_and_plan_name_models_with_revision_and_licence(tmp_path, asked):
     plan = plan_of(tmp_path, [ReadLines(), Asks()])
     assert run(plan).ok
     used = {"zoo:fake": {"revision": "r1", "licence": "mit"}}
-    records = [read_record(Storage(plan.out), stage.folder, "a").model_dump() for stage in plan.stages]
+    folder = RunFolder(Storage(plan.out))
+    records = [folder.record(stage.folder, "a").model_dump() for stage in plan.stages]
     assert [record["models"] for record in records] == [{}, used]
     assert [stage["models"] for stage in plan_record(plan)["stages"]] == [{}, used]
-    assert [_stage_summary(Worker(plan, Storage(plan.out)), stage)["licences"] for stage in plan.stages] == [
+    assert [stage_summary(plan, folder, stage)["licences"] for stage in plan.stages] == [
         {},
         {"zoo:fake": "mit"},
     ]

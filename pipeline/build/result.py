@@ -1,0 +1,46 @@
+"""Counts of a running build and the result of a finished one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pipeline.plan.steps import Key
+
+
+@dataclass(kw_only=True)
+class StageTally:
+    """Counts of one stage: steps and rows."""
+
+    total: int = 0
+    done: int = 0
+    cached: int = 0
+    failed: int = 0
+    running: int = 0
+    rows_in: int = 0
+    rows_kept: int = 0
+    rows_out: int = 0
+    rejects: Counter[str] = field(default_factory=Counter)
+    notes: Counter[str] = field(default_factory=Counter)
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True)
+class BuildResult:
+    """The end of a build. `ok` is true only when every step of every stage has a record."""
+
+    tallies: list[StageTally]
+    failures: dict[Key, str]
+    stopped: str | None = None
+    interrupted: bool = False
+    num_left: int = 0
+    barren: list[str] = field(default_factory=list)
+    """Names of the shards of which the last stage kept no row."""
+    elapsed_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """True when the dataset is complete."""
+        return not self.failures and self.stopped is None and self.num_left == 0
