@@ -92,7 +92,7 @@ class Build:
         left = sum(t.total - t.done for t in self.tallies)
         return BuildResult(
             tallies=self.tallies, failures=self.failures, stopped=self._stopped, interrupted=self.interrupted,
-            num_left=left, barren=sorted(self._without_rows), elapsed_s=time.monotonic() - began,
+            num_left=left, shards_without_rows=sorted(self._without_rows), elapsed_s=time.monotonic() - began,
         )  # fmt: skip
 
     @property
@@ -151,7 +151,7 @@ class Build:
     def _wait(self) -> None:
         if not self._running and self._ready:
             pause = min(e[0] for e in self._ready) - time.monotonic()
-            if pause > 0:  # only retries are left, and none is due
+            if pause > 0:  # only retries are left, and all of them are later
                 time.sleep(min(pause, POLL_S))
                 return
         for outcome in self.executor.wait(POLL_S):

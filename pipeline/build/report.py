@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import PlanError, RunStopped
 from pipeline.build.verify import wrong_files
-from pipeline.run.summary import summarise
+from pipeline.run.run_summary import summarise
 from pipeline.run.worker import Worker
 from pipeline.stage import SinkStage
 from pipeline.store.run_folder import RunFolder

@@ -36,7 +36,7 @@ class BuildResult:
     stopped: str | None = None
     interrupted: bool = False
     num_left: int = 0
-    barren: list[str] = field(default_factory=list)
+    shards_without_rows: list[str] = field(default_factory=list)
     """Names of the shards of which the last stage kept no row."""
     elapsed_s: float = 0.0
 

@@ -34,7 +34,7 @@ def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
         "ok": result.ok and (not empty or plan.manifest.allow_empty),
         "empty": empty,
         "few_left": few_left(stages) if result.ok and not empty else None,
-        "barren_shards": result.barren if result.ok and not empty else [],
+        "shards_without_rows": result.shards_without_rows if result.ok and not empty else [],
         "num_shards": len(plan.shards),
         "manifest": plan.manifest.name,
         "out": plan.out,

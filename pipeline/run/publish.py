@@ -6,8 +6,8 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+from pipeline.run.run_summary import shards_with_rows, summarise
 from pipeline.run.shard_output import provenance
-from pipeline.run.summary import shards_with_rows, summarise
 from pipeline.stage import SinkStage
 from pipeline.store.records import ALL_SHARDS, PUBLISHED_FILES, Record, output_digest
 from pipeline.store.run_folder import DATASET

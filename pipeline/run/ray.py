@@ -59,10 +59,10 @@ class RayWorker:
         from ray.experimental.internal_kv import _internal_kv_put
 
         def announce(span: Span | None) -> None:
-            with contextlib.suppress(ray.exceptions.RayError):  # without it, a bad row is found later
+            with contextlib.suppress(ray.exceptions.RayError):  # without the announcement, a bad row is found later
                 _internal_kv_put(key, b"%d %d" % span if span else b"", overwrite=True)
 
-        self._worker.at = Announcer(announce, task.suspects)
+        self._worker.announce = Announcer(announce, task.suspects)
         return self._worker.run(task)
 
     def close(self) -> None:
@@ -102,7 +102,7 @@ class RayExecutor:
         self._nodes_seen = self._grown_at = 0.0
 
     def start(self, plan: Plan) -> None:
-        """Connect (or start a local Ray) and make the actors. Raises `RunStopped` when Ray does not come up."""
+        """Connect (or start a local Ray) and make the actors. Raises `RunStopped` when Ray does not start."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
@@ -163,7 +163,7 @@ class RayExecutor:
         actor.clock = TaskClock.start(task, self._plan.manifest.run_on, time.monotonic())
 
     def wait(self, timeout_s: float) -> list[Outcome]:
-        """Outcomes of tasks that ended, and of those whose worker died, is silent or is late."""
+        """Outcomes of tasks that ended, and of those whose worker died, does not answer or is late."""
         refs = [a.ref for a in self._actors if a.clock] + [a.hello for a in self._actors if not a.is_ready]
         try:
             return self._collect(refs, timeout_s)

@@ -92,7 +92,7 @@ def _rows_per_batch(step: Step) -> int:
 
 def _quarantine(step: Step, out: ShardOutput, rows: ShardRows) -> Quarantine:
     max_frac = step.plan.manifest.run_on.max_quarantined_frac
-    return Quarantine(out.rejects, len(rows), max_frac, suspects=step.task.suspects, at=step.at)
+    return Quarantine(out.rejects, len(rows), max_frac, suspects=step.task.suspects, announce=step.announce)
 
 
 def _with_input(result: pa.Table, batch: pa.Table) -> pa.Table:

@@ -34,7 +34,7 @@ class Step:
     """Reads an input shard again: rows as the source stage made them."""
     beat: Callable[[int], None]
     """Call it with the number of rows done, so that the worker counts as alive."""
-    at: Callable[[Span | None], None]
+    announce: Callable[[Span | None], None]
     """Call it with the rows that the stage's function starts to work on."""
 
     @property

@@ -49,7 +49,7 @@ class Worker:
         self._models: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._rows = 0
-        self.at: Callable[[Span | None], None] = ignore_span
+        self.announce: Callable[[Span | None], None] = ignore_span
         """Called with the rows that the stage's function starts to work on. Executors that can kill a worker set it."""
 
     def beat(self, rows: int) -> None:
@@ -77,7 +77,7 @@ class Worker:
         planned = self.plan.stages[task.stage]
         step = Step(
             plan=self.plan, planned=planned, task=task, folder=RunFolder(self.storage),
-            open=partial(self.open, task.stage), read_source=self.read_source, beat=self.beat, at=self.at,
+            open=partial(self.open, task.stage), read_source=self.read_source, beat=self.beat, announce=self.announce,
         )  # fmt: skip
         if isinstance(planned.stage, GlobalStage):
             return run_global(step)

@@ -61,7 +61,7 @@ class Storage:
         self._connect()
 
     def path(self, rel: str) -> str:
-        """The full path of `rel` in the file system's own terms."""
+        """The full path of `rel` in the file system."""
         return f"{self.root.rstrip('/')}/{rel}" if rel else self.root
 
     def exists(self, rel: str) -> bool:
@@ -122,7 +122,7 @@ class Storage:
             self.fs.rm(self.path(rel), recursive=True)
 
     def scratch(self) -> Path:
-        """A local folder for temporary files of this run, on the run folder's own device when that is local."""
+        """A local folder for temporary files of this run, on the device of a local run folder."""
         if self._elsewhere is not None:
             return self._elsewhere.folder()
         folder = Path(self.path(f"tmp/{self.run_id}"))

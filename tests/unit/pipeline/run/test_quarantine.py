@@ -118,7 +118,9 @@ def test_want_of_memory_for_a_single_row_is_for_another_attempt():
 
 def with_suspects(function, suspects, max_frac=0.1):
     log, heard = RejectLog("upper", "a", []), []
-    results = list(Quarantine(log, NUM_ROWS, max_frac, suspects=suspects, at=heard.append).apply(function, rows(), 50))
+    results = list(
+        Quarantine(log, NUM_ROWS, max_frac, suspects=suspects, announce=heard.append).apply(function, rows(), 50)
+    )
     return [t.num_rows for t in results], log, heard
 
 

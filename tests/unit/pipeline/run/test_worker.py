@@ -9,7 +9,7 @@ from models import registry
 from models.placement import Placement
 from pipeline.build.plan_file import plan_record
 from pipeline.plan.plugins import load_model
-from pipeline.run.summary import stage_summary
+from pipeline.run.run_summary import stage_summary
 from pipeline.run.task import Task
 from pipeline.run.worker import Worker, classify
 from pipeline.store.run_folder import RunFolder
