@@ -148,7 +148,7 @@ class Context:
     def load(self, protocol: type[M], model_id: str, **settings: Any) -> M:
         """The model `model_id`, which has the methods of `protocol`. Call this once a worker, in `open`.
 
-        `settings` go to the model's wrapper (a captioner's prompt); they are fields of the stage, as they decide results.
+        `settings` go to the model's wrapper (a captioner's prompt). They decide results: make them fields of the stage.
         """
         if self.loader is None:
             raise ContractError(f"no loader for model {model_id!r}: this context was made without one")

@@ -263,7 +263,7 @@ def manifest_of(*stages, seed=0, run_on=None, **fields):
 
 
 def write_shards(folder, shards):
-    """`shards` maps a name to its lines; gives the folder back as the input to name."""
+    """Write shards, a name -> its lines. Returns the folder as the input to name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in shards.items():
         (folder / f"{name}.lines").write_text("\n".join(lines), encoding="utf-8")
@@ -295,14 +295,14 @@ def run(plan, executor=None, on_event=None):
 
 
 def rows_of(plan, stage, shard, suffix=".parquet"):
-    """All rows that the stage named `stage` left of a shard."""
+    """All rows that the stage named `stage` wrote for a shard."""
     planned = next(s for s in plan.stages if s.name == stage)
     with Storage(plan.out).open(f"{planned.folder}/{shard}{suffix}") as handle:
         return pq.read_table(handle, use_threads=False).to_pylist()
 
 
 def shard_rows(plan, stage, shard, rows_per_batch=100):
-    """What the stage named `stage` would be handed, as one list of rows."""
+    """The rows that the stage named `stage` gets, as one list."""
     storage = Storage(plan.out)
     planned = next(s for s in plan.stages if s.name == stage)
     rows = ShardRows(plan, storage, planned, shard, Worker(plan, storage).read_source)
@@ -310,7 +310,7 @@ def shard_rows(plan, stage, shard, rows_per_batch=100):
 
 
 class Scripted:
-    """An executor of `width` slots that fails as told, `script[stage name, shard]` = [failure, ...], and then works."""
+    """An executor of `width` slots; `script[stage name, shard]` = [failure, ...] has the failures before it works."""
 
     def __init__(self, storage, script=None, width=1, on_submit=None):
         self.storage, self.script, self.width = storage, script or {}, width

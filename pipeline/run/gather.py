@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from core.errors import ContractError
 from pipeline.store.row_sizes import BATCH_BYTES
-from pipeline.store.tables import checked, known_columns, naming, open_table, read_light
+from pipeline.store.tables import checked, known_columns, named_damage, open_table, read_light
 from samples.columns import SAMPLE_ID, column
 
 if TYPE_CHECKING:
@@ -89,14 +89,14 @@ class Gatherer:
         start = 0
         rel = self._file(provider, self._plan.shards[shard].name)
         with self._storage.open(rel) as handle:
-            with naming(rel):
+            with named_damage(rel):
                 file = open_table(handle)
                 known = known_columns(file, [SAMPLE_ID, *names])
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
                 rows = wanted[(wanted >= start) & (wanted < stop)] - start
                 if len(rows):
-                    with naming(rel):
+                    with named_damage(rel):
                         table = checked(file.read_row_group(group, columns=known, use_threads=False))
                     yield table.take(pa.array(rows, pa.int64()))
                 start = stop

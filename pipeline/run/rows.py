@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.store.cursor import Ahead, Cursor
+from pipeline.store.cursor import Cursor, ReadAhead
 from pipeline.store.row_sizes import BATCH_BYTES, num_fitting
 from pipeline.store.tables import read_batches, read_light
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID
@@ -49,7 +49,7 @@ class ShardRows:
         wanted = list(self.stage.providers if columns is None else columns)
         with contextlib.ExitStack() as stack:
             readers = [
-                Ahead(self._cursor(provider, group, virtual, rows_per_batch, stack), self._ids_at(provider))
+                ReadAhead(self._cursor(provider, group, virtual, rows_per_batch, stack), self._ids_at(provider))
                 for (provider, virtual), group in self._grouped(wanted).items()
             ]
             start = 0

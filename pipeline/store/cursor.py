@@ -65,7 +65,7 @@ class Cursor:
         self._at = 0
 
 
-class Ahead:
+class ReadAhead:
     """Rows of a cursor for a list of ids, read ahead up to `BATCH_BYTES`, so that several cursors stay aligned."""
 
     def __init__(self, cursor: Cursor, ids: Sequence[str]) -> None:

@@ -26,7 +26,7 @@ ROWS_PER_READ = 65_536
 
 
 @contextlib.contextmanager
-def naming(rel: str) -> Iterator[None]:
+def named_damage(rel: str) -> Iterator[None]:
     """Turn pyarrow's errors about a damaged file within the block into `DamagedFileError` with the file's name."""
     try:
         yield
@@ -40,21 +40,21 @@ def naming(rel: str) -> Iterator[None]:
 
 def read_light(storage: Storage, rel: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The named columns of a whole file, by default all but images. Raises `DamagedFileError`."""
-    with storage.open(rel) as handle, naming(rel):
+    with storage.open(rel) as handle, named_damage(rel):
         file = open_table(handle)
         return checked(file.read(columns=known_columns(file, columns), use_threads=False))
 
 
 def read_batches(handle: IO[bytes], columns: Sequence[str] | None, rows_per_batch: int, rel: str) -> Iterator[pa.Table]:
     """Batches of the open Parquet file `rel`, in order; a batch ends where a row group does."""
-    with naming(rel):
+    with named_damage(rel):
         file = open_table(handle)
         known = known_columns(file, columns)
     for group in range(file.num_row_groups):
-        with naming(rel):
+        with named_damage(rel):
             batches = file.iter_batches(rows_per_batch, row_groups=[group], columns=known, use_threads=False)
         while True:
-            with naming(rel):
+            with named_damage(rel):
                 batch = next(batches, None)
                 if batch is None:
                     break

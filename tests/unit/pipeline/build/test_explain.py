@@ -8,7 +8,7 @@ def stages_of(story):
     return [(step["stage"], step["fate"]) for step in story]
 
 
-def test_explain_tells_the_story_of_a_sample_and_its_children(tmp_path):
+def test_explain_lists_a_sample_and_its_children_stage_by_stage(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper(), Twins(), Pack()], {"a": ["one", "two"]})
     run(plan)
     storage = Storage(plan.out)
@@ -25,7 +25,7 @@ def test_explain_tells_the_story_of_a_sample_and_its_children(tmp_path):
     assert child[2]["row"]["parent_id"] == id_of("one")
 
 
-def test_explain_says_where_a_sample_was_rejected_and_why(tmp_path):
+def test_explain_shows_where_a_sample_was_rejected_and_why(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": ["one", "drop it"]})
     run(plan)
     storage = Storage(plan.out)

@@ -9,7 +9,7 @@ def progress(tmp_path, **how):
     return Progress(plan, [StageTally(total=3, done=2), StageTally(total=3, failed=1)], **how)
 
 
-def test_without_a_terminal_a_line_comes_now_and_then(tmp_path, capsys, monkeypatch):
+def test_without_a_terminal_a_line_is_printed_at_intervals(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("pipeline.build.progress.LINE_EVERY_S", 0.0)
     with progress(tmp_path) as shown:
         shown.tick()
@@ -18,7 +18,7 @@ def test_without_a_terminal_a_line_comes_now_and_then(tmp_path, capsys, monkeypa
     assert captured.err.endswith("s] readlines 2/3, upper 0/3\n")
 
 
-def test_lines_do_not_come_at_every_tick(tmp_path, capsys):
+def test_ticks_do_not_print_a_line_each(tmp_path, capsys):
     with progress(tmp_path) as shown:
         for _ in range(100):
             shown.tick()

@@ -22,7 +22,7 @@ def built(tmp_path):
     return plan, Storage(plan.out)
 
 
-def test_every_step_of_a_finished_build_stands(built):
+def test_every_step_of_a_finished_build_is_done(built):
     plan, storage = built
     done = DoneSteps(plan, RunFolder(storage)).all()
     assert {(0, "a"), (0, "b"), (1, "a"), (1, "b"), (2, ALL_SHARDS), (3, "a"), (3, "b"), (3, ALL_SHARDS)} <= set(done)

@@ -45,7 +45,7 @@ def test_retry_of_a_source_that_fetches_nothing_is_refused(tmp_path):
         mark_retries(plan, Storage(plan.out))
 
 
-def test_retry_of_everything_after_a_retry_asks_for_everything(tmp_path):
+def test_retry_of_everything_replaces_an_earlier_retry(tmp_path):
     plan = plan_of(tmp_path, [Fetch(), Upper()], {"a": ["one"], "b": ["unusable", "fine"]})
     assert run(plan).ok
     storage = Storage(plan.out)
@@ -56,7 +56,7 @@ def test_retry_of_everything_after_a_retry_asks_for_everything(tmp_path):
     assert storage.read_bytes(f"{plan.stages[0].folder}/store/b.retry") == b"all", "the larger wish stands"
 
 
-def test_retry_twice_before_a_build_says_how_much_is_marked(tmp_path):
+def test_retry_twice_before_a_build_counts_all_marked_rows(tmp_path):
     plan = plan_of(tmp_path, [Fetch(), Upper()], {"a": ["one"], "b": ["unusable 1", "unusable 2", "fine"]})
     assert run(plan).ok
     storage = Storage(plan.out)

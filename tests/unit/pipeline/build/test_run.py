@@ -56,7 +56,7 @@ def test_inprocess_executor_has_no_workers_to_choose(tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_first_signal_drains_and_the_next_build_goes_on(tmp_path, monkeypatch, number):
+def test_first_signal_lets_steps_finish_and_the_next_build_resumes(tmp_path, monkeypatch, number):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
 
     def at_upper(task):
@@ -75,7 +75,7 @@ def test_first_signal_drains_and_the_next_build_goes_on(tmp_path, monkeypatch, n
     assert summarised(plan)["stages"][0]["cached"] == 1
 
 
-def test_second_signal_leaves_at_once_and_frees_the_folder(tmp_path, monkeypatch):
+def test_second_signal_ends_at_once_and_releases_the_lock(tmp_path, monkeypatch):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
 
     def twice(task):
@@ -89,7 +89,7 @@ def test_second_signal_leaves_at_once_and_frees_the_folder(tmp_path, monkeypatch
     assert not (tmp_path / "run/tmp").exists()
 
 
-def test_what_a_killed_run_left_behind_is_cleared(tmp_path):
+def test_next_build_removes_files_of_a_killed_run(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     (tmp_path / "run/tmp/dead").mkdir(parents=True)
     (tmp_path / "run/tmp/dead/half").write_bytes(b"x")

@@ -37,7 +37,7 @@ def test_status_of_an_empty_folder_is_nothing_done(tmp_path):
     assert not (tmp_path / "run").exists(), "looking must not make the folder"
 
 
-def test_status_says_who_is_at_work(built):
+def test_status_names_the_process_that_builds(built):
     plan, storage, _ = built
     with hold(Storage(plan.out)):
         assert status(plan, storage)["holder"].startswith("held by process ")

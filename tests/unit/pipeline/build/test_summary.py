@@ -33,7 +33,7 @@ def test_summary_of_a_finished_build_points_to_the_dataset(tmp_path):
     json.dumps(summary)
 
 
-def test_summary_of_a_second_build_says_that_nothing_was_to_do(tmp_path):
+def test_summary_of_a_second_build_reports_nothing_to_do(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     build(plan)
     summary = summarised(plan)
@@ -53,7 +53,7 @@ def test_summary_of_a_failed_build_names_stage_shard_and_cause(tmp_path):
     assert summary["steps_left"] == 3
 
 
-def test_chain_without_a_sink_promises_no_dataset(tmp_path):
+def test_summary_of_a_chain_without_a_sink_names_no_dataset(tmp_path):
     summary = summarised(plan_of(tmp_path, [ReadLines(), Upper()], SHARDS))
     assert summary["ok"] is True
     assert summary["dataset"] is None

@@ -24,7 +24,7 @@ def flip(path):
     path.write_bytes(bytes(data))
 
 
-def test_sound_run_folder_verifies(built):
+def test_run_folder_without_faults_verifies(built):
     plan, storage, _ = built
     assert verify(plan, storage, deep=True) == []
 

@@ -13,7 +13,7 @@ from pipeline.run.task import Task
 
 
 @pytest.mark.parametrize("is_elsewhere", [True, False])
-def test_workers_on_a_cluster_remove_their_copies_of_a_remote_run_folder_before_they_end(is_elsewhere):
+def test_workers_of_a_cluster_remove_their_copies_of_remote_files(is_elsewhere):
     done = []
     handle = SimpleNamespace(close=SimpleNamespace(remote=lambda: done.append("closed")))
     executor = RayExecutor(storage=SimpleNamespace(is_local=not is_elsewhere))

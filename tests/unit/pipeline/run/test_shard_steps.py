@@ -16,7 +16,7 @@ def stopped(plan):
     return result.stopped
 
 
-def test_repeated_image_of_a_shard_is_rejected_once_and_kept_in_another_shard(tmp_path):
+def test_image_repeated_in_a_shard_is_rejected_but_kept_in_another_shard(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(rows_per_table=1)], {"a": ["one", "two", "one"], "b": ["one"]})
     assert run(plan).ok
     assert [r["caption"] for r in rows_of(plan, "readlines", "a")] == ["one", "two"]
@@ -176,7 +176,7 @@ def test_failed_shard_leaves_neither_output_nor_temporary_files(tmp_path):
     assert not (tmp_path / "run/tmp").exists()
 
 
-def test_record_tells_who_did_what_and_lists_its_files(tmp_path):
+def test_record_names_the_worker_and_lists_its_files(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": ["one", "drop"]})
     run(plan)
     storage, planned = Storage(plan.out), plan.stages[1]
@@ -189,7 +189,7 @@ def test_record_tells_who_did_what_and_lists_its_files(tmp_path):
     assert ":" in record.worker
 
 
-def test_rejects_are_written_as_they_come_when_they_weigh_much(tmp_path, monkeypatch):
+def test_many_bytes_of_rejects_are_written_before_the_end(tmp_path, monkeypatch):
     plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": [f"drop {n}" for n in range(30)]})
     assert run(plan).ok
     at_once = rows_of(plan, "upper", "a", ".rejects.parquet")

@@ -37,7 +37,7 @@ class OutOfMemoryError(RuntimeError):
         (ZeroDivisionError("x"), "stop"),
     ],
 )
-def test_failures_are_sorted_by_what_may_help(error, kind):
+def test_kind_of_a_failure_follows_from_the_exception(error, kind):
     assert classify(error)[0] == kind
 
 
@@ -76,7 +76,7 @@ def test_stage_is_opened_once_for_all_its_tasks(tmp_path, monkeypatch):
 
 
 class Asks(Upper):
-    """Loads a model and says nothing about it."""
+    """Loads a model and does not use it."""
 
     def needs_models(self):
         return ("zoo:fake",)
@@ -87,12 +87,12 @@ class Asks(Upper):
 
 
 class Speaker(Protocol):
-    """What `Asks` wants of a model."""
+    """The protocol of the model that `Asks` loads."""
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the registry was asked to load; there is one model, under a licence."""
+    """The calls that load models; there is one model, with a licence."""
     calls = []
 
     def load(protocol, model_id, placement, **settings):
@@ -105,7 +105,7 @@ def asked(monkeypatch):
     return calls
 
 
-def test_model_is_asked_for_by_protocol_with_its_settings_and_the_stages_placement(tmp_path, asked):
+def test_model_is_loaded_by_protocol_with_settings_and_placement(tmp_path, asked):
     plan = plan_of(tmp_path, [ReadLines(), entry(Asks(), device="cpu", dtype="bfloat16", rows_per_forward=3)])
     Worker(plan, Storage(plan.out)).open(1)
     placement = Placement(device="cpu", dtype="bfloat16", batch_size=3)
@@ -137,7 +137,7 @@ def test_model_that_cannot_be_loaded_stops_the_run_with_its_own_words(tmp_path, 
     assert outcome.message == "stage asks, shard a: model 'zoo:fake' is of kind 'clip', which cannot serve Speaker"
 
 
-def test_slip_in_a_wrapper_is_not_taken_for_a_missing_model(monkeypatch):
+def test_bug_in_a_wrapper_is_not_reported_as_a_missing_model(monkeypatch):
     monkeypatch.setattr(registry, "load", lambda *args: {}["x"])
     with pytest.raises(KeyError):
         load_model("Speaker", "zoo:fake")

@@ -36,7 +36,7 @@ def test_asking_for_nothing_gives_the_columns_without_rows():
     assert empty.schema == arrow_schema(("caption",))
 
 
-def test_empty_tables_in_between_are_passed_over():
+def test_empty_tables_in_between_are_skipped():
     empty = pa.schema([(SAMPLE_ID, pa.string()), ("caption", pa.string())]).empty_table()
     reader = Cursor([table("a"), empty, table("b")], ["caption"], "x")
     assert taken(reader.take(["a", "b"])) == ["A", "B"]

@@ -42,13 +42,13 @@ def test_a_folder_store_leaves_no_copy_on_this_machine(storage):
     assert content_of(store, "a.tar") == b"tar"
 
 
-def test_what_was_put_into_a_folder_store_is_read_without_fetching_it_back(storage, monkeypatch):
+def test_file_put_into_a_folder_store_is_not_fetched_back(storage, monkeypatch):
     store = FolderStore(storage, "stages/read-1/store")
     monkeypatch.setattr(storage.fs, "get_file", None)
     assert put(store, "a.tar", b"tar").read_bytes() == b"tar"
 
 
-def test_a_folder_store_tells_what_is_to_be_listed(storage):
+def test_a_folder_store_knows_which_files_the_record_lists(storage):
     store = FolderStore(storage, "stages/read-1/store")
     for name in ("a.tar", "b.tar"):
         local = store.scratch() / "made"

@@ -3,7 +3,7 @@ import pyarrow as pa
 from pipeline.store.row_sizes import row_bytes
 
 
-def test_rows_weigh_their_text_images_and_lists():
+def test_size_of_a_row_counts_its_text_images_and_lists():
     rows = pa.table(
         {
             "caption": pa.array(["", "ab", None, "ü"]),

@@ -55,7 +55,7 @@ def test_file_is_replaced(storage):
     assert storage.read_bytes("a.txt") == b"three"
 
 
-def test_what_is_not_there_is_empty_or_raises(storage):
+def test_missing_file_raises_and_missing_folder_is_empty(storage):
     assert storage.sizes("none") == {}
     assert storage.folders("none") == []
     assert not storage.exists("none")
