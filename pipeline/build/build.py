@@ -40,7 +40,7 @@ class Build:
         self, plan: Plan, storage: Storage, executor: Executor, on_event: Callable[[str, dict[str, object]], None]
     ) -> None:
         self.plan, self.executor, self.on_event = plan, executor, on_event
-        self.tallies = [StageTally() for _ in plan.stages]
+        self.tallies = [StageTally(stage=planned.name) for planned in plan.stages]
         self.failures: dict[Key, str] = {}
         self.interrupted = False
         self._without_rows: set[str] = set()
@@ -171,13 +171,10 @@ class Build:
         tally = self.tallies[task.stage]
         tally.done += 1
         tally.cached += cached
-        if not (task.shard == ALL_SHARDS and isinstance(self.plan.stages[task.stage].stage, SinkStage)):
-            tally.rows_in += record.rows_in
-            tally.rows_kept += record.rows_kept
-            tally.rows_out += record.rows_out
-            tally.rejects.update(record.rejects)
-            tally.notes.update(record.notes)
-        tally.seconds += record.duration_s
+        if task.shard == ALL_SHARDS and isinstance(self.plan.stages[task.stage].stage, SinkStage):
+            tally.seconds += record.duration_s  # its rows are those of the sink's other steps
+        else:
+            tally.add(record)
         self._note_output(task.key, record)
         self.on_event(
             "cached" if cached else "done",

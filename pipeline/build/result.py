@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from pipeline.store.row_counts import RowCounts
 
 if TYPE_CHECKING:
     from pipeline.plan.steps import Key
 
 
 @dataclass(kw_only=True)
-class StageTally:
-    """Counts of one stage: steps and rows."""
+class StageTally(RowCounts):
+    """Counts of one stage: its steps, and the rows of the steps that are done."""
 
+    stage: str = ""
     total: int = 0
     done: int = 0
     cached: int = 0
     failed: int = 0
     running: int = 0
-    rows_in: int = 0
-    rows_kept: int = 0
-    rows_out: int = 0
-    rejects: Counter[str] = field(default_factory=Counter)
-    notes: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
 
 
 @dataclass(kw_only=True)

@@ -49,7 +49,7 @@ def run_build(
                 progress.say(str(fields["message"]))
 
         build = Build(plan, storage, runs_on, on_event)
-        progress = stack.enter_context(Progress(plan, build.tallies, quiet=quiet))
+        progress = stack.enter_context(Progress(plan.manifest.name, build.tallies, quiet=quiet))
         stack.enter_context(_interruptible(build.interrupt, progress.say))
         log.write("build_started", {"executor": executor, "shards": len(plan.shards)})
         result = build.run()

@@ -17,29 +17,28 @@ def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
     """The result of a build as plain data, for people and for `--json`."""
     stages = [
         {
-            "stage": planned.name, "done": t.done, "total": t.total, "cached": t.cached, "failed": t.failed,
-            "rows_in": t.rows_in, "rows_kept": t.rows_kept, "rows_out": t.rows_out,
-            "rejects": dict(sorted(t.rejects.items())), "notes": dict(sorted(t.notes.items())),
-            "worker_s": round(t.seconds, 2),
+            "stage": tally.stage, "done": tally.done, "total": tally.total, "cached": tally.cached,
+            "failed": tally.failed, **tally.plain_rows(), "notes": dict(sorted(tally.notes.items())),
+            "worker_s": round(tally.seconds, 2),
         }
-        for planned, t in zip(plan.stages, result.tallies, strict=True)
+        for tally in result.tallies
     ]  # fmt: skip
     failures = [
         {"stage": plan.stages[index].name, "shard": shard, "cause": message}
         for (index, shard), message in sorted(result.failures.items())
     ]
-    empty = why_empty(stages) if result.ok else None
+    empty = why_empty(result.tallies) if result.ok else None
     ends_in_dataset = isinstance(plan.stages[-1].stage, SinkStage)
     return {
         "ok": result.ok and (not empty or plan.manifest.allow_empty),
         "empty": empty,
-        "few_left": few_left(stages) if result.ok and not empty else None,
+        "few_left": few_left(result.tallies) if result.ok and not empty else None,
         "shards_without_rows": result.shards_without_rows if result.ok and not empty else [],
         "num_shards": len(plan.shards),
         "manifest": plan.manifest.name,
         "out": plan.out,
         "dataset": f"{plan.out.rstrip('/')}/{DATASET}" if result.ok and ends_in_dataset else None,
-        "nothing_to_do": result.ok and all(t.cached == t.total for t in result.tallies),
+        "nothing_to_do": result.ok and all(tally.cached == tally.total for tally in result.tallies),
         "interrupted": result.interrupted,
         "stopped": result.stopped,
         "failures": failures,

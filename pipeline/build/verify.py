@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.build.funnel import EMPTY_REMEDY, why_empty
 from pipeline.build.resume import DoneSteps
-from pipeline.build.status import stage_counts
+from pipeline.build.status import stage_tallies
 from pipeline.plan.steps import needs_of
 from pipeline.stage import GlobalStage, PublishedFiles, SinkStage
 from pipeline.store.records import ALL_SHARDS, PUBLISHED_FILES
@@ -26,7 +26,7 @@ def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
     folder = RunFolder(storage)
     done = DoneSteps(plan, folder).all()
     wrong = _all_wrong(plan, folder, done, deep=deep)
-    empty = None if wrong or plan.manifest.allow_empty else why_empty(stage_counts(plan, done))
+    empty = None if wrong or plan.manifest.allow_empty else why_empty(stage_tallies(plan, done))
     return [*wrong, f"empty dataset: {empty}{EMPTY_REMEDY}"] if empty else wrong
 
 

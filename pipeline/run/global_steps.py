@@ -13,6 +13,7 @@ from pipeline.run.contract import check_mapped
 from pipeline.run.shard_output import ShardOutput, provenance
 from pipeline.stage import GlobalStage
 from pipeline.store.records import ALL_SHARDS, Record, output_digest
+from pipeline.store.row_counts import RowCounts
 from pipeline.store.storage import describe_file
 from pipeline.store.tables import ROWS_PER_READ, arrow_table
 from samples.columns import SAMPLE_ID
@@ -36,24 +37,21 @@ def run_global(step: Step) -> Record:
     step.folder.remove_record(planned.folder, ALL_SHARDS)
     if stage.artifact:
         _remove_local(storage.scratch() / stage.artifact)  # of an attempt that failed
-    rows_in = rows_out = 0
-    rejects: dict[str, int] = {}
+    counts = RowCounts()
     passed: dict[str, int] = {}
     waiting = [shard.name for shard in step.plan.shards] if stage.gives_verdicts else []
     for name, verdict in function(_shard_tables(step, passed)):
         if not waiting or waiting.pop(0) != name:
             raise ContractError(f"stage {planned.name}: shard {name!r} came twice, out of order, or is unknown")
-        record = _write_verdict(step, name, verdict)
-        rows_in, rows_out = rows_in + record.rows_in, rows_out + record.rows_out
-        rejects = {r: rejects.get(r, 0) + record.rejects.get(r, 0) for r in [*rejects, *record.rejects]}
+        counts.add(_write_verdict(step, name, verdict))
     if waiting:
         raise ContractError(f"stage {planned.name}: returned no verdict on shard {waiting[0]!r}")
     if not stage.gives_verdicts:
-        rows_in = rows_out = sum(passed.values())
+        counts.rows_in = counts.rows_kept = counts.rows_out = sum(passed.values())
     files = _publish_artifact(step, stage)
     record = Record(
         stage=planned.name, fingerprint=planned.fingerprint, shard=ALL_SHARDS, input_digest=step.task.input_digest,
-        output_digest=output_digest(files), rows_in=rows_in, rows_kept=rows_out, rows_out=rows_out, rejects=rejects,
+        output_digest=output_digest(files), **counts.plain_rows(),
         notes={k: v for k, v in sorted(ctx.notes.items()) if v}, files=files, models=planned.models,
         **provenance(started, step.task.attempt),
     )  # fmt: skip

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.run.rows import ShardRows
 from pipeline.stage import GlobalStage, RunSummary, SinkStage
 from pipeline.store.records import ALL_SHARDS, Record
+from pipeline.store.row_counts import RowCounts
 from pipeline.store.tables import ROWS_PER_READ, read_batches
 
 if TYPE_CHECKING:
@@ -66,21 +66,16 @@ def stage_summary(plan: Plan, folder: RunFolder, stage: PlannedStage) -> dict[st
     """One stage's entry in `RunSummary.stages`, from its records."""
     is_global = isinstance(stage.stage, GlobalStage)
     records = folder.records(stage.folder, [ALL_SHARDS] if is_global else [s.name for s in plan.shards])
-    rejects: Counter[str] = Counter()
-    notes: Counter[str] = Counter()
+    counts = RowCounts()
     for record in records:
-        rejects.update(record.rejects)
-        notes.update(record.notes)
+        counts.add(record)
     return {
         "name": stage.name,
         "fingerprint": stage.fingerprint,
         "settings": stage.stage.model_dump(mode="json"),
         "models": {name: model.revision for name, model in stage.models.items()},
         "licences": {name: model.licence for name, model in stage.models.items() if model.licence},
-        "rows_in": sum(r.rows_in for r in records),
-        "rows_kept": sum(r.rows_kept for r in records),
-        "rows_out": sum(r.rows_out for r in records),
-        "rejects": dict(sorted(rejects.items())),
-        "notes": dict(sorted(notes.items())),
-        "seconds": round(sum(r.duration_s for r in records), 3),
+        **counts.plain_rows(),
+        "notes": dict(sorted(counts.notes.items())),
+        "seconds": round(counts.seconds, 3),
     }

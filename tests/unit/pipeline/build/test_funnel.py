@@ -1,13 +1,15 @@
+from collections import Counter
+
 import pytest
 
 from pipeline.build.funnel import few_left, losses, why_empty
+from pipeline.build.result import StageTally
 
 
 def stage(name, rows_in, kept, out=None, **rejects):
-    return {
-        "stage": name, "rows_in": rows_in, "rows_kept": kept, "rows_out": kept if out is None else out,
-        "rejects": rejects,
-    }  # fmt: skip
+    return StageTally(
+        stage=name, rows_in=rows_in, rows_kept=kept, rows_out=kept if out is None else out, rejects=Counter(rejects)
+    )
 
 
 def test_empty_dataset_names_each_stage_that_rejected_and_why():
