@@ -111,7 +111,7 @@ class ShardStore(Protocol):
 
 @dataclass(kw_only=True)
 class Context:
-    """What the engine passes to `open`: randomness, models and artifacts, but nothing about shards or workers."""
+    """The engine's services for `open`: randomness, models and artifacts; nothing about shards or workers."""
 
     stage_name: str
     seed: int = 0
@@ -275,7 +275,7 @@ class PublishedFiles:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSummary:
-    """What `SinkStage.collate` may know of the run."""
+    """The run as `SinkStage.collate` sees it."""
 
     manifest: Mapping[str, Any]
     """The manifest, as plain data."""

@@ -43,7 +43,7 @@ def wrong_shards(
 
 
 def _wrong_tar(handle: IO[bytes], shard: ShardFile, seen: dict[str, str]) -> Iterator[str]:
-    """What is wrong with one tar; `seen` maps each sample of earlier tars to its tar, and gets those of this one."""
+    """Yield what is wrong with one tar; `seen` maps each sample to its tar, and gets those of this one."""
     if hashlib.file_digest(handle, "sha256").hexdigest() != shard.sha256:  # type: ignore[arg-type]
         yield "sha256 differs from shards.json"
         return

@@ -19,7 +19,7 @@ MAX_PREEMPTIONS = 20
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """What follows a failed attempt: `again`, or `message` as the failure of the step or of the whole build."""
+    """The reaction to a failed attempt: `again`, or `message` as the failure of the step or of the build."""
 
     again: Task | None = None
     delay_s: float = 0.0
@@ -35,7 +35,7 @@ class Attempts:
         self._preempted: Counter[Key] = Counter()
 
     def after(self, outcome: Outcome) -> Decision:
-        """What follows the failed attempt."""
+        """Decide on the reaction to a failed attempt."""
         task, suspects = outcome.task, outcome.task.suspects
         if outcome.at is not None:
             suspects = suspects.after(outcome.at, outcome.why, is_overdue=outcome.is_overdue)

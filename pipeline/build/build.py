@@ -1,4 +1,4 @@
-"""The build: submits steps that are ready to an executor, downstream first, until no step is left that can be done.
+"""The build: submits ready steps to an executor, downstream first, until no step can be done.
 
 Owns the order of steps. What counts as done is in `pipeline.build.resume`, what follows a failure in
 `pipeline.build.attempts`. Does not open stages and depends on no particular executor.

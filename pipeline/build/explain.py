@@ -1,4 +1,4 @@
-"""What happened to one sample: the rows that each stage wrote or rejected for it and its relatives."""
+"""The history of one sample: rows that each stage wrote or rejected for it and its relatives."""
 
 from __future__ import annotations
 

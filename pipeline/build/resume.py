@@ -48,7 +48,7 @@ class DoneSteps:
         return found
 
     def all(self) -> dict[Key, Record]:
-        """The records of all steps that are done, in the order of the chain; what a step needs is done too."""
+        """The records of all steps that are done, and whose needs are done, in the order of the chain."""
         done: dict[Key, Record] = {}
         outputs: dict[Key, str] = {}
         for key in steps(self.plan):

@@ -81,7 +81,7 @@ def _interruptible(interrupt: Callable[[], None], say: Callable[[str], None]) ->
             raise KeyboardInterrupt
         asked = True
         interrupt()
-        say(f"{signal.Signals(number).name}: no new shard is started, those in flight end first; again to leave now")
+        say(f"{signal.Signals(number).name}: no new step starts and running ones finish; repeat it to exit at once")
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

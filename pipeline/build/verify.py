@@ -48,7 +48,7 @@ def _all_wrong(plan: Plan, folder: RunFolder, done: Mapping[Key, Record], *, dee
                 continue
             found = [*_wrong_record(planned, record), *_wrong_stage_files(planned, record, folder, deep=deep)]
             if not found and _is_out_of_date(plan, (planned.index, shard), done):
-                found = ["made from other input than there is now; build again"]
+                found = ["made from an earlier input; build again"]
             wrong.extend(f"{where}: {problem}" for problem in found)
             if shard != ALL_SHARDS and planned.has_rows:
                 if shard in kept and kept[shard] != record.rows_in:

@@ -203,7 +203,7 @@ def name_shards(urls: Sequence[str]) -> dict[str, str]:
 
 
 def _name(url: str, level: int) -> str:
-    """A name by the stem (level 0) or by the URL (level 1 and more, with more digits of the hash each)."""
+    """A name by the stem (level 0), or by the URL with more digits of its hash at each further level."""
     place = url.partition("://")[2] or str(Path(url).absolute())
     folder, _, file = place.rstrip("/").rpartition("/")
     stem = _SUFFIX.sub("", file.removesuffix(".gz"))

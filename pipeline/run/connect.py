@@ -87,7 +87,7 @@ def _refusal(host: str, port: int) -> str:
 
 
 def _silence(address: str) -> str:
-    """Why no Ray answers at the address, or empty. A child process asks, as it can be killed at any time."""
+    """Why no Ray answers at the address, or empty. A child process asks, since it can be killed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     with subprocess.Popen(  # noqa: S603  this interpreter, and the address as one argument
         [sys.executable, "-c", ASK, address],

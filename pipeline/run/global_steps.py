@@ -42,7 +42,7 @@ def run_global(step: Step) -> Record:
     waiting = [shard.name for shard in step.plan.shards] if stage.gives_verdicts else []
     for name, verdict in function(_shard_tables(step, passed)):
         if not waiting or waiting.pop(0) != name:
-            raise ContractError(f"stage {planned.name}: shard {name!r} came twice, out of order, or is unknown")
+            raise ContractError(f"stage {planned.name}: shard {name!r} is repeated, out of order or unknown")
         counts.add(_write_verdict(step, name, verdict))
     if waiting:
         raise ContractError(f"stage {planned.name}: returned no verdict on shard {waiting[0]!r}")

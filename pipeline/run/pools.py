@@ -1,4 +1,4 @@
-"""Pools of workers: which stages share a pool, what its workers need, how many fit into a cluster. Imports no Ray."""
+"""Pools of workers: which stages share a pool, and how many workers fit into a cluster. Imports no Ray."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SAY_EVERY_S = 15.0
 
 
 class Pools:
-    """The pools of one run: stages that use a GPU have their own if the cluster has a GPU at the start."""
+    """The pools of one run: stages that use a GPU have their own if the cluster has one."""
 
     def __init__(self, plan: Plan, workers: int | None, resources: Mapping[str, float]) -> None:
         """Fix the pools. Raises `RunStopped` for a stage that needs more GPUs than there are."""
@@ -38,7 +38,7 @@ class Pools:
         return "gpu" if self._num_gpus and self._plan.stages[stage].stage.needs.gpu else "cpu"
 
     def needs(self, pool: str) -> Needs:
-        """What a worker of the pool needs. It keeps the models of all its stages, so their shares of a GPU add up."""
+        """The resources of one worker. It keeps the models of all its stages, so their GPU shares add up."""
         planned = [s for s in self._plan.stages if self.of(s.index) == pool]
         served = [s.stage.needs for s in planned]
         shares = [s.run_on.gpu or s.stage.needs.gpu for s in planned] if pool == "gpu" else [0.0]

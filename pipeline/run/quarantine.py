@@ -37,7 +37,7 @@ class Quarantine:
         self._blamed = dict(self._suspects.blamed)
 
     def apply(self, function: Callable[[pa.Table], pa.Table], batch: pa.Table, first: int = 0) -> Iterator[pa.Table]:
-        """Results for `batch`, in order, in one or more tables. `first` is the number of its first row in the shard."""
+        """Results for `batch`, in order, in one or more tables; `first` is its first row's number in the shard."""
         for piece, start in self.pieces(batch, first):
             yield from self._halve(function, piece, start)
 

@@ -251,7 +251,7 @@ class RayExecutor:
         gone = not any(n["Alive"] for n in self._ray.nodes() if n["NodeID"] == actor.node)
         self._spawn(actor.pool)
         planned = self._plan.stages[task.stage]
-        message = f"stage {planned.name}, shard {task.shard}: {'its node went away' if gone else why}"
+        message = f"stage {planned.name}, shard {task.shard}: {'its node left the cluster' if gone else why}"
         if gone:
             return Outcome(task=task, failure="preempted", message=message)
         return Outcome(task=task, failure="lost", message=message, at=at, why=why, is_overdue=is_overdue)

@@ -1,4 +1,4 @@
-"""The rows that reach a stage on one shard: those that the stage before kept, with columns of all earlier stages.
+"""The rows of one shard that reach a stage, with columns of all earlier stages.
 
 The source stage does not copy the input's images. For a stage that reads them, the source reads its shard again, row by
 row, beside the columns.

@@ -1,4 +1,4 @@
-"""What a sink may know of the run: counts and settings of each stage, and the tables of all shards."""
+"""Makes the `RunSummary` of a sink: counts and settings of each stage, and the tables of all shards."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def summarise(
     plan: Plan, folder: RunFolder, read_source: Callable[[Shard], Iterator[pa.Table]],
     beat: Callable[[int], None] = lambda _rows: None,
 ) -> RunSummary:  # fmt: skip
-    """What the sink, the plan's last stage, may know of the run. `beat` is called while tables are read."""
+    """The summary of the run for the sink, the plan's last stage. `beat` is called while tables are read."""
     planned, storage = plan.stages[-1], folder.storage
     assert isinstance(planned.stage, SinkStage)
     filled, suffix = shards_with_rows(plan, folder), planned.stage.suffix

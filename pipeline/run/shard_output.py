@@ -1,4 +1,4 @@
-"""Writes the files of one stage on one shard, data first, the record last, and checks that no row is lost."""
+"""Writes the files of one stage on one shard, the record last, and checks that no row is lost."""
 
 from __future__ import annotations
 

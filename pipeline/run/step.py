@@ -1,4 +1,4 @@
-"""What a worker hands to the function that runs one step: the task, the stage opened, the files, and two callbacks."""
+"""A step as the functions that run it get it: the task, the opened stage, the files, and two callbacks."""
 
 from __future__ import annotations
 

@@ -69,6 +69,6 @@ class ColumnWriter:
         self._writer.close()
 
     def abandon(self) -> None:
-        """Close the file in whatever state it is; an error of the disk is ignored, as the file is not used."""
+        """Close a file that will not be used; errors of the disk are ignored."""
         with contextlib.suppress(OSError):
             self._writer.close()
