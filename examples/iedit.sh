@@ -3,7 +3,7 @@
 # image, evaluate. Everything runs on two CPU cores without a GPU, on drawn scenes and small models that come with the repository
 # (zoo/README.md). "Section" and "equation" below are those of the paper. What the paper leaves open: docs/iedit.md.
 #
-#   bash examples/iedit.sh                            # from a checkout; about 10 minutes after the set-up
+#   bash examples/iedit.sh                               # from a checkout; some 10 minutes after the set-up
 #   SCENES=600 STEPS=20 CASES=8 bash examples/iedit.sh   # a short trial; its numbers mean nothing
 set -euo pipefail
 cd "$(dirname "$0")/.."
