@@ -1,4 +1,4 @@
-"""Samples side by side, as tensors on the CPU or a device, keyed by column.
+"""Stacks samples into batches: tensors on the CPU or a device, keyed by column.
 
 | kind   | value of a batch                                                                        |
 |--------|-----------------------------------------------------------------------------------------|
