@@ -42,7 +42,7 @@ class Batch:
     """
 
     reader: str
-    """The reader that declared the columns, as messages name it: `recipe iedit`."""
+    """The reader that declared the columns, as messages name it: `recipe NAME`."""
     declared: tuple[str, ...]
     number_B: Tensor
     epochs: tuple[int, ...]
