@@ -1,4 +1,4 @@
-"""Samples side by side, as tensors on the CPU or a device, keyed by column.
+"""Stacks samples into batches: tensors on the CPU or a device, keyed by column.
 
 | kind   | value of a batch                                                                        |
 |--------|-----------------------------------------------------------------------------------------|
@@ -42,7 +42,7 @@ class Batch:
     """
 
     reader: str
-    """The reader that declared the columns, as messages name it: `recipe iedit`."""
+    """The reader that declared the columns, as messages name it: `recipe NAME`."""
     declared: tuple[str, ...]
     number_B: Tensor
     epochs: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""Reads a dataset's tars in the order of `trainer.order` and gives batches of tensors, from any batch on.
+"""Reads a dataset's tars in the order of `trainer.order` and makes batches of tensors, from any batch on.
 
 webdataset reads the tars, torch's DataLoader the samples when workers are asked for. A failure in a worker travels as a
 value, so that its one line reaches the user unwrapped.
@@ -35,7 +35,7 @@ PREFETCH_BATCHES = 2
 
 
 class Loader:
-    """Batches of one process. `num_streams` is what a resumed training must ask for to see the same order."""
+    """Batches of one process. With the same `num_streams` a resumed training sees the same order."""
 
     def __init__(
         self, dataset: ShardList, decoder: Decoder, settings: TrainSettings, *, rank: int, num_ranks: int
@@ -56,7 +56,7 @@ class Loader:
         self._reader = f"recipe {settings.recipe}"
 
     def batches(self, start: int = 0) -> Generator[Batch]:
-        """Batches from number `start` on, without end; the same whoever read those before it."""
+        """Batches from number `start` on, without end; the same whether those before it were read or not."""
         samples = self._samples(start * self._batch_size)
         while True:
             yield collate(list(islice(samples, self._batch_size)), self._decoder, self._reader)
@@ -175,6 +175,6 @@ def _checked(item: Sample | SampleError) -> Sample:
 
 
 def _quiet(_worker: int) -> None:
-    """Leaves Ctrl-C to the training process, which ends its workers, and takes back its handler of SIGTERM."""
+    """Leave Ctrl-C to the training process, which ends its workers, and restore the usual handler of SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,4 +1,4 @@
-"""From the members of one sample to arrays, by column. A dataset is data, not code: nothing in it is unpickled.
+"""Decodes the members of one sample to arrays, by column. Nothing in a dataset is unpickled or run.
 
 | kind   | columns                           | value of a sample                                                   |
 |--------|-----------------------------------|---------------------------------------------------------------------|
@@ -97,10 +97,10 @@ class Decoder:
         place = JSON
         values: dict[str, Any] = {}
         try:
-            told = _light_columns(raw)
+            light = _light_columns(raw)
             for name in self.columns:
                 place = member(name).described if name in MEMBERS else JSON
-                value = self._value(name, raw, told, is_mirrored=is_mirrored)
+                value = self._value(name, raw, light, is_mirrored=is_mirrored)
                 if value is not None:
                     values[name] = value
         except BROKEN as error:
@@ -108,12 +108,12 @@ class Decoder:
             raise SampleError(f"shard {shard}, sample {raw['__key__']}: {place} {reason}") from error
         return Sample(number=number, epoch=epoch, key=str(raw["__key__"]), values=values)
 
-    def _value(self, name: str, raw: Mapping[str, Any], told: Mapping[str, Any], *, is_mirrored: bool) -> Any:
+    def _value(self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], *, is_mirrored: bool) -> Any:
         """The value of a column, None where it is absent and may be. Raises _AbsentError where it may not."""
         kind = kind_of(name)
         if kind in ("text", "number"):
-            return _light_value(name, kind, told, is_required=name in self.required)
-        if kind == "array" and not self._are_usable(told):
+            return _light_value(name, kind, light, is_required=name in self.required)
+        if kind == "array" and not self._are_usable(light):
             return None
         stored = values_of(name, raw)
         if not stored:
@@ -133,9 +133,9 @@ class Decoder:
         pixels: Pixels = np.asarray(ImageOps.mirror(image) if is_mirrored else image)
         return pixels >= 128 if kind == "mask" else pixels
 
-    def _are_usable(self, told: Mapping[str, Any]) -> bool:
+    def _are_usable(self, light: Mapping[str, Any]) -> bool:
         spec = self.latents
-        made_by = (told.get("latent_model"), told.get("latent_revision"), told.get("latent_size_px"))
+        made_by = (light.get("latent_model"), light.get("latent_revision"), light.get("latent_size_px"))
         return spec is not None and made_by == (spec.model, spec.revision, spec.size_px)
 
 
@@ -158,14 +158,14 @@ class _AbsentError(LookupError):
 def _light_columns(raw: Mapping[str, Any]) -> dict[str, Any]:
     if JSON not in raw:
         raise _AbsentError(JSON)
-    told = json.loads(raw[JSON])
-    if not isinstance(told, dict):
+    light = json.loads(raw[JSON])
+    if not isinstance(light, dict):
         raise TypeError("it is no object")
-    return told
+    return light
 
 
-def _light_value(name: str, kind: Kind, told: Mapping[str, Any], *, is_required: bool) -> Any:
-    value = told.get(name)
+def _light_value(name: str, kind: Kind, light: Mapping[str, Any], *, is_required: bool) -> Any:
+    value = light.get(name)
     if value is None:
         if is_required:
             raise TypeError(f"it states no {name}")

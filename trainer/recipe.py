@@ -97,7 +97,7 @@ class Objective(Protocol):
         ...
 
     def loss(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        """The scalar to minimise, and its unweighted parts by name, scalars without gradient."""
+        """The scalar to minimise, and its unweighted parts by name: scalars without gradient, the same names always."""
         ...
 
     def save(self, folder: Path) -> None:

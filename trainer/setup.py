@@ -89,14 +89,14 @@ def set_up(recipe: Recipe, *, resume: bool) -> Setup:
 
 
 def _decoder(recipe: Recipe, objective: Objective) -> Decoder:
-    """Decodes the columns that the recipe declares. A mirrored image has another latent, so none is taken."""
+    """Make the decoder of the columns that the recipe declares, without latents where images are mirrored."""
     latents = None if recipe.horizontal_flip else objective.latent_spec
     required = (*recipe.reads, *recipe.needs_columns())
     return Decoder(size_px=recipe.size_px, required=required, optional=recipe.reads_if_present, latents=latents)
 
 
 def _revisions(recipe: Recipe) -> dict[str, str]:
-    """What pins the content of each model. Raises MissingDependencyError, which lists all that cannot be loaded."""
+    """The revision of each model. Raises MissingDependencyError, which lists all that cannot be loaded."""
     lacking = [line for one in recipe.needs_models() if (line := missing(one))]
     if lacking:
         raise MissingDependencyError("; ".join(lacking))
@@ -145,7 +145,7 @@ def _saved(checkpoint: Path) -> dict[str, Any]:
 
 
 def _check_same(saved: dict[str, Any], identity: dict[str, Any], checkpoint: Path) -> None:
-    """Refuse to resume what was begun with other settings, data or model."""
+    """Raise UsageError for a checkpoint of other settings, data or models."""
     before, now = dict(saved), dict(identity)
     settings_before, settings_now = before.pop("config"), now.pop("config")
     changed = [
@@ -155,4 +155,6 @@ def _check_same(saved: dict[str, Any], identity: dict[str, Any], checkpoint: Pat
         if old.get(key) != new.get(key)
     ]
     if changed:
-        raise UsageError(f"{checkpoint} cannot be resumed: {'; '.join(changed)}; name another folder for a new one")
+        raise UsageError(
+            f"{checkpoint} cannot be resumed: {'; '.join(changed)}; name another folder for a new training"
+        )

@@ -1,9 +1,9 @@
-"""What a training step changes: weights, buffers, the optimiser's moments, the average, the scale of half precision.
+"""The state that a training step changes: weights, buffers, moments, their average, the scale of half precision.
 
 Only the parameters that a step trains have gradients in it; the backward pass stops at the first of them, and the
 optimiser leaves the others alone, weight decay included. That is why gradients are averaged over processes here rather
-than by DistributedDataParallel, which fixes the set of parameters when it is made. Processes go by the declared names,
-never by the gradients that they happen to have: one that is missing counts as zeros, so that all reduce the same.
+than by DistributedDataParallel, which fixes the set of parameters when it is made. Processes reduce by the declared
+names, not by the gradients that they have: one that is missing counts as zeros, so that all reduce the same.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class TrainState:
         return found
 
     def scalars(self) -> dict[str, Any]:
-        """The rest, as JSON values."""
+        """The state besides tensors, as JSON values."""
         scaler = self._accelerator.scaler
         return {
             "average_steps": self._average.optimization_step if self._average else 0,
@@ -154,7 +154,7 @@ class TrainState:
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
-        """Take all of it back. Raises TrainingError when names or shapes are not this model's."""
+        """Restore a checkpoint. Raises TrainingError for names or shapes that are not this model's."""
         places = self._places()
         missing = [place for place in places if place not in tensors]
         if missing:

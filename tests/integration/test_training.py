@@ -87,7 +87,7 @@ def test_curve_has_every_loss_of_every_step_and_all_are_finite(through):
     assert rows[-1]["epoch"] == 1.0
 
 
-def test_training_that_was_killed_and_resumed_gives_the_same_curve_and_the_same_weights(data, through, tmp_path):
+def test_killed_and_resumed_training_gives_the_same_curve_and_weights(data, through, tmp_path):
     process = start(data, tmp_path, {})
     deadline = time.monotonic() + 200
     while len(read_metrics(tmp_path)) < 3:
@@ -103,7 +103,7 @@ def test_training_that_was_killed_and_resumed_gives_the_same_curve_and_the_same_
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
-def test_two_processes_give_the_losses_and_weights_of_one_with_twice_the_batch(data, tmp_path):
+def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -46,7 +46,8 @@ class AttentionRecorder:
     @contextmanager
     def recording(self) -> Iterator[dict[str, Tensor]]:
         """A dict that the forward passes within fill: name of the layer -> (B, Q, L), rows of Q that sum to 1."""
-        self._kept = kept = {}
+        kept: dict[str, Tensor] = {}
+        self._kept = kept
         try:
             yield kept
         finally:

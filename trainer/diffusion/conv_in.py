@@ -31,7 +31,7 @@ def widen_conv_in(unet: Any, in_channels: int) -> None:
     with torch.no_grad():
         wide.weight.zero_()
         wide.weight[:, : old.in_channels] = old.weight
-        if old.bias is not None:
+        if old.bias is not None and wide.bias is not None:
             wide.bias.copy_(old.bias)
     wide.requires_grad_(old.weight.requires_grad).train(old.training)
     unet.conv_in = wide

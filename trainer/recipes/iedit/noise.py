@@ -1,4 +1,4 @@
-"""Reading a noised source as a noised target: equations 3 and 7 of iEdit, and what is drawn for a sample.
+"""Reads a noised source as a noised target: equations 3 and 7 of iEdit, and the draws of a sample.
 
 Equation 2, the noising itself, is `trainer.diffusion.schedule.noised`.
 

@@ -45,7 +45,7 @@ def test_latents_are_those_that_the_pipeline_puts_into_datasets(checkpoint):
     assert checkpoint.latent_spec(64).shape == (4, 16, 16)
 
 
-def test_decoding_a_latent_gives_the_image_back_about_as_well_as_the_autoencoder_can(checkpoint):
+def test_decoded_latent_is_close_to_its_image(checkpoint):
     decoded = checkpoint.latents.decode(checkpoint.latents.encode(tensor(IMAGES)))
     assert (decoded - tensor(IMAGES)).abs().mean() < 0.06
 
@@ -110,7 +110,7 @@ def test_gradient_checkpointing_changes_no_gradient(checkpoint):
     torch.testing.assert_close(gradient(other), gradient(checkpoint))
 
 
-def test_frozen_parts_are_in_half_precision_with_bfloat16_and_the_unet_never():
+def test_with_bfloat16_all_but_the_unet_is_in_half_precision():
     half = Checkpoint("zoo:sd", TrainContext(device=CPU, precision="bf16"))
     assert half.pipeline.vae.dtype == half.pipeline.text_encoder.dtype == torch.bfloat16
     assert half.unet.dtype == torch.float32

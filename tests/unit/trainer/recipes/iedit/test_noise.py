@@ -47,7 +47,7 @@ def test_estimate_with_the_noise_towards_the_target_is_the_target():
     torch.testing.assert_close(found, target, atol=1e-4, rtol=1e-4)
 
 
-def test_noise_towards_the_target_grows_at_low_timesteps_and_its_weighted_square_does_not():
+def test_weight_bounds_the_noise_that_grows_at_low_timesteps():
     """The numbers in the module's docstring: alpha / (1 - alpha) and its product with t/T."""
     alpha = SCHEDULER.alphas_cumprod
     ratio = alpha / (1 - alpha)
