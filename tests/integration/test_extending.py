@@ -107,6 +107,10 @@ def test_code_of_the_page_passes_the_checks(project):
     run(project, f".venv/bin/ruff format --check {' '.join(files)}")
 
 
+def test_contracts_hold_with_all_examples(project):
+    run(project, ".venv/bin/pytest tests/contract --ignore=tests/contract/test_stages.py")
+
+
 def test_page_has_the_examples_that_its_head_names():
     named = re.findall(r"\[([^\]]+)\]\(#", PAGE.read_text().split("\n## ")[0])
     assert [" ".join(name.split()).casefold() for name in named] == [head.casefold() for head in EXAMPLES]
