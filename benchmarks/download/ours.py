@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from pipeline.store.storage import FolderStore, Storage  # noqa: E402  the repository is not a package
+from stages.download.settings import DownloadSpeed  # noqa: E402
 from stages.download.status import SUCCESS  # noqa: E402
 from stages.read_laion import ReadLaion  # noqa: E402
 
@@ -66,8 +67,8 @@ def main() -> None:
     parser.add_argument("--timeout-s", type=float, default=5.0)
     given = parser.parse_args()
     stage = ReadLaion(
-        rows_per_shard=given.rows_per_shard, concurrency=given.concurrency, timeout_s=given.timeout_s,
-        allowed_hosts=("127.0.0.0/8",), stored_side_px=256,
+        rows_per_shard=given.rows_per_shard, allowed_hosts=("127.0.0.0/8",), stored_side_px=256,
+        speed=DownloadSpeed(concurrency=given.concurrency, timeout_s=given.timeout_s),
     )  # fmt: skip
     shards = stage.list_shards([given.table])
     with multiprocessing.get_context("spawn").Pool(given.processes) as pool:
