@@ -54,7 +54,7 @@ def plan_command(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Type-check the chain and show stages, fingerprints and what is cached; nothing is run without --probe."""
-    from pipeline.build.inspect import status
+    from pipeline.build.status import status
 
     made, storage = _open(manifest, out, shards, only, limit)
     report = status(made, storage)
@@ -86,7 +86,8 @@ def build_command(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Build the dataset, or go on where an earlier build of the same run folder ended."""
-    from pipeline.build.session import build_summary, run_build
+    from pipeline.build.run import run_build
+    from pipeline.build.summary import build_summary
 
     made, storage = _open(manifest, out, shards, only, limit)
     result = run_build(made, storage, executor=executor, workers=workers, address=address, quiet=as_json)
@@ -106,7 +107,7 @@ def status_command(
 ) -> None:
     """Say how far a run folder is, and who is at work on it."""
     from cli.display import show_status
-    from pipeline.build.inspect import status
+    from pipeline.build.status import status
 
     made, storage = _open(manifest, out, shards)
     result = status(made, storage)
@@ -122,7 +123,7 @@ def verify_command(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Check records, files and the dataset against each other; exit 1 when something is wrong."""
-    from pipeline.build.inspect import verify
+    from pipeline.build.verify import verify
 
     made, storage = _open(manifest, out, shards)
     wrong = verify(made, storage, deep=deep)
@@ -140,7 +141,7 @@ def explain_command(
 ) -> None:  # fmt: skip
     """Tell the story of one sample: what each stage wrote for it, or why it was rejected."""
     from cli.display import show_story
-    from pipeline.build.inspect import explain
+    from pipeline.build.explain import explain
 
     made, storage = _open(manifest, out, shards)
     story = explain(made, storage, sample_id)
@@ -158,7 +159,7 @@ def retry_command(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Have the next build try again what the source could not fetch, and nothing else of it."""
-    from pipeline.build.session import mark_retries
+    from pipeline.build.retry import mark_retries
     from pipeline.store.lock import hold
 
     made, storage = _open(manifest, out, shards)
@@ -178,7 +179,7 @@ def clean_command(
     as_json: JsonOption = False,
 ) -> None:
     """Remove stage results that none of the manifests refers to."""
-    from pipeline.build.inspect import clean
+    from pipeline.build.clean import clean
     from pipeline.plan.manifest import default_out, load_manifest
     from pipeline.plan.plan import plan_stages
     from pipeline.store.lock import hold
@@ -205,7 +206,7 @@ def report_command(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Write the report, the data card and the tables of a finished build again, without touching the dataset."""
-    from pipeline.build.session import write_report
+    from pipeline.build.report import write_report
 
     made, storage = _open(manifest, out, shards)
     written = write_report(made, storage, to)

@@ -72,8 +72,8 @@ def show_build(summary: Mapping[str, Any]) -> None:
     for s in summary["stages"]:
         for note, count in s["notes"].items():
             _plain(f"note: {s['stage']}: {note}: {count:,}")
-    if summary["barren_shards"]:
-        names = summary["barren_shards"]
+    if summary["shards_without_rows"]:
+        names = summary["shards_without_rows"]
         more = f" and {len(names) - SHOWN_SHARDS:,} more" if len(names) > SHOWN_SHARDS else ""
         shown = f"{', '.join(names[:SHOWN_SHARDS])}{more}"
         _plain(f"note: {len(names):,} of {summary['num_shards']:,} shards kept no row: {shown}")

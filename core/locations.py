@@ -1,4 +1,4 @@
-"""Paths and fsspec URLs: the file system behind one, and whether one lies below another."""
+"""Paths and fsspec URLs: the file system of a URL, and whether a URL is below a folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from core.errors import MissingDependencyError, PlanError
 
 
 def connect(url: str) -> tuple[Any, str]:
-    """(file system, path in it) of a path or fsspec URL. Raises `PlanError` for a protocol that nobody knows.
+    """The file system of a path or fsspec URL, and the path in it. Raises `PlanError` for an unknown protocol.
 
     Raises `MissingDependencyError` for one whose package is not installed.
     """
@@ -25,7 +25,7 @@ def connect(url: str) -> tuple[Any, str]:
 
 
 def lies_in(url: str, folder: str) -> bool:
-    """True for what lies in a folder or is that folder: on this machine with links followed, else by its path."""
+    """True when the URL is the folder or below it. Local links are followed; remote paths are compared as text."""
     (fs, path), (folder_fs, folder_path) = connect(url), connect(folder)
     if protocols(fs) != protocols(folder_fs):
         return False
@@ -35,5 +35,5 @@ def lies_in(url: str, folder: str) -> bool:
 
 
 def protocols(fs: Any) -> tuple[str, ...]:
-    """The protocols that a file system serves: `file` is among them for this machine's own."""
+    """The protocols of a file system; the local one has `file` among them."""
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

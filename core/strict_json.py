@@ -1,4 +1,4 @@
-"""State that the engine wrote as JSON and reads back: parsed into strict models, whatever the file holds by now."""
+"""Strict models for JSON files that the project wrote: a changed or damaged file is one clear error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 
 
 class State(BaseModel):
-    """Base of what a file of JSON is read as: no value is converted, and a number is finite."""
+    """Base of the models of JSON files: no value is converted, and numbers are finite."""
 
     model_config = ConfigDict(frozen=True, strict=True, allow_inf_nan=False)
 

@@ -1,1 +1,1 @@
-"""The engine: plans, runs, resumes and accounts for a chain of stages. It knows no image and no model."""
+"""The engine: plans, runs, resumes and accounts for a chain of stages. It depends on no image format and no model."""

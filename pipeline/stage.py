@@ -1,19 +1,19 @@
-"""The stage contract: what a stage declares, and the kinds of worker it can open.
+"""The stage contract: what a stage declares, and the kinds of function that `open` returns.
 
-A stage is a frozen value: its fields are exactly the settings that decide its result, `open(ctx)` makes its worker.
-Stages know nothing of files, retries, records or executors; the engine adds those.
+A stage is a frozen value: its fields are exactly the settings that decide its result. `open(ctx)` makes its function,
+once a worker. Stages know nothing of files, retries, records or executors; the engine adds those.
 
-| kind   | worker made by `open`                               | rows                                         |
+| kind   | function made by `open`                               | rows                                         |
 |--------|-----------------------------------------------------|----------------------------------------------|
-| source | `Shard -> Iterator[Table]`                          | makes them                                   |
+| source | `Shard -> Iterator[Table]`                          | makes rows                                   |
 | map    | `Table -> Table`                                    | one to one, in order                         |
 | expand | `Table -> Table`                                    | one to many, parents in order                |
 | global | `ShardTables -> Iterator[(shard name, Table)]`      | a verdict on rows of all shards, an artifact |
 | sink   | `(shard name, Iterator[Table], Path) -> Iterator[Table]` | one to one, and a file a shard          |
 
-No stage drops a row: it sets `reject_reason` (a member of its own `rejects` enum) and, if it likes, `reject_detail`.
+No stage drops a row: it sets `reject_reason` (a member of its own `rejects` enum) and optionally `reject_detail`.
 An expand rejects a parent with one row under the parent's own `sample_id`. Tables may carry more columns than
-`writes`; the engine takes `sample_id`, `writes` and the reject columns.
+`writes`; the engine keeps `sample_id`, `writes` and the reject columns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -42,16 +42,16 @@ M = TypeVar("M")
 
 
 def sample_rng(seed: int, stage: str, sample_id: str) -> random.Random:
-    """A generator of its own for one sample in one stage: the same in every run with the same seed."""
+    """The random generator of one sample in one stage: the same in every run with the same seed."""
     digest = hashlib.sha256(f"{seed}/{stage}/{sample_id}".encode()).digest()
     return random.Random(int.from_bytes(digest[:16], "big"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Needs:
-    """What one worker of a stage takes: CPU cores, GPUs (fractions share one), memory, and the packages it imports.
+    """The resources of one worker of a stage: CPU cores, GPUs (fractions share one), memory, and packages.
 
-    GPUs are taken where the cluster has any; without one the stage runs on CPU cores.
+    In a cluster without GPUs the stage runs on CPU cores.
     """
 
     cpu: float = 1.0
@@ -63,10 +63,10 @@ class Needs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """One unit of scheduling and resume: a name unique in the run and where its rows come from.
+    """One unit of scheduling and resume: a name unique in the run, and the source of its rows.
 
-    `identity` changes when the input changes (size and modification time, or an entity tag); `num_bytes` is the
-    size of the input, for estimates. `part` tells the source which rows of `uri` are this shard's, where it matters.
+    `identity` changes when the input changes (size and modification time, or an entity tag). `num_bytes` is the size of
+    the input, for estimates. `part` has the rows of `uri` that belong to the shard, if it has only a part of them.
     """
 
     name: str
@@ -75,33 +75,33 @@ class Shard:
     num_bytes: int = 0
     part: tuple[int, int] | None = None
     begin: int | None = None
-    """Byte of `uri` at which the part begins, where the source noted it."""
+    """Byte of `uri` at which the part begins, if the source noted it."""
 
 
 class ShardStore(Protocol):
-    """Files that a source keeps from call to call, beside its results and under the same fingerprint.
+    """Files that a source keeps from call to call, next to its results and under the same fingerprint.
 
-    Names begin with the shard's and a dot. What a shard's rows are read from later is named by `keep`: its record then
-    lists it, `verify` looks at it, and without it the shard counts as not done.
+    Names begin with the shard's name and a dot. Pass files that later stages read again to `keep`: the record then
+    lists them, `verify` checks them, and the shard counts as not done without them.
     """
 
     def fetch(self, name: str) -> AbstractContextManager[Path | None]:
-        """A local path of the stored file for the block, or None. What had to be copied here is removed after it."""
+        """A local path of the stored file for the block, or None; a copy is removed afterwards."""
         ...
 
     def put(self, local: Path, name: str) -> Path:
-        """Put a finished local file into the store, in one step. Returns where it can be read on this machine.
+        """Move a finished local file into the store, in one step. Returns a local path to read it from.
 
-        That is `local` itself where the store is elsewhere, so that nothing is fetched back; it is the caller's then.
+        For a remote store that is `local` itself, so that nothing is fetched back; the caller owns it then.
         """
         ...
 
     def keep(self, local: Path, name: str) -> str:
-        """Have the shard's record list this file, as it is at `local` now. Returns its sha256."""
+        """List this file, as it is at `local` now, in the shard's record. Returns its sha256."""
         ...
 
     def remove(self, name: str) -> None:
-        """Delete a stored file; nothing when it is not there."""
+        """Delete a stored file; do nothing when it does not exist."""
         ...
 
     def scratch(self) -> Path:
@@ -111,44 +111,44 @@ class ShardStore(Protocol):
 
 @dataclass(kw_only=True)
 class Context:
-    """What the engine hands to `open`: randomness, models and artifacts, and nothing about shards or workers."""
+    """The engine's services for `open`: randomness, models and artifacts; nothing about shards or workers."""
 
     stage_name: str
     seed: int = 0
     device: str = "auto"
-    """Where models run, as `run_on` has it; for what computes on a GPU and is no model."""
+    """The device from `run_on`, for stages that compute on a GPU without a model."""
     artifacts: Mapping[str, Path] = field(default_factory=dict)
     """Local path of each artifact that the stage asked for with `needs_artifacts`."""
     artifact_dir: Path | None = None
-    """Where a global stage puts its own artifact, as a file named `Stage.artifact`."""
+    """Folder for the artifact of a global stage, a file or folder named `Stage.artifact`."""
     store: ShardStore | None = None
-    """Where a source stage keeps what it should not fetch twice."""
+    """Store for files that a source stage should not fetch twice."""
     is_rereading: bool = False
-    """True while a later stage reads a source's rows again: nothing is fetched, and what `store` lacks is an error."""
+    """True while a later stage reads a source's rows again: nothing is fetched, and a missing file is an error."""
     gatherer: Callable[[Sequence[str]], pa.Table] | None = None
-    """What `gather` asks."""
+    """The function behind `gather`."""
     loader: Callable[..., Any] | None = None
     """Called with a protocol's name, a model id and settings of the model's wrapper."""
     notes: Counter[str] = field(default_factory=Counter)
-    """Counts of what is worth knowing of a shard and is not a row; the engine moves them to its record."""
+    """Counts of other events in a shard; the engine moves them to its record."""
 
     def rng(self, sample_id: str) -> random.Random:
-        """A generator of this sample's own: the same whatever shard, batch or worker it is in."""
+        """The random generator of this sample: the same in any shard, batch and worker."""
         return sample_rng(self.seed, self.stage_name, sample_id)
 
     def gather(self, ids: Sequence[str]) -> pa.Table:
-        """The columns that the stage `gathers`, of the rows of any shard with these ids, in that order.
+        """The columns in `gathers` for the rows with these ids, of any shard, in the order of the ids.
 
-        An id may be asked for twice. Raises `ContractError` for one that no row has.
+        An id may be repeated. Raises `ContractError` for an id that no row has.
         """
         if self.gatherer is None:
             raise ContractError("no rows to gather from: this context was made without `gatherer`")
         return self.gatherer(ids)
 
     def load(self, protocol: type[M], model_id: str, **settings: Any) -> M:
-        """The model behind `model_id`, which has the methods of `protocol`. Call it once a worker, in `open`.
+        """The model `model_id`, which has the methods of `protocol`. Call this once a worker, in `open`.
 
-        `settings` go to the model's wrapper (a captioner's prompt): fields of the stage, as they decide results.
+        `settings` go to the model's wrapper (a captioner's prompt). They decide results: make them fields of the stage.
         """
         if self.loader is None:
             raise ContractError(f"no loader for model {model_id!r}: this context was made without one")
@@ -165,12 +165,12 @@ class Stage(Settings):
 
     kind: ClassVar[Kind]
     version: ClassVar[int]
-    """Bumped when the same settings would give new values."""
+    """Increase it when the same settings give new values."""
     reads: ClassVar[tuple[str, ...]] = ()
     reads_if_present: ClassVar[tuple[str, ...]] = ()
-    """Columns it takes too when some stage before it wrote them."""
+    """Columns that it reads too if an earlier stage wrote them."""
     gathers: ClassVar[tuple[str, ...]] = ()
-    """Columns of rows of any shard, that it fetches by id with `ctx.gather`."""
+    """Columns that it fetches by id, of rows of any shard, with `ctx.gather`."""
     writes: ClassVar[tuple[str, ...]] = ()
     rejects: ClassVar[type[StrEnum] | None] = None
     needs: ClassVar[Needs] = Needs()
@@ -191,82 +191,103 @@ class Stage(Settings):
 
     @abstractmethod
     def open(self, ctx: Context) -> Callable[..., Any]:
-        """Load what the worker needs, once, and return it as a function (see the table of kinds)."""
+        """Load what the stage needs and return its function (see the table of kinds). Called once a worker."""
 
 
 class SourceStage(Stage):
-    """Makes rows from shards of input. `open` returns `Shard -> Iterator[Table]`, the same rows at every call."""
+    """Makes rows from shards of input. `open` returns `Shard -> Iterator[Table]`, which repeats the same rows."""
 
     kind: ClassVar[Kind] = "source"
     retryable: ClassVar[frozenset[str]] = frozenset()
-    """Reject reasons that may not come again: `editloom retry` has their rows tried anew, by a file
-    `<shard>.retry` in `ctx.store`, which the stage removes."""
+    """Reject reasons that another try may avoid: for their rows `editloom retry` puts a file `<shard>.retry` into
+    `ctx.store`, which the stage removes."""
     final: ClassVar[frozenset[str]] = frozenset()
-    """Reject reasons that not even `editloom retry --all` can change."""
+    """Reject reasons that `editloom retry --all` does not try again."""
 
     @abstractmethod
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
-        """The shards behind the user's inputs, by listing only. Raises `PlanError` when there are none."""
+        """The shards of the user's inputs, from listings alone. Raises `PlanError` when there are none."""
 
 
 class MapStage(Stage):
-    """One row in, one row out, in order. `open` returns `Table -> Table`."""
+    """Makes one row from each row, in order. `open` returns `Table -> Table`."""
 
     kind: ClassVar[Kind] = "map"
 
 
 class ExpandStage(Stage):
-    """One row in, any number out. `open` returns `Table -> Table` with `parent_id` set and parents in order."""
+    """Makes any number of rows from each. `open` returns `Table -> Table`, with `parent_id` and parents in order."""
 
     kind: ClassVar[Kind] = "expand"
 
 
 ShardTables = Callable[[], Iterable[tuple[str, pa.Table]]]
-"""Call it for a pass over (shard name, Table of `sample_id` and `reads`), shards in name order."""
+"""Each call is a pass over (shard name, Table of `sample_id` and `reads`), in the order of shard names."""
 
 
 class GlobalStage(Stage):
     """Sees light columns of all shards at once. `open` returns `ShardTables -> Iterator[(shard name, Table)]`.
 
-    A stage that only builds an artifact (`writes` empty, no `rejects`) yields nothing: all rows pass.
+    A stage that only builds an artifact (no `writes`, no `rejects`) yields nothing and keeps all rows.
     """
 
     kind: ClassVar[Kind] = "global"
     artifact: ClassVar[str] = ""
-    """Name of the artifact it leaves in `ctx.artifact_dir`, or empty: a file, or (a name without a dot) a folder of
-    files."""
+    """Name of the artifact that it writes into `ctx.artifact_dir`: a file, or (without a dot) a folder of files. Empty
+    for none."""
 
     @property
     def gives_verdicts(self) -> bool:
-        """True when it writes columns or rejects rows, so that its output stands between stages."""
+        """True when it writes columns or rejects rows, so that later stages get its rows."""
         return bool(self.writes) or self.rejects is not None
 
 
 class SinkStage(Stage):
-    """Writes one file a shard, then collates. `open` returns `(name, Iterator[Table], Path) -> Iterator[Table]`."""
+    """Writes one file a shard, then the files about all shards.
+
+    `open` returns `(name, Iterator[Table], Path) -> Iterator[Table]`.
+    """
 
     kind: ClassVar[Kind] = "sink"
     suffix: ClassVar[str]
     """Suffix of the file it writes for each shard."""
+    list_file: ClassVar[str]
+    """Name of the file by `collate` that lists the files of all shards."""
 
     @abstractmethod
     def collate(self, folder: Path, run: RunSummary) -> None:
-        """Write what describes all shards together into `folder`; the engine puts their files next to it."""
+        """Write the files that describe all shards into `folder`; the engine adds the files of the shards."""
+
+    @abstractmethod
+    def check(self, published: PublishedFiles, *, deep: bool) -> Iterator[str]:
+        """Yield what is wrong with `list_file` and the files of the shards, a line each; `deep` reads them wholly."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedFiles:
+    """The published files that `SinkStage.check` checks."""
+
+    folder: str
+    """Name of their folder, for messages."""
+    sizes: Mapping[str, int]
+    """Bytes of each file."""
+    open: Callable[[str], IO[bytes]]
+    """Opens the file of that name for reading."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunSummary:
-    """What `SinkStage.collate` may know of the run."""
+    """The run as `SinkStage.collate` sees it."""
 
     manifest: Mapping[str, Any]
     """The manifest, as plain data."""
     columns: tuple[str, ...]
-    """Columns that reach the sink."""
+    """Columns that the sink gets."""
     shard_files: Mapping[str, Mapping[str, Any]]
     """Shard with rows -> rows, bytes and sha256 of the file that the sink wrote for it."""
     stages: Sequence[Mapping[str, Any]]
-    """A stage in order: name, fingerprint, settings, models, licences, rows_in, rows_kept, rows_out, rejects, notes,
-    seconds; `models` has the revision of each model id, `licences` the licence of those that say one."""
+    """For each stage, in order: name, fingerprint, settings, models, licences, rows_in, rows_kept, rows_out, rejects,
+    notes, seconds. `models` has the revision of each model id, `licences` the licence where one is stated."""
     tables: Callable[[Sequence[str], Sequence[str]], Iterator[tuple[str, pa.Table]]]
     """Call with shard and column names for batches of (shard name, Table of `sample_id` and the columns)."""
     rejects: Callable[[], Iterator[pa.Table]]

@@ -20,9 +20,11 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipeline.run.rejects import REJECT_SCHEMA
-from pipeline.stage import Context, RunSummary, SinkStage
+from pipeline.stage import Context, PublishedFiles, RunSummary, SinkStage
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, column
 from samples.members import JSON, MEMBERS
+from samples.shard_check import wrong_shards
+from samples.shards import SHARD_LIST
 from stages.report.dataset_card import is_in_json
 from stages.report.pages import further_image, write_card, write_report
 
@@ -44,6 +46,7 @@ class Emit(SinkStage):
     )  # fmt: skip
     writes: ClassVar = ("dataset_shard",)
     suffix: ClassVar = ".tar"
+    list_file: ClassVar = SHARD_LIST
 
     report_samples: int = Field(default=240, ge=0)
     """Samples on the report's contact sheet."""
@@ -74,9 +77,13 @@ class Emit(SinkStage):
             for table in run.rejects():
                 writer.write_table(table)
         shards = {"dataset": run.manifest["name"], "shards": _shard_list(run)}
-        (folder / "shards.json").write_text(json.dumps(shards, indent=1) + "\n", encoding="utf-8")
+        (folder / SHARD_LIST).write_text(json.dumps(shards, indent=1) + "\n", encoding="utf-8")
         write_card(folder / "README.md", run, columns)
         write_report(folder / "report.html", run, light, self.report_samples)
+
+    def check(self, published: PublishedFiles, *, deep: bool) -> Iterator[str]:
+        """What is wrong with shards.json and the tars; `deep` hashes and reads every tar."""
+        return wrong_shards(published.folder, published.sizes, published.open, deep=deep)
 
 
 def _shard_list(run: RunSummary) -> list[dict[str, Any]]:

@@ -22,10 +22,12 @@ from pipeline.plan.manifest import Manifest, RunOn, StageEntry
 from pipeline.plan.plan import make_plan
 from pipeline.run.inprocess import InProcessExecutor
 from pipeline.run.rows import ShardRows
-from pipeline.run.worker import Outcome, Worker
+from pipeline.run.task import Outcome
+from pipeline.run.worker import Worker
 from pipeline.stage import ExpandStage, GlobalStage, MapStage, SinkStage, SourceStage
 from pipeline.store.storage import Storage
 from samples.columns import PARENT_ID, REJECT_REASON, SAMPLE_ID, arrow_schema, column
+from samples.shard_check import wrong_shards
 
 
 def id_of(line):
@@ -219,6 +221,7 @@ class Pack(SinkStage):
     reads: ClassVar = ("caption",)
     writes: ClassVar = ("dataset_shard",)
     suffix: ClassVar = ".tar"
+    list_file: ClassVar = "shards.json"
 
     def open(self, ctx):
         def write(shard, tables, path):
@@ -246,6 +249,9 @@ class Pack(SinkStage):
         about = {"card": card, "rows_in": rows_in, "rejects": rejects, "stages": [s["name"] for s in run.stages]}
         (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
+    def check(self, published, *, deep):
+        return wrong_shards(published.folder, published.sizes, published.open, deep=deep)
+
 
 def entry(stage, **run_on):
     return StageEntry(name=type(stage).__name__.lower(), stage=stage, run_on=run_on)
@@ -257,7 +263,7 @@ def manifest_of(*stages, seed=0, run_on=None, **fields):
 
 
 def write_shards(folder, shards):
-    """`shards` maps a name to its lines; gives the folder back as the input to name."""
+    """Write shards, a name -> its lines. Returns the folder as the input to name."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in shards.items():
         (folder / f"{name}.lines").write_text("\n".join(lines), encoding="utf-8")
@@ -271,7 +277,7 @@ def plan_of(tmp_path, stages, shards=None, *, only=None, limit=None, **fields):
 
 
 class Log(list):
-    """Listens to a build: (event, stage, shard) of everything but ticks."""
+    """Events of a build, called for each: (event, stage, shard) of all but ticks."""
 
     def __call__(self, event, fields):
         if event != "tick":
@@ -281,22 +287,22 @@ class Log(list):
         return [(stage, shard) for kind, stage, shard in self if kind == event]
 
 
-def run(plan, executor=None, listen=None):
+def run(plan, executor=None, on_event=None):
     storage = Storage(plan.out)
-    result = Build(plan, storage, executor or InProcessExecutor(storage), Log() if listen is None else listen).run()
+    result = Build(plan, storage, executor or InProcessExecutor(storage), Log() if on_event is None else on_event).run()
     storage.close()
     return result
 
 
 def rows_of(plan, stage, shard, suffix=".parquet"):
-    """All rows that the stage named `stage` left of a shard."""
+    """All rows that the stage named `stage` wrote for a shard."""
     planned = next(s for s in plan.stages if s.name == stage)
     with Storage(plan.out).open(f"{planned.folder}/{shard}{suffix}") as handle:
         return pq.read_table(handle, use_threads=False).to_pylist()
 
 
 def shard_rows(plan, stage, shard, rows_per_batch=100):
-    """What the stage named `stage` would be handed, as one list of rows."""
+    """The rows that the stage named `stage` gets, as one list."""
     storage = Storage(plan.out)
     planned = next(s for s in plan.stages if s.name == stage)
     rows = ShardRows(plan, storage, planned, shard, Worker(plan, storage).read_source)
@@ -304,7 +310,7 @@ def shard_rows(plan, stage, shard, rows_per_batch=100):
 
 
 class Scripted:
-    """An executor of `width` slots that fails as told, `script[stage name, shard]` = [failure, ...], and then works."""
+    """An executor of `width` slots; `script[stage name, shard]` = [failure, ...] has the failures before it works."""
 
     def __init__(self, storage, script=None, width=1, on_submit=None):
         self.storage, self.script, self.width = storage, script or {}, width

@@ -18,7 +18,8 @@ from _web import Answer, Web
 from PIL import Image
 
 from pipeline.stage import Context
-from pipeline.store.storage import FolderStore, Storage
+from pipeline.store.folder_store import FolderStore
+from pipeline.store.storage import Storage
 from samples.columns import SAMPLE_ID, column
 from stages.download.settings import DownloadSpeed
 from stages.index import Index

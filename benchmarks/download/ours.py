@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pipeline.store.storage import FolderStore, Storage  # noqa: E402  the repository is not a package
+from pipeline.store.folder_store import FolderStore  # noqa: E402  the repository is not a package
+from pipeline.store.storage import Storage  # noqa: E402
 from stages.download.settings import DownloadSpeed  # noqa: E402
 from stages.download.status import SUCCESS  # noqa: E402
 from stages.read_laion import ReadLaion  # noqa: E402

@@ -1,1 +1,1 @@
-"""A whole build: what runs next, what is done already, what went wrong, what may be removed."""
+"""Builds, and the commands on a run folder: status, verify, explain, retry, report, clean, probe."""

@@ -1,83 +1,49 @@
-"""The build: hands ready steps to an executor, downstream first, until every step has a record or no more can.
+"""The build: submits ready steps to an executor, downstream first, until no step can be done.
 
-Owns the order of work, retries, and what counts as done (a record for the same fingerprint and input whose files
-are there). Knows no executor's inner workings and opens no stage.
+Owns the order of steps. What counts as done is in `pipeline.build.resume`, what follows a failure in
+`pipeline.build.attempts`. Does not open stages and depends on no particular executor.
 """
 
 from __future__ import annotations
 
 import heapq
 import time
-from collections import Counter, defaultdict
-from dataclasses import dataclass, field, replace
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from core.errors import RunStopped
-from pipeline.build.resume import RecordBook
+from pipeline.build.attempts import Attempts
+from pipeline.build.result import BuildResult, StageTally
+from pipeline.build.resume import DoneSteps
 from pipeline.plan.steps import Key, input_digest, needs_of, steps
-from pipeline.run.worker import Outcome, Task
+from pipeline.run.task import Task
 from pipeline.stage import SinkStage
-from pipeline.store.records import ALL_SHARDS, Record, read_record
+from pipeline.store.records import ALL_SHARDS
+from pipeline.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeline.plan.plan import Plan
     from pipeline.run.executor import Executor
+    from pipeline.run.task import Outcome
+    from pipeline.store.records import Record
     from pipeline.store.storage import Storage
 
-BACKOFF_S = 0.5
-MAX_PREEMPTIONS = 20
 POLL_S = 0.5
 
 
-@dataclass(kw_only=True)
-class StageTally:
-    """Counts of one stage for the progress display and the summary."""
-
-    total: int = 0
-    done: int = 0
-    cached: int = 0
-    failed: int = 0
-    running: int = 0
-    rows_in: int = 0
-    rows_kept: int = 0
-    rows_out: int = 0
-    rejects: Counter[str] = field(default_factory=Counter)
-    notes: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
-
-
-@dataclass(kw_only=True)
-class BuildResult:
-    """How a build ended. `ok` is true only when every step of every stage has a record."""
-
-    tallies: list[StageTally]
-    failures: dict[Key, str]
-    stopped: str | None = None
-    interrupted: bool = False
-    num_left: int = 0
-    barren: list[str] = field(default_factory=list)
-    """Shards of which the last stage has no row, by name."""
-    elapsed_s: float = 0.0
-
-    @property
-    def ok(self) -> bool:
-        """True when the dataset is complete."""
-        return not self.failures and self.stopped is None and self.num_left == 0
-
-
 class Build:
-    """One build of one plan with one executor. `listen(event, fields)` is called for every event."""
+    """One build of one plan with one executor. `on_event(event, fields)` is called for every event."""
 
     def __init__(
-        self, plan: Plan, storage: Storage, executor: Executor, listen: Callable[[str, dict[str, object]], None]
+        self, plan: Plan, storage: Storage, executor: Executor, on_event: Callable[[str, dict[str, object]], None]
     ) -> None:
-        self.plan, self.storage, self.executor, self.listen = plan, storage, executor, listen
-        self.tallies = [StageTally() for _ in plan.stages]
+        self.plan, self.executor, self.on_event = plan, executor, on_event
+        self.tallies = [StageTally(stage=planned.name) for planned in plan.stages]
         self.failures: dict[Key, str] = {}
         self.interrupted = False
-        self._barren: set[str] = set()
+        self._without_rows: set[str] = set()
         self._last = max(planned.index for planned in plan.stages if planned.has_rows)
         self._stopped: str | None = None
         self._outputs: dict[Key, str] = {}
@@ -85,9 +51,10 @@ class Build:
         self._dependents: defaultdict[Key, list[Key]] = defaultdict(list)
         self._ready: list[tuple[float, int, int, Key]] = []
         self._retries: dict[Key, Task] = {}
-        self._preempted: Counter[Key] = Counter()
+        self._attempts = Attempts(plan.manifest.run_on)
         self._running: dict[Key, Task] = {}
-        self._book = RecordBook(plan, storage)
+        self._folder = RunFolder(storage)
+        self._done = DoneSteps(plan, self._folder)
         self._started = self._is_starting = False
         self._waits_for = ""
         for number, key in enumerate(steps(plan)):
@@ -109,15 +76,15 @@ class Build:
             raise KeyboardInterrupt
 
     def run(self) -> BuildResult:
-        """Build until everything is done, nothing more can be done, or a fault stops it."""
+        """Build until every step is done, no other step can be done, or a fault stops the build."""
         began = time.monotonic()
         try:
             while True:
                 self._dispatch()
-                if not self._running and (self._over or not self._ready):
+                if not self._running and (self._is_over or not self._ready):
                     break
                 self._wait()
-        except RunStopped as stopped:  # the executor itself cannot go on
+        except RunStopped as stopped:  # the executor itself failed
             self._stopped = str(stopped)
         finally:
             if self._started:
@@ -125,21 +92,21 @@ class Build:
         left = sum(t.total - t.done for t in self.tallies)
         return BuildResult(
             tallies=self.tallies, failures=self.failures, stopped=self._stopped, interrupted=self.interrupted,
-            num_left=left, barren=sorted(self._barren), elapsed_s=time.monotonic() - began,
+            num_left=left, shards_without_rows=sorted(self._without_rows), elapsed_s=time.monotonic() - began,
         )  # fmt: skip
 
     @property
-    def _over(self) -> bool:
+    def _is_over(self) -> bool:
         return self.interrupted or self._stopped is not None
 
     def _push(self, key: Key, number: int, not_before: float = 0.0) -> None:
         heapq.heappush(self._ready, (not_before, -key[0], number, key))
 
     def _dispatch(self) -> None:
-        """Start what can be started now: the stage furthest downstream first."""
+        """Submit the steps that can start now, those furthest downstream first."""
         held: list[tuple[float, int, int, Key]] = []
         full: set[int] = set()
-        while self._ready and not self._over:
+        while self._ready and not self._is_over:
             entry = heapq.heappop(self._ready)
             key = entry[3]
             if entry[0] > time.monotonic() or key[0] in full:
@@ -148,7 +115,7 @@ class Build:
             task = self._retries.get(key) or Task(
                 stage=key[0], shard=key[1], input_digest=input_digest(self.plan, key, self._outputs)
             )
-            record = None if key in self._retries else self._book.find(key, task.input_digest)
+            record = None if key in self._retries else self._done.find(key, task.input_digest)
             if record is not None:
                 self._complete(task, record, cached=True)
             elif self._has_room(key[0]):
@@ -163,7 +130,7 @@ class Build:
 
     def _has_room(self, index: int) -> bool:
         if not self._started:
-            self.listen("executor_starting", {})
+            self.on_event("executor_starting", {})
             self._is_starting = True
             try:
                 self.executor.start(self.plan)
@@ -178,13 +145,13 @@ class Build:
     def _start(self, task: Task) -> None:
         self._running[task.key] = task
         self.tallies[task.stage].running += 1
-        self.listen("started", {**self._names(task), "attempt": task.attempt})
+        self.on_event("started", {**self._names(task), "attempt": task.attempt})
         self.executor.submit(task)
 
     def _wait(self) -> None:
         if not self._running and self._ready:
             pause = min(e[0] for e in self._ready) - time.monotonic()
-            if pause > 0:  # only retries are left, and none is due
+            if pause > 0:  # only retries are left, and all of them are later
                 time.sleep(min(pause, POLL_S))
                 return
         for outcome in self.executor.wait(POLL_S):
@@ -197,73 +164,60 @@ class Build:
                 self._fail(outcome)
         before, self._waits_for = self._waits_for, self.executor.waiting()
         if self._waits_for and self._waits_for != before:
-            self.listen("waiting", {"message": self._waits_for})
-        self.listen("tick", {})
+            self.on_event("waiting", {"message": self._waits_for})
+        self.on_event("tick", {})
 
     def _complete(self, task: Task, record: Record, *, cached: bool) -> None:
         tally = self.tallies[task.stage]
         tally.done += 1
         tally.cached += cached
-        if not (task.shard == ALL_SHARDS and isinstance(self.plan.stages[task.stage].stage, SinkStage)):
-            tally.rows_in += record.rows_in
-            tally.rows_kept += record.rows_kept
-            tally.rows_out += record.rows_out
-            tally.rejects.update(record.rejects)
-            tally.notes.update(record.notes)
-        tally.seconds += record.duration_s
+        if task.shard == ALL_SHARDS and isinstance(self.plan.stages[task.stage].stage, SinkStage):
+            tally.seconds += record.duration_s  # its rows are those of the sink's other steps
+        else:
+            tally.add(record)
         self._note_output(task.key, record)
-        self.listen(
+        self.on_event(
             "cached" if cached else "done",
             {**self._names(task), "rows_in": record.rows_in, "rows_out": record.rows_out, "rejects": record.rejects,
              "duration_s": record.duration_s, "worker": record.worker},
         )  # fmt: skip
         if task.shard == ALL_SHARDS and self.plan.stages[task.stage].has_rows:
-            self._adopt_verdicts(task)
+            self._note_verdicts(task)
         for number, dependent in enumerate(self._dependents.get(task.key, ())):
             self._waiting[dependent] -= 1
             if self._waiting[dependent] == 0:
                 self._push(dependent, number)
 
-    def _adopt_verdicts(self, task: Task) -> None:
-        """A global stage has left a row file a shard: later steps hash what they read of it."""
+    def _note_verdicts(self, task: Task) -> None:
+        """Note the output of a global stage for each shard: it is part of the input digest of later steps."""
         planned = self.plan.stages[task.stage]
         if isinstance(planned.stage, SinkStage):
             return
         for shard in self.plan.shards:
-            record = read_record(self.storage, planned.folder, shard.name)
+            record = self._folder.record(planned.folder, shard.name)
             if record is not None:
                 self._note_output((task.stage, shard.name), record)
 
     def _note_output(self, key: Key, record: Record) -> None:
         self._outputs[key] = record.output_digest
         if key[0] == self._last and key[1] != ALL_SHARDS and not record.rows_out:
-            self._barren.add(key[1])
+            self._without_rows.add(key[1])
 
     def _fail(self, outcome: Outcome) -> None:
-        task, run_on = outcome.task, self.plan.manifest.run_on
-        self.listen("failed", {**self._names(task), "attempt": task.attempt, "failure": outcome.failure,
-                               "message": outcome.message})  # fmt: skip
-        suspects = task.suspects
-        if outcome.at is not None:
-            suspects = suspects.after(outcome.at, outcome.why, is_overdue=outcome.is_overdue)
-        if outcome.failure == "preempted" and self._preempted[task.key] < MAX_PREEMPTIONS:
-            self._preempted[task.key] += 1
-            self._retry(task)
-        elif task.suspects.is_alone(outcome.at):  # no fault of the attempt, nor the loss that led to the row
-            found = len(suspects.blamed) > len(task.suspects.blamed)
-            self._retry(replace(task, attempt=max(1, task.attempt - found), suspects=suspects))
-        elif outcome.failure in ("retry", "memory", "lost") and task.attempt < run_on.attempts:
-            short_of_memory = outcome.failure in ("memory", "lost")
-            delay = BACKOFF_S * 2 ** (task.attempt - 1) if outcome.failure == "retry" else 0.0
-            halvings = task.halvings + short_of_memory
-            self._retry(replace(task, attempt=task.attempt + 1, halvings=halvings, suspects=suspects), delay)
-        elif outcome.failure == "stop":
-            self._stopped = self._stopped or outcome.message
+        task = outcome.task
+        self.on_event(
+            "failed",
+            {**self._names(task), "attempt": task.attempt, "failure": outcome.failure, "message": outcome.message},
+        )
+        decision = self._attempts.after(outcome)
+        if decision.again is not None:
+            self._retry(decision.again, decision.delay_s)
+        elif decision.stops_build:
+            self._stopped = self._stopped or decision.message
         else:
-            tries = f" (attempt {task.attempt} of {run_on.attempts})" if task.attempt > 1 else ""
-            self.failures[task.key] = outcome.message + tries
+            self.failures[task.key] = decision.message
             self.tallies[task.stage].failed += 1
-            if len(self.failures) >= run_on.max_failed_shards:
+            if len(self.failures) >= self.plan.manifest.run_on.max_failed_shards:
                 self._stopped = self._stopped or f"{len(self.failures)} shards failed (max_failed_shards)"
 
     def _retry(self, again: Task, delay_s: float = 0.0) -> None:

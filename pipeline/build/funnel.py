@@ -1,48 +1,49 @@
-"""Rows from stage to stage: whether any is left, and which stage rejected how many for which reasons.
+"""Row counts from stage to stage: whether a row is left, and how many each stage rejected for which reasons.
 
-Works on the stages of a summary or a status, in order: `stage`, `rows_in`, `rows_kept`, `rows_out` and `rejects`.
+The functions take the tallies of all stages, in the order of the chain.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pipeline.build.result import StageTally
+
 LARGE_FRAC = 0.9
-"""Share of rejected rows from which on the end of a build names it."""
+"""Least share of rejected rows that the summary of a build mentions."""
 SHOWN_REASONS = 3
 EMPTY_REMEDY = "; change the settings or the input, or set allow_empty = true in the manifest"
 
 
-def why_empty(stages: Sequence[Mapping[str, Any]]) -> str | None:
-    """One line saying that no row came through and why; None when a row did."""
+def why_empty(stages: Sequence[StageTally]) -> str | None:
+    """One line that says why no row is left; None when a row is left."""
     last = stages[-1]
-    if last["rows_out"]:
+    if last.rows_out:
         return None
-    what = f"no row is left after {last['stage']}" if last["rows_in"] else f"no row reached {last['stage']}"
+    what = f"no row is left after {last.stage}" if last.rows_in else f"no row reached {last.stage}"
     return f"{what}: {losses(stages) or 'the input has no rows'}"
 
 
-def few_left(stages: Sequence[Mapping[str, Any]]) -> str | None:
-    """One line saying which share was rejected, and why, where it is a large one; else None."""
+def few_left(stages: Sequence[StageTally]) -> str | None:
+    """One line about the share of rejected rows and the reasons, if it is large; else None."""
     left = 1.0
     for stage in stages:
-        left *= stage["rows_kept"] / stage["rows_in"] if stage["rows_in"] else 1.0
+        left *= stage.rows_kept / stage.rows_in if stage.rows_in else 1.0
     if round(1 - left, 6) < LARGE_FRAC:
         return None
     share = min(100 * (1 - left), 99.9)
     return f"{share:.1f}% of the rows were rejected: {losses(stages)}".replace(".0%", "%")
 
 
-def losses(stages: Sequence[Mapping[str, Any]]) -> str:
-    """Each stage that rejected rows, how many of how many, and its main reasons."""
+def losses(stages: Sequence[StageTally]) -> str:
+    """One line with each stage that rejected rows, the counts and the main reasons."""
     return "; ".join(
-        f"{stage['stage']} rejected {sum(stage['rejects'].values()):,} of {stage['rows_in']:,} rows "
-        f"({_reasons(stage['rejects'])})"
+        f"{stage.stage} rejected {stage.rejects.total():,} of {stage.rows_in:,} rows ({_reasons(stage.rejects)})"
         for stage in stages
-        if stage["rejects"]
+        if stage.rejects
     )
 
 

@@ -1,4 +1,4 @@
-"""What a build will take: rows, disk and time a stage, from a sample of the first shard run for real."""
+"""Estimates rows, disk and time of each stage: it builds a sample of the first shard and scales up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from core.errors import RunStopped
 from pipeline.build.build import Build
 from pipeline.run.inprocess import InProcessExecutor
-from pipeline.store.records import read_record
+from pipeline.store.run_folder import STORE, RunFolder
 from pipeline.store.storage import Storage
 from pipeline.store.tables import read_light
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from pipeline.plan.plan import Plan
 
 TAR_OVERHEAD_BYTES = 3 * 1024
-"""Headers and padding of a three-member sample in a tar, about."""
+"""Bytes of headers and padding of a three-member sample in a tar, about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageEstimate:
-    """For one stage over all shards: rows that leave it, bytes it writes, seconds of one worker."""
+    """Estimate for one stage over all shards: rows out, bytes written, seconds of one worker."""
 
     stage: str
     rows_out: int
@@ -34,14 +34,14 @@ class StageEstimate:
 
 
 def probe(plan: Plan, num_rows: int) -> list[StageEstimate]:
-    """Run the first `num_rows` rows of the first shard through the whole chain in a temporary folder and scale up.
+    """Build the first `num_rows` rows of the first shard in a temporary folder and scale up.
 
-    The scale is input bytes over the bytes of the rows read. Raises `RunStopped` when the sample fails.
+    The scale is the bytes of the input over the bytes of the rows read. Raises `RunStopped` when the sample fails.
     """
     folder = tempfile.mkdtemp(prefix="editloom-probe-")
     try:
         first = plan.shards[0]
-        if first.part is not None:  # or a source that downloads would fetch the whole shard
+        if first.part is not None:  # else a source that downloads would fetch the whole shard
             first = replace(first, part=(first.part[0], min(first.part[1], first.part[0] + num_rows)))
         sample = replace(plan, out=folder, shards=(first,), shard_index={first.name: 0}, row_limit=num_rows)
         storage = Storage(folder)
@@ -63,9 +63,9 @@ def probe(plan: Plan, num_rows: int) -> list[StageEstimate]:
 
 
 def _scale(plan: Plan, sample: Plan, storage: Storage) -> float:
-    """Rows of the whole input for each row of the sample."""
+    """Number of rows of the whole input for each row of the sample."""
     source = sample.stages[0]
-    record = read_record(storage, source.folder, sample.shards[0].name)
+    record = RunFolder(storage).record(source.folder, sample.shards[0].name)
     rows_read = record.rows_in if record else 0
     parts = [s.part for s in plan.shards if s.part is not None]
     if len(parts) == len(plan.shards):  # the rows of each shard are known, and its bytes may be of a list of files
@@ -81,4 +81,4 @@ def _scale(plan: Plan, sample: Plan, storage: Storage) -> float:
 
 def _bytes_written(storage: Storage, folder: str, shard: str) -> int:
     own = sum(size for name, size in storage.sizes(folder).items() if name.split(".", 1)[0] == shard)
-    return own + storage.tree_bytes(f"{folder}/store") + storage.tree_bytes(f"{folder}/artifact")
+    return own + storage.tree_bytes(f"{folder}/{STORE}") + storage.tree_bytes(f"{folder}/artifact")

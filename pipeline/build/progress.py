@@ -1,4 +1,4 @@
-"""What a person sees while a build runs: a live table on a terminal, a line now and then elsewhere. On stderr."""
+"""Progress of a build on stderr: a live table on a terminal, elsewhere a line every ten seconds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from rich.live import Live
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
-    from pipeline.build.build import StageTally
-    from pipeline.plan.plan import Plan
+    from pipeline.build.result import StageTally
 
 LINE_EVERY_S = 10.0
 
 
 class Progress:
-    """Shows the tallies of a build; `tick` may be called as often as one likes."""
+    """Shows the tallies of a build. `tick` may be called at any rate."""
 
-    def __init__(self, plan: Plan, tallies: list[StageTally], *, quiet: bool = False) -> None:
-        self._plan, self._tallies, self._quiet = plan, tallies, quiet
+    def __init__(self, manifest: str, tallies: Sequence[StageTally], *, quiet: bool = False) -> None:
+        self._manifest, self._tallies, self._quiet = manifest, tallies, quiet
         self._console = Console(stderr=True)
         self._began = self._shown = time.monotonic()
         self._live: Live | None = None
@@ -38,23 +38,23 @@ class Progress:
             self._live.__exit__(kind, value, tb)
 
     def say(self, text: str) -> None:
-        """A line that stays on the screen."""
+        """Print a line that stays on the screen."""
         if not self._quiet:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     def tick(self) -> None:
-        """Without a terminal: a line every ten seconds."""
+        """Print a line every ten seconds where there is no terminal."""
         now = time.monotonic()
         if self._live is None and now - self._shown >= LINE_EVERY_S:
             self._shown = now
-            parts = [f"{p.name} {t.done}/{t.total}" for p, t in zip(self._plan.stages, self._tallies, strict=True)]
+            parts = [f"{tally.stage} {tally.done}/{tally.total}" for tally in self._tallies]
             self.say(f"[{now - self._began:5.0f} s] {', '.join(parts)}")
 
     def _table(self) -> Table:
-        table = Table(title=f"{self._plan.manifest.name}, {time.monotonic() - self._began:.0f} s", title_justify="left")
+        table = Table(title=f"{self._manifest}, {time.monotonic() - self._began:.0f} s", title_justify="left")
         for name in ("stage", "shards done", "cached", "running", "failed", "rows in", "rows out", "rejected"):
             table.add_column(name, justify="left" if name == "stage" else "right")
-        for planned, t in zip(self._plan.stages, self._tallies, strict=True):
+        for t in self._tallies:
             numbers = (t.cached, t.running, t.failed, t.rows_in, t.rows_out, sum(t.rejects.values()))
-            table.add_row(planned.name, f"{t.done}/{t.total}", *(f"{n:,}" if n else "" for n in numbers))
+            table.add_row(t.stage, f"{t.done}/{t.total}", *(f"{n:,}" if n else "" for n in numbers))
         return table

@@ -1,63 +1,54 @@
-"""What is done already: which steps have a record that stands for this plan, this input and files that are there."""
+"""Decides which steps are done: those with a record for this plan and this input whose files exist."""
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
-from core.strict_json import State
 from pipeline.plan.steps import Key, input_digest, needs_of, steps
-from pipeline.run.global_steps import PUBLISHED
 from pipeline.stage import GlobalStage, SinkStage
-from pipeline.store.records import ALL_SHARDS, PUBLISHED_FILES, Record, read_record
-from pipeline.store.storage import DATASET
-from samples.shards import SHARD_LIST
+from pipeline.store.records import ALL_SHARDS, PUBLISHED_FILES, Record
+from pipeline.store.run_folder import DATASET
 
 if TYPE_CHECKING:
     from pipeline.plan.plan import Plan, PlannedStage
-    from pipeline.store.storage import Storage
+    from pipeline.store.run_folder import RunFolder
 
 
-class Published(State):
-    """Result that `dataset/` holds."""
+class DoneSteps:
+    """The steps of a plan that are done in a run folder."""
 
-    output_digest: str
-
-
-class RecordBook:
-    """Looks records up; folders are listed once, so it is for one look at a run folder."""
-
-    def __init__(self, plan: Plan, storage: Storage) -> None:
-        self.plan, self.storage = plan, storage
-        self._sizes: dict[str, dict[str, int]] = {}
+    def __init__(self, plan: Plan, folder: RunFolder) -> None:
+        self.plan, self._folder = plan, folder
 
     def find(self, key: Key, digest: str) -> Record | None:
-        """The record of step `key` for an input of that digest, or None when the step has to be done."""
+        """The record of step `key` for an input of that digest; None when the step has to be done."""
         index, shard = key
         planned = self.plan.stages[index]
-        if f"{shard}.json" not in self._listing(planned.folder):
+        if not self._folder.has_record(planned.folder, shard):
             return None
-        record = read_record(self.storage, planned.folder, shard)
+        record = self._folder.record(planned.folder, shard)
         if record is None or record.fingerprint != planned.fingerprint or record.input_digest != digest:
             return None
-        if shard == ALL_SHARDS and isinstance(planned.stage, SinkStage) and not is_published(self.storage, record):
+        if not self._folder.has_files(planned.folder, record):
             return None
-        if shard == ALL_SHARDS and isinstance(planned.stage, GlobalStage) and self.verdicts(planned, digest) is None:
+        if shard == ALL_SHARDS and isinstance(planned.stage, SinkStage):
+            return record if self._is_published(planned.stage, record) else None
+        if isinstance(planned.stage, GlobalStage) and self.verdicts(planned, digest) is None:
             return None
-        return record if self._has_files(planned, record) and self._has_list(record) else None
+        return record
 
     def verdicts(self, planned: PlannedStage, digest: str) -> dict[Key, Record] | None:
-        """The records of a global stage's row files, or None unless all are there from one pass over that input."""
+        """The records of a global stage's row files; None unless all exist for an input of that digest."""
         found: dict[Key, Record] = {}
         for shard in self.plan.shards if planned.has_rows else ():
-            record = read_record(self.storage, planned.folder, shard.name)
-            if record is None or record.input_digest != digest or not self._has_files(planned, record):
+            record = self._folder.record(planned.folder, shard.name)
+            if record is None or record.input_digest != digest or not self._folder.has_files(planned.folder, record):
                 return None
             found[planned.index, shard.name] = record
         return found
 
-    def walk(self) -> dict[Key, Record]:
-        """All records that stand, in the order of the chain: those whose own needs stand too."""
+    def all(self) -> dict[Key, Record]:
+        """The records of all steps that are done, and whose needs are done, in the order of the chain."""
         done: dict[Key, Record] = {}
         outputs: dict[Key, str] = {}
         for key in steps(self.plan):
@@ -74,26 +65,8 @@ class RecordBook:
             outputs |= {k: r.output_digest for k, r in found.items()}
         return done
 
-    def _has_files(self, planned: PlannedStage, record: Record) -> bool:
-        for name, entry in record.files.items():
-            folder, _, file = f"{planned.folder}/{name}".rpartition("/")
-            if self._listing(folder.replace(f"{planned.folder}/../..", "").strip("/")).get(file) != entry.bytes:
-                return False
-        return True
-
-    def _has_list(self, record: Record) -> bool:
-        """False when the dataset's list of shards is not the one that was published, even if it is as long."""
-        entry = record.files.get(f"{PUBLISHED_FILES}{SHARD_LIST}")
-        rel = f"{DATASET}/{SHARD_LIST}"
-        return entry is None or hashlib.sha256(self.storage.read_bytes(rel)).hexdigest() == entry.sha256
-
-    def _listing(self, folder: str) -> dict[str, int]:
-        if folder not in self._sizes:
-            self._sizes[folder] = self.storage.sizes(folder)
-        return self._sizes[folder]
-
-
-def is_published(storage: Storage, record: Record) -> bool:
-    """True when `dataset/` is there and holds the result of this record of a sink's last step."""
-    published = storage.read_state(PUBLISHED, Published)
-    return published is not None and published.output_digest == record.output_digest and storage.exists(DATASET)
+    def _is_published(self, sink: SinkStage, record: Record) -> bool:
+        """True when `dataset/` holds this result; the list of its files is hashed, as a change may keep its size."""
+        entry = record.files.get(f"{PUBLISHED_FILES}{sink.list_file}")
+        is_listed = entry is None or self._folder.has_content(f"{DATASET}/{sink.list_file}", entry)
+        return is_listed and self._folder.is_published(record)

@@ -1,1 +1,1 @@
-"""What a build is to do, known before any work: manifest, inputs, fingerprints, steps, the type-checked plan."""
+"""The plan of a build, made before any work: manifest, inputs, fingerprints, steps, the type-checked chain."""

@@ -1,4 +1,4 @@
-"""Identity of a stage's result: what decides it goes in, what only decides speed stays out.
+"""The fingerprint of a stage's result: a hash of everything that decides it; what decides only speed is left out.
 
 fingerprint = sha256(stage name, version, canonical settings, model revisions, seed where used, fingerprint of the
 stage before it, fingerprints of the artifacts used). Rows come from the stage before, so the chain is linear.
@@ -21,7 +21,7 @@ SHOWN_DIGITS = 12
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys. Raises `TypeError` on anything JSON cannot hold, rather than guess at its identity."""
+    """JSON with sorted keys. Raises `TypeError` on anything JSON cannot hold, as its identity would be a guess."""
     return json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
 
 

@@ -1,6 +1,6 @@
-"""Inputs as the user may write them in SHARDS: a brace list, glob, folder, file, fsspec URL, or a text file of those.
+"""Expands inputs to URLs (brace lists, globs, folders, files, fsspec URLs, text files of these) and names shards.
 
-Owns expansion to a list of URLs and the naming of shards. Does not open any shard.
+Does not open any shard.
 """
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from typing import TYPE_CHECKING, Any
 from core.errors import PlanError
 from core.locations import connect
 from pipeline.stage import Shard
-from pipeline.store.storage import DATASET, PLAN, STAGES
+from pipeline.store.run_folder import DATASET, PLAN, STAGES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 RESULTS = (STAGES, DATASET)
-"""Folders of results in a run folder, of which the user may have removed one."""
+"""Folders of results in a run folder; the user may have removed one of them."""
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"^(-?\d+)\.\.(-?\d+)$")
 _GLOB = re.compile(r"[*?\[]")
 _ESCAPED = re.compile(r"\\([{},*?\[\]\\])")
 _HELD_FROM = 0xE000
-"""Start of a private range of Unicode: there a sign behind a backslash waits until patterns are expanded."""
+"""Start of a private range of Unicode: it replaces characters after a backslash while patterns are expanded."""
 _HELD = re.compile(f"[{chr(_HELD_FROM)}-{chr(_HELD_FROM + 127)}]")
 STAMPS = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created")
-"""What file systems call an entity tag or a time of change."""
+"""Names that file systems use for an entity tag or a time of change."""
 MAX_NAME = 120
 """Longest shard name in characters: leaves room for suffixes in a 255-byte file name."""
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 _SUFFIX = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]*$")
-"""Of a file name; `.0` in the folder name `v1.0` is none."""
+"""Suffix of a file name; `.0` in the folder name `v1.0` is not one."""
 
 
 def expand_braces(pattern: str) -> list[str]:
@@ -61,10 +61,10 @@ def _range(pattern: str, span: re.Match[str]) -> list[str]:
 def expand_inputs(inputs: Sequence[str], suffixes: tuple[str, ...]) -> list[str]:
     """URLs behind the user's inputs, sorted, without repeats.
 
-    A folder stands for the files in it that end in one of `suffixes` (for itself when `suffixes` is empty); a `.txt`
-    file stands for the inputs it lists, one a line. What is there under the very name is no pattern; elsewhere a
-    backslash makes the next sign of a pattern literal. What builds left below a folder or glob is left out; it is read
-    where a `dataset` folder is named. Raises `PlanError` for an input that matches nothing.
+    A folder means the files in it that end in one of `suffixes` (the folder itself when `suffixes` is empty). A `.txt`
+    file means the inputs that it lists, one a line. An existing name is not a pattern; in a pattern, a backslash makes
+    the next character literal. Files in run folders are left out unless a `dataset` folder is named. Raises `PlanError`
+    for an input that matches nothing.
     """
     return sorted({url for text in inputs for url in _expand(text, suffixes)})
 
@@ -115,7 +115,7 @@ def _existing(text: str, fs: Any, path: str, suffixes: tuple[str, ...]) -> list[
 
 
 def _matching(text: str, pattern: str) -> list[str]:
-    """What a glob matches, without what lies in run folders; `…/dataset/*` means what it says."""
+    """The files that a glob matches, without files in run folders; `…/dataset/*` matches those of a dataset."""
     fs, path = connect(pattern)
     base = path[: _GLOB.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
     names_datasets = path.split("/")[-2:-1] == [DATASET]
@@ -139,13 +139,13 @@ def _matching(text: str, pattern: str) -> list[str]:
 
 
 def _above(name: str) -> list[str]:
-    """The folders above a path, the nearest first."""
+    """The folders above a path, nearest first."""
     parts = name.split("/")
     return ["/".join(parts[:end]) for end in range(len(parts) - 1, 0, -1)]
 
 
 def _is_run_folder(fs: Any, folder: str) -> bool:
-    """True for what a build has written to: it leaves its plan before its first result."""
+    """True for a folder with the plan and a result of a build."""
     inside = folder.rstrip("/")
     return bool(fs.isfile(f"{inside}/{PLAN}") and any(fs.isdir(f"{inside}/{part}") for part in RESULTS))
 
@@ -164,9 +164,9 @@ def _with_protocol(text: str, name: str) -> str:
 
 
 def file_identity(url: str) -> tuple[str, int]:
-    """(identity, bytes) of a file: the identity changes when the file's content is replaced or another file is meant.
+    """Identity and bytes of a file; the identity is another one for another file or a changed content.
 
-    Raises `PlanError` when the file cannot be looked at.
+    Raises `PlanError` when the file system does not describe it.
     """
     fs, path = connect(url)
     try:
@@ -178,16 +178,16 @@ def file_identity(url: str) -> tuple[str, int]:
 
 
 def file_stamp(info: Mapping[str, Any]) -> str:
-    """What in a file system's details of a file changes with its content: an entity tag or a time."""
+    """The entity tag or time of change in a file system's details of a file; empty where there is none."""
     stamps = (info.get(key) for key in STAMPS)
     return str(next((s for s in stamps if s), ""))
 
 
 def name_shards(urls: Sequence[str]) -> dict[str, str]:
-    """Shard name -> URL, any distinct URLs under distinct names of lower-case letters, digits, `-` and `_`.
+    """Shard name -> URL; names are distinct and have lower-case letters, digits, `-` and `_` only.
 
-    A file's stem is its name where it has no other signs; else a hash of the stem follows what is left of it. So a name
-    hangs on nothing but its own file, and a folder that moves keeps it. Files of one stem in several folders take
+    The name is the file's stem; where other characters were replaced, a hash of the stem follows. So a name depends on
+    its own file alone, and does not change when the folder is moved. Files of one stem in several folders are named by
     their folder's name and a hash of the whole URL instead.
     """
     level = dict.fromkeys(urls, 0)
@@ -203,7 +203,7 @@ def name_shards(urls: Sequence[str]) -> dict[str, str]:
 
 
 def _name(url: str, level: int) -> str:
-    """By the stem at level 0, by the URL from level 1 on: each further level has more digits of the hash."""
+    """A name by the stem (level 0), or by the URL with more digits of its hash at each further level."""
     place = url.partition("://")[2] or str(Path(url).absolute())
     folder, _, file = place.rstrip("/").rpartition("/")
     stem = _SUFFIX.sub("", file.removesuffix(".gz"))

@@ -1,4 +1,4 @@
-"""What depends on what: each step of a plan, what must be done before it, and the digest of what it reads."""
+"""The steps of a plan: which steps each one needs, and the digest of its input."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def needs_of(plan: Plan, key: Key) -> list[Key]:
     index, shard = key
     stage = plan.stages[index]
     if shard == ALL_SHARDS and isinstance(stage.stage, SinkStage):
-        artifacts = [(s.index, ALL_SHARDS) for s in plan.stages if not s.has_rows]  # reported, even if nobody uses them
+        artifacts = [
+            (s.index, ALL_SHARDS) for s in plan.stages if not s.has_rows
+        ]  # they are in the report even if no stage uses them
         return [*((index, s.name) for s in plan.shards), *artifacts]
     needs = [(i, ALL_SHARDS) for i in stage.artifacts.values()]
     if stage.upstream >= 0:
@@ -47,7 +49,7 @@ def needs_of(plan: Plan, key: Key) -> list[Key]:
 
 
 def input_digest(plan: Plan, key: Key, outputs: Mapping[Key, str]) -> str:
-    """Hash of all that the step reads; `outputs` has the output digest of every step done before it."""
+    """Hash of the input of a step; `outputs` has the output digest of every step done before it."""
     index, shard = key
     stage = plan.stages[index]
     if index == 0:

@@ -1,1 +1,1 @@
-"""One step: rows in, the function of the stage, checks, files out; and where steps run."""
+"""One step (rows in, the stage's function, checks, files out), and the executors that run steps."""

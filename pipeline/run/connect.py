@@ -1,23 +1,29 @@
-"""Reaching Ray: which cluster is meant, whether it answers, and one clear line when it does not.
+"""Finds the Ray cluster to use and checks that it answers; one line says why when it does not.
 
-Asks before Ray itself does: Ray's own calls wait for minutes where nobody answers, and cannot be interrupted. Imports
-no Ray.
+This check comes before any call of Ray, because Ray waits for minutes without an answer and cannot be interrupted.
+Imports no Ray.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
 
 from core.errors import RunStopped, one_line
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 CONNECT_TIMEOUT_S = 10.0
-"""How long the address may take to accept a connection, and then how long Ray may take to answer."""
+"""Longest wait for a connection to the address, and then for an answer of Ray."""
 IMPORT_TIMEOUT_S = 60.0
 SOCKET_PATH_BYTES = 107
 """Longest path of a Unix socket."""
@@ -27,9 +33,9 @@ ASK = "import sys; from pipeline.run.ray import ask_cluster; ask_cluster(sys.arg
 
 
 def find_cluster(given: str | None) -> str | None:
-    """The address of the cluster that is meant, once it has answered as Ray does; None for a local Ray.
+    """The address of the cluster to use, after it has answered; None for a local Ray.
 
-    `given` is the command line's, else the variable RAY_ADDRESS counts. Raises `RunStopped`.
+    `given` is the address of the command line; without it, RAY_ADDRESS counts. Raises `RunStopped`.
     """
     address = (given or os.environ.get("RAY_ADDRESS") or "").strip()
     if address in ("", "local"):
@@ -51,14 +57,14 @@ def _parsed(address: str, origin: str) -> tuple[str, int]:
     if "://" in address or not bare or not port.isdecimal() or not 0 < int(port) < 1 << 16 or "/" in bare:
         hint = "; run the command on a node of the cluster instead of through ray://" if "://" in address else ""
         raise RunStopped(
-            f"{origin} {address!r} is no address of a Ray cluster: expected HOST:PORT (6379 is Ray's port), "
+            f"{origin} {address!r} is not an address of a Ray cluster: expected HOST:PORT (6379 is Ray's port), "
             f"[IPV6]:PORT, auto or local{hint}"
         )
     return bare, int(port)
 
 
 def _refusal(host: str, port: int) -> str:
-    """Why no connection can be made, or empty. Name look-ups cannot be interrupted, hence the thread."""
+    """Why no connection can be made, or empty. A thread is needed as name look-ups cannot be interrupted."""
     said: list[str] = []
 
     def connect() -> None:
@@ -81,7 +87,7 @@ def _refusal(host: str, port: int) -> str:
 
 
 def _silence(address: str) -> str:
-    """Why what listens there is no Ray, or empty. A child process asks, since it can be ended at any time."""
+    """Why no Ray answers at the address, or empty. A child process asks, since it can be killed."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
     with subprocess.Popen(  # noqa: S603  this interpreter, and the address as one argument
         [sys.executable, "-c", ASK, address],
@@ -89,10 +95,10 @@ def _silence(address: str) -> str:
     ) as child:  # fmt: skip
         try:
             assert child.stdout is not None
-            select.select([child.stdout], [], [], IMPORT_TIMEOUT_S)  # it says when it has imported Ray and asks
+            select.select([child.stdout], [], [], IMPORT_TIMEOUT_S)  # it prints a line when it has imported Ray
             _, errors = child.communicate(timeout=CONNECT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
-            return f"what listens there gives no answer of Ray's within {CONNECT_TIMEOUT_S:g} s"
+            return f"the service there does not answer as Ray within {CONNECT_TIMEOUT_S:g} s"
         finally:
             child.kill()
     lines = [line.strip() for line in errors.splitlines() if line.strip()]
@@ -100,7 +106,7 @@ def _silence(address: str) -> str:
 
 
 def _require_short_folder() -> None:
-    """Refuse a temporary folder in which Ray cannot make its sockets, before it tries."""
+    """Raise `RunStopped` for a temporary folder whose path is too long for Ray's sockets."""
     name = next((n for n in ("RAY_TMPDIR", "TMPDIR") if n in os.environ), None)
     if name is None:
         return
@@ -112,3 +118,18 @@ def _require_short_folder() -> None:
             f"{name}={folder} is too long for Ray's sockets ({len(os.fsencode(folder))} bytes, at most {most} fit): "
             "set RAY_TMPDIR to a short folder, such as /tmp, or run with --executor inprocess"
         )
+
+
+@contextlib.contextmanager
+def keep_sigterm_handler() -> Iterator[None]:
+    """Restore the SIGTERM handler that Ray replaces; within the block the signal raises `KeyboardInterrupt`."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

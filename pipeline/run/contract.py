@@ -1,4 +1,4 @@
-"""Checks that a stage kept the contract: every row that went in comes out, in order, typed as declared."""
+"""Checks the contract of stages: every input row comes out, in order, with columns of the declared types."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def check_columns(stage: PlannedStage, rows: pa.Table) -> pa.Table:
 
 
 def check_mapped(stage: PlannedStage, ids: Sequence[str], rows: pa.Table) -> pa.Table:
-    """Rows of a map, whole or sink stage: the same ids in the same order."""
+    """Check rows of a map, global or sink stage: the same ids in the same order."""
     got = rows[SAMPLE_ID].to_pylist() if SAMPLE_ID in rows.column_names else None
     if got != list(ids):
         count = "no sample_id column" if got is None else f"{len(got)} rows"
@@ -41,7 +41,7 @@ def check_mapped(stage: PlannedStage, ids: Sequence[str], rows: pa.Table) -> pa.
 
 
 def check_expanded(stage: PlannedStage, ids: Sequence[str], rows: pa.Table) -> pa.Table:
-    """Rows of an expand stage: each parent in order, with children named after it or with one rejected row."""
+    """Check rows of an expand stage: parents in order, each with children named after it or one rejected row."""
     rows = check_columns(stage, rows)
     reasons = rows[REJECT_REASON].to_pylist() if REJECT_REASON in rows.column_names else [None] * rows.num_rows
     seen: list[str] = []
@@ -61,7 +61,7 @@ def check_expanded(stage: PlannedStage, ids: Sequence[str], rows: pa.Table) -> p
 
 
 def check_source(stage: PlannedStage, rows: pa.Table) -> pa.Table:
-    """Rows of a source stage: all columns it writes, typed."""
+    """Check rows of a source stage: all columns it writes, with their types."""
     return check_columns(stage, rows)
 
 

@@ -1,6 +1,6 @@
-"""Rows of any shard by their ids: how a stage gets at pixels of a sample that is not its own.
+"""Finds rows of any shard by their ids, so that a stage can read images of other samples.
 
-Owns the look-up and reads row groups whole, each once a call. Holds 24 bytes in memory for every row of the dataset.
+Each call reads every row group that it needs once. Keeps 24 bytes in memory for each row of the dataset.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import numpy as np
 import pyarrow as pa
 
 from core.errors import ContractError
-from pipeline.store.tables import BATCH_BYTES, checked, known_columns, naming, open_table, read_light
+from pipeline.store.row_sizes import BATCH_BYTES
+from pipeline.store.tables import checked, known_columns, named_damage, open_table, read_light
 from samples.columns import SAMPLE_ID, column
 
 if TYPE_CHECKING:
@@ -24,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class Gatherer:
-    """Called with ids, it gives a table of `sample_id` and the columns, in that order.
+    """Called with ids, it returns a table of `sample_id` and the columns, in the order of the ids.
 
-    `columns` says which stage of the plan wrote each column. The ids of all shards are read at the first call.
+    `columns` maps each column to the index of the stage that wrote it. The first call reads the ids of all shards.
     """
 
     def __init__(self, plan: Plan, storage: Storage, columns: Mapping[str, int]) -> None:
@@ -36,7 +37,7 @@ class Gatherer:
     def __call__(self, ids: Sequence[str]) -> pa.Table:
         """The columns of these rows. Raises `ContractError` for an id that no row has.
 
-        Raises `MemoryError` for several rows that weigh too much together: the engine then halves the batch.
+        Raises `MemoryError` for several rows that are too large together: the engine then halves the batch.
         """
         found: dict[str, Any] = {SAMPLE_ID: pa.array(list(ids), pa.string())}
         for provider in sorted(set(self._columns.values())):
@@ -54,7 +55,7 @@ class Gatherer:
         absent = wanted if not len(known) else wanted[known[at] != wanted]
         if len(absent):
             stage = self._plan.stages[provider].name
-            raise ContractError(f"no row {absent[0].decode()!r} in what stage {stage} left, so nothing can be gathered")
+            raise ContractError(f"cannot gather row {absent[0].decode()!r}: stage {stage} kept no row of that id")
         shards, rows = shard_of[at], row_of[at]
         pieces, num_bytes = [], 0
         for shard in np.unique(shards):
@@ -62,13 +63,13 @@ class Gatherer:
                 pieces.append(piece)
                 num_bytes += piece.nbytes
                 if num_bytes > BATCH_BYTES and len(wanted) > 1:
-                    raise MemoryError(f"{len(ids)} rows to gather weigh more than {BATCH_BYTES} bytes")
+                    raise MemoryError(f"{len(ids)} rows to gather have more than {BATCH_BYTES} bytes")
         together = pa.concat_tables(pieces)
         position = {own: row for row, own in enumerate(together[SAMPLE_ID].to_pylist())}
         return together.take(pa.array([position[own] for own in ids], pa.int64()))
 
     def _rows_of(self, provider: int) -> tuple[NDArray[np.bytes_], NDArray[np.int32], NDArray[np.int32]]:
-        """(all ids of the stage, sorted; the number of the shard that holds each; its row there)."""
+        """All ids of the stage, sorted; for each, the number of its shard and its row in that shard."""
         if provider not in self._where:
             ids: list[NDArray[np.bytes_]] = [np.empty(0, "S1")]
             shards: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
@@ -84,18 +85,18 @@ class Gatherer:
         return self._where[provider]
 
     def _rows(self, provider: int, shard: int, names: list[str], wanted: NDArray[np.int32]) -> Iterator[pa.Table]:
-        """The wanted rows of one shard, by their sorted numbers: only row groups that hold one are read."""
+        """Rows of one shard by their sorted numbers; row groups without any of them are not read."""
         start = 0
         rel = self._file(provider, self._plan.shards[shard].name)
         with self._storage.open(rel) as handle:
-            with naming(rel):
+            with named_damage(rel):
                 file = open_table(handle)
                 known = known_columns(file, [SAMPLE_ID, *names])
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
                 rows = wanted[(wanted >= start) & (wanted < stop)] - start
                 if len(rows):
-                    with naming(rel):
+                    with named_damage(rel):
                         table = checked(file.read_row_group(group, columns=known, use_threads=False))
                     yield table.take(pa.array(rows, pa.int64()))
                 start = stop

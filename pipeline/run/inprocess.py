@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pipeline.run.worker import Outcome, Task, Worker
+from pipeline.run.worker import Worker
 
 if TYPE_CHECKING:
     from pipeline.plan.plan import Plan
+    from pipeline.run.task import Outcome, Task
     from pipeline.store.storage import Storage
 
 
 class InProcessExecutor:
-    """Runs each task when it is waited for."""
+    """Runs each task in `wait`."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -37,15 +38,15 @@ class InProcessExecutor:
         self._task = task
 
     def wait(self, timeout_s: float) -> list[Outcome]:
-        """Run the task to its end, however long that takes."""
+        """Run the submitted task to its end, however long it takes."""
         del timeout_s
         task, self._task = self._task, None
         return [self._worker.run(task)] if task is not None and self._worker is not None else []
 
     def waiting(self) -> str:
-        """Nothing: the worker is this process."""
+        """Empty: the worker is this process."""
         return ""
 
     def close(self) -> None:
-        """Forget the worker."""
+        """Drop the worker."""
         self._worker = None

@@ -1,8 +1,8 @@
-"""Long-lived Ray actors. Ray carries the plan, task names and records, never a row.
+"""Runs tasks on long-lived Ray actors. Ray carries the plan, task names and records, never a row.
 
-One pool of actors serves all stages that need no GPU, another all that use one; stages stay open in an actor, their
-models loaded (ADR-0002, ADR-0006). An actor has at most one task. Ray itself retries nothing: deaths, silence and
-overruns come back as outcomes, and `pipeline.build.build` decides.
+One pool of actors serves the stages that need no GPU, another the stages that use one. Stages stay open in an actor
+with their models loaded (ADR-0002, ADR-0006). An actor has at most one task. Ray itself retries nothing: dead, silent
+and late workers become outcomes, and `pipeline.build.attempts` decides what follows.
 """
 
 from __future__ import annotations
@@ -10,37 +10,34 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import signal
-import threading
 import time
 import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.errors import RunStopped, one_line
-from pipeline.run.connect import find_cluster
-from pipeline.run.pools import Pools
+from pipeline.run.connect import find_cluster, keep_sigterm_handler
+from pipeline.run.deadlines import TaskClock
+from pipeline.run.pools import Pools, PoolWaits
 from pipeline.run.suspects import Announcer
-from pipeline.run.worker import Outcome, Task, Worker
+from pipeline.run.task import Outcome
+from pipeline.run.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pipeline.plan.plan import Plan
     from pipeline.run.suspects import Span
+    from pipeline.run.task import Task
     from pipeline.store.storage import Storage
 
-START_TIMEOUT_S = 300.0
-SAY_EVERY_S = 15.0
 CLOSE_TIMEOUT_S = 10.0
 NODE_CHECK_S = 2.0
 GROW_CHECK_S = 5.0
 OBJECT_STORE_BYTES = 128 << 20
-"""Ray's shared memory on this machine: enough for plans and records, since no rows go through it."""
+"""Bytes of Ray's shared memory on this machine: enough for plans and records, as no rows pass through it."""
 
 
 class RayWorker:
-    """The actor: a `Worker` with a second thread that answers while a task runs."""
+    """The actor: a `Worker`, and a second thread that answers while a task runs."""
 
     def __init__(self, plan: Plan, storage: Storage) -> None:
         import pyarrow as pa
@@ -57,23 +54,23 @@ class RayWorker:
         return node
 
     def run(self, task: Task, key: bytes) -> Outcome:
-        """Do one task. The rows in work stand under `key` in Ray's own table, which outlives this process."""
+        """Run one task. Ray's own table, which outlives this process, has the rows in work under `key`."""
         import ray
         from ray.experimental.internal_kv import _internal_kv_put
 
         def announce(span: Span | None) -> None:
-            with contextlib.suppress(ray.exceptions.RayError):  # it only helps to find a bad row
+            with contextlib.suppress(ray.exceptions.RayError):  # without the announcement, a bad row is found later
                 _internal_kv_put(key, b"%d %d" % span if span else b"", overwrite=True)
 
-        self._worker.at = Announcer(announce, task.suspects)
+        self._worker.announce = Announcer(announce, task.suspects)
         return self._worker.run(task)
 
     def close(self) -> None:
-        """Remove what the run left in the temporary folder of this machine."""
+        """Remove the run's files in the temporary folder of this machine."""
         self._storage.close()
 
     def pulse(self) -> int:
-        """A number that grows while work is done; that it answers at all is the heartbeat."""
+        """A number that grows while work is done. An answer is the heartbeat."""
         return self._worker.pulse()
 
 
@@ -83,15 +80,11 @@ class _Actor:
     pool: str
     hello: Any = None
     node: str = ""
-    task: Task | None = None
+    clock: TaskClock | None = None
+    """Of the task that runs; None while the actor is idle."""
     ref: Any = None
-    started_at: float = 0.0
     asked: Any = None
-    asked_at: float = 0.0
     key: bytes = b""
-    at: Span | None = None
-    at_since: float = 0.0
-    looked_at: float = 0.0
 
     @property
     def is_ready(self) -> bool:
@@ -104,13 +97,12 @@ class RayExecutor:
     def __init__(self, storage: Storage, workers: int | None = None, address: str | None = None) -> None:
         self._storage, self._workers, self._address = storage, workers, address
         self._actors: list[_Actor] = []
-        self._waiting_since: dict[str, float] = {}
         self._owns_ray = False
         self._is_local = False
         self._nodes_seen = self._grown_at = 0.0
 
     def start(self, plan: Plan) -> None:
-        """Connect (or start a local Ray) and make the actors. Raises `RunStopped` when Ray does not come up."""
+        """Connect (or start a local Ray) and make the actors. Raises `RunStopped` when Ray does not start."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
         import ray
@@ -122,19 +114,20 @@ class RayExecutor:
             self._connect()
             self._owns_ray = True
         self._pools = Pools(plan, self._workers, ray.cluster_resources())
+        self._waits = PoolWaits(self._pools)
         self._grow()
 
     def _connect(self) -> None:
         address = find_cluster(self._address)
         self._is_local = address is None
         local: dict[str, Any] = {
-            "address": "local",  # or it would join a cluster that happens to run on this machine
+            "address": "local",  # else Ray joins a cluster that runs on this machine
             "num_cpus": self._workers or os.cpu_count() or 1,
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
         try:
-            with _own_signals():
+            with keep_sigterm_handler():
                 self._ray.init(
                     **({"address": address} if address else local), log_to_driver=False, logging_level=logging.ERROR,
                     configure_logging=True,
@@ -152,31 +145,30 @@ class RayExecutor:
         self._actors.append(_Actor(handle, pool, hello=handle.hello.remote()))
 
     def _idle(self, pool: str | None) -> list[_Actor]:
-        return [a for a in self._actors if a.is_ready and a.task is None and pool in (None, a.pool)]
+        return [a for a in self._actors if a.is_ready and a.clock is None and pool in (None, a.pool)]
 
     def slots(self, stage: int) -> int:
-        """Idle actors of the stage's pool."""
+        """Number of idle actors in the stage's pool."""
         return len(self._idle(self._pools.of(stage)))
 
     def slots_anywhere(self) -> int:
-        """Idle actors."""
+        """Number of idle actors."""
         return len(self._idle(None))
 
     def submit(self, task: Task) -> None:
         """Give the task to an idle actor of its stage's pool."""
         actor = self._idle(self._pools.of(task.stage))[0]
         actor.key = f"editloom-{uuid.uuid4().hex}".encode()
-        actor.task, actor.ref = task, actor.handle.run.remote(task, actor.key)
-        actor.started_at = actor.asked_at = actor.at_since = time.monotonic()
-        actor.asked = actor.at = None
+        actor.ref, actor.asked = actor.handle.run.remote(task, actor.key), None
+        actor.clock = TaskClock.start(task, self._plan.manifest.run_on, time.monotonic())
 
     def wait(self, timeout_s: float) -> list[Outcome]:
-        """Outcomes of tasks that ended, whose actor died, or that went silent or past the deadline."""
-        refs = [a.ref for a in self._actors if a.task] + [a.hello for a in self._actors if not a.is_ready]
+        """Outcomes of tasks that ended, and of those whose worker died, does not answer or is late."""
+        refs = [a.ref for a in self._actors if a.clock] + [a.hello for a in self._actors if not a.is_ready]
         try:
             return self._collect(refs, timeout_s)
         except self._ray.exceptions.RayError as error:
-            raise RunStopped(f"Ray failed: {one_line(error, 200)}; run the same command to go on") from error
+            raise RunStopped(f"Ray failed: {one_line(error, 200)}; run the same command to resume") from error
 
     def _collect(self, refs: list[Any], timeout_s: float) -> list[Outcome]:
         if refs:
@@ -185,8 +177,8 @@ class RayExecutor:
         for actor in list(self._actors):
             if not actor.is_ready:
                 self._greet(actor)
-            elif actor.task is not None:
-                outcome = self._look(actor)
+            elif actor.clock is not None:
+                outcome = self._look(actor, actor.clock)
                 if outcome is not None:
                     outcomes.append(outcome)
         self._check_alive()
@@ -202,58 +194,43 @@ class RayExecutor:
             actor.node = self._ray.get(actor.hello)
         except self._ray.exceptions.RayActorError as error:
             self._actors.remove(actor)
-            if "__init__" in str(error):  # it raised; else it was lost, and another may do
+            if "__init__" in str(error):  # its constructor raised; otherwise a new actor may start
                 raise RunStopped(f"a Ray worker did not start: {one_line(error)}") from error
             self._spawn(actor.pool)
         else:
             actor.hello = None
 
-    def _look(self, actor: _Actor) -> Outcome | None:
-        task = actor.task
-        assert task is not None
+    def _look(self, actor: _Actor, clock: TaskClock) -> Outcome | None:
+        """The outcome of the actor's task, when it ended or its worker is lost."""
         if self._is_done(actor.ref):
             try:
                 outcome: Outcome = self._ray.get(actor.ref)
             except self._ray.exceptions.RayError as error:
-                return self._lost(actor, task, f"its worker died: {one_line(error, 160)}", self._rows_in_work(actor))
+                why = f"its worker died: {one_line(error, 160)}"
+                return self._lost(actor, clock.task, why, self._rows_in_work(actor))
             self._forget(actor.key)
-            actor.task = actor.ref = actor.asked = None
+            actor.clock = actor.ref = actor.asked = None
             return outcome
-        now = time.monotonic()
-        overdue = self._look_at_row(actor, task, now) if task.suspects else None
-        return overdue or self._look_at_shard(actor, task, now)
-
-    def _look_at_shard(self, actor: _Actor, task: Task, now: float) -> Outcome | None:
-        """Watch the deadline of the whole task, and whether the worker answers."""
-        run_on = self._plan.manifest.run_on
-        if now - actor.started_at > run_on.deadline_s:
-            why = f"ran past its deadline of {run_on.deadline_s:g} s (deadline_s)"
+        now, suspects = time.monotonic(), clock.task.suspects
+        if suspects:
             at = self._rows_in_work(actor)
-            if task.suspects.is_alone(at):  # it has a deadline of its own, which it kept
-                at = None
-            return self._lost(actor, task, why, at, is_overdue=True)
+            if late := clock.late_row(at, now):
+                return self._lost(actor, clock.task, late, at, is_overdue=True)
+        if late := clock.late_task(now):
+            at = self._rows_in_work(actor)
+            # a suspected row that runs alone has its own deadline, which it has not passed
+            return self._lost(actor, clock.task, late, None if suspects.is_alone(at) else at, is_overdue=True)
+        return self._check_answer(actor, clock, now)
+
+    def _check_answer(self, actor: _Actor, clock: TaskClock, now: float) -> Outcome | None:
+        """Ask the worker now and then whether it is alive; the outcome when it does not answer in time."""
         if actor.asked is None:
-            if now - actor.asked_at > run_on.heartbeat_s / 4:
-                actor.asked, actor.asked_at = actor.handle.pulse.remote(), now
+            if clock.is_time_to_ask(now):
+                actor.asked, clock.asked_at = actor.handle.pulse.remote(), now
         elif self._is_done(actor.asked):
             actor.asked = None
-        elif now - actor.asked_at > run_on.heartbeat_s:
-            why = f"no sign of life for {run_on.heartbeat_s:g} s (heartbeat_s)"
-            return self._lost(actor, task, why, self._rows_in_work(actor), is_overdue=True)
-        return None
-
-    def _look_at_row(self, actor: _Actor, task: Task, now: float) -> Outcome | None:
-        """Watch a suspected row that is worked on alone; the time it takes is not the shard's."""
-        run_on, at = self._plan.manifest.run_on, self._rows_in_work(actor)
-        looked_at, actor.looked_at = actor.looked_at, now
-        if at != actor.at or not task.suspects.is_alone(at):
-            actor.at, actor.at_since = at, now
-            return None
-        actor.started_at += now - looked_at
-        deadline_s = min(run_on.row_deadline_s, run_on.deadline_s)
-        if now - actor.at_since > deadline_s:
-            why = f"ran past {deadline_s:g} s on one row alone (row_deadline_s)"
-            return self._lost(actor, task, why, at, is_overdue=True)
+        elif late := clock.late_answer(now):
+            return self._lost(actor, clock.task, late, self._rows_in_work(actor), is_overdue=True)
         return None
 
     def _rows_in_work(self, actor: _Actor) -> Span | None:
@@ -274,7 +251,7 @@ class RayExecutor:
         gone = not any(n["Alive"] for n in self._ray.nodes() if n["NodeID"] == actor.node)
         self._spawn(actor.pool)
         planned = self._plan.stages[task.stage]
-        message = f"stage {planned.name}, shard {task.shard}: {'its node went away' if gone else why}"
+        message = f"stage {planned.name}, shard {task.shard}: {'its node left the cluster' if gone else why}"
         if gone:
             return Outcome(task=task, failure="preempted", message=message)
         return Outcome(task=task, failure="lost", message=message, at=at, why=why, is_overdue=is_overdue)
@@ -284,41 +261,26 @@ class RayExecutor:
         if self._is_local and now - self._nodes_seen > NODE_CHECK_S:
             self._nodes_seen = now
             if not any(node["Alive"] for node in self._ray.nodes()):
-                raise RunStopped("the local Ray died (its raylet is gone); run the same command to go on")
+                raise RunStopped("the local Ray died (its raylet is gone); run the same command to resume")
         if not self._is_local and now - self._grown_at > GROW_CHECK_S:
             self._grown_at = now
             self._grow()
         for pool in {a.pool for a in self._actors}:
-            if any(a.is_ready for a in self._actors if a.pool == pool):
-                self._waiting_since[pool] = now
-            elif now - self._waiting_since.setdefault(pool, now) > START_TIMEOUT_S:
-                raise RunStopped(
-                    f"no Ray worker of pool {pool!r} started within {START_TIMEOUT_S:.0f} s: "
-                    "the cluster has no room for one"
-                )
+            self._waits.note(pool, now, is_served=any(a.is_ready for a in self._actors if a.pool == pool))
 
     def _grow(self) -> None:
-        """Make the actors that are missing, at the start and where nodes joined; those of lost nodes wait for room."""
+        """Make missing actors, at the start and after nodes joined; actors of lost nodes wait for room."""
         for pool, size in self._pools.sizes(self._ray.cluster_resources()).items():
             for _ in range(size - sum(a.pool == pool for a in self._actors)):
                 self._spawn(pool)
 
     def waiting(self) -> str:
-        """A line, new every `SAY_EVERY_S`, on a pool that has had no worker for that long; else empty."""
-        now = time.monotonic()
-        for pool, since in self._waiting_since.items():
-            times = int((now - since) / SAY_EVERY_S)
-            if times:
-                needs = self._pools.needs(pool)
-                return (
-                    f"no Ray worker of pool {pool!r} started for {times * SAY_EVERY_S:.0f} s: one needs {needs.cpu:g} "
-                    f"cores, {needs.gpu:g} GPUs; the build waits up to {START_TIMEOUT_S:.0f} s for room"
-                )
-        return ""
+        """One line about a pool that has had no worker for a while; empty when there is none."""
+        return self._waits.message(time.monotonic())
 
     def close(self) -> None:
-        """End the actors, and Ray where this executor started it."""
-        if not self._storage.is_local and not self._is_local:  # copies lie on other machines too
+        """End the actors, and Ray if this executor started it."""
+        if not self._storage.is_local and not self._is_local:  # other machines have copies too
             done = [actor.handle.close.remote() for actor in self._actors if actor.is_ready]
             with contextlib.suppress(self._ray.exceptions.RayError, ValueError):  # ValueError: there are none
                 self._ray.wait(done, num_returns=len(done), timeout=CLOSE_TIMEOUT_S)
@@ -330,24 +292,9 @@ class RayExecutor:
 
 
 def ask_cluster(address: str) -> None:
-    """Say that the question is put, then return once the cluster's control service has answered it."""
+    """Print a line, then return when the cluster's control service has answered."""
     from ray._private.services import canonicalize_bootstrap_address_or_die
     from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled
 
     print("asking", flush=True)  # noqa: T201  read by the process that started this one
     GcsClient(address=canonicalize_bootstrap_address_or_die(address))
-
-
-@contextlib.contextmanager
-def _own_signals() -> Iterator[None]:
-    """Keep the handler of SIGTERM that Ray replaces; while Ray's holds, the signal is an interrupt."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    except SystemExit:
-        raise KeyboardInterrupt from None
-    finally:
-        signal.signal(signal.SIGTERM, before)

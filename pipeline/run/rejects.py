@@ -1,4 +1,4 @@
-"""Rejected rows: kept, with stage, reason and what is known of the row, and counted against the rows that came in."""
+"""Rejected rows: stored with stage, reason and light columns, and counted."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MAX_VALUE_CHARS = 2000
 
 
 class EngineReject(StrEnum):
-    """Reasons that the engine itself gives."""
+    """Reject reasons of the engine itself."""
 
-    DUPLICATE_IMAGE = "duplicate_image"  # the same image bytes stood earlier in the same shard
+    DUPLICATE_IMAGE = "duplicate_image"  # the same image bytes came earlier in the same shard
     EXCEPTION = "exception"  # the stage raised on this row alone; the detail has the exception
-    WORKER_LOST = "worker_lost"  # the stage did not end on this row alone, or its worker died of it
+    WORKER_LOST = "worker_lost"  # the stage never finished this row alone, or the worker died at it
 
 
 class RejectLog:
@@ -44,7 +44,7 @@ class RejectLog:
         self._tables: list[pa.Table] = []
 
     def add(self, rows: pa.Table) -> None:
-        """Log rows that carry `sample_id`, `reject_reason` and any light columns worth keeping."""
+        """Log rows that have `sample_id`, `reject_reason` and any light columns."""
         if rows.num_rows == 0:
             return
         reasons = [str(r) for r in rows[REJECT_REASON].to_pylist()]
@@ -76,21 +76,21 @@ class RejectLog:
 
     @property
     def total(self) -> int:
-        """Rows logged so far."""
+        """Number of rows logged."""
         return sum(self.counts.values())
 
     def table(self) -> pa.Table:
-        """The rows held, as stored."""
+        """The rows in memory, as they are stored."""
         return pa.concat_tables(self._tables) if self._tables else REJECT_SCHEMA.empty_table()
 
     def drain(self) -> pa.Table:
-        """The rows held, which are held no longer."""
+        """Return the rows in memory and drop them."""
         table, self._tables, self.held_bytes = self.table(), [], 0
         return table
 
 
 def split(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """(kept, rejected) by `reject_reason`; a table without that column is kept whole."""
+    """Kept and rejected rows, by `reject_reason`; a table without that column has no rejects."""
     if REJECT_REASON not in rows.column_names:
         return rows, rows.slice(0, 0)
     keep = pc.is_null(rows[REJECT_REASON])

@@ -1,7 +1,7 @@
-"""The rows that reach a stage on one shard: the survivors of the stage before, with columns from all stages before.
+"""The rows of one shard that reach a stage, with columns of all earlier stages.
 
-Pixels of the input are not copied by the source stage; a stage that reads them makes the source read its shard
-again, row for row, next to the columns.
+The source stage does not copy the input's images. For a stage that reads them, the source reads its shard again, row by
+row, beside the columns.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.store.tables import BATCH_BYTES, Ahead, Cursor, num_fitting, read_batches, read_light
+from pipeline.store.cursor import Cursor, ReadAhead
+from pipeline.store.row_sizes import BATCH_BYTES, num_fitting
+from pipeline.store.tables import read_batches, read_light
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID
 
 if TYPE_CHECKING:
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
     from pipeline.store.storage import Storage
 
 UNKNOWN_ROWS = 16
-"""Rows of a batch whose results may weigh anything: of input images, as a small file may hold a large picture, and of
-the first batch for a stage that makes pixels."""
+"""Most rows of a batch while the size of its results is unknown: rows with input images, since a small file may hold a
+large image, and the first batch of a stage that makes images."""
 
 
 class ShardRows:
-    """Rows of one shard as one stage gets them."""
+    """The rows of one shard that one stage gets."""
 
     def __init__(
         self, plan: Plan, storage: Storage, stage: PlannedStage, shard: str,
@@ -37,17 +39,17 @@ class ShardRows:
         self.plan, self.storage, self.stage, self.shard = plan, storage, stage, shard
         self._read_source = read_source
         self._heaviest = 0.0
-        self.ids = self._survivors()
+        self.ids = self._kept_ids()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def batches(self, rows_per_batch: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Tables of `sample_id` and the stage's columns, in order: at most so many rows each, and `BATCH_BYTES`."""
+        """Tables of `sample_id` and the stage's columns, in order, each within `rows_per_batch` and `BATCH_BYTES`."""
         wanted = list(self.stage.providers if columns is None else columns)
         with contextlib.ExitStack() as stack:
             readers = [
-                Ahead(self._cursor(provider, group, virtual, rows_per_batch, stack), self._ids_at(provider))
+                ReadAhead(self._cursor(provider, group, virtual, rows_per_batch, stack), self._ids_at(provider))
                 for (provider, virtual), group in self._grouped(wanted).items()
             ]
             start = 0
@@ -66,11 +68,11 @@ class ShardRows:
                 start = stop
 
     def made(self, num_rows: int, num_bytes: int) -> None:
-        """Say what the stage made of so many rows: the next batches are so small that theirs fits too."""
+        """Report the bytes that the stage made of so many rows; later batches are sized by it."""
         self._heaviest = max(self._heaviest, num_bytes / num_rows)
 
     def _most_rows(self, wanted: Sequence[str]) -> int:
-        """Rows whose results fit into `BATCH_BYTES`, as far as that can be known before they are made."""
+        """Rows whose results should fit into `BATCH_BYTES`, by the results so far."""
         most = max(1, int(BATCH_BYTES / self._heaviest)) if self._heaviest else len(self.ids)
         is_first = not self._heaviest and any(COLUMNS[name].bulk for name in self.stage.stage.writes)
         is_foreign = any(COLUMNS[name].virtual for name in wanted)
@@ -96,14 +98,14 @@ class ShardRows:
         handle = stack.enter_context(self.storage.open(rel))
         return Cursor(read_batches(handle, [SAMPLE_ID, *columns], rows_per_batch, rel), columns, origin)
 
-    def _survivors(self) -> list[str]:
+    def _kept_ids(self) -> list[str]:
         upstream = self.plan.stages[self.stage.upstream]
         table = read_light(self.storage, f"{upstream.folder}/{self.shard}.parquet", [SAMPLE_ID])
         ids: list[str] = table[SAMPLE_ID].to_pylist()
         return ids
 
     def _ids_at(self, provider: int) -> list[str]:
-        """The surviving rows under the ids they had at stage `provider`: `parent_id` of each expand in between."""
+        """The ids that these rows had at stage `provider`: the `parent_id` of each expand in between."""
         ids = self.ids
         for stage in reversed(self.plan.stages[provider + 1 : self.stage.upstream + 1]):
             if stage.stage.kind == "expand":

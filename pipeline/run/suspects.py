@@ -1,8 +1,8 @@
-"""Rows that a worker was lost at, and how the next attempt narrows them down to the one row to blame.
+"""Rows at which a worker was lost, and how the next attempt finds the one row that caused it.
 
-A row cannot be caught when it hangs or kills its worker. So an executor says which rows the stage's function was
-working on when the worker was lost. The next attempt hands those rows to the function one at a time; a row that
-outlives `row_deadline_s` alone, or at which a worker dies alone twice, is rejected, and its neighbours are kept.
+A row that hangs or kills its worker raises no exception. So an executor reports which rows the stage's function was
+working on when the worker was lost. The next attempt passes these rows to the function one at a time. A row that takes
+longer than `row_deadline_s` alone, or at which a worker dies alone twice, is rejected; the other rows are kept.
 """
 
 from __future__ import annotations
@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Span = tuple[int, int]
-"""Numbers of rows of one stage's input of one shard, from the first to the one after the last."""
+"""Row numbers in the stage's input of one shard: the first, and the one after the last."""
 
 DEATHS_ALONE = 2
-"""A death may be the machine's fault: a row is blamed for the second one."""
+"""Deaths of a worker at a row alone until the row is rejected; the first may be the machine's fault."""
 AHEAD_S = 1.0
 MOST_AHEAD = 2048
-"""An announced span covers about so much work, and so many rows: those to hand in one at a time after a loss."""
+"""Most seconds of work, and most rows, that an announced span covers: they run one at a time after a loss."""
 
 
-def unheard(at: Span | None) -> None:
+def ignore_span(at: Span | None) -> None:
     """Ignore which rows are worked on."""
     del at
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suspects:
-    """What lost attempts of one task have shown; row numbers stay the same from attempt to attempt."""
+    """Rows that may have caused the loss of workers in one step; their numbers are the same in all attempts."""
 
     spans: tuple[Span, ...] = ()
-    """Rows to hand in one at a time."""
+    """Rows to pass to the function one at a time."""
     deaths: tuple[int, ...] = ()
-    """Rows at which a worker died while it worked on nothing else, once for each death."""
+    """Rows at which a worker died while it worked on this row alone, once for each death."""
     blamed: tuple[tuple[int, str], ...] = ()
     """Rows to reject, and why."""
 
@@ -44,11 +44,11 @@ class Suspects:
         return bool(self.spans)
 
     def is_alone(self, at: Span | None) -> bool:
-        """True when `at` is one row that was handed in alone because it is suspected."""
+        """True when `at` is one row that runs alone because it is suspected."""
         return at is not None and at[1] - at[0] == 1 and self._covers(at[0])
 
     def after(self, at: Span, why: str, *, is_overdue: bool) -> Suspects:
-        """What is known after a worker was lost at the rows `at`."""
+        """The suspects after a worker was lost at the rows `at`."""
         row = at[0]
         if not self.is_alone(at):
             return replace(self, spans=(*self.spans, at))
@@ -58,7 +58,7 @@ class Suspects:
         return replace(self, deaths=deaths)
 
     def cut(self, start: int, stop: int) -> Iterator[Span]:
-        """Spans that cover `start` to `stop` in order: one row each where rows are suspected, long ones elsewhere."""
+        """Spans that cover `start` to `stop` in order: single rows where they are suspected, long spans elsewhere."""
         begin = start
         for row in range(start, stop) if self.spans else ():
             if self._covers(row):
@@ -73,14 +73,14 @@ class Suspects:
         return any(start <= row < stop for start, stop in self.spans)
 
 
-NOBODY = Suspects()
+NO_SUSPECTS = Suspects()
 
 
 class Announcer:
-    """Called with the rows in work, it announces spans that hold them: exact where rows are suspected, else seldom.
+    """Called with the rows in work, it announces a span that includes them: the exact rows where any is suspected.
 
-    A table that all workers of a cluster write to bears few announcements a second from each. So a span covers the
-    rows that come within about `AHEAD_S` too, as far as the rows before show.
+    All workers of a cluster write to one table, which allows few announcements a second from each. So a span also
+    covers the rows expected within about `AHEAD_S`, by the speed so far.
     """
 
     def __init__(self, announce: Callable[[Span | None], None], suspects: Suspects) -> None:
@@ -89,7 +89,7 @@ class Announcer:
         self._since = 0.0
 
     def __call__(self, at: Span | None) -> None:
-        """Announce `at`, or a span around it, unless the last one holds it."""
+        """Announce `at`, or a span around it, unless the last announced span includes it."""
         if at is None or self._suspects:
             self._announce(at)
         elif at[0] < self._span[0] or at[1] > self._span[1]:

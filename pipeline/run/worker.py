@@ -1,11 +1,10 @@
-"""A worker: opens each stage once and runs tasks one at a time. Executors hold one in process or one an actor."""
+"""A worker: it opens each stage once and runs one task at a time. An executor has one or several."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from core.errors import (
     FATAL_ERRNOS,
@@ -17,12 +16,16 @@ from core.errors import (
 from pipeline.plan.fingerprint import canonical
 from pipeline.plan.plugins import load_model
 from pipeline.run.gather import Gatherer
-from pipeline.run.global_steps import run_collate, run_global
+from pipeline.run.global_steps import run_global
+from pipeline.run.publish import run_publish
 from pipeline.run.shard_steps import run_batches, run_sink, run_source
-from pipeline.run.suspects import NOBODY, Suspects, unheard
+from pipeline.run.step import Step
+from pipeline.run.suspects import ignore_span
+from pipeline.run.task import Outcome
 from pipeline.stage import Context, GlobalStage
-from pipeline.store.records import ALL_SHARDS, Record
-from pipeline.store.storage import STORE, FolderStore
+from pipeline.store.folder_store import FolderStore
+from pipeline.store.records import ALL_SHARDS
+from pipeline.store.run_folder import STORE, RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,52 +34,14 @@ if TYPE_CHECKING:
 
     from pipeline.plan.plan import Plan
     from pipeline.run.suspects import Span
+    from pipeline.run.task import FailureKind, Task
     from pipeline.stage import Shard
+    from pipeline.store.records import Record
     from pipeline.store.storage import Storage
-
-FailureKind = Literal["retry", "memory", "lost", "preempted", "shard", "stop"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Task:
-    """One stage on one shard (or on all of them), with the digest of what it will read."""
-
-    stage: int
-    shard: str
-    input_digest: str
-    attempt: int = 1
-    halvings: int = 0
-    """How often memory ran out before: each halves the rows handed to the stage at a time."""
-    suspects: Suspects = NOBODY
-    """Rows at which workers were lost before."""
-
-    @property
-    def key(self) -> tuple[int, str]:
-        """What stays the same from attempt to attempt."""
-        return self.stage, self.shard
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How a task ended: a record, or a kind of failure and one line about it.
-
-    `retry` a fault of the machine, `memory` the same for want of memory, `lost` the worker died or went silent,
-    `preempted` its node went away, `shard` this shard cannot be done, `stop` no further shard should be tried.
-    For `lost`, `at` has the rows that the stage's function was working on, where that is known, `why` says it for a
-    reject's detail, and `is_overdue` is true when the worker was alive and took too long.
-    """
-
-    task: Task
-    record: Record | None = None
-    failure: FailureKind | None = None
-    message: str = ""
-    at: Span | None = None
-    why: str = ""
-    is_overdue: bool = False
 
 
 class Worker:
-    """Runs tasks, one at a time; a stage is opened at its first task and stays open."""
+    """Runs tasks, one at a time. A stage is opened for its first task and stays open."""
 
     def __init__(self, plan: Plan, storage: Storage) -> None:
         self.plan, self.storage = plan, storage
@@ -84,11 +49,11 @@ class Worker:
         self._models: dict[str, Any] = {}
         self._lock = threading.Lock()
         self._rows = 0
-        self.at: Callable[[Span | None], None] = unheard
-        """Called with the rows of the shard that the stage's function begins to work on; where an executor can kill."""
+        self.announce: Callable[[Span | None], None] = ignore_span
+        """Called with the rows that the stage's function starts to work on. Executors that can kill a worker set it."""
 
     def beat(self, rows: int) -> None:
-        """Count work done, so that a watcher sees life."""
+        """Count rows done, so that `pulse` grows."""
         with self._lock:
             self._rows += rows
 
@@ -98,27 +63,31 @@ class Worker:
             return self._rows
 
     def run(self, task: Task) -> Outcome:
-        """Do the task; every exception becomes an outcome that names stage and shard."""
+        """Run the task. Every exception becomes an outcome that names stage and shard."""
         planned = self.plan.stages[task.stage]
         self.beat(1)
         try:
             return Outcome(task=task, record=self._dispatch(task))
-        except Exception as error:  # noqa: BLE001  the one place where any error gets its stage and shard
+        except Exception as error:  # noqa: BLE001  the one place that adds stage and shard to any error
             kind, text = classify(error)
             where = f"stage {planned.name}, shard {task.shard}"
             return Outcome(task=task, failure=kind, message=text if text.startswith(where) else f"{where}: {text}")
 
     def _dispatch(self, task: Task) -> Record:
         planned = self.plan.stages[task.stage]
+        step = Step(
+            plan=self.plan, planned=planned, task=task, folder=RunFolder(self.storage),
+            open=partial(self.open, task.stage), read_source=self.read_source, beat=self.beat, announce=self.announce,
+        )  # fmt: skip
         if isinstance(planned.stage, GlobalStage):
-            return run_global(self, planned, task)
+            return run_global(step)
         if task.shard == ALL_SHARDS:
-            return run_collate(self, planned, task)
+            return run_publish(step)
         runners = {"source": run_source, "map": run_batches, "expand": run_batches, "sink": run_sink}
-        return runners[planned.stage.kind](self, planned, task)
+        return runners[planned.stage.kind](step)
 
     def open(self, index: int, *, is_rereading: bool = False) -> tuple[Callable[..., Any], Context]:
-        """The stage's function, opened once, and its context. A source has another one for later stages to read it."""
+        """The stage's function and context, opened once. A source is opened again for stages that reread its rows."""
         key = index, is_rereading
         if key not in self._opened:
             planned = self.plan.stages[index]
@@ -137,7 +106,7 @@ class Worker:
         return self._opened[key]
 
     def _load(self, protocol: str, model_id: str, *, placement: dict[str, Any], **settings: Any) -> Any:
-        """The model, loaded once for all stages of this worker that ask for it in the same words."""
+        """The model, loaded once for all stages of this worker that need it with the same settings."""
         key = canonical([protocol, model_id, placement, settings])
         if key not in self._models:
             self._models[key] = load_model(protocol, model_id, placement=placement, **settings)
@@ -149,14 +118,14 @@ class Worker:
         return self.storage.fetch(f"{planned.folder}/artifact/{planned.stage.artifact}", self.storage.scratch())
 
     def read_source(self, shard: Shard) -> Iterator[pa.Table]:
-        """Rows of the input shard as its source stage made them, rejected ones included."""
+        """Rows of the input shard as the source stage made them, rejected ones included."""
         function, _ = self.open(0, is_rereading=True)
         stream: Iterator[pa.Table] = function(shard)
         return stream
 
 
 def classify(error: Exception) -> tuple[FailureKind, str]:
-    """What kind of failure an exception is, and one line about it."""
+    """The kind of failure that an exception is, and one line about it."""
     text = one_line(error)
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return "memory", text

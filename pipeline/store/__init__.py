@@ -1,1 +1,1 @@
-"""The run folder: files that appear whole or not at all, records, the lock, events, column files."""
+"""The run folder: storage, records, the lock, events, column files."""

@@ -1,4 +1,4 @@
-"""What happened in a run, as JSON lines: `run/events-<run id>.jsonl` in the run folder."""
+"""The event log of a build: JSON lines in `run/events-<time>-<run id>.jsonl`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class EventLog:
-    """Appends events to a local file; for a remote run folder it is uploaded when the run ends."""
+    """Appends events to a local file, which is uploaded at the end where the run folder is remote."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -26,7 +26,7 @@ class EventLog:
             self._handle = self._path.open("a", encoding="utf-8")
 
     def write(self, event: str, fields: dict[str, Any]) -> None:
-        """One line: time (Unix seconds), event, fields."""
+        """Append one line: time (Unix seconds), event, fields."""
         line = {"time": round(time.time(), 3), "event": event, **fields}
         self._handle.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
         self._handle.flush()

@@ -1,4 +1,4 @@
-"""One build at a time on a run folder. The second one gets the holder's name; a dead holder's lock is taken over."""
+"""The lock of a run folder: one build at a time. The lock of a dead process is replaced."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 LOCK = "run/lock.json"
 RENEW_EVERY_S = 60.0
 STALE_AFTER_S = 900.0
-"""A holder on another machine that has not renewed its lock for so long is taken for dead."""
+"""A process on another machine counts as dead when its lock was not renewed for so long."""
 
 
 class Holder(State):
-    """Process that holds the lock, as the lock file names it."""
+    """The process that holds the lock, as stated in the lock file."""
 
     host: str
     pid: Count = 0
     process_started: str | None = None
-    """In the system's own ticks."""
+    """Start time of the process in clock ticks of the system."""
     run_id: str
     since: str = ""
     renewed: float = 0.0
@@ -37,7 +37,7 @@ class Holder(State):
 
 
 class Lock:
-    """The held lock; `renew` it now and then while the build runs."""
+    """The lock while it is held. Call `renew` at least every few minutes."""
 
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
@@ -48,12 +48,12 @@ class Lock:
         self._renewed = 0.0
 
     def renew(self) -> None:
-        """Write the time of day into the lock, at most once a minute. Raises `LockedError` when somebody took it."""
+        """Write the current time into the lock, at most once a minute. Raises `LockedError` when it was taken over."""
         if time.time() - self._renewed > RENEW_EVERY_S:
             holder = read_holder(self._storage) if self._renewed else None
             if holder is not None and holder.run_id != self._storage.run_id:
                 raise LockedError(
-                    f"{self._storage.url}: {describe(holder)}; this build was silent too long and lost it"
+                    f"{self._storage.url}: {describe(holder)}; this build did not renew its lock in time and lost it"
                 )
             self._renewed = time.time()
             now = self._holder.model_copy(update={"renewed": self._renewed})
@@ -73,17 +73,17 @@ def hold(storage: Storage) -> Iterator[Lock]:
         yield lock
     finally:
         holder = read_holder(storage)
-        if holder is not None and holder.run_id == storage.run_id:  # else another build has taken it over
+        if holder is not None and holder.run_id == storage.run_id:  # otherwise another build has taken it over
             storage.remove(LOCK)
 
 
 def read_holder(storage: Storage) -> Holder | None:
-    """What the lock file says, or None when nobody holds it or no lock can be read from it."""
+    """The holder in the lock file; None when there is no lock file or it cannot be read."""
     return storage.read_state(LOCK, Holder)
 
 
 def is_alive(holder: Holder) -> bool:
-    """True unless the holder's process is known to be gone, or it is elsewhere and has gone silent."""
+    """True unless the holder's process has ended, or runs elsewhere and did not renew its lock in time."""
     if holder.host != socket.gethostname():
         return time.time() - holder.renewed < STALE_AFTER_S
     started = _process_started(holder.pid)
@@ -96,7 +96,7 @@ def describe(holder: Holder) -> str:
 
 
 def _process_started(pid: int) -> str | None:
-    """When the process started, in the system's own ticks; None when there is no such process."""
+    """When the process started, in clock ticks of the system; None when there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as handle:  # noqa: PTH123  not a path of ours
             fields = handle.read().rpartition(")")[2].split()
@@ -119,7 +119,7 @@ def _exists(pid: int) -> str | None:
 
 @contextlib.contextmanager
 def _exclusive(storage: Storage) -> Iterator[None]:
-    """Keep two processes of this machine from looking at the lock at the same moment."""
+    """Let only one process of this machine read and write the lock at a time."""
     if not storage.is_local:
         yield
         return
@@ -127,7 +127,7 @@ def _exclusive(storage: Storage) -> Iterator[None]:
 
     storage.scratch()
     path = storage.path("run")
-    os.makedirs(path, exist_ok=True)  # noqa: PTH103  a path in the storage's own terms
+    os.makedirs(path, exist_ok=True)  # noqa: PTH103  a path of the file system
     handle = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -1,8 +1,8 @@
-"""The record of one stage on one shard: written last, atomically, and the only sign that the work is done.
+"""The record of one step: written last, atomically, and the only sign that the step is done.
 
-A record counts only for the same stage fingerprint and the same input. `input_digest` is a hash over what the stage
-read (the input shard's identity, or the output digests upstream and the artifacts used); `output_digest` is a hash
-over what it left. So a changed input file or a changed upstream output makes the record stale by itself.
+A record counts only for the same stage fingerprint and the same input. `input_digest` is a hash of what the stage read
+(the input shard's identity, or the output digests upstream and the artifacts used). `output_digest` is a hash of the
+files it wrote. So a record goes out of date when an input file or an upstream output changes.
 """
 
 from __future__ import annotations
@@ -19,20 +19,16 @@ from pipeline.store.storage import FileEntry
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from pipeline.store.storage import Storage
-
 ALL_SHARDS = "_all"
-"""Name under which a whole-dataset step is recorded; no shard may be called so."""
-
-
+"""Name under which a step over all shards is recorded; no shard may have this name."""
 KEPT_FILES = "store/"
-"""Beginning of the names of files in the source's store, of which `output_digest` knows nothing."""
+"""Prefix of the names of files that a source keeps; they are no part of `output_digest`."""
 PUBLISHED_FILES = "../../dataset/"
-"""Beginning of the names of files that a sink's last step published."""
+"""Prefix of the names of files that a sink's last step published."""
 
 
 class ModelEntry(State):
-    """A model that the stage used: what pins its content, and the licence that came with it where it says one."""
+    """A model that the stage used: the revision that fixes its content, and its licence where one is stated."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -41,7 +37,7 @@ class ModelEntry(State):
 
 
 class Record(State):
-    """What one stage did on one shard. rows_in = rows_kept + the sum of `rejects`, always."""
+    """The result of one stage on one shard; rows_in = rows_kept + the sum of `rejects`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -52,11 +48,11 @@ class Record(State):
     output_digest: str
     rows_in: Count
     rows_kept: Count
-    """Rows that came in and went on; for an expand, parents with a child."""
+    """Input rows that were not rejected; for an expand, parents with a child."""
     rows_out: Count
     rejects: dict[str, Count] = Field(default_factory=dict)
     notes: dict[str, Count] = Field(default_factory=dict)
-    """Things worth knowing that are not rows, with counts (members ignored, archive cut off …)."""
+    """Counts of other events (members ignored, archive cut off …)."""
     files: dict[str, FileEntry] = Field(default_factory=dict)
     models: dict[str, ModelEntry] = Field(default_factory=dict)
     started_at: str = ""
@@ -68,22 +64,15 @@ class Record(State):
         """The record as stored: sorted keys, one trailing newline."""
         return (json.dumps(self.model_dump(), sort_keys=True, indent=1) + "\n").encode()
 
-
-def record_path(folder: str, shard: str) -> str:
-    """Where the record of `shard` lies, below the run folder."""
-    return f"{folder}/{shard}.json"
-
-
-def read_record(storage: Storage, folder: str, shard: str) -> Record | None:
-    """The record, or None when there is none or it is not what was written (then the work is simply done again)."""
-    record = storage.read_state(record_path(folder, shard), Record)
-    return record if record is not None and record.shard == shard and _is_whole(record) else None
-
-
-def _is_whole(record: Record) -> bool:
-    """True when the files listed are those that the record's own hash was made of."""
-    own = {name.removeprefix(PUBLISHED_FILES): e for name, e in record.files.items() if not name.startswith(KEPT_FILES)}
-    return record.output_digest == output_digest(own)
+    @property
+    def is_consistent(self) -> bool:
+        """True when `output_digest` is the hash of the files listed; a changed record fails this."""
+        written = {
+            name.removeprefix(PUBLISHED_FILES): entry
+            for name, entry in self.files.items()
+            if not name.startswith(KEPT_FILES)
+        }
+        return self.output_digest == output_digest(written)
 
 
 def digest(parts: Iterable[str]) -> str:
@@ -92,5 +81,5 @@ def digest(parts: Iterable[str]) -> str:
 
 
 def output_digest(files: dict[str, FileEntry]) -> str:
-    """One hash over names and contents of the files a stage left."""
+    """One hash of the names and contents of the files that a stage wrote."""
     return digest(f"{name} {files[name].sha256}" for name in sorted(files))

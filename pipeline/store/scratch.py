@@ -1,7 +1,7 @@
-"""Temporary files of a run whose run folder is not on this machine: one folder for all its processes here.
+"""The folder for temporary files of a run with a remote run folder, shared by its processes on one machine.
 
-A process that uses the folder holds a lock on a file in it for as long as it lives, however it ends. So what dead runs
-left is found and removed by the next run on that machine: nobody holds it.
+A process locks a file in the folder while it lives. However it ends, the lock is gone then: so the next run on the
+machine finds and removes the folders of dead runs.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ class Scratch:
         self._held: IO[bytes] | None = None
 
     def folder(self) -> Path:
-        """The folder, there and in use; the first call removes those that nobody uses any more."""
+        """Create the folder if needed and mark it as used. The first call also removes folders of dead runs."""
         path = _parent() / f"{PREFIX}{self._run_id}"
         if self._held is None:
             remove_dead()
         while not self._is_held(path / IN_USE):
-            self._let_go()
+            self._release()
             path.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # somebody removed it in between
+            with contextlib.suppress(FileNotFoundError):  # another process removed it in between
                 self._held = (path / IN_USE).open("ab")
-                with contextlib.suppress(OSError):  # a file system without locks: then nobody can take it for dead
+                with contextlib.suppress(OSError):  # a file system without locks: then no run counts as dead
                     fcntl.flock(self._held, fcntl.LOCK_SH)
         return path
 
     def remove(self) -> None:
-        """Remove the folder, for other processes too."""
-        self._let_go()
+        """Remove the folder, also if other processes use it."""
+        self._release()
         shutil.rmtree(_parent() / f"{PREFIX}{self._run_id}", ignore_errors=True)
 
     def _is_held(self, file: Path) -> bool:
@@ -50,14 +50,14 @@ class Scratch:
         except FileNotFoundError:
             return False
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         if self._held is not None:
             self._held.close()
             self._held = None
 
 
 def remove_dead() -> None:
-    """Remove the folders of runs that have no process on this machine any more, as far as they are this user's."""
+    """Remove the folders of runs without a living process on this machine; other users' folders stay."""
     for file in _parent().glob(f"{PREFIX}*/{IN_USE}"):
         with contextlib.suppress(OSError), file.open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,8 +1,9 @@
-"""The run folder: a local path or any fsspec URL, with writes that appear whole or not at all.
+"""Storage: files below one root, a local path or any fsspec URL; a file appears complete or not at all.
 
-A file is written to a temporary local path and then moved (local) or uploaded (remote) to its name. Temporary
-files of a local run live in `<run folder>/tmp/<run id>`, so what a killed run left is found and removed at once; those
-of a remote one in this machine's temporary folder (`pipeline.store.scratch`).
+A file is written to a temporary local path and then moved (local) or uploaded (remote) to its name. Temporary files
+of a local run are in `<run folder>/tmp/<run id>`, so the next run finds and removes those of a killed one. Temporary
+files of a remote run are in this machine's temporary folder (`pipeline.store.scratch`). Does not know the layout of a
+run folder: see `pipeline.store.run_folder`.
 """
 
 from __future__ import annotations
@@ -26,21 +27,11 @@ from pipeline.store.scratch import Scratch
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-PLAN = "run/plan.json"
-"""What a build is to do, written before its first result: the mark of a run folder."""
-STAGES = "stages"
-"""Folder of the stages' results."""
-DATASET = "dataset"
-"""Folder where a sink publishes."""
-STORE = "store"
-"""Folder below a source stage's own that holds what it keeps."""
-
-
 S = TypeVar("S", bound=State)
 
 
 class FileEntry(State):
-    """A file that the stage left in its folder, or keeps below it."""
+    """Size and sha256 of a file that a stage wrote."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -62,7 +53,7 @@ class Storage:
         self._elsewhere = None if self.is_local else Scratch(self.run_id)
 
     def __getstate__(self) -> dict[str, str]:
-        url = self.root if self.is_local else self.url  # absolute: a worker may stand in another folder
+        url = self.root if self.is_local else self.url  # absolute: a worker may have another current folder
         return {"url": url, "run_id": self.run_id}
 
     def __setstate__(self, state: dict[str, str]) -> None:
@@ -70,11 +61,11 @@ class Storage:
         self._connect()
 
     def path(self, rel: str) -> str:
-        """The full path of `rel` in the file system's own terms."""
+        """The full path of `rel` in the file system."""
         return f"{self.root.rstrip('/')}/{rel}" if rel else self.root
 
     def exists(self, rel: str) -> bool:
-        """True when a file or folder is there now."""
+        """True when a file or folder exists now."""
         self.fs.invalidate_cache()
         return bool(self.fs.exists(self.path(rel)))
 
@@ -84,7 +75,7 @@ class Storage:
         return data
 
     def read_state(self, rel: str, model: type[S]) -> S | None:
-        """The file as `model`, or None when there is none or it cannot be read as one: then it counts as not there."""
+        """The file as `model`, or None when it does not exist or cannot be read as one."""
         try:
             return parse(model, self.read_bytes(rel), rel)
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError, DamagedFileError):
@@ -96,7 +87,7 @@ class Storage:
         return handle
 
     def sizes(self, rel: str) -> dict[str, int]:
-        """Name -> bytes of the files directly in folder `rel`; empty when it is not there."""
+        """Name -> bytes of the files directly in folder `rel`; empty when the folder does not exist."""
         if self.is_local:
             try:
                 with os.scandir(self.path(rel)) as entries:
@@ -120,7 +111,7 @@ class Storage:
         return sorted(f["name"].rstrip("/").rsplit("/", 1)[-1] for f in found if f["type"] == "directory")
 
     def remove(self, rel: str) -> None:
-        """Delete a file or a folder with all in it; nothing when it is not there."""
+        """Delete a file, or a folder with its content; do nothing when it does not exist."""
         if self.is_local:
             path = Path(self.path(rel))
             if path.is_dir() and not path.is_symlink():
@@ -131,7 +122,7 @@ class Storage:
             self.fs.rm(self.path(rel), recursive=True)
 
     def scratch(self) -> Path:
-        """A local folder for temporary files of this run, on the run folder's own device when that is local."""
+        """A local folder for temporary files of this run, on the device of a local run folder."""
         if self._elsewhere is not None:
             return self._elsewhere.folder()
         folder = Path(self.path(f"tmp/{self.run_id}"))
@@ -140,7 +131,7 @@ class Storage:
 
     @contextlib.contextmanager
     def writing(self, rel: str) -> Iterator[Path]:
-        """A local path to write to; the file appears at `rel` when the block ends well, else it is removed."""
+        """A local path to write to; the file appears at `rel` when the block succeeds, else it is removed."""
         temporary = self.scratch() / f"{uuid.uuid4().hex}-{Path(rel).name[-80:]}"
         try:
             yield temporary
@@ -149,7 +140,7 @@ class Storage:
             temporary.unlink(missing_ok=True)
 
     def publish(self, temporary: Path, rel: str) -> None:
-        """Move a finished local file to `rel`, replacing what is there in one step."""
+        """Move a finished local file to `rel`; an existing file is replaced in one step."""
         if self.is_local:
             final = Path(self.path(rel))
             try:
@@ -157,7 +148,7 @@ class Storage:
             except FileNotFoundError:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 temporary.replace(final)
-            except IsADirectoryError:  # nobody but the engine names files here
+            except IsADirectoryError:  # only the engine creates files here, so it is no result
                 self.remove(rel)
                 temporary.replace(final)
         else:
@@ -169,7 +160,7 @@ class Storage:
             temporary.write_bytes(data)
 
     def fetch(self, rel: str, into: Path) -> Path:
-        """A local path of the file or folder of files: itself when the run folder is local, else a copy."""
+        """A local path of the file, or of the folder of files; a copy where the run folder is remote."""
         if self.is_local:
             return Path(self.path(rel))
         names = self.sizes(rel)
@@ -191,7 +182,7 @@ class Storage:
 
     @contextlib.contextmanager
     def reading(self, rel: str) -> Iterator[Path]:
-        """A local path of the file for the block: itself when the run folder is local, else a copy of its own."""
+        """A local path of the file for the block; a copy, removed afterwards, where the run folder is remote."""
         if self.is_local:
             yield Path(self.path(rel))
             return
@@ -203,14 +194,14 @@ class Storage:
             copy.unlink(missing_ok=True)
 
     def tree_bytes(self, rel: str) -> int:
-        """Bytes of all files below folder `rel`; 0 when it is not there."""
+        """Bytes of all files below folder `rel`; 0 when it does not exist."""
         return int(self.fs.du(self.path(rel))) if self.exists(rel) else 0
 
     def publish_folder(self, folder: Path, rel: str, links: Mapping[str, str]) -> None:
-        """Make folder `rel` hold exactly the files of a local folder and, for each name in `links`, a file of ours.
+        """Make folder `rel` hold exactly the files of a local folder and the files in `links` (name -> path here).
 
-        Locally the linked files are hard links (copies where there are none) and the swap leaves no moment with
-        half of the files; elsewhere they are copied by the store itself.
+        Locally, `links` become hard links (copies where the file system has none) and the folder is replaced in one
+        step. Elsewhere the remote file system copies them.
         """
         if self.is_local:
             for name, origin in links.items():
@@ -232,7 +223,7 @@ class Storage:
             self.remove(f"{rel}/{name}")
 
     def clear_scratch(self) -> None:
-        """Remove temporary files of every earlier run. Call it only while holding the lock."""
+        """Remove temporary files of all earlier runs. Call this only while holding the lock."""
         for name in self.folders("tmp") if self.is_local else []:
             if name != self.run_id:
                 self.remove(f"tmp/{name}")
@@ -253,45 +244,6 @@ def describe_file(path: Path) -> FileEntry:
     with path.open("rb") as handle:
         sha = hashlib.file_digest(handle, "sha256").hexdigest()
     return FileEntry(bytes=path.stat().st_size, sha256=sha)
-
-
-class FolderStore:
-    """A folder of kept files below the run folder; the `ShardStore` that source stages get."""
-
-    def __init__(self, storage: Storage, folder: str) -> None:
-        self._storage, self._folder = storage, folder
-        self.kept: dict[str, FileEntry] = {}
-        """Name -> what `keep` was told, until somebody clears it."""
-
-    @contextlib.contextmanager
-    def fetch(self, name: str) -> Iterator[Path | None]:
-        """A local path of the stored file for the block, or None. What had to be copied here is removed after it."""
-        rel = f"{self._folder}/{name}"
-        if not self._storage.exists(rel):
-            yield None
-            return
-        with self._storage.reading(rel) as path:
-            yield path
-
-    def put(self, local: Path, name: str) -> Path:
-        """Put a finished local file into the store, in one step. Returns where it can be read on this machine."""
-        rel = f"{self._folder}/{name}"
-        self._storage.publish(local, rel)
-        return Path(self._storage.path(rel)) if self._storage.is_local else local
-
-    def keep(self, local: Path, name: str) -> str:
-        """Have the shard's record list this file, as it is at `local` now. Returns its sha256."""
-        self.kept[name] = describe_file(local)
-        return self.kept[name].sha256
-
-    def remove(self, name: str) -> None:
-        """Delete a stored file; nothing when it is not there."""
-        self.kept.pop(name, None)
-        self._storage.remove(f"{self._folder}/{name}")
-
-    def scratch(self) -> Path:
-        """A local folder for temporary files."""
-        return self._storage.scratch()
 
 
 def _link(origin: Path, to: Path) -> None:

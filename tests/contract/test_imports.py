@@ -7,7 +7,7 @@ from _sources import PACKAGES, ROOT, imports, lies_below, sources
 
 ALLOWED = {
     "core": {"core"},
-    "pipeline": {"pipeline", "samples.columns", "samples.shards", "core"},
+    "pipeline": {"pipeline", "samples.columns", "core"},
     "samples": {"samples", "core"},
     "models": {"models", "core"},
     "stages": {"stages", "models", "samples", "pipeline", "core"},

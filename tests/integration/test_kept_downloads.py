@@ -1,4 +1,4 @@
-"""Downloads kept below a run folder: recorded, verified, mended when damaged, and not left on the disks of workers."""
+"""Downloads kept below a run folder: recorded, verified, restored when damaged, and removed from workers."""
 
 import os
 import uuid
@@ -14,7 +14,7 @@ from _laion import laion_stage, rows_of
 from _web import Answer, Web
 
 from pipeline.build.build import Build
-from pipeline.build.inspect import verify
+from pipeline.build.verify import verify
 from pipeline.plan.plan import make_plan
 from pipeline.run.inprocess import InProcessExecutor
 from pipeline.store.scratch import IN_USE
@@ -86,7 +86,7 @@ def test_a_damaged_tar_is_mended_by_the_next_build_though_an_url_has_died(tmp_pa
     damage(store_of(plan) / TAR)
     del web.answers["/3.jpg"]
     log = Log()
-    assert run(plan, listen=log).ok
+    assert run(plan, on_event=log).ok
     assert log.of("failed") == []
     assert ("readlaion", "part-00000") in log.of("done")
     assert ("readlaion", "part-00001") in log.of("cached")
@@ -95,7 +95,7 @@ def test_a_damaged_tar_is_mended_by_the_next_build_though_an_url_has_died(tmp_pa
     assert rows_left(plan, 1) == rows_left(plan, 0)
     before = plan_for(tmp_path)
     log = Log()
-    assert run(before, listen=log).ok
+    assert run(before, on_event=log).ok
     assert log.of("done") == [("normaliseimage", "part-00000")], "its rows are others now"
     assert rows_left(before, 1) == rows_left(before, 0)
 
@@ -109,7 +109,7 @@ def test_a_later_stage_that_finds_a_hole_fails_its_shard_and_the_next_build_mend
             if event == "started" and fields["stage"] == "normaliseimage" and fields["shard"] == "part-00000":
                 (store_of(plan) / TAR).unlink(missing_ok=True)
 
-    result = run(plan, listen=Hole())
+    result = run(plan, on_event=Hole())
     assert result.failures == {
         (1, "part-00000"): f"stage normaliseimage, shard part-00000: {TAR} of stage readlaion is not there any more; "
         "build again: what is missing is downloaded anew"
@@ -144,7 +144,7 @@ def test_a_source_step_that_ends_early_leaves_no_record_of_the_store_before(tmp_
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pipeline.run.shard_steps.ShardOutput.finish", full)
+    monkeypatch.setattr("pipeline.run.shard_output.ShardOutput.finish", full)
     assert not run(plan).ok
     assert (store_of(plan) / TAR).exists()
     assert not (store_of(plan).parent / "part-00000.json").exists()
@@ -157,7 +157,7 @@ def test_a_touched_table_is_read_anew_and_nothing_else_is_done(tmp_path, web):
     os.utime(tmp_path / "part.parquet", (1, 1))
     web.asked.clear()
     log = Log()
-    assert run(plan_for(tmp_path), listen=log).ok
+    assert run(plan_for(tmp_path), on_event=log).ok
     assert not web.asked
     assert {stage for stage, _ in log.of("done")} == {"readlaion"}
     assert {path.name: describe_file(path) for path in store_of(plan).iterdir()} == before

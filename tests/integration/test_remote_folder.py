@@ -3,8 +3,10 @@
 import fsspec
 from _builds import ROOT
 
-from pipeline.build.inspect import status, verify
-from pipeline.build.session import build_summary, run_build
+from pipeline.build.run import run_build
+from pipeline.build.status import status
+from pipeline.build.summary import build_summary
+from pipeline.build.verify import verify
 from pipeline.plan.manifest import load_manifest
 from pipeline.plan.plan import make_plan
 from pipeline.store.storage import Storage

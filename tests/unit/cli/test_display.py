@@ -3,7 +3,7 @@ import pytest
 from cli import display
 
 BUILD = {
-    "ok": True, "empty": None, "few_left": None, "barren_shards": [], "num_shards": 2,
+    "ok": True, "empty": None, "few_left": None, "shards_without_rows": [], "num_shards": 2,
     "manifest": "fake", "out": "runs/x", "dataset": "runs/x/dataset", "nothing_to_do": False,
     "interrupted": False, "stopped": None, "failures": [], "steps_left": 0, "elapsed_s": 1.5,
     "stages": [
@@ -101,5 +101,5 @@ def test_times_are_in_the_unit_that_fits(count, text):
 
 
 def test_shards_without_rows_are_counted_and_the_first_are_named(shown):
-    text = shown(display.show_build, {**BUILD, "barren_shards": list("abcdefg"), "num_shards": 1000})
+    text = shown(display.show_build, {**BUILD, "shards_without_rows": list("abcdefg"), "num_shards": 1000})
     assert "note: 7 of 1,000 shards kept no row: a, b, c, d, e and 2 more\n" in text

@@ -1,4 +1,4 @@
-"""What a worker takes at most: a chain over heavy rows, in a process of its own whose peak is measured."""
+"""Peak memory of a worker: a chain over large rows runs in its own process, whose peak is measured."""
 
 import subprocess
 import sys

@@ -15,7 +15,7 @@ import pytest
 from _inputs import encoded, jpeg, picture, table
 
 from pipeline.run.rejects import REJECT_SCHEMA
-from pipeline.stage import Context, RunSummary
+from pipeline.stage import Context, PublishedFiles, RunSummary
 from samples.members import column_of
 from stages.emit import Emit, sample_json
 from stages.encode_latents import npy
@@ -225,3 +225,11 @@ def test_a_dataset_without_samples_has_all_its_pages(tmp_path):
     assert pq.read_table(folder / "rejects.parquet").schema == REJECT_SCHEMA
     assert json.loads((folder / "shards.json").read_text())["shards"] == []
     assert (folder / "report.html").stat().st_size > 1000
+
+
+def test_published_tar_of_another_size_is_reported(tmp_path):
+    folder = collated(tmp_path, samples())
+    sizes = {"shards.json": 1, "b.tar": 7}
+    published = PublishedFiles(folder="dataset", sizes=sizes, open=lambda name: (folder / name).open("rb"))
+    size = (tmp_path / "b.tmp").stat().st_size
+    assert list(Emit().check(published, deep=False)) == [f"dataset/b.tar: 7 bytes, shards.json says {size}"]

@@ -22,7 +22,7 @@ from _fakes import (
 from pipeline.build.build import Build
 from pipeline.plan.manifest import RunOn
 from pipeline.plan.plan import make_plan
-from pipeline.run.worker import Outcome
+from pipeline.run.task import Outcome
 from pipeline.store.records import ALL_SHARDS
 from pipeline.store.storage import Storage
 
@@ -32,7 +32,7 @@ CHAIN = [ReadLines(), Upper(), Pack()]
 
 @pytest.fixture(autouse=True)
 def _no_long_pauses(monkeypatch):
-    monkeypatch.setattr("pipeline.build.build.BACKOFF_S", 0.001)
+    monkeypatch.setattr("pipeline.build.attempts.BACKOFF_S", 0.001)
 
 
 def scripted(plan, script=None, **how):
@@ -59,7 +59,7 @@ def test_second_build_does_nothing_and_starts_no_executor(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     run(plan)
     log = Log()
-    result = run(plan, listen=log)
+    result = run(plan, on_event=log)
     assert result.ok
     assert log.of("started") == log.of("executor_starting") == []
     assert all(t.cached == t.total for t in result.tallies)
@@ -83,7 +83,7 @@ def test_fault_of_the_machine_gets_its_attempts(tmp_path, failure):
     assert tries == [(1, 0), (2, 1 * halved), (3, 2 * halved)]
 
 
-def test_shard_that_fails_every_attempt_is_named_and_the_others_go_on(tmp_path):
+def test_shard_that_fails_every_attempt_is_named_and_others_continue(tmp_path):
     result, executor = scripted(plan_of(tmp_path, CHAIN, SHARDS), {("upper", "b"): ["lost"] * 3})
     assert not result.ok
     assert result.failures == {(1, "b"): "stage upper, shard b: scripted (attempt 3 of 3)"}
@@ -100,7 +100,7 @@ def test_shard_that_cannot_be_done_is_not_tried_again(tmp_path):
 
 
 def test_back_off_doubles_and_other_shards_are_not_held_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.build.build.BACKOFF_S", 0.05)
+    monkeypatch.setattr("pipeline.build.attempts.BACKOFF_S", 0.05)
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     result, executor = scripted(plan, {("readlines", "a"): ["retry", "retry"]})
     assert result.ok
@@ -110,7 +110,7 @@ def test_back_off_doubles_and_other_shards_are_not_held_up(tmp_path, monkeypatch
 
 
 def test_worker_that_died_is_replaced_without_a_pause(tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.build.build.BACKOFF_S", 60.0)
+    monkeypatch.setattr("pipeline.build.attempts.BACKOFF_S", 60.0)
     result, _ = scripted(plan_of(tmp_path, CHAIN, SHARDS), {("upper", "a"): ["lost", "lost"]})
     assert result.ok
     assert result.elapsed_s < 30
@@ -143,7 +143,7 @@ def test_fault_that_no_shard_survives_stops_the_build_after_what_runs(tmp_path):
     assert not result.failures
 
 
-def test_interrupted_build_drains_and_can_go_on(tmp_path):
+def test_interrupted_build_finishes_running_steps_and_can_resume(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     storage = Storage(plan.out)
     executor = Scripted(storage, width=2, on_submit=lambda task: build.interrupt() if task.stage == 1 else None)
@@ -155,11 +155,11 @@ def test_interrupted_build_drains_and_can_go_on(tmp_path):
     done = sum(t.done for t in result.tallies)
     assert done == len(executor.submitted)
     log = Log()
-    assert run(plan, listen=log).ok
+    assert run(plan, on_event=log).ok
     assert len(log.of("cached")) == done
 
 
-def test_interrupt_while_the_executor_starts_leaves_at_once(tmp_path):
+def test_interrupt_while_the_executor_starts_ends_the_build_at_once(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     executor = Scripted(Storage(plan.out))
     build = Build(plan, Storage(plan.out), executor, Log())
@@ -183,12 +183,12 @@ def test_without_a_cap_a_stage_takes_all_slots(tmp_path):
 
 def rebuild(plan):
     log = Log()
-    result = run(plan, listen=log)
+    result = run(plan, on_event=log)
     assert result.ok
     return sorted(log.of("started"))
 
 
-def test_changed_input_is_done_again_with_what_hangs_on_it_and_nothing_else(tmp_path):
+def test_changed_input_is_done_again_with_all_that_depends_on_it(tmp_path):
     run(plan_of(tmp_path, CHAIN, SHARDS))
     changed = {**SHARDS, "b": ["two", "a new line"]}
     folder = tmp_path / "in"
@@ -198,7 +198,7 @@ def test_changed_input_is_done_again_with_what_hangs_on_it_and_nothing_else(tmp_
     assert [r["source_caption"] for r in rows_of(plan, "upper", "b")] == ["TWO", "A NEW LINE"]
 
 
-def test_shard_of_the_same_name_size_and_time_in_another_folder_is_another_input(tmp_path):
+def test_equal_name_size_and_time_in_another_folder_is_another_input(tmp_path):
     import os
 
     for folder, line in (("x", "one"), ("y", "two")):
@@ -247,7 +247,7 @@ def test_damaged_record_means_the_work_is_done_again(tmp_path, damage):
 
 
 @pytest.mark.parametrize("suffix", [".json", ".parquet"])
-def test_deleted_verdict_of_a_whole_stage_is_made_again(tmp_path, suffix):
+def test_deleted_verdict_of_a_global_stage_is_made_again(tmp_path, suffix):
     plan = plan_of(tmp_path, [ReadLines(), Best(), Upper()], SHARDS)
     run(plan)
     (tmp_path / "run" / plan.stages[1].folder / f"a{suffix}").unlink()
@@ -279,10 +279,10 @@ def test_changed_licence_reaches_the_published_card(tmp_path):
     assert json.loads((tmp_path / "run/dataset/about.json").read_text())["card"]["license"] == "mit"
 
 
-def test_artifact_stage_that_nobody_uses_is_in_the_report(tmp_path):
+def test_artifact_stage_that_no_stage_uses_is_in_the_report(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Words(), Upper(), Pack()], SHARDS)
     log = Log()
-    run(plan, listen=log)
+    run(plan, on_event=log)
     assert log.of("done")[-2:] == [("words", ALL_SHARDS), ("pack", ALL_SHARDS)]
     assert rebuild(plan) == []
 
@@ -369,7 +369,7 @@ class Waits(Scripted):
         return "no room for 15 s" if self.times < 3 else ""
 
 
-def test_wait_for_room_is_told_once(tmp_path):
+def test_wait_for_room_is_reported_once(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     log = Log()
     assert run(plan, Waits(Storage(plan.out)), log).ok

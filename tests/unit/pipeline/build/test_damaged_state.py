@@ -59,7 +59,7 @@ def every_field(value):
 
 
 def contents(right):
-    """(name, bytes or None for a folder) of what may stand in a file of JSON."""
+    """Contents that a JSON file may have: (name, bytes, or None for a folder)."""
     text = right.decode()
     yield from {
         "empty": b"", "null": b"null", "list": b"[]", "list of lists": b"[[], 1]", "text": b'"text"', "number": b"7",

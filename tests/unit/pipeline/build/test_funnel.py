@@ -1,16 +1,18 @@
+from collections import Counter
+
 import pytest
 
 from pipeline.build.funnel import few_left, losses, why_empty
+from pipeline.build.result import StageTally
 
 
 def stage(name, rows_in, kept, out=None, **rejects):
-    return {
-        "stage": name, "rows_in": rows_in, "rows_kept": kept, "rows_out": kept if out is None else out,
-        "rejects": rejects,
-    }  # fmt: skip
+    return StageTally(
+        stage=name, rows_in=rows_in, rows_kept=kept, rows_out=kept if out is None else out, rejects=Counter(rejects)
+    )
 
 
-def test_emptiness_names_each_stage_that_rejected_and_why():
+def test_empty_dataset_names_each_stage_that_rejected_and_why():
     stages = [stage("read", 1200, 1100, a=60, b=40), stage("score", 1100, 1100), stage("filter", 1100, 0, c=1100)]
     stages.append(stage("emit", 0, 0))
     assert why_empty(stages) == (
@@ -36,7 +38,7 @@ def test_reasons_come_by_number_and_are_at_most_three():
 
 
 @pytest.mark.parametrize(("kept", "told"), [(10, True), (11, False), (100, False)])
-def test_share_of_rejected_rows_is_told_when_it_is_large(kept, told):
+def test_share_of_rejected_rows_is_mentioned_when_it_is_large(kept, told):
     stages = [stage("read", 100, 100), stage("filter", 100, kept, a=100 - kept), stage("emit", kept, kept)]
     expected = f"{100 - kept}% of the rows were rejected: filter rejected {100 - kept} of 100 rows (a {100 - kept})"
     assert few_left(stages) == (expected if told else None)

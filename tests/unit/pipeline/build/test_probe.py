@@ -44,7 +44,7 @@ def test_sample_that_fails_says_why(tmp_path):
     assert str(caught.value).startswith("the sample failed: stage upper, shard a: failed on 2 rows")
 
 
-def test_shards_of_known_rows_are_scaled_by_rows_whatever_their_bytes_are_of(tmp_path):
+def test_shards_with_known_row_counts_are_scaled_by_rows(tmp_path):
     class Parts(ReadLines):
         def list_shards(self, inputs):
             [whole] = super().list_shards(inputs)

@@ -76,7 +76,7 @@ def test_canonical_form_ignores_the_order_of_keys():
     assert canonical({"b": 1, "a": [2]}) == canonical({"a": [2], "b": 1}) == '{"a":[2],"b":1}'
 
 
-def test_what_json_cannot_hold_is_refused_rather_than_guessed_at():
+def test_value_that_json_cannot_hold_is_refused():
     with pytest.raises(TypeError):
         canonical({"x": object()})
     with pytest.raises(ValueError, match="not JSON compliant"):

@@ -45,7 +45,7 @@ def test_backward_range_is_refused():
     assert str(caught.value) == "shards '{3..1}.tar': range {3..1} runs backwards"
 
 
-def test_glob_stands_for_the_files_it_matches(tmp_path):
+def test_glob_means_the_files_it_matches(tmp_path):
     touch(tmp_path, "b.tar", "a.tar", "c.txt")
     assert expand_inputs([str(tmp_path / "*.tar")], (".tar",)) == [str(tmp_path / "a.tar"), str(tmp_path / "b.tar")]
 
@@ -55,7 +55,7 @@ def test_glob_that_matches_nothing_is_refused(tmp_path):
     assert refusal([pattern], (".tar",)) == f"shards {pattern!r} match no file"
 
 
-def test_folder_stands_for_its_files_of_the_right_kind(tmp_path):
+def test_folder_means_its_files_of_the_right_kind(tmp_path):
     touch(tmp_path, "a.tar", "deep/b.tar", "note.md")
     assert expand_inputs([str(tmp_path)], (".tar",)) == [str(tmp_path / "a.tar"), str(tmp_path / "deep/b.tar")]
 
@@ -64,7 +64,7 @@ def test_folder_without_such_files_is_refused(tmp_path):
     assert refusal([str(tmp_path)], (".tar",)) == f"folder {str(tmp_path)!r} holds no .tar file"
 
 
-def test_folder_stands_for_itself_where_no_suffix_is_asked_for(tmp_path):
+def test_folder_means_itself_without_suffixes(tmp_path):
     assert expand_inputs([f"{tmp_path}/"], ()) == [str(tmp_path)]
 
 
@@ -73,7 +73,7 @@ def test_missing_file_is_refused_by_name(tmp_path):
     assert refusal([missing], (".tar",)) == f"shard {missing!r} is not there: no such file or folder"
 
 
-def test_text_file_stands_for_its_lines_without_comments_and_blanks(tmp_path):
+def test_text_file_means_its_lines_without_comments_and_blanks(tmp_path):
     touch(tmp_path, "a.tar", "b.tar", "c.tar")
     listing = tmp_path / "list.txt"
     listing.write_text(f"# ours\n{tmp_path}/c.tar\n\n  {tmp_path}/{{a,b}}.tar  \n")
@@ -238,7 +238,7 @@ def run_folder(folder):
     return folder
 
 
-def test_folder_does_not_stand_for_what_builds_left_below_it(tmp_path):
+def test_folder_does_not_include_run_folders_below_it(tmp_path):
     touch(tmp_path, "a.tar", "deep/b.tar")
     run_folder(tmp_path / "out")
     run_folder(tmp_path / "deep/runs/other")
@@ -247,7 +247,7 @@ def test_folder_does_not_stand_for_what_builds_left_below_it(tmp_path):
     assert expand_inputs([f"{tmp_path}/**/*.tar"], (".tar",)) == expected
 
 
-def test_folder_on_the_web_does_not_stand_for_what_builds_left_below_it():
+def test_remote_folder_does_not_include_run_folders_below_it():
     root = f"memory://{uuid.uuid4().hex}"
     for name in ("a.tar", "out/run/plan.json", "out/stages/emit-1/a.tar", "out/dataset/a.tar"):
         with fsspec.open(f"{root}/{name}", "wb") as handle:
@@ -257,7 +257,7 @@ def test_folder_on_the_web_does_not_stand_for_what_builds_left_below_it():
 
 
 @pytest.mark.parametrize("removed", ["stages", "dataset"])
-def test_run_folder_is_known_by_what_is_left_of_its_results(tmp_path, removed):
+def test_run_folder_is_recognised_by_one_folder_of_results(tmp_path, removed):
     shutil.rmtree(run_folder(tmp_path / "out") / removed)
     touch(tmp_path, "a.tar")
     for pattern in ("", "/**/*.tar"):
@@ -283,7 +283,7 @@ def test_run_folder_named_as_input_is_refused(tmp_path):
     assert refusal([out], (".tar",)) == message
 
 
-def test_folder_that_holds_nothing_but_builds_is_refused(tmp_path):
+def test_folder_with_run_folders_only_is_refused(tmp_path):
     run_folder(tmp_path / "out")
     assert refusal([str(tmp_path)], (".tar",)) == f"folder {str(tmp_path)!r} holds no .tar file (run folders aside)"
 

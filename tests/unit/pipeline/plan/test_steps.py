@@ -10,7 +10,7 @@ def keys_of(plan, stages):
     return {(s.index, n): f"{s.name} {n}" for s in plan.stages[:stages] for n in ("a", "b", ALL_SHARDS)}
 
 
-def test_steps_are_a_stage_on_a_shard_and_one_over_all_for_whole_stages_and_sinks(tmp_path):
+def test_global_stages_and_sinks_have_a_step_over_all_shards(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Best(), Upper(), Pack()], SHARDS)
     assert list(steps(plan)) == [
         (0, "a"), (0, "b"), (1, ALL_SHARDS), (2, "a"), (2, "b"), (3, "a"), (3, "b"), (3, ALL_SHARDS),
@@ -41,7 +41,7 @@ def test_digest_changes_with_the_output_of_any_stage_that_is_read(tmp_path):
     assert input_digest(plan, (3, "a"), outputs | {(2, "b"): "other"}) == base
 
 
-def test_digest_of_a_source_hangs_on_the_input_and_the_row_limit(tmp_path):
+def test_digest_of_a_source_depends_on_the_input_and_the_row_limit(tmp_path):
     from dataclasses import replace
 
     plan = plan_of(tmp_path, [ReadLines()], SHARDS)
@@ -51,7 +51,7 @@ def test_digest_of_a_source_hangs_on_the_input_and_the_row_limit(tmp_path):
     assert input_digest(replace(plan, shards=(other, plan.shards[1])), (0, "a"), {}) != base
 
 
-def test_digest_of_a_whole_stage_hangs_on_every_shard(tmp_path):
+def test_digest_of_a_global_stage_depends_on_every_shard(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Best()], SHARDS)
     outputs = keys_of(plan, 1)
     base = input_digest(plan, (1, ALL_SHARDS), outputs)
@@ -59,14 +59,14 @@ def test_digest_of_a_whole_stage_hangs_on_every_shard(tmp_path):
         assert input_digest(plan, (1, ALL_SHARDS), outputs | {(0, shard): "other"}) != base
 
 
-def test_digest_of_an_artifacts_reader_hangs_on_the_artifact(tmp_path):
+def test_digest_of_a_stage_depends_on_the_artifact_it_reads(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Words(), NumWords()], SHARDS)
     outputs = keys_of(plan, 2)
     base = input_digest(plan, (2, "a"), outputs)
     assert input_digest(plan, (2, "a"), outputs | {(1, ALL_SHARDS): "other"}) != base
 
 
-def test_digest_of_the_dataset_hangs_on_everything_before_and_on_what_the_card_says(tmp_path):
+def test_digest_of_the_dataset_depends_on_all_before_and_on_the_card(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper(), Pack()], SHARDS)
     outputs = keys_of(plan, 3)
     base = input_digest(plan, (2, ALL_SHARDS), outputs)

@@ -1,4 +1,4 @@
-"""What is said of a Ray cluster that cannot be reached, and how soon; nothing but this machine is asked."""
+"""Messages about a Ray cluster that cannot be reached, and how soon they come; only this machine is contacted."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def test_no_address_and_local_mean_a_local_ray(given):
     assert find_cluster(given) is None
 
 
-def test_port_where_nobody_listens_is_said_at_once(free_port):
+def test_port_where_nobody_listens_is_reported_at_once(free_port):
     message, took = refused(f"127.0.0.1:{free_port}")
     assert message == (
         f"cannot reach the Ray cluster at '127.0.0.1:{free_port}' (--address): connection refused; start it or correct "
@@ -60,7 +60,7 @@ def test_port_where_nobody_listens_is_said_at_once(free_port):
     assert took < 5
 
 
-def test_stale_variable_is_named(free_port, monkeypatch):
+def test_address_from_the_variable_is_named(free_port, monkeypatch):
     monkeypatch.setenv("RAY_ADDRESS", f"[::1]:{free_port}")
     message, took = refused(None)
     assert "(RAY_ADDRESS)" in message
@@ -68,24 +68,24 @@ def test_stale_variable_is_named(free_port, monkeypatch):
     assert took < 5
 
 
-def test_name_that_is_not_known_is_said():
+def test_unknown_host_name_is_reported():
     message, took = refused("no-such-host.invalid:6379")
     assert "the name 'no-such-host.invalid' is not known" in message
     assert took < 15
 
 
-def test_what_answers_without_being_ray_is_given_ten_seconds(mute_port, monkeypatch):
+def test_service_that_is_not_ray_is_refused_after_ten_seconds(mute_port, monkeypatch):
     monkeypatch.setattr(connect, "CONNECT_TIMEOUT_S", 1.5)
     message, _ = refused(f"127.0.0.1:{mute_port}")
-    assert "what listens there gives no answer of Ray's within 1.5 s" in message
+    assert "the service there does not answer as Ray within 1.5 s" in message
 
 
 @pytest.mark.parametrize(
     "address", ["ray://head:10001", "http://head:8265", "head", "head:", ":6379", "head:99999", "a/b:6379", "head:six"]
 )
-def test_what_is_no_address_is_refused(address):
+def test_text_that_is_not_an_address_is_refused(address):
     message, took = refused(address)
-    assert f"--address {address!r} is no address of a Ray cluster: expected HOST:PORT" in message
+    assert f"--address {address!r} is not an address of a Ray cluster: expected HOST:PORT" in message
     assert ("on a node of the cluster" in message) == ("://" in address)
     assert took < 1
 

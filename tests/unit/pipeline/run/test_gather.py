@@ -63,7 +63,7 @@ def test_no_ids_give_an_empty_table_of_the_right_columns(tmp_path):
 
 def test_an_id_that_no_row_has_is_named(tmp_path):
     _, gather = gatherer(tmp_path)
-    with pytest.raises(ContractError, match=r"no row 'ffff' in what stage \w+ left"):
+    with pytest.raises(ContractError, match=r"cannot gather row 'ffff': stage \w+ kept no row of that id"):
         gather([id_of("one"), "ffff"])
 
 
@@ -72,16 +72,16 @@ def test_gathering_without_a_stage_that_waits_for_all_shards_is_refused(tmp_path
         plan_of(tmp_path, [ReadLines(), Upper(), Pointer()], SHARDS)
 
 
-def test_gathering_a_column_that_nobody_stores_is_refused(tmp_path):
+def test_gathering_a_column_that_no_stage_stores_is_refused(tmp_path):
     with pytest.raises(PlanError, match="gathers column 'source_caption', which no stage before it stores"):
         plan_of(tmp_path, [ReadLines(), Best(), Pointer()], SHARDS)
 
 
-def test_rows_that_weigh_too_much_together_halve_the_batch(tmp_path, monkeypatch):
+def test_rows_that_are_too_large_together_halve_the_batch(tmp_path, monkeypatch):
     monkeypatch.setattr("pipeline.run.gather.BATCH_BYTES", 60)
     plan, gather = gatherer(tmp_path)
     found = {row[SAMPLE_ID]: row["target_caption"] for s in SHARDS for row in rows_of(plan, "pointer", s)}
     assert found[id_of("one")] == "five/FIVE"
-    with pytest.raises(MemoryError, match="weigh more than 60 bytes"):
+    with pytest.raises(MemoryError, match="have more than 60 bytes"):
         gather([id_of(line) for lines in SHARDS.values() for line in lines])
     assert gather([id_of("one")]).num_rows == 1

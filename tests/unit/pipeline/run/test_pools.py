@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.errors import RunStopped
-from pipeline.run.pools import Pools
+from pipeline.run.pools import SAY_EVERY_S, START_TIMEOUT_S, Pools, PoolWaits
 from pipeline.stage import Needs
 
 
@@ -60,3 +60,31 @@ def test_pools_grow_with_the_cluster():
     pools = Pools(plan, None, {"CPU": 2})
     assert pools.sizes({"CPU": 2}) == {"cpu": 2}
     assert pools.sizes({"CPU": 6, "GPU": 1}) == {"cpu": 6}, "pools stay those of the start"
+
+
+@pytest.fixture
+def waits():
+    plan = SimpleNamespace(
+        shards=range(1),
+        stages=[SimpleNamespace(index=0, stage=SimpleNamespace(needs=Needs()), run_on=SimpleNamespace(gpu=None))],
+    )
+    return PoolWaits(Pools(plan, None, {"CPU": 1}))
+
+
+def test_pool_without_a_worker_is_mentioned_at_intervals(waits):
+    waits.note("cpu", 0.0, is_served=False)
+    assert waits.message(SAY_EVERY_S - 1) == ""
+    assert waits.message(SAY_EVERY_S * 2).startswith("no Ray worker of pool 'cpu' started for 30 s: one needs 1 cores")
+
+
+def test_worker_that_starts_ends_the_wait(waits):
+    waits.note("cpu", 0.0, is_served=False)
+    waits.note("cpu", 100.0, is_served=True)
+    assert waits.message(101.0) == ""
+
+
+def test_pool_that_never_gets_a_worker_stops_the_run(waits):
+    waits.note("cpu", 0.0, is_served=False)
+    waits.note("cpu", START_TIMEOUT_S, is_served=False)
+    with pytest.raises(RunStopped, match="no Ray worker of pool 'cpu' started within 300 s"):
+        waits.note("cpu", START_TIMEOUT_S + 1, is_served=False)

@@ -39,7 +39,7 @@ def apply(function, num_rows=NUM_ROWS, max_frac=0.1):
     return [i for t in results for i in t[SAMPLE_ID].to_pylist()], log
 
 
-def test_one_bad_row_of_a_hundred_is_quarantined_and_the_others_come_through_in_order():
+def test_one_bad_row_of_a_hundred_is_rejected_and_others_keep_their_order():
     function = Fails(bad=[42])
     ids, log = apply(function)
     assert ids == [f"id{n}" for n in range(NUM_ROWS) if n != 42]
@@ -51,7 +51,7 @@ def test_one_bad_row_of_a_hundred_is_quarantined_and_the_others_come_through_in_
     assert function.calls <= 2 * math.ceil(math.log2(NUM_ROWS)) + 1
 
 
-def test_batch_without_bad_rows_is_handed_over_once():
+def test_batch_without_bad_rows_runs_once():
     function = Fails()
     ids, log = apply(function)
     assert len(ids) == NUM_ROWS
@@ -103,7 +103,7 @@ class OutOfMemoryError(RuntimeError):
 
 
 @pytest.mark.parametrize("error", [MemoryError(), OutOfMemoryError("CUDA out of memory")])
-def test_want_of_memory_halves_the_batch_and_loses_no_row(error):
+def test_lack_of_memory_halves_the_batch_and_loses_no_row(error):
     function = Fails(fits=30, error=error)
     ids, log = apply(function)
     assert ids == [f"id{n}" for n in range(NUM_ROWS)]
@@ -111,23 +111,25 @@ def test_want_of_memory_halves_the_batch_and_loses_no_row(error):
     assert function.calls == 1 + 2 + 4
 
 
-def test_want_of_memory_for_a_single_row_is_for_another_attempt():
+def test_lack_of_memory_for_a_single_row_needs_another_attempt():
     with pytest.raises(MemoryError):
         apply(Fails(bad=[3], error=MemoryError()))
 
 
 def with_suspects(function, suspects, max_frac=0.1):
     log, heard = RejectLog("upper", "a", []), []
-    results = list(Quarantine(log, NUM_ROWS, max_frac, suspects=suspects, at=heard.append).apply(function, rows(), 50))
+    results = list(
+        Quarantine(log, NUM_ROWS, max_frac, suspects=suspects, announce=heard.append).apply(function, rows(), 50)
+    )
     return [t.num_rows for t in results], log, heard
 
 
-def test_rows_in_work_are_told_by_their_numbers_in_the_shard():
+def test_rows_in_work_are_announced_by_their_numbers_in_the_shard():
     assert with_suspects(Fails(), Suspects()) == ([100], ANY, [(50, 150)])
     assert with_suspects(Fails(bad=[0]), Suspects())[2][:3] == [(50, 150), (50, 100), (50, 75)]
 
 
-def test_suspected_rows_are_handed_in_alone_and_the_blamed_one_is_rejected():
+def test_suspected_rows_run_alone_and_the_blamed_one_is_rejected():
     suspects = Suspects(spans=((60, 63),), blamed=((61, "its worker died"),))
     sizes, log, heard = with_suspects(Fails(), suspects)
     assert sizes == [10, 1, 1, 87]

@@ -1,4 +1,4 @@
-"""What Ray workers do at the end, and whom a deadline blames; no Ray is started."""
+"""How Ray workers end, and which rows a deadline blames; no Ray is started."""
 
 import time
 from types import SimpleNamespace
@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.plan.manifest import RunOn
+from pipeline.run.deadlines import TaskClock
 from pipeline.run.ray import RayExecutor, _Actor
 from pipeline.run.suspects import Suspects
-from pipeline.run.worker import Task
+from pipeline.run.task import Task
 
 
 @pytest.mark.parametrize("is_elsewhere", [True, False])
-def test_workers_on_a_cluster_remove_their_copies_of_a_remote_run_folder_before_they_end(is_elsewhere):
+def test_workers_of_a_cluster_remove_their_copies_of_remote_files(is_elsewhere):
     done = []
     handle = SimpleNamespace(close=SimpleNamespace(remote=lambda: done.append("closed")))
     executor = RayExecutor(storage=SimpleNamespace(is_local=not is_elsewhere))
@@ -26,7 +27,7 @@ def test_workers_on_a_cluster_remove_their_copies_of_a_remote_run_folder_before_
 
 
 class AtWork(RayExecutor):
-    """An executor whose one worker is at row 5 and ends nothing."""
+    """An executor with one worker that is at row 5 and never finishes."""
 
     def __init__(self, **run_on):
         super().__init__(storage=None)
@@ -53,11 +54,11 @@ class AtWork(RayExecutor):
         """The outcome when the task has run for so long, and the row it is at for so long of that."""
         now = time.monotonic()
         task = Task(stage=0, shard="a", input_digest="", suspects=suspects)
-        actor = _Actor(None, "cpu", node="n", task=task, started_at=now - running_s, at=at, at_since=now - at_row_s)
-        actor.looked_at = now
-        actor.asked_at = now
+        clock = TaskClock.start(task, self._plan.manifest.run_on, now)
+        clock.started_at, clock.at, clock.at_since, clock.looked_at = now - running_s, at, now - at_row_s, now
+        actor = _Actor(None, "cpu", node="n", clock=clock)
         self._actors = [actor]
-        return self._look(actor)
+        return self._look(actor, clock)
 
 
 ALONE = Suspects(spans=((0, 10),))

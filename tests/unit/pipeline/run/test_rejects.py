@@ -74,7 +74,7 @@ def test_table_without_rejects_is_kept_whole(table):
     assert out.num_rows == 0
 
 
-def test_drained_rows_are_counted_and_held_no_longer():
+def test_drained_rows_stay_counted_but_leave_memory():
     log = RejectLog("upper", "a", ["x"])
     log.add(rejected(["x", "x"]))
     assert log.held_bytes > 0

@@ -10,7 +10,7 @@ LINES = ["one", "unusable two", "three drop", "four", "one", "five lonely", "six
 
 
 @pytest.mark.parametrize("rows_per_batch", [1, 2, 3, 100])
-def test_columns_of_several_stages_stay_aligned_after_rejects_and_an_expand(tmp_path, rows_per_batch):
+def test_columns_of_several_stages_stay_aligned_after_rejects_and_expand(tmp_path, rows_per_batch):
     plan = plan_of(tmp_path, [ReadLines(), Upper(), Twins(), Join()], {"a": LINES})
     assert run(plan).ok
     rows = shard_rows(plan, "join", "a", rows_per_batch)
@@ -25,7 +25,7 @@ def test_columns_of_several_stages_stay_aligned_after_rejects_and_an_expand(tmp_
         assert row["source_raw"] == line.encode(), "the virtual column is read again and must belong to the same row"
 
 
-def test_survivors_are_those_of_the_stage_before_and_of_verdicts_on_all_shards(tmp_path):
+def test_rows_left_are_those_of_the_stage_before_and_of_global_verdicts(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Words(), Best(), Upper()], {"a": ["one", "worst", "two"], "b": []})
     assert run(plan).ok
     assert [r["caption"] for r in shard_rows(plan, "upper", "a")] == ["one", "two"]
@@ -40,15 +40,15 @@ def test_virtual_column_is_not_stored_and_comes_from_the_input(tmp_path):
     assert got == ["one", "four", "five lonely", "six single", "seven"]
 
 
-def test_no_batch_is_handed_out_for_a_shard_without_survivors(tmp_path):
+def test_shard_without_rows_left_gives_no_batch(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper(), Pixels()], {"a": ["drop"]})
     assert run(plan).ok
     assert shard_rows(plan, "pixels", "a") == []
 
 
 def sizes_of(plan, stage, monkeypatch, num_bytes, made=0):
-    """Rows a batch for the stage when a batch may weigh so much."""
-    for module in ("store.tables", "run.rows"):
+    """Number of rows of each batch of the stage when a batch may have so many bytes."""
+    for module in ("store.column_writer", "store.cursor", "run.rows"):
         monkeypatch.setattr(f"pipeline.{module}.BATCH_BYTES", num_bytes)
     storage = Storage(plan.out)
     planned = next(s for s in plan.stages if s.name == stage)
@@ -63,7 +63,7 @@ def sizes_of(plan, stage, monkeypatch, num_bytes, made=0):
     return sizes, captions
 
 
-def test_batches_weigh_no_more_than_they_may(tmp_path, monkeypatch):
+def test_batches_have_no_more_bytes_than_allowed(tmp_path, monkeypatch):
     lines = [f"{n} {'x' * (n % 4 * 100)}" for n in range(40)]
     plan = plan_of(tmp_path, [ReadLines(), Upper(), Best()], {"a": lines})
     assert run(plan).ok

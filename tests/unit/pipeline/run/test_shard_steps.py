@@ -5,6 +5,7 @@ import pytest
 from _fakes import Best, Pack, ReadLines, Twins, Upper, Words, entry, id_of, plan_of, rows_of, run
 
 from pipeline.plan.manifest import RunOn
+from pipeline.store.run_folder import RunFolder
 from pipeline.store.storage import Storage
 from samples.columns import SAMPLE_ID
 
@@ -15,7 +16,7 @@ def stopped(plan):
     return result.stopped
 
 
-def test_repeated_image_of_a_shard_is_rejected_once_and_kept_in_another_shard(tmp_path):
+def test_image_repeated_in_a_shard_is_rejected_but_kept_in_another_shard(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(rows_per_table=1)], {"a": ["one", "two", "one"], "b": ["one"]})
     assert run(plan).ok
     assert [r["caption"] for r in rows_of(plan, "readlines", "a")] == ["one", "two"]
@@ -150,13 +151,13 @@ class NoArtifact(Words):
         ),
         (
             entry(OneTableTooMany(), rows_per_batch=2),
-            "stage onetabletoomany, shard a: stage onetabletoomany: gave a table more than it was handed",
+            "stage onetabletoomany, shard a: stage onetabletoomany: returned more tables than it was given",
         ),
         (
             entry(RejectsAndKeeps(), rows_per_batch=1),
             "stage rejectsandkeeps, shard a: 2 rows went in, 2 were kept and 2 rejected",
         ),
-        (NoVerdict(), "stage noverdict, shard _all: stage noverdict: gave no verdict on shard 'b'"),
+        (NoVerdict(), "stage noverdict, shard _all: stage noverdict: returned no verdict on shard 'b'"),
         (
             NoArtifact(),
             "stage noartifact, shard _all: stage noartifact: left no artifact 'words.json' in ctx.artifact_dir",
@@ -175,13 +176,11 @@ def test_failed_shard_leaves_neither_output_nor_temporary_files(tmp_path):
     assert not (tmp_path / "run/tmp").exists()
 
 
-def test_record_tells_who_did_what_and_lists_its_files(tmp_path):
-    from pipeline.store.records import read_record
-
+def test_record_names_the_worker_and_lists_its_files(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": ["one", "drop"]})
     run(plan)
     storage, planned = Storage(plan.out), plan.stages[1]
-    record = read_record(storage, planned.folder, "a")
+    record = RunFolder(storage).record(planned.folder, "a")
     assert (record.stage, record.shard, record.fingerprint) == ("upper", "a", planned.fingerprint)
     assert (record.rows_in, record.rows_kept, record.rows_out, record.rejects) == (2, 1, 1, {"dropped": 1})
     assert {name: entry.bytes for name, entry in record.files.items()} == {
@@ -190,11 +189,11 @@ def test_record_tells_who_did_what_and_lists_its_files(tmp_path):
     assert ":" in record.worker
 
 
-def test_rejects_are_written_as_they_come_when_they_weigh_much(tmp_path, monkeypatch):
+def test_many_bytes_of_rejects_are_written_before_the_end(tmp_path, monkeypatch):
     plan = plan_of(tmp_path, [ReadLines(), Upper()], {"a": [f"drop {n}" for n in range(30)]})
     assert run(plan).ok
     at_once = rows_of(plan, "upper", "a", ".rejects.parquet")
-    for module in ("run.shard_steps", "run.rows", "store.tables"):
+    for module in ("run.shard_output", "run.rows", "store.column_writer", "store.cursor"):
         monkeypatch.setattr(f"pipeline.{module}.BATCH_BYTES", 100)
     again = plan_of(tmp_path / "again", [ReadLines(), Upper()], {"a": [f"drop {n}" for n in range(30)]})
     assert run(again).ok

@@ -1,4 +1,4 @@
-"""How lost workers lead to the one row to blame."""
+"""How lost workers lead to the one row that caused the losses."""
 
 import pytest
 
@@ -7,12 +7,12 @@ from pipeline.run.suspects import MOST_AHEAD, Announcer, Suspects
 NOBODY = Suspects()
 
 
-def test_without_suspects_a_batch_is_handed_in_whole():
+def test_without_suspects_a_batch_is_not_divided():
     assert list(NOBODY.cut(5, 9)) == [(5, 9)]
     assert list(NOBODY.cut(5, 5)) == []
 
 
-def test_suspected_rows_are_handed_in_one_at_a_time():
+def test_suspected_rows_run_one_at_a_time():
     suspects = NOBODY.after((3, 5), "died", is_overdue=False)
     assert list(suspects.cut(0, 8)) == [(0, 3), (3, 4), (4, 5), (5, 8)]
     assert list(suspects.cut(4, 6)) == [(4, 5), (5, 6)]

@@ -7,11 +7,12 @@ from _fakes import ReadLines, Upper, entry, plan_of, run
 from core.errors import ContractError, MissingDependencyError, ModelError, RunStopped, ShardFailed
 from models import registry
 from models.placement import Placement
-from pipeline.build.session import plan_record
+from pipeline.build.plan_file import plan_record
 from pipeline.plan.plugins import load_model
-from pipeline.run.global_steps import _stage_summary
-from pipeline.run.worker import Task, Worker, classify
-from pipeline.store.records import read_record
+from pipeline.run.run_summary import stage_summary
+from pipeline.run.task import Task
+from pipeline.run.worker import Worker, classify
+from pipeline.store.run_folder import RunFolder
 from pipeline.store.storage import Storage
 
 
@@ -36,7 +37,7 @@ class OutOfMemoryError(RuntimeError):
         (ZeroDivisionError("x"), "stop"),
     ],
 )
-def test_failures_are_sorted_by_what_may_help(error, kind):
+def test_kind_of_a_failure_follows_from_the_exception(error, kind):
     assert classify(error)[0] == kind
 
 
@@ -75,7 +76,7 @@ def test_stage_is_opened_once_for_all_its_tasks(tmp_path, monkeypatch):
 
 
 class Asks(Upper):
-    """Loads a model and says nothing about it."""
+    """Loads a model and does not use it."""
 
     def needs_models(self):
         return ("zoo:fake",)
@@ -86,12 +87,12 @@ class Asks(Upper):
 
 
 class Speaker(Protocol):
-    """What `Asks` wants of a model."""
+    """The protocol of the model that `Asks` loads."""
 
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the registry was asked to load; there is one model, under a licence."""
+    """The calls that load models; there is one model, with a licence."""
     calls = []
 
     def load(protocol, model_id, placement, **settings):
@@ -104,7 +105,7 @@ def asked(monkeypatch):
     return calls
 
 
-def test_model_is_asked_for_by_protocol_with_its_settings_and_the_stages_placement(tmp_path, asked):
+def test_model_is_loaded_by_protocol_with_settings_and_placement(tmp_path, asked):
     plan = plan_of(tmp_path, [ReadLines(), entry(Asks(), device="cpu", dtype="bfloat16", rows_per_forward=3)])
     Worker(plan, Storage(plan.out)).open(1)
     placement = Placement(device="cpu", dtype="bfloat16", batch_size=3)
@@ -115,10 +116,11 @@ def test_record_and_plan_name_models_with_revision_and_licence(tmp_path, asked):
     plan = plan_of(tmp_path, [ReadLines(), Asks()])
     assert run(plan).ok
     used = {"zoo:fake": {"revision": "r1", "licence": "mit"}}
-    records = [read_record(Storage(plan.out), stage.folder, "a").model_dump() for stage in plan.stages]
+    folder = RunFolder(Storage(plan.out))
+    records = [folder.record(stage.folder, "a").model_dump() for stage in plan.stages]
     assert [record["models"] for record in records] == [{}, used]
     assert [stage["models"] for stage in plan_record(plan)["stages"]] == [{}, used]
-    assert [_stage_summary(Worker(plan, Storage(plan.out)), stage)["licences"] for stage in plan.stages] == [
+    assert [stage_summary(plan, folder, stage)["licences"] for stage in plan.stages] == [
         {},
         {"zoo:fake": "mit"},
     ]
@@ -135,7 +137,7 @@ def test_model_that_cannot_be_loaded_stops_the_run_with_its_own_words(tmp_path, 
     assert outcome.message == "stage asks, shard a: model 'zoo:fake' is of kind 'clip', which cannot serve Speaker"
 
 
-def test_slip_in_a_wrapper_is_not_taken_for_a_missing_model(monkeypatch):
+def test_bug_in_a_wrapper_is_not_reported_as_a_missing_model(monkeypatch):
     monkeypatch.setattr(registry, "load", lambda *args: {}["x"])
     with pytest.raises(KeyError):
         load_model("Speaker", "zoo:fake")

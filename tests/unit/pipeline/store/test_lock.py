@@ -18,7 +18,7 @@ def storage(tmp_path):
 
 
 def leave_lock(storage, **changes):
-    """A lock as a build of this very process would have left it, with some fields changed."""
+    """A lock as a build of this process writes it, with some fields changed."""
     with hold(storage):
         holder = read_holder(storage)
     storage.write_bytes(LOCK, json.dumps({**holder.model_dump(), "run_id": "another", **changes}).encode())
@@ -30,7 +30,7 @@ def dead_pid():
     return process.pid
 
 
-def test_second_build_is_told_who_holds_the_folder(storage):
+def test_second_build_is_refused_with_the_name_of_the_holder(storage):
     with hold(storage), pytest.raises(LockedError) as caught, hold(Storage(storage.url)):
         pass
     message = str(caught.value)
@@ -62,7 +62,7 @@ def test_lock_of_a_dead_process_is_taken_over(storage):
         assert read_holder(storage).pid == os.getpid()
 
 
-def test_lock_of_a_process_whose_number_was_given_to_another_is_taken_over(storage):
+def test_lock_of_a_process_whose_id_was_reused_is_taken_over(storage):
     leave_lock(storage, process_started="1")
     with hold(storage):
         assert read_holder(storage).process_started != "1"
@@ -75,7 +75,7 @@ def test_lock_of_a_living_process_is_respected(storage):
 
 
 @pytest.mark.parametrize(("age_s", "alive"), [(STALE_AFTER_S - 60, True), (STALE_AFTER_S + 60, False)])
-def test_holder_on_another_machine_is_judged_by_its_silence(age_s, alive):
+def test_holder_on_another_machine_is_dead_when_it_stops_renewing(age_s, alive):
     assert is_alive(Holder(host="elsewhere", pid=1, run_id="x", renewed=time.time() - age_s)) is alive
 
 

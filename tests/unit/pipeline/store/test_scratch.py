@@ -21,7 +21,7 @@ def names(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_what_a_killed_process_left_goes_when_the_next_run_starts(machine):
+def test_next_run_removes_files_of_a_killed_process(machine):
     code = (
         "import os, signal, sys, tempfile; tempfile.tempdir = sys.argv[1]\n"
         "from pipeline.store.scratch import Scratch\n"
@@ -35,7 +35,7 @@ def test_what_a_killed_process_left_goes_when_the_next_run_starts(machine):
     assert names(machine) == ["editloom-next"]
 
 
-def test_a_run_in_progress_keeps_its_folder_whichever_process_is_left(machine):
+def test_a_run_keeps_its_folder_while_any_of_its_processes_lives(machine):
     first, second = Scratch("one"), Scratch("one")
     (first.folder() / "part.tar").write_bytes(b"x")
     second.folder()

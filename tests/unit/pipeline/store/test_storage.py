@@ -1,11 +1,10 @@
-import hashlib
 import pickle
 import uuid
 
 import pytest
 
 from pipeline.store.scratch import IN_USE
-from pipeline.store.storage import FolderStore, Storage
+from pipeline.store.storage import Storage, describe_file
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -56,7 +55,7 @@ def test_file_is_replaced(storage):
     assert storage.read_bytes("a.txt") == b"three"
 
 
-def test_what_is_not_there_is_empty_or_raises(storage):
+def test_missing_file_raises_and_missing_folder_is_empty(storage):
     assert storage.sizes("none") == {}
     assert storage.folders("none") == []
     assert not storage.exists("none")
@@ -129,55 +128,6 @@ def test_pickled_storage_finds_its_folder_from_another_place(tmp_path, monkeypat
     assert again.run_id == storage.run_id
 
 
-def test_a_folder_store_keeps_files_from_call_to_call(storage):
-    store = FolderStore(storage, "stages/read-1/store")
-    assert content_of(store, "a.tar") is None
-    for content in (b"old", b"new"):
-        put(store, "a.tar", content)
-        assert content_of(store, "a.tar") == content
-    store.remove("a.tar")
-    store.remove("a.tar")
-    assert content_of(store, "a.tar") is None
-
-
-def test_a_folder_store_leaves_no_copy_on_this_machine(storage):
-    store = FolderStore(storage, "stages/read-1/store")
-    put(store, "a.tar", b"tar").unlink(missing_ok=True)
-    storage.write_bytes("stages/read-1/store/a.tar", b"tar")
-    assert content_of(store, "a.tar") == b"tar"
-    with pytest.raises(RuntimeError, match="torn"), store.fetch("a.tar"):
-        raise RuntimeError("torn")
-    assert scratch_names(storage) == []
-    assert content_of(store, "a.tar") == b"tar"
-
-
-def test_what_was_put_into_a_folder_store_is_read_without_fetching_it_back(storage, monkeypatch):
-    store = FolderStore(storage, "stages/read-1/store")
-    monkeypatch.setattr(storage.fs, "get_file", None)
-    assert put(store, "a.tar", b"tar").read_bytes() == b"tar"
-
-
-def test_a_folder_store_tells_what_is_to_be_listed(storage):
-    store = FolderStore(storage, "stages/read-1/store")
-    for name in ("a.tar", "b.tar"):
-        local = store.scratch() / "made"
-        local.write_bytes(b"tar")
-        assert store.keep(local, name) == hashlib.sha256(b"tar").hexdigest()
-    store.remove("b.tar")
-    assert {name: entry.bytes for name, entry in store.kept.items()} == {"a.tar": 3}
-
-
-def put(store, name, content):
-    local = store.scratch() / "made"
-    local.write_bytes(content)
-    return store.put(local, name)
-
-
-def content_of(store, name):
-    with store.fetch(name) as path:
-        return None if path is None else path.read_bytes()
-
-
 def test_a_folder_is_fetched_with_its_files(storage, tmp_path):
     for name in ("x.bin", "y.bin"):
         storage.write_bytes(f"stages/s/artifact/index/{name}", name.encode())
@@ -190,3 +140,10 @@ def test_bytes_of_a_folder_count_what_lies_deeper(storage):
     storage.write_bytes("stages/s/store/b.tar", b"12345")
     assert storage.tree_bytes("stages/s") == 8
     assert storage.tree_bytes("stages/none") == 0
+
+
+def test_file_is_described_by_size_and_sha256(tmp_path):
+    (tmp_path / "f").write_bytes(b"abc")
+    described = describe_file(tmp_path / "f")
+    assert described.bytes == 3
+    assert described.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

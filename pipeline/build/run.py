@@ -1,0 +1,91 @@
+"""One guarded build: it holds the lock, logs events, shows progress and handles signals around `Build`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import ExitStack, contextmanager, redirect_stdout
+from typing import TYPE_CHECKING
+
+from core.errors import PlanError
+from pipeline.build.build import Build
+from pipeline.build.plan_file import refuse_to_shrink, write_plan
+from pipeline.build.progress import Progress
+from pipeline.store.events import EventLog
+from pipeline.store.lock import hold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import FrameType
+
+    from pipeline.build.result import BuildResult
+    from pipeline.plan.plan import Plan
+    from pipeline.run.executor import Executor
+    from pipeline.store.storage import Storage
+
+
+def run_build(
+    plan: Plan, storage: Storage, *, executor: str, workers: int | None = None, address: str | None = None,
+    quiet: bool = False,
+) -> BuildResult:  # fmt: skip
+    """Build while holding the lock. At the first Ctrl-C running steps finish; the second one exits at once."""
+    runs_on = _executor(executor, storage, workers, address)
+    with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))  # Ray and stages print; stdout has only the result
+        lock = stack.enter_context(hold(storage))
+        stack.callback(storage.close)
+        storage.clear_scratch()
+        refuse_to_shrink(plan, storage)
+        write_plan(plan, storage)
+        log = stack.enter_context(EventLog(storage))
+
+        def on_event(event: str, fields: dict[str, object]) -> None:
+            if event == "tick":
+                lock.renew()
+                progress.tick()
+                return
+            log.write(event, fields)
+            if event in ("failed", "waiting"):
+                progress.say(str(fields["message"]))
+
+        build = Build(plan, storage, runs_on, on_event)
+        progress = stack.enter_context(Progress(plan.manifest.name, build.tallies, quiet=quiet))
+        stack.enter_context(_interruptible(build.interrupt, progress.say))
+        log.write("build_started", {"executor": executor, "shards": len(plan.shards)})
+        result = build.run()
+        log.write("build_ended", {"ok": result.ok, "stopped": result.stopped, "left": result.num_left})
+    return result
+
+
+def _executor(name: str, storage: Storage, workers: int | None, address: str | None) -> Executor:
+    if name == "inprocess":
+        from pipeline.run.inprocess import InProcessExecutor
+
+        if workers not in (None, 1) or address:
+            raise PlanError("the inprocess executor has one worker and no address; use --executor ray")
+        return InProcessExecutor(storage)
+    from pipeline.run.ray import RayExecutor
+
+    return RayExecutor(storage, workers, address)
+
+
+@contextmanager
+def _interruptible(interrupt: Callable[[], None], say: Callable[[str], None]) -> Iterator[None]:
+    """Turn the first SIGINT or SIGTERM into `interrupt()`, the second into `KeyboardInterrupt`."""
+    asked = False
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        del frame
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        interrupt()
+        say(f"{signal.Signals(number).name}: no new step starts and running ones finish; repeat it to exit at once")
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

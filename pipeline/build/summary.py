@@ -1,0 +1,48 @@
+"""The summary of a finished build, as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pipeline.build.funnel import few_left, why_empty
+from pipeline.stage import SinkStage
+from pipeline.store.run_folder import DATASET
+
+if TYPE_CHECKING:
+    from pipeline.build.result import BuildResult
+    from pipeline.plan.plan import Plan
+
+
+def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
+    """The result of a build as plain data, for people and for `--json`."""
+    stages = [
+        {
+            "stage": tally.stage, "done": tally.done, "total": tally.total, "cached": tally.cached,
+            "failed": tally.failed, **tally.plain_rows(), "notes": dict(sorted(tally.notes.items())),
+            "worker_s": round(tally.seconds, 2),
+        }
+        for tally in result.tallies
+    ]  # fmt: skip
+    failures = [
+        {"stage": plan.stages[index].name, "shard": shard, "cause": message}
+        for (index, shard), message in sorted(result.failures.items())
+    ]
+    empty = why_empty(result.tallies) if result.ok else None
+    ends_in_dataset = isinstance(plan.stages[-1].stage, SinkStage)
+    return {
+        "ok": result.ok and (not empty or plan.manifest.allow_empty),
+        "empty": empty,
+        "few_left": few_left(result.tallies) if result.ok and not empty else None,
+        "shards_without_rows": result.shards_without_rows if result.ok and not empty else [],
+        "num_shards": len(plan.shards),
+        "manifest": plan.manifest.name,
+        "out": plan.out,
+        "dataset": f"{plan.out.rstrip('/')}/{DATASET}" if result.ok and ends_in_dataset else None,
+        "nothing_to_do": result.ok and all(tally.cached == tally.total for tally in result.tallies),
+        "interrupted": result.interrupted,
+        "stopped": result.stopped,
+        "failures": failures,
+        "steps_left": result.num_left,
+        "stages": stages,
+        "elapsed_s": round(result.elapsed_s, 2),
+    }

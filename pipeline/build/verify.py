@@ -1,0 +1,114 @@
+"""Checks the records, files and dataset of a run folder against each other. Changes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pipeline.build.funnel import EMPTY_REMEDY, why_empty
+from pipeline.build.resume import DoneSteps
+from pipeline.build.status import stage_tallies
+from pipeline.plan.steps import needs_of
+from pipeline.stage import GlobalStage, PublishedFiles, SinkStage
+from pipeline.store.records import ALL_SHARDS, PUBLISHED_FILES
+from pipeline.store.run_folder import DATASET, RunFolder, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from pipeline.plan.plan import Plan, PlannedStage
+    from pipeline.plan.steps import Key
+    from pipeline.store.records import Record
+    from pipeline.store.storage import FileEntry, Storage
+
+
+def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
+    """Everything that is wrong with the run folder, a line each; `deep` also hashes every file."""
+    folder = RunFolder(storage)
+    done = DoneSteps(plan, folder).all()
+    wrong = _all_wrong(plan, folder, done, deep=deep)
+    empty = None if wrong or plan.manifest.allow_empty else why_empty(stage_tallies(plan, done))
+    return [*wrong, f"empty dataset: {empty}{EMPTY_REMEDY}"] if empty else wrong
+
+
+def wrong_files(plan: Plan, storage: Storage) -> list[str]:
+    """Records and files that are wrong, a line each; files are not hashed, and a dataset may be empty."""
+    folder = RunFolder(storage)
+    return _all_wrong(plan, folder, DoneSteps(plan, folder).all(), deep=False)
+
+
+def _all_wrong(plan: Plan, folder: RunFolder, done: Mapping[Key, Record], *, deep: bool) -> list[str]:
+    wrong: list[str] = []
+    kept: dict[str, int] = {}
+    for planned in plan.stages:
+        for shard in _shard_names(plan, planned):
+            where = f"stage {planned.name}, shard {shard}"
+            record = folder.record(planned.folder, shard)
+            if record is None:
+                wrong.append(f"{where}: no record")
+                continue
+            found = [*_wrong_record(planned, record), *_wrong_stage_files(planned, record, folder, deep=deep)]
+            if not found and _is_out_of_date(plan, (planned.index, shard), done):
+                found = ["made from an earlier input; build again"]
+            wrong.extend(f"{where}: {problem}" for problem in found)
+            if shard != ALL_SHARDS and planned.has_rows:
+                if shard in kept and kept[shard] != record.rows_in:
+                    wrong.append(f"{where}: {record.rows_in} rows came in, the stage before left {kept[shard]}")
+                kept[shard] = record.rows_out
+    last = plan.stages[-1]
+    if isinstance(last.stage, SinkStage):
+        record = folder.record(last.folder, ALL_SHARDS)
+        wrong.extend(_wrong_dataset(last.stage, folder, record, deep=deep))
+    return wrong
+
+
+def _is_out_of_date(plan: Plan, key: Key, done: Mapping[Key, Record]) -> bool:
+    """True when the step's record does not count though all its needs are done; `dataset/` is checked elsewhere."""
+    stage, is_over_all = plan.stages[key[0]].stage, key[1] == ALL_SHARDS
+    if isinstance(stage, SinkStage if is_over_all else GlobalStage):
+        return False
+    return key not in done and all(need in done for need in needs_of(plan, key))
+
+
+def _wrong_record(planned: PlannedStage, record: Record) -> Iterator[str]:
+    if record.fingerprint != planned.fingerprint:
+        yield f"the record is of another result ({record.fingerprint[:12]})"
+    if record.rows_in != record.rows_kept + sum(record.rejects.values()):
+        yield f"{record.rows_in} rows in, {record.rows_kept} kept, {sum(record.rejects.values())} rejected"
+
+
+def _wrong_stage_files(planned: PlannedStage, record: Record, folder: RunFolder, *, deep: bool) -> Iterator[str]:
+    for name, entry in record.files.items():
+        if not name.startswith(PUBLISHED_FILES):
+            yield from _wrong_file(folder, path_of(planned.folder, name), name, entry, deep=deep)
+
+
+def _wrong_file(folder: RunFolder, rel: str, shown: str, entry: FileEntry, *, deep: bool) -> Iterator[str]:
+    place, _, name = rel.rpartition("/")
+    size = folder.files(place).get(name)
+    if size != entry.bytes:
+        yield f"{shown} has {size} bytes, the record says {entry.bytes}"
+    elif deep and not folder.has_content(rel, entry):
+        yield f"{shown} is not what was written (sha256 differs)"
+
+
+def _wrong_dataset(sink: SinkStage, folder: RunFolder, record: Record | None, *, deep: bool) -> Iterator[str]:
+    sizes = folder.files(DATASET)
+    if sink.list_file not in sizes:
+        yield f"{DATASET}/{sink.list_file}: not there; build again"
+        return
+    if record is not None and not folder.is_published(record):
+        yield f"{DATASET}/ holds another result; build again"
+        return
+    for listed, entry in record.files.items() if record is not None else ():
+        rel = path_of("", listed)
+        if not rel.endswith((sink.suffix, f"/{sink.list_file}")):  # the sink itself checks those
+            yield from _wrong_file(folder, rel, rel, entry, deep=deep)
+    published = PublishedFiles(
+        folder=DATASET, sizes=sizes, open=lambda name: folder.storage.open(f"{DATASET}/{name}")
+    )  # fmt: skip
+    yield from sink.check(published, deep=deep)
+
+
+def _shard_names(plan: Plan, planned: PlannedStage) -> list[str]:
+    names = [s.name for s in plan.shards] if planned.has_rows else []
+    return [*names, ALL_SHARDS] if isinstance(planned.stage, GlobalStage | SinkStage) else names
