@@ -143,5 +143,7 @@ def one_line(error: BaseException, limit: int = 400) -> str:
 def nearest(word: str, choices: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the nearest choice, or a list of all of them when none is near."""
     known = sorted(choices)
+    if not known:
+        return " (there are none)"
     near = get_close_matches(word, known, n=1, cutoff=0.6)
     return f" (did you mean {near[0]!r}?)" if near else f" (known: {', '.join(known)})"

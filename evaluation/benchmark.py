@@ -1,24 +1,28 @@
-"""What a benchmark is, as data: the edits it asks for and what their outputs are compared with.
+"""Benchmarks as data: the edits to be made, and the images and texts that their outputs are compared with.
 
-Protocols (`pairs`, `magicbrush`, `emu_edit`) read a folder into this; `run` edits and scores it, knowing none of them.
+The readers in `evaluation/benchmarks/` read a folder into this; `run` edits and scores it and knows none of them.
 """
 
 from __future__ import annotations
 
 import hashlib
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from core.errors import EvaluationError
-from evaluation.pictures import sha256_of
+from core.settings import Settings
+from evaluation.images import sha256_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
-    from evaluation.pictures import Picture
+    from evaluation.images import StoredImage
+    from evaluation.views import View
 
-PromptText = Literal["instruction", "target_caption"]
-"""Which text an editor is given: what to do, or, for editors led by a description, what is to be seen afterwards."""
+Measure = Literal["clip", "dino", "fid"]
+"""The measures that judges take, as in `evaluation.judges`."""
 
 
 class Output(NamedTuple):
@@ -29,31 +33,37 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditCase:
-    """One edit to be made. `key` names its output: `<key>.png` below the folder of outputs."""
+    """One edit to be made, with all texts that the benchmark has for it; an absent text is "".
+
+    `key` names its output: `<key>.png` below the folder of outputs. Which of the texts an editor is given depends on
+    the editor.
+    """
 
     key: str
-    source: Picture | Output
-    prompt: str
-    mask: Picture | None = None
+    source: StoredImage | Output
+    instruction: str = ""
+    source_caption: str = ""
+    target_caption: str = ""
+    mask: StoredImage | None = None
     phrase: str = ""
-    """What the edit changes, as a segmenter is asked for it; "" when that is not known or the whole image."""
+    """The phrase that a segmenter looks for: the part that the edit changes; "" when unknown or the whole image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One output and what it is compared with; what is not known is None or "", and its scores are left out."""
+    """One output and what it is compared with. Unknown parts are None or "", and their scores are left out."""
 
     key: str
     sections: tuple[str, ...]
-    """The means that it counts in."""
-    reference: Picture | None = None
-    """What L1, L2, CLIP-I and DINO compare with: the true target, or the source where a protocol says so."""
-    source: Picture | None = None
-    mask: Picture | None = None
+    """The means that the sample counts in."""
+    reference: StoredImage | None = None
+    """Compared with the output by L1, L2, CLIP-I and DINO: the true target, or the source in some benchmarks."""
+    source: StoredImage | None = None
+    mask: StoredImage | None = None
     source_text: str = ""
     target_text: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
-    """Further columns of the table of samples."""
+    """Further columns of `samples.parquet`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,20 +72,21 @@ class Benchmark:
 
     name: str
     cases: tuple[EditCase, ...]
+    """A case that starts from the output of another comes after it."""
     samples: tuple[Sample, ...]
     notes: dict[str, str | int | list[str]] = field(default_factory=dict)
-    """What a reader of the scores has to know: counts, what was dropped, which text went to the editor."""
-    is_cropped_for_dino: bool = False
-    """DINO sees the middle 224 pixels of the image at 256, as MagicBrush's script does, and not the whole."""
+    """Facts for readers of the scores: counts, what was dropped."""
+    views: Mapping[Measure, View] = field(default_factory=dict)
+    """The part of each image that the judges of a measure are shown; the whole image where there is none."""
 
     def fingerprint(self) -> str:
-        """sha256 over everything that scores depend on but the outputs: keys, sections, texts, images, masks."""
+        """The sha256 of everything but the outputs that scores depend on: keys, sections, texts, images, masks."""
         total = hashlib.sha256()
         for case in self.cases:
             source = case.source if isinstance(case.source, Output) else sha256_of(case.source)
-            total.update(repr((case.key, source, case.prompt, case.phrase, _sha(case.mask))).encode())
+            total.update(repr((case.key, source, *_texts(case), case.phrase, _sha(case.mask))).encode())
         for one in self.samples:
-            images = [_sha(picture) for picture in (one.reference, one.source, one.mask)]
+            images = [_sha(image) for image in (one.reference, one.source, one.mask)]
             total.update(repr((one.key, one.sections, one.source_text, one.target_text, images)).encode())
         return f"sha256:{total.hexdigest()[:16]}"
 
@@ -89,12 +100,29 @@ class Benchmark:
         samples = tuple(one for one in kept if one.sections)
         needed = {one.key for one in samples}
         cases: list[EditCase] = []
-        for case in reversed(self.cases):  # what a case starts from stands before it
+        for case in reversed(self.cases):  # so that a case comes before those it starts from
             if case.key in needed:
                 cases.append(case)
                 needed |= {case.source.key} if isinstance(case.source, Output) else set()
         return replace(self, cases=tuple(reversed(cases)), samples=samples)
 
 
-def _sha(picture: Picture | None) -> str | None:
-    return None if picture is None else sha256_of(picture)
+class BenchmarkReader(Settings, ABC):
+    """The settings of one benchmark, and the code that reads a folder of it."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def read(self, folder: Path, limit: int | None = None) -> Benchmark:
+        """The benchmark in `folder`, or its first `limit` cases or sessions.
+
+        Raises EvaluationError for a folder that is not in the benchmark's layout.
+        """
+
+
+def _texts(case: EditCase) -> tuple[str, str, str]:
+    return case.instruction, case.source_caption, case.target_caption
+
+
+def _sha(image: StoredImage | None) -> str | None:
+    return None if image is None else sha256_of(image)

@@ -1,82 +1,87 @@
-"""Edits image files: what `editloom edit` does."""
+"""Edits image files, for `editloom edit`."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from core.errors import EvaluationError
-from evaluation.masks import PhraseMasks, segmented
-from evaluation.models import load_model
-from evaluation.pictures import open_mask, open_rgb
+from core.errors import EvaluationError, UsageError
+from evaluation.benchmark import EditCase
+from evaluation.images import open_rgb
+from evaluation.masks import masker_of
+from evaluation.requests import has_field, requests_of
+from models.placement import Placement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from PIL.Image import Image
-
     from evaluation.editors import EditorChoice
-    from models.placement import Placement
-    from models.protocols import Bools
 
-SAVE_ARGUMENTS = {
+SAVE_ARGUMENTS: dict[str, dict[str, Any]] = {
     ".png": {}, ".jpg": {"quality": 95, "subsampling": 0}, ".jpeg": {"quality": 95, "subsampling": 0},
     ".webp": {"quality": 95},
 }  # fmt: skip
 """Suffixes that a single output may have."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileEdit:
+    """The edit that each image gets; an absent part is "" or None."""
+
+    text: str
+    """The instruction or the target caption, whichever the editor takes."""
+    source_caption: str = ""
+    mask: Path | None = None
+    phrase: str = ""
+
+
 def edit_files(
-    paths: Sequence[Path],
-    prompt: str,
-    out: Path,
-    choice: EditorChoice,
-    *,
-    mask: Path | None = None,
-    phrase: str = "",
-    placement: Placement | None = None,
+    paths: Sequence[Path], edit: FileEdit, out: Path, choice: EditorChoice, placement: Placement | None = None
 ) -> list[Path]:
-    """Edit each image to `prompt`; the files written, one an image.
+    """Edit each image and return the files written, one for each image.
 
     `out` is the file to write when there is one image and the name ends in .png, .jpg, .jpeg or .webp; else a folder,
     in which `<name of the image>.png` is written. The images share the seed, so that none depends on the others, and
-    the mask; with `choice.masks` a PhraseMasks each gets its own mask of `phrase`. Raises EvaluationError for files
-    that cannot be read, ModelError for models.
+    the mask file; by phrase each gets a mask of its own. Raises UsageError for an editor that takes no such edit,
+    EvaluationError for files that cannot be read, ModelError for models.
     """
     targets = _targets(paths, out)
+    cases = _cases(paths, edit, choice)
     images = [open_rgb(path) for path in paths]
-    masks = _masks(images, choice, mask, phrase, placement)
-    editor = load_model("ImageEditor", choice.model, placement, **choice.model_settings)
-    edited = editor.edit(
-        images,
-        [prompt] * len(images),
-        seeds=[choice.seed] * len(images),
-        num_steps=choice.num_steps,
-        guidance_scale=choice.guidance_scale,
-        sampling_ratio=choice.sampling_ratio,
-        masks=masks,
-    )
+    masker = masker_of(choice.masks_used, placement)
+    masks = None if masker is None else masker(cases, images)
+    if masks is not None and not any(mask_HW.any() for mask_HW in masks):
+        raise EvaluationError(f"mask {edit.mask} lets nothing change; expected white or transparent pixels somewhere")
+    editor = choice.load(placement or Placement())
+    edited = editor.edit(requests_of(cases, images, masks, choice), seeds=[choice.seed] * len(images))
     for image, target in zip(edited, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         image.save(target, **SAVE_ARGUMENTS[target.suffix.lower()])
     return targets
 
 
-def _masks(
-    images: list[Image], choice: EditorChoice, mask: Path | None, phrase: str, placement: Placement | None
-) -> list[Bools] | None:
-    if mask is not None:
-        masks = [open_mask(mask, image.size) for image in images]
-        if not any(one.any() for one in masks):
-            raise EvaluationError(f"mask {mask} lets nothing change; expected white or transparent pixels somewhere")
-        return masks
-    if not isinstance(choice.masks, PhraseMasks):
-        return None
-    segmenter = load_model("TextSegmenter", choice.masks.model, placement)
-    found = segmented(segmenter, images, [phrase] * len(images), choice.masks.threshold)
-    return [np.asarray(one) for one in found]
+def _cases(paths: Sequence[Path], edit: FileEdit, choice: EditorChoice) -> list[EditCase]:
+    """One case for each image. Raises UsageError for a field that the editor needs and lacks, or does not take."""
+    texts = {_text_field(choice): edit.text, "source_caption": edit.source_caption}
+    if edit.source_caption and "source_caption" not in choice.fields:
+        raise UsageError(
+            f"editor {choice.name} takes no source_caption (it takes {', '.join(sorted(choice.fields))}); leave it out"
+        )
+    cases = [EditCase(key=path.stem, source=path, mask=edit.mask, phrase=edit.phrase, **texts) for path in paths]
+    for field in sorted(choice.needs):
+        if not all(has_field(case, field, choice.masks_used) for case in cases):
+            raise UsageError(f"editor {choice.name} needs {field}, and the edit has none; give it")
+    return cases
+
+
+def _text_field(choice: EditorChoice) -> str:
+    """The field of a request that receives the text of the edit."""
+    for fields in (choice.needs, choice.uses):
+        for name in ("instruction", "target_caption"):
+            if name in fields:
+                return name
+    raise UsageError(f"editor {choice.name} takes neither instruction nor target_caption; name another editor")
 
 
 def _targets(paths: Sequence[Path], out: Path) -> list[Path]:

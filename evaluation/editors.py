@@ -1,220 +1,91 @@
-"""Runs an editor over the cases of a benchmark, outputs on disk: a run goes on where an earlier one ended.
+"""The editor of an evaluation, and everything that decides its images.
 
-Every output carries in its PNG text what made it: model, revision, settings and a hash over source, prompt and mask;
-and a hash of its pixels. One that says the same as this run would is kept; one that says something else, or has other
-pixels than were written, stops the run and is not overwritten.
+An editor is named by a model id, and loaded when the first case needs it; or it is an object in memory, for example one
+that a training made. Both are described in the same way, so that outputs can be stamped with what made them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import math
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Self
 
-from core.errors import EvaluationError
-from evaluation.benchmark import Output
-from evaluation.masks import PhraseMasks, given_masks, phrase_masks
-from evaluation.models import load_model
-from evaluation.pictures import inside, open_rgb, png_texts, save_png, sha256_of
+from core.errors import UsageError
+from core.settings import checked
+from evaluation import loading
+from evaluation.masks import Masks, PhraseMasks
 from models import registry
-from models.placement import Placement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Mapping
 
-    from PIL.Image import Image
-
-    from evaluation.benchmark import EditCase
-    from evaluation.masks import Masker
-    from evaluation.pictures import Picture
-    from models.protocols import ImageEditor
-
-    Progress = Callable[[str, int, int], None]
-    """Told what is done, how much of it, and of how much."""
-
-STAMP = "editloom"
-MASK_FRAC = "editloom_mask_frac"
-PIXELS = "editloom_pixels"
-INPUTS = "source, prompt or mask"
-CASES_AT_ONCE = 32
-"""The most work that an interruption costs."""
+    from models.placement import Placement
+    from models.protocols import Editor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditorChoice:
-    """An editor and all settings that decide what it makes.
+    """An editor, a seed and the source of masks; made by `of_model` or `of_editor`.
 
-    `masks`: "none"; "given", the benchmark's own; or PhraseMasks, drawn by a segmenter. `model_settings` go to the
-    wrapper (`size_px`). Each case has a noise of its own, drawn from `seed` and the case's key.
+    `masks`: "none"; "given", the benchmark's own; or PhraseMasks, made by a segmenter. An editor that needs masks is
+    given the benchmark's own instead of none. Each case has noise of its own, drawn from `seed` and the case's key.
     """
 
-    model: str
-    num_steps: int = 50
-    guidance_scale: float = 7.5
-    sampling_ratio: float = 0.7
+    name: str
+    """The model id, or another name."""
+    needs: frozenset[str]
+    uses: frozenset[str]
+    description: Mapping[str, Any]
+    """Everything beside the name that decides the editor's images, as JSON values: revision, settings."""
+    load: Callable[[Placement], Editor]
     seed: int = 0
-    masks: Literal["none", "given"] | PhraseMasks = "none"
-    model_settings: dict[str, Any] = field(default_factory=dict)
+    masks: Masks = "none"
 
     def __post_init__(self) -> None:
-        """Raises EvaluationError for a number out of its range, or that is none."""
-        if self.num_steps < 1 or not 0 <= self.sampling_ratio <= 1 or not math.isfinite(self.guidance_scale):
-            raise EvaluationError(
-                f"an editor with num_steps {self.num_steps}, sampling_ratio {self.sampling_ratio} and guidance_scale "
-                f"{self.guidance_scale}; expected at least 1, a share of 0 to 1, and a finite number"
+        """Raises UsageError for masks that the editor cannot be given."""
+        if self.masks != "none" and "mask" not in self.fields:
+            raise UsageError(
+                f"editor {self.name} takes no mask (it takes {', '.join(sorted(self.fields))}); leave it out"
             )
 
+    @classmethod
+    def of_model(
+        cls, model_id: str, settings: Mapping[str, Any] | None = None, *, seed: int = 0, masks: Masks = "none"
+    ) -> Self:
+        """The editor that serves a model id. Raises SettingError for its settings, ModelError for the model."""
+        kind = registry.editor_class(model_id)
+        made = checked(kind.Settings, settings or {}, f"editor {model_id}")
+        return cls(
+            name=model_id, needs=kind.needs, uses=kind.uses, seed=seed, masks=masks,
+            description={"revision": registry.revision(model_id), "settings": made.model_dump(mode="json")},
+            load=lambda placement: loading.load_model("Editor", model_id, placement, settings=made),
+        )  # fmt: skip
+
+    @classmethod
+    def of_editor(
+        cls, editor: Editor, name: str, description: Mapping[str, Any], *, seed: int = 0, masks: Masks = "none"
+    ) -> Self:
+        """An editor in memory. `description` must differ between editors that have the same name."""
+        return cls(
+            name=name, needs=editor.needs, uses=editor.uses, seed=seed, masks=masks, description=description,
+            load=lambda _placement: editor,
+        )  # fmt: skip
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """Names of the EditRequest fields that the editor takes."""
+        return self.needs | self.uses
+
+    @property
+    def masks_used(self) -> Masks:
+        """The source of the masks that the editor is given."""
+        return "given" if self.masks == "none" and "mask" in self.needs else self.masks
+
     def described(self) -> dict[str, Any]:
-        """Every setting, with what pins each model. Raises ModelError for a model that is unknown."""
-        told = asdict(self) | {"revision": registry.revision(self.model)}
-        if isinstance(self.masks, PhraseMasks):
-            told["masks"] |= {"revision": registry.revision(self.masks.model)}
-        return told
-
-
-def run_edits(
-    cases: Sequence[EditCase],
-    folder: Path,
-    choice: EditorChoice,
-    *,
-    placement: Placement | None = None,
-    progress: Progress | None = None,
-) -> dict[str, str]:
-    """Make what is not yet there of `<key>.png` below `folder`; the share of each image that its mask let change.
-
-    A case whose source is the output of another comes after it. The share is "" without masks. Raises EvaluationError
-    for an output that other settings made, ModelError for a model that cannot be loaded.
-    """
-    if isinstance(choice.masks, PhraseMasks) and not any(case.phrase for case in cases):
-        raise EvaluationError("no case says what its edit changes, so nothing can be segmented; use masks from files")
-    if choice.masks == "given" and not any(case.mask for case in cases):
-        raise EvaluationError("no case comes with a mask; segment by phrase, or edit without masks")
-    run = _Run(folder, choice, placement or Placement())
-    shares: dict[str, str] = {}
-    for part in _parts(cases):
-        shares |= run.make(part)
-        if progress:
-            progress("edited", len(shares), len(cases))
-    return shares
-
-
-def seed_of(seed: int, key: str) -> int:
-    """The seed of one case: the same whatever other cases there are, another for every key."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:7], "big")
-
-
-class _Run:
-    """One editor at work on one folder; models are loaded when the first case needs them."""
-
-    def __init__(self, folder: Path, choice: EditorChoice, placement: Placement) -> None:
-        self._folder, self._choice, self._placement = folder, choice, placement
-        self._described = choice.described()
-        self._editor: ImageEditor | None = None
-        self._masker: Masker | None = None
-
-    def make(self, cases: Sequence[EditCase]) -> dict[str, str]:
-        stamps = {case.key: self._stamp(case) for case in cases}
-        shares: dict[str, str] = {}
-        for case in cases:
-            path = self._path(case.key)
-            if path.is_file():
-                shares[case.key] = _share_of_same(path, stamps[case.key])
-        todo = [case for case in cases if case.key not in shares]
-        if todo:
-            shares |= self._edit(todo, stamps)
-        return {case.key: shares[case.key] for case in cases}
-
-    def _edit(self, cases: list[EditCase], stamps: dict[str, str]) -> dict[str, str]:
-        self._load()
-        assert self._editor is not None
-        images = [open_rgb(self._source(case)) for case in cases]
-        masks = None if self._masker is None else self._masker(cases, images)
-        edited = self._editor.edit(
-            images,
-            [case.prompt for case in cases],
-            seeds=[seed_of(self._choice.seed, case.key) for case in cases],
-            num_steps=self._choice.num_steps,
-            guidance_scale=self._choice.guidance_scale,
-            sampling_ratio=self._choice.sampling_ratio,
-            masks=masks,
-        )
-        shares = ["" if masks is None else f"{masks[row].mean():.6f}" for row in range(len(cases))]
-        for case, image, share in zip(cases, edited, shares, strict=True):
-            texts = {STAMP: stamps[case.key], MASK_FRAC: share, PIXELS: _pixels_of(image)}
-            save_png(image, self._path(case.key), texts)
-        return {case.key: share for case, share in zip(cases, shares, strict=True)}
-
-    def _load(self) -> None:
-        if self._editor is not None:
-            return
-        choice = self._choice
-        self._editor = load_model("ImageEditor", choice.model, self._placement, **choice.model_settings)
-        if isinstance(choice.masks, PhraseMasks):
-            segmenter = load_model("TextSegmenter", choice.masks.model, self._placement)
-            self._masker = phrase_masks(segmenter, choice.masks.threshold)
-        elif choice.masks == "given":
-            self._masker = given_masks
-
-    def _stamp(self, case: EditCase) -> str:
-        masks = self._choice.masks
-        seen: list[Any] = [sha256_of(self._source(case)), case.prompt]
-        if isinstance(masks, PhraseMasks):
-            seen.append(case.phrase)
-        elif masks == "given":
-            seen.append(case.mask and sha256_of(case.mask))
-        inputs = hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:16]
-        return json.dumps({**self._described, "inputs": inputs}, sort_keys=True, default=str)
-
-    def _source(self, case: EditCase) -> Picture:
-        return self._path(case.source.key) if isinstance(case.source, Output) else case.source
-
-    def _path(self, key: str) -> Path:
-        return inside(self._folder, f"{key}.png", "the benchmark")
-
-
-def _share_of_same(path: Path, stamp: str) -> str:
-    """The mask's share of an output that this run would make the same way. Raises EvaluationError for another."""
-    texts = png_texts(path)
-    if texts.get(STAMP) == stamp:
-        share = texts.get(MASK_FRAC, "")
-        if texts.get(PIXELS) != _pixels_of(open_rgb(path)) or not _is_share(share):
-            raise EvaluationError(f"{path} is not as it was written; remove it, and it is made again")
-        return share
-    try:
-        there = json.loads(texts.get(STAMP, "{}"))
-    except (ValueError, RecursionError):
-        there = {}
-    wanted = json.loads(stamp)
-    said = "by something else"
-    if isinstance(there, dict) and there:
-        differing = [INPUTS if name == "inputs" else name for name in sorted(wanted) if there.get(name) != wanted[name]]
-        said = f"with another {', '.join(differing)}" if differing else "with more settings than there are"
-    raise EvaluationError(f"{path} was made {said}; name another output folder, or remove this one")
-
-
-def _pixels_of(image: Image) -> str:
-    """A hash of the image's size and pixels in RGB."""
-    pixels = image.convert("RGB").tobytes()
-    return hashlib.sha256(f"{image.width}x{image.height} ".encode() + pixels).hexdigest()
-
-
-def _is_share(text: str) -> bool:
-    """Whether the text is a share as this module writes it, or empty for an edit without masks."""
-    try:
-        return not text or 0 <= float(text) <= 1
-    except ValueError:
-        return False
-
-
-def _parts(cases: Sequence[EditCase]) -> Iterator[list[EditCase]]:
-    """The cases in portions, each after those whose outputs it starts from."""
-    turns: dict[str, int] = {}
-    for case in cases:  # what a case starts from stands before it in a benchmark
-        turns[case.key] = turns[case.source.key] + 1 if isinstance(case.source, Output) else 0
-    for turn in sorted(set(turns.values())):
-        same = [case for case in cases if turns[case.key] == turn]
-        for start in range(0, len(same), CASES_AT_ONCE):
-            yield same[start : start + CASES_AT_ONCE]
+        """Everything that decides the images, as JSON values. Raises ModelError for a segmenter that is unknown."""
+        masks = self.masks_used
+        return {
+            "model": self.name, **self.description, "needs": sorted(self.needs), "uses": sorted(self.uses),
+            "seed": self.seed,
+            "masks": {**asdict(masks), "revision": registry.revision(masks.model)}
+            if isinstance(masks, PhraseMasks) else masks,
+        }  # fmt: skip

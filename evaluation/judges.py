@@ -1,4 +1,4 @@
-"""The networks that scores are taken with: which ones are asked for, and loaded once each."""
+"""The judges: the networks that measure, by measure, each loaded once."""
 
 from __future__ import annotations
 
@@ -6,21 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from core.errors import EvaluationError
-from evaluation.models import load_model
+from evaluation import loading
 from models import registry
 from models.schemes.weights import find
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from PIL.Image import Image
+    from collections.abc import Iterable
 
     from models.placement import Placement
-    from models.protocols import Floats, ImageEncoder, ImageTextEncoder
-
-DINO_RESIZED_PX, DINO_CROPPED_PX = 256, 224
-
-# B rows, D embedding
+    from models.protocols import ImageEncoder, ImageTextEncoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,43 +52,24 @@ def load_judges(ids: JudgeIds, placement: Placement | None = None) -> Judges:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise EvaluationError(f"{twice[0]} is named in two revisions; measure with one of them")
-    clip = {one: load_model("ImageTextEncoder", one, placement) for one in ids.clip}
+    clip = {one: loading.load_model("ImageTextEncoder", one, placement) for one in ids.clip}
     known: dict[str, Any] = dict(clip)
 
     def images_of(names: Iterable[str]) -> dict[str, ImageEncoder]:
         for name in names:
             if name not in known:
-                known[name] = load_model(_protocol(name), name, placement)
+                known[name] = loading.load_model(_protocol(name), name, placement)
         return {name: known[name] for name in names}
 
     return Judges(clip, images_of(ids.dino), images_of(ids.fid))
 
 
 def short_name(model_id: str) -> str:
-    """The id as names of measures carry it: without the commit, which the result lists beside the models."""
+    """The id without its commit, as it stands in names of measures; the result lists the commit elsewhere."""
     return model_id.partition("@")[0] if model_id.startswith("hf:") else model_id
 
 
-def as_dino_sees(images: Sequence[Image]) -> list[Image]:
-    """The middle 224 x 224 pixels of each image with its shorter side at 256, bicubic: MagicBrush's script."""
-    from PIL import Image as Pillow
-
-    cropped = []
-    for image in images:
-        scale = DINO_RESIZED_PX / min(image.size)
-        width, height = (max(DINO_RESIZED_PX, int(side * scale)) for side in image.size)
-        left, top = round((width - DINO_CROPPED_PX) / 2), round((height - DINO_CROPPED_PX) / 2)
-        box = (left, top, left + DINO_CROPPED_PX, top + DINO_CROPPED_PX)
-        cropped.append(image.resize((width, height), Pillow.Resampling.BICUBIC).crop(box))
-    return cropped
-
-
-def embedded(encoder: ImageEncoder | ImageTextEncoder, images: Sequence[Image], *, is_cropped: bool) -> Floats:
-    """(B, D) of `images`, each row of length 1."""
-    return encoder.encode_images(as_dino_sees(images) if is_cropped else images)
-
-
 def _protocol(model_id: str) -> str:
-    """Which of the two encoders a model can be asked for as; the registry refuses what is neither."""
+    """The protocol of a model that encodes images; the registry refuses a model that is neither."""
     served = registry.WRAPPERS["ImageTextEncoder"]
     return "ImageTextEncoder" if registry.kind_of(find(model_id)) in served else "ImageEncoder"

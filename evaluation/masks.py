@@ -1,15 +1,16 @@
-"""Which part of an image an editor may change: from the benchmark's files, or segmented by the phrase of the edit."""
+"""Masks show where an editor may change an image: they come from files, or a segmenter finds a phrase."""
 
 from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
 from core.errors import EvaluationError
-from evaluation.pictures import open_mask
+from evaluation import loading
+from evaluation.images import open_mask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from evaluation.benchmark import EditCase
+    from models.placement import Placement
     from models.protocols import Bools, TextSegmenter
 
     Masker: TypeAlias = Callable[[Sequence[EditCase], Sequence[Image]], list[Bools]]
@@ -24,14 +26,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 THRESHOLD = 0.4
-"""Probability from which a pixel belongs to the phrase; iEdit does not state one, UltraEdit's choice for CLIPSeg."""
+"""A pixel of at least this probability belongs to the phrase: UltraEdit's choice for CLIPSeg, iEdit states none."""
 
 # H W pixels of an image
 
 
 @dataclass(frozen=True, slots=True)
 class PhraseMasks:
-    """Masks drawn by a TextSegmenter, for the phrase that describes what the edit changes. Bodur et al. 2023, iEdit."""
+    """Masks by a TextSegmenter, for the phrase that names the part to be changed. Bodur et al. 2023, iEdit."""
 
     model: str
     threshold: float = THRESHOLD
@@ -40,6 +42,17 @@ class PhraseMasks:
         """Raises EvaluationError for a threshold that is no probability."""
         if not 0 <= self.threshold <= 1:
             raise EvaluationError(f"the threshold of masks is {self.threshold}; expected a probability, 0 to 1")
+
+
+Masks: TypeAlias = Literal["none", "given"] | PhraseMasks
+"""Where masks come from: nowhere, the benchmark's files, or a segmenter."""
+
+
+def masker_of(masks: Masks, placement: Placement | None = None) -> Masker | None:
+    """The function that makes the masks; None for no masks. Raises ModelError for a segmenter that is not there."""
+    if isinstance(masks, PhraseMasks):
+        return phrase_masks(loading.load_model("TextSegmenter", masks.model, placement), masks.threshold)
+    return given_masks if masks == "given" else None
 
 
 def given_masks(cases: Sequence[EditCase], images: Sequence[Image]) -> list[Bools]:
@@ -66,7 +79,7 @@ def segmented(
 ) -> list[Bools]:
     """(H, W) for each image, true where the phrase is at least as likely as `threshold`.
 
-    Where there is no phrase, or it is nowhere on the image, the mask is the whole image: an empty one would forbid the
+    Without a phrase, and for a phrase that is not found, the mask is the whole image: an empty one would forbid the
     edit.
     """
     named = [row for row, phrase in enumerate(phrases) if phrase.strip()]
@@ -77,9 +90,7 @@ def segmented(
         if mask_HW.any():
             masks[row] = mask_HW
         else:
-            _log.warning(
-                "%r was found nowhere at threshold %s: its image is edited as a whole", phrases[row], threshold
-            )
+            _log.warning("%r was not found at threshold %s: its image is edited as a whole", phrases[row], threshold)
     return masks
 
 

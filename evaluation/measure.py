@@ -1,4 +1,4 @@
-"""Takes every measure that a sample's data allows: one row of numbers a sample, and features for Fréchet distances.
+"""Takes every measure that the data of a sample allows: a row of numbers, and features for Fréchet distances.
 
 | column | what it is |
 |---|---|
@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from core.errors import EvaluationError
-from evaluation.judges import embedded, short_name
+from evaluation.images import name_of, open_mask, open_rgb
+from evaluation.judges import short_name
 from evaluation.metrics import (
     clip_scores,
     cosines,
@@ -34,31 +35,32 @@ from evaluation.metrics import (
     ssim_in_and_out,
     unit_range,
 )
-from evaluation.pictures import name_of, open_mask, open_rgb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from PIL.Image import Image
 
-    from evaluation.benchmark import Sample
+    from evaluation.benchmark import Measure, Sample
+    from evaluation.images import StoredImage
     from evaluation.judges import Judges
-    from evaluation.pictures import Picture
+    from evaluation.views import View
     from models.protocols import Floats, ImageEncoder, ImageTextEncoder
 
-    Embeddings = dict[Picture, Floats]
+    Embeddings = dict[StoredImage, Floats]
 
 Row = dict[str, float]
 
 SAMPLES_AT_ONCE = 32
+MEASURES: tuple[Measure, ...] = ("clip", "dino", "fid")
 
 # D embedding, H W pixels, C colours
 
 
 @dataclass(slots=True)
 class Measured:
-    """`rows`: the measures of each sample that could be taken. `features`: by network and then picture, (D,) each."""
+    """`rows`: the measures of each sample that could be taken. `features`: by network and then image, (D,) each."""
 
     rows: list[Row] = field(default_factory=list)
     features: dict[str, Embeddings] = field(default_factory=dict)
@@ -69,25 +71,29 @@ def measure(
     outputs: dict[str, Path],
     judges: Judges,
     *,
-    is_cropped_for_dino: bool = False,
+    views: Mapping[Measure, View] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Measured:
-    """The measures of `samples`, whose edited images are `outputs` by key. Raises EvaluationError for broken files."""
+    """The measures of `samples`, whose edited images are `outputs` by key, as judges see them through `views`.
+
+    Raises EvaluationError for broken files.
+    """
+    of_clip, of_dino, of_fid = ((views or {}).get(name) for name in MEASURES)
     measured = Measured(features={name: {} for name in judges.fid})
     for start in range(0, len(samples), SAMPLES_AT_ONCE):
         part = samples[start : start + SAMPLES_AT_ONCE]
-        pictures = [p for one in part for p in (outputs[one.key], one.reference, one.source) if p is not None]
-        seen = _Seen({picture: open_rgb(picture) for picture in dict.fromkeys(pictures)})
+        stored = [image for one in part for image in (outputs[one.key], one.reference, one.source) if image is not None]
+        seen = _Seen({image: open_rgb(image) for image in dict.fromkeys(stored)})
         for one in part:
             row = _pixel_row(one, outputs[one.key], seen.images)
             for name, clip in judges.clip.items():
-                row |= _clip_row(one, outputs[one.key], seen.by(name, clip), seen.texts_by(name, clip, part), name)
+                emb, emb_of_text = seen.by(name, clip, of_clip), seen.texts_by(name, clip, part)
+                row |= _clip_row(one, outputs[one.key], emb, emb_of_text, name)
             for name, dino in judges.dino.items():
-                emb = seen.by(name, dino, is_cropped=is_cropped_for_dino)
-                row |= _image_cosines("dino", one, outputs[one.key], emb, name)
+                row |= _image_cosines("dino", one, outputs[one.key], seen.by(name, dino, of_dino), name)
             measured.rows.append(row)
         for name, encoder in judges.fid.items():
-            measured.features[name] |= seen.by(name, encoder)
+            measured.features[name] |= seen.by(name, encoder, of_fid)
         if progress:
             progress("scored", len(measured.rows), len(samples))
     return measured
@@ -96,16 +102,17 @@ def measure(
 class _Seen:
     """Images of one portion of samples, each opened once, and embedded once by each network."""
 
-    def __init__(self, images: dict[Picture, Image]) -> None:
+    def __init__(self, images: dict[StoredImage, Image]) -> None:
         self.images = images
-        self._embeddings: dict[tuple[str, bool], Embeddings] = {}
+        self._embeddings: dict[tuple[str, View | None], Embeddings] = {}
         self._texts: dict[str, dict[str, Floats]] = {}
 
-    def by(self, name: str, encoder: ImageEncoder | ImageTextEncoder, *, is_cropped: bool = False) -> Embeddings:
-        if (name, is_cropped) not in self._embeddings:
-            emb_BD = embedded(encoder, list(self.images.values()), is_cropped=is_cropped)
-            self._embeddings[name, is_cropped] = dict(zip(self.images, emb_BD, strict=True))
-        return self._embeddings[name, is_cropped]
+    def by(self, name: str, encoder: ImageEncoder | ImageTextEncoder, view: View | None) -> Embeddings:
+        if (name, view) not in self._embeddings:
+            images = list(self.images.values())
+            emb_BD = encoder.encode_images(images if view is None else view(images))
+            self._embeddings[name, view] = dict(zip(self.images, emb_BD, strict=True))
+        return self._embeddings[name, view]
 
     def texts_by(self, name: str, encoder: ImageTextEncoder, samples: Sequence[Sample]) -> dict[str, Floats]:
         if name not in self._texts:
@@ -115,7 +122,7 @@ class _Seen:
         return self._texts[name]
 
 
-def _pixel_row(sample: Sample, output: Path, images: dict[Picture, Image]) -> Row:
+def _pixel_row(sample: Sample, output: Path, images: dict[StoredImage, Image]) -> Row:
     row: dict[str, float | None] = {}
     if sample.reference is not None:
         reference = images[sample.reference]

@@ -1,4 +1,4 @@
-"""The measures of one edit, each as its paper or its script defines it; `frechet` has the one of two sets of images.
+"""The measures of one edit, as their papers or scripts define them; `frechet` compares two sets of images.
 
 Images are RGB and equal in size; values run from 0 to 1. Embeddings have rows of length 1.
 """

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.errors import EvaluationError
-from evaluation.editors import run_edits
+from evaluation.edit_cases import run_edits
+from evaluation.images import inside, sha256_of
 from evaluation.judges import JudgeIds, load_judges
 from evaluation.measure import measure
-from evaluation.pictures import inside, sha256_of
+from evaluation.requests import TEXTS
 from evaluation.scores import Scores, now, sections_of, versions
 from models import registry
 
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from evaluation.benchmark import Benchmark, Sample
-    from evaluation.editors import EditorChoice, Progress
+    from evaluation.edit_cases import Progress
+    from evaluation.editors import EditorChoice
+    from evaluation.measure import Measured
     from models.placement import Placement
 
 OUTPUTS = "outputs"
@@ -34,10 +37,10 @@ def evaluate(
     placement: Placement | None = None,
     progress: Progress | None = None,
 ) -> Scores:
-    """Scores of what `editor` makes below `out`/outputs, or of the images that are in `outputs`; written to `out`.
+    """Score the images that `editor` makes below `out`/outputs, or those in `outputs`; write the scores to `out`.
 
-    What an earlier call with the same settings left in `out` is not made again. Raises EvaluationError for a benchmark
-    or outputs that cannot be used, ModelError for models.
+    Outputs that an earlier call with the same settings left in `out` are not made again. Raises EvaluationError for a
+    benchmark or outputs that cannot be used, ModelError for models.
     """
     if (editor is None) == (outputs is None):
         raise EvaluationError("expected either an editor or a folder of outputs, not both and not neither")
@@ -45,43 +48,43 @@ def evaluate(
         raise EvaluationError(f"{benchmark.name} holds nothing to score")
     shares: dict[str, str] = {}
     if editor is not None:
-        described: dict[str, Any] | None = editor.described()
         shares = run_edits(benchmark.cases, out / OUTPUTS, editor, placement=placement, progress=progress)
-    else:
-        described = None
     ids = judges or JudgeIds()
     files = _outputs_of(benchmark.samples, outputs or out / OUTPUTS)
-    measured = measure(
-        benchmark.samples,
-        files,
-        load_judges(ids, placement),
-        is_cropped_for_dino=benchmark.is_cropped_for_dino,
-        progress=progress,
-    )
+    judging = load_judges(ids, placement)
+    measured = measure(benchmark.samples, files, judging, views=benchmark.views, progress=progress)
     scores = Scores(
         benchmark=benchmark.name,
         dataset=benchmark.fingerprint(),
-        system=system or (editor.model if editor else str(outputs)),
-        editor=described,
+        system=system or (editor.name if editor else str(outputs)),
+        editor=editor.described() if editor else None,
         judges={one: registry.revision(one) for one in ids.all()},
         sections=sections_of(benchmark.samples, files, measured),
         notes=benchmark.notes,
         made_at=now(),
         versions=versions(),
     )
-    rows = [
+    scores.write(out, _rows(benchmark, files, shares, measured))
+    return scores
+
+
+def _rows(
+    benchmark: Benchmark, outputs: dict[str, Path], shares: dict[str, str], measured: Measured
+) -> list[dict[str, Any]]:
+    """One row for each sample: texts of its case, facts of the benchmark, the output's hash, the measures."""
+    cases = {case.key: case for case in benchmark.cases}
+    return [
         {
             "key": one.key,
             "sections": list(one.sections),
+            **{name: getattr(cases[one.key], name) for name in TEXTS},
             **one.facts,
             "edit_mask_frac": float(shares[one.key]) if shares.get(one.key) else None,
-            "output_sha256": sha256_of(files[one.key]),
+            "output_sha256": sha256_of(outputs[one.key]),
             **row,
         }
         for one, row in zip(benchmark.samples, measured.rows, strict=True)
     ]
-    scores.write(out, rows)
-    return scores
 
 
 def _outputs_of(samples: tuple[Sample, ...], folder: Path) -> dict[str, Path]:

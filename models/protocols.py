@@ -8,6 +8,7 @@ H W pixels of the image that was passed in. DifferentiableImageText and Perceptu
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
@@ -192,23 +193,30 @@ class PerceptualFeatures(Protocol):
         ...
 
 
-class ImageEditor(Protocol):
-    """Changes a whole image, or a part of it, to what a text asks for."""
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EditRequest:
+    """One edit: an image and whatever says how to change it. A field that is not known is None or empty.
 
-    def edit(
-        self,
-        images: Sequence[Image],
-        prompts: Sequence[str],
-        *,
-        seeds: Sequence[int],
-        num_steps: int,
-        guidance_scale: float,
-        sampling_ratio: float,
-        masks: Sequence[Bools] | None = None,
-    ) -> list[Image]:
-        """One image a row, at the image's own size; a seed alone decides a row's noise, whatever the batch.
+    `instruction` says what to do. `source_caption` and `target_caption` describe the image before and after the edit.
+    The image may change where `mask`, (H, W) of the image, is true. `examples` are pairs of images before and after.
+    """
 
-        `sampling_ratio` from 0 (the image as it is) to 1 (pure noise) says how far the image is noised first. Where a
-        (H, W) mask is true the image may change.
-        """
+    image: Image
+    instruction: str | None = None
+    source_caption: str | None = None
+    target_caption: str | None = None
+    mask: Bools | None = None
+    examples: tuple[tuple[Image, Image], ...] = ()
+
+
+class Editor(Protocol):
+    """Changes images as requests say. How it samples is decided by its settings, when it is made."""
+
+    needs: frozenset[str]
+    """Names of the EditRequest fields that every request must have."""
+    uses: frozenset[str]
+    """Names of the EditRequest fields that are used where a request has them."""
+
+    def edit(self, requests: Sequence[EditRequest], *, seeds: Sequence[int]) -> list[Image]:
+        """One image a request, at the request's own size; a seed alone decides a row's noise, whatever the batch."""
         ...

@@ -21,11 +21,15 @@ from models.schemes.weights import licence as licence_of
 from models.schemes.weights import pin as pin_of
 
 if TYPE_CHECKING:
+    from core.settings import Settings
     from models.schemes.weights import Weights
 
 CHAT, CAUSAL = "any image-text-to-text model", "any causal language model"
 """Kinds that stand for all models that transformers lists under a task, where no kind of the table fits better."""
 
+_SD, _SDXL = "StableDiffusionPipeline", "StableDiffusionXLPipeline"
+_SD_INPAINT, _SDXL_INPAINT = "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"
+_PIX2PIX = "StableDiffusionInstructPix2PixPipeline"
 _CLIP, _DINO = "models.encoders.clip:Clip", "models.encoders.image:DinoEncoder"
 
 WRAPPERS: dict[str, dict[str, str]] = {
@@ -43,15 +47,17 @@ WRAPPERS: dict[str, dict[str, str]] = {
     },
     "ImageTextEncoder": {"clip": _CLIP, "siglip": _CLIP, "open_clip": "models.encoders.open_clip_encoder:OpenClip"},
     "ImageEncoder": {"dinov2": _DINO, "dinov2_with_registers": _DINO, "vit": _DINO},
-    "LatentEncoder": {"diffusers": "models.diffusion.latents:VaeEncoder"},
+    "LatentEncoder": dict.fromkeys(
+        (_SD, _SD_INPAINT, _PIX2PIX, _SDXL, _SDXL_INPAINT), "models.diffusion.latents:VaeEncoder"
+    ),
     "TextSegmenter": {"clipseg": "models.segmenters.phrase:ClipSeg"},
     "Detector": {"grounding-dino": "models.segmenters.grounding_dino:GroundingDino"},
     "BoxSegmenter": {"sam": "models.segmenters.box:Sam"},
     "PanopticSegmenter": {"mask2former": "models.segmenters.panoptic:Mask2Former"},
     "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), "models.encoders.tagger:ZeroShotTagger"),
-    "ImageSynthesizer": {"diffusers": "models.diffusion.text_to_image:StableDiffusion"},
-    "EditSynthesizer": {"diffusers": "models.diffusion.inpaint:StableDiffusionInpaint"},
-    "ImageEditor": {"diffusers": "models.diffusion.sdedit:SdEdit"},
+    "ImageSynthesizer": dict.fromkeys((_SD, _SDXL), "models.diffusion.text_to_image:StableDiffusion"),
+    "EditSynthesizer": dict.fromkeys((_SD_INPAINT, _SDXL_INPAINT), "models.diffusion.inpaint:StableDiffusionInpaint"),
+    "Editor": {_SD: "models.diffusion.sdedit:SdEdit"},
     "DifferentiableImageText": {"clip": "models.encoders.features:ClipDistance"},
     "PerceptualFeatures": {
         "timm": "models.encoders.features:TimmFeatures",
@@ -70,8 +76,9 @@ DISTRIBUTIONS = {"open_clip": "open_clip_torch", "vllm": "'.[vllm]'"}
 def load(protocol: str, model_id: str, placement: Placement | None = None, **settings: Any) -> Any:
     """The model behind `model_id`, ready to use, with the methods of `protocol` (a name from `models.protocols`).
 
-    `settings` go to the wrapper: a prompt, a number of beams. Raises ModelError for an unknown id, absent weights, a
-    model that cannot serve the protocol, and a package that is not installed; TypeError for settings it does not have.
+    `settings` go to the wrapper: a prompt, a number of beams; to an Editor, `settings=` an instance of its settings.
+    Raises ModelError for an unknown id, absent weights, a model that cannot serve the protocol, and a package that is
+    not installed; TypeError for settings it does not have.
     """
     try:
         weights = fetch(find(model_id))
@@ -83,6 +90,17 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
         return wrapper(weights, placement or Placement(), **settings)
     except ModuleNotFoundError as error:
         raise ModelError(_install_line(model_id, str(error.name).partition(".")[0])) from error
+
+
+def editor_class(model_id: str) -> Any:
+    """The Editor class that serves `model_id`, with `Settings`, `needs` and `uses`. Raises ModelError."""
+    return _wrapper("Editor", fetch(find(model_id)))
+
+
+def editor_settings(model_id: str) -> type[Settings]:
+    """The settings of the editor that serves `model_id`, to be made and given to `load`. Raises ModelError."""
+    kind: type[Settings] = editor_class(model_id).Settings
+    return kind
 
 
 def revision(model_id: str) -> str:
@@ -130,28 +148,37 @@ def can_fetch(model_id: str) -> bool:
 
 
 def kind_of(weights: Weights) -> str:
-    """The kind of model: `model_type` of its config.json, timm, diffusers, gguf, or a scheme. Raises ModelError."""
+    """The kind of model: `model_type` of its config.json, a pipeline class of diffusers, timm, gguf, or a scheme.
+
+    Raises ModelError.
+    """
     if weights.scheme in ("openai", "vllm", "open_clip", "wordnet"):
         return weights.scheme
     root = Path(weights.location)
     if root.is_file() or not (root / "config.json").is_file():
-        for name, kind in (("model_index.json", "diffusers"), ("open_clip_config.json", "open_clip")):
-            if (root / name).is_file():
-                return kind
+        if (root / "model_index.json").is_file():
+            return _named(weights, root / "model_index.json", "_class_name")
+        if (root / "open_clip_config.json").is_file():
+            return "open_clip"
         if root.suffix == ".gguf" or any(root.glob("*.gguf")):
             return "gguf"
         raise ModelError(f"model {weights.model_id!r}: {root} has no config.json or model_index.json to say what it is")
+    return _named(weights, root / "config.json", "model_type")
+
+
+def _named(weights: Weights, path: Path, field: str) -> str:
+    """The kind that a field of a JSON file names."""
     try:
-        config = json.loads((root / "config.json").read_bytes())
+        config = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ModelError(
-            f"model {weights.model_id!r}: {root / 'config.json'} is no JSON ({error}); fetch or save the model again"
+            f"model {weights.model_id!r}: {path} is no JSON ({error}); fetch or save the model again"
         ) from error
-    if isinstance(config, dict) and "architecture" in config and "model_type" not in config:
+    if isinstance(config, dict) and "architecture" in config and field not in config:
         return "timm"
-    if not isinstance(config, dict) or "model_type" not in config:
-        raise ModelError(f"model {weights.model_id!r}: {root / 'config.json'} names no model_type")
-    return str(config["model_type"])
+    if not isinstance(config, dict) or field not in config:
+        raise ModelError(f"model {weights.model_id!r}: {path} names no {field}")
+    return str(config[field])
 
 
 def _wrapper(protocol: str, weights: Weights) -> Any:
@@ -162,7 +189,7 @@ def _wrapper(protocol: str, weights: Weights) -> Any:
     if target is None:
         raise ModelError(
             f"model {weights.model_id!r} is of kind {kind!r}, which cannot serve {protocol} "
-            f"(served by: {', '.join(served)}); name another model in the manifest"
+            f"(served by: {', '.join(served)}); name another model"
         )
     module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)

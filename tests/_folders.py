@@ -18,13 +18,17 @@ class FakeEditor:
     def __init__(self):
         self.asked = []
 
-    def edit(self, images, prompts, *, seeds, num_steps, guidance_scale, sampling_ratio, masks=None):
-        self.asked += [(prompt, seed, image.size) for prompt, seed, image in zip(prompts, seeds, images, strict=True)]
-        masks = [np.ones((i.height, i.width), bool) for i in images] if masks is None else masks
-        pixels = [
-            np.where(mask[..., None], 255 - np.asarray(i), np.asarray(i)) for i, mask in zip(images, masks, strict=True)
-        ]
-        return [Image.fromarray(one.astype(np.uint8)) for one in pixels]
+    needs = frozenset({"target_caption"})
+    uses = frozenset({"mask"})
+
+    def edit(self, requests, *, seeds):
+        self.asked += [(one.target_caption, seed, one.image.size) for one, seed in zip(requests, seeds, strict=True)]
+        edited = []
+        for one in requests:
+            mask = True if one.mask is None else one.mask[..., None]
+            pixels = np.asarray(one.image)
+            edited.append(Image.fromarray(np.where(mask, 255 - pixels, pixels).astype(np.uint8)))
+        return edited
 
 
 class FakeEncoder:

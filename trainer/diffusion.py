@@ -8,8 +8,6 @@ Source  Rombach et al. 2022, Latent Diffusion.
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -151,9 +149,6 @@ def _load(model_id: str) -> tuple[Any, str]:
 
 def _check_kind(weights: Weights) -> None:
     kind = kind_of(weights)
-    if kind == "diffusers":
-        index = json.loads((Path(weights.location) / "model_index.json").read_bytes())
-        kind = str(index.get("_class_name")) if isinstance(index, dict) else "unknown"
     if kind != "StableDiffusionPipeline":
         raise ModelError(
             f"model {weights.model_id!r} is of kind {kind!r}; this trainer takes a StableDiffusionPipeline of diffusers"

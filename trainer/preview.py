@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-from models.diffusion.sdedit import SdEdit
+from models.diffusion.sdedit import SdEdit, SdEditSettings
+from models.protocols import EditRequest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
 
 def sdedit(diffusion: Diffusion, batch: Batch, config: TrainConfig) -> list[Image.Image]:
     """Each source edited towards its target's caption; seeded by the training's seed and the row."""
-    editor = SdEdit.over(diffusion.pipeline, batch_size=len(batch), size_px=config.size_px)
+    settings = SdEditSettings(
+        num_steps=config.preview_steps, guidance_scale=config.preview_guidance, sampling_ratio=config.preview_strength,
+        size_px=config.size_px,
+    )  # fmt: skip
+    editor = SdEdit.over(diffusion.pipeline, settings, batch_size=len(batch))
+    requests = [
+        EditRequest(image=image, target_caption=caption)
+        for image, caption in zip(pictures(batch.source_BCHW), batch.target_captions, strict=True)
+    ]
     with diffusion.autocast():
-        return editor.edit(
-            pictures(batch.source_BCHW), batch.target_captions, num_steps=config.preview_steps,
-            seeds=[(config.seed * 1009 + row) % 2**63 for row in range(len(batch))],
-            guidance_scale=config.preview_guidance, sampling_ratio=config.preview_strength,
-        )  # fmt: skip
+        return editor.edit(requests, seeds=[(config.seed * 1009 + row) % 2**63 for row in range(len(batch))])
 
 
 def grid(batch: Batch, edited: list[Image.Image]) -> Image.Image:

@@ -48,18 +48,18 @@ def train_one(variant: Variant, seed: int, out: Path, given: argparse.Namespace)
 
 def score_one(variant: Variant, seed: int, model: str, out: Path, given: argparse.Namespace) -> dict[str, float]:
     """All measures of a variant's edits of the held-out cases."""
-    from evaluation.benchmarks.pairs import read_pairs
+    from evaluation.benchmarks.pairs import Pairs
     from evaluation.editors import EditorChoice
     from evaluation.judges import JudgeIds
     from evaluation.masks import PhraseMasks
     from evaluation.run import evaluate
 
-    editor = EditorChoice(
-        model=model, num_steps=given.edit_steps, sampling_ratio=given.ratio, guidance_scale=7.5, seed=seed,
+    editor = EditorChoice.of_model(
+        model, {"num_steps": given.edit_steps, "sampling_ratio": given.ratio, "guidance_scale": 7.5}, seed=seed,
         masks=PhraseMasks("zoo:clipseg") if variant.with_masks else "none",
     )  # fmt: skip
     judges = JudgeIds(clip=("zoo:clip",), fid=("zoo:dino",))
-    scores = evaluate(read_pairs(given.out / "cases"), out, editor=editor, judges=judges)
+    scores = evaluate(Pairs().read(given.out / "cases"), out, editor=editor, judges=judges)
     found = {m: scores.value("fid_source" if m == "fid" else m) for m in MEASURES if m != "edit_read_back"}
     return {**found, "edit_read_back": read_back(given.out / "cases", out / "outputs")}
 

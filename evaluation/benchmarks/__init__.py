@@ -1,1 +1,27 @@
-"""The benchmarks, one file each: what a folder of theirs holds, read into edits and comparisons."""
+"""The benchmarks, one file each: a `BenchmarkReader` under the name that `editloom evaluate` takes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from core.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from evaluation.benchmark import BenchmarkReader
+
+BENCHMARKS = {
+    "pairs": "evaluation.benchmarks.pairs:Pairs",
+    "magicbrush": "evaluation.benchmarks.magicbrush:MagicBrush",
+    "emu_edit": "evaluation.benchmarks.emu_edit:EmuEdit",
+}
+"""Name -> class; a new benchmark is a file beside this one and a line here."""
+
+
+def find_benchmark(name: str) -> type[BenchmarkReader]:
+    """The settings class of a benchmark. Raises UsageError with the nearest name for an unknown one."""
+    if name not in BENCHMARKS:
+        raise UsageError(f"no benchmark is called {name!r}{nearest(name, BENCHMARKS)}")
+    module, _, kind = BENCHMARKS[name].partition(":")
+    found: type[BenchmarkReader] = getattr(importlib.import_module(module), kind)
+    return found

@@ -1,7 +1,8 @@
-"""The protocol of the Emu Edit test set: no true results, so the edited image is compared with its source.
+"""The benchmark `emu_edit`: Emu Edit's test set, which compares edited images with their sources.
 
-Sheynin et al. 2024. A folder of Parquet files as the Hub has them (`facebook/emu_edit_test_set`), or a `metadata.jsonl`
-with `file_name` beside the images; columns image, instruction, task, split, idx, hash, input_caption, output_caption.
+Sheynin et al. 2024. There are no true results. A folder of Parquet files as the Hub has them
+(`facebook/emu_edit_test_set`), or a `metadata.jsonl` with `file_name` beside the images; columns image, instruction,
+task, split, idx, hash, input_caption, output_caption.
 Outputs are named `<idx>.png`. The published measures by their names here: L1 `l1`, CLIPimg `clip_i`, DINO `dino`,
 CLIPout `clip_t`, CLIPdir `clip_direction`. UltraEdit's table is with CLIP ViT-B/32 and DINO ViT-S/16, others are with
 CLIP ViT-L/14, and the same images differ by .05 in CLIPout between the two: take both. The size at which L1 was taken
@@ -14,18 +15,21 @@ does not list them; here they are listed in the notes, the first section is with
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.errors import EvaluationError
-from evaluation.benchmark import Benchmark, EditCase, PromptText, Sample
+from evaluation.benchmark import Benchmark, BenchmarkReader, EditCase, Sample
+from evaluation.images import ParquetCell, existing, inside
 from evaluation.json_files import read_lines, text_in
-from evaluation.pictures import ParquetCell, existing, inside
+from evaluation.views import centre_224
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from evaluation.pictures import Picture
+    from evaluation.benchmark import Measure
+    from evaluation.images import StoredImage
+    from evaluation.views import View
 
 _log = logging.getLogger(__name__)
 
@@ -36,40 +40,41 @@ PLACEHOLDER = "a train station in city"
 KEPT, UNDROPPED = "kept", "undropped"
 
 
-def read_emu_edit(
-    folder: Path, *, text: PromptText = "instruction", split: str = "test", limit: int | None = None
-) -> Benchmark:
-    """The rows of one split in `folder`, or the first `limit` of them. Raises EvaluationError for other folders."""
-    cases: list[EditCase] = []
-    samples: list[Sample] = []
-    dropped: list[str] = []
-    seen: set[str] = set()
-    for where, row, image in _rows(folder, split):
-        if len(cases) == limit:
-            break
-        key, texts = str(row.get("idx")), {name: text_in(row, name, where, default="") for name in TEXTS}
-        inside(folder, key, f"{where}, idx,")
-        if row.get("idx") is None or key in seen:
-            raise EvaluationError(f"{where}: idx is {row.get('idx')!r}; expected a number that no other row has")
-        seen.add(key)
-        prompt = texts["output_caption" if text == "target_caption" else "instruction"]
-        if not prompt:
-            raise EvaluationError(f"{where}: the {text} is blank, and goes to the editor; expected text")
-        is_bad = is_unusable(texts["input_caption"], texts["output_caption"])
-        dropped += [key] if is_bad else []
-        cases.append(EditCase(key=key, source=image, prompt=prompt))
-        samples.append(_sample(key, row, texts, image, prompt, is_bad=is_bad))
-    if not cases:
-        raise EvaluationError(f"{folder} holds no row of the split {split!r}; name another with --split")
-    if dropped:
-        _log.warning("%d of %d rows dropped for their captions: idx %s", len(dropped), len(cases), ", ".join(dropped))
-    notes: dict[str, str | int | list[str]] = {
-        "prompt_text": text, "split": split, "num_rows": len(cases), "num_dropped": len(dropped),
-        "dropped_idx": dropped,
-    }  # fmt: skip
-    # kept first: the section that is read when none is named
-    samples.sort(key=lambda one: KEPT not in one.sections)
-    return Benchmark(name="emu_edit", cases=tuple(cases), samples=tuple(samples), notes=notes, is_cropped_for_dino=True)
+class EmuEdit(BenchmarkReader):
+    """Emu Edit's test set."""
+
+    name: ClassVar[str] = "emu_edit"
+
+    split: str = "test"
+    """Only rows of this split are read: `test` or `validation`."""
+
+    def read(self, folder: Path, limit: int | None = None) -> Benchmark:
+        """The rows of the split in `folder`, or the first `limit`. Raises EvaluationError for another layout."""
+        cases: list[EditCase] = []
+        samples: list[Sample] = []
+        seen: set[str] = set()
+        for where, row, image in _rows(folder, self.split):
+            if len(cases) == limit:
+                break
+            case, sample = _read_row(folder, row, image, where)
+            if row.get("idx") is None or case.key in seen:
+                raise EvaluationError(f"{where}: idx is {row.get('idx')!r}; expected a number that no other row has")
+            seen.add(case.key)
+            cases.append(case)
+            samples.append(sample)
+        if not cases:
+            raise EvaluationError(f"{folder} holds no row of the split {self.split!r}; set another split")
+        dropped = [one.key for one in samples if KEPT not in one.sections]
+        if dropped:
+            told = ", ".join(dropped)
+            _log.warning("%d of %d rows dropped for their captions: idx %s", len(dropped), len(cases), told)
+        notes: dict[str, str | int | list[str]] = {
+            "split": self.split, "num_rows": len(cases), "num_dropped": len(dropped), "dropped_idx": dropped,
+        }  # fmt: skip
+        # kept first: the section that is read when none is named
+        samples.sort(key=lambda one: KEPT not in one.sections)
+        views: dict[Measure, View] = {"dino": centre_224}
+        return Benchmark(name=self.name, cases=tuple(cases), samples=tuple(samples), notes=notes, views=views)
 
 
 def is_unusable(input_caption: str, output_caption: str) -> bool:
@@ -78,21 +83,26 @@ def is_unusable(input_caption: str, output_caption: str) -> bool:
     return not before or not after or before == after or PLACEHOLDER in before or PLACEHOLDER in after
 
 
-def _sample(
-    key: str, row: dict[str, Any], texts: dict[str, str], image: Picture, prompt: str, *, is_bad: bool
-) -> Sample:
-    return Sample(
+def _read_row(folder: Path, row: dict[str, Any], image: StoredImage, where: str) -> tuple[EditCase, Sample]:
+    key, texts = str(row.get("idx")), {name: text_in(row, name, where, default="") for name in TEXTS}
+    inside(folder, key, f"{where}, idx,")
+    before, after = texts["input_caption"], texts["output_caption"]
+    case = EditCase(
+        key=key, source=image, instruction=texts["instruction"], source_caption=before, target_caption=after
+    )
+    sample = Sample(
         key=key,
-        sections=(UNDROPPED,) if is_bad else (KEPT, UNDROPPED, f"task:{texts['task']}"),
+        sections=(UNDROPPED,) if is_unusable(before, after) else (KEPT, UNDROPPED, f"task:{texts['task']}"),
         reference=image,
         source=image,
-        source_text=texts["input_caption"],
-        target_text=texts["output_caption"],
-        facts={"task": texts["task"], "hash": str(row.get("hash") or ""), "prompt": prompt},
+        source_text=before,
+        target_text=after,
+        facts={"task": texts["task"], "hash": str(row.get("hash") or "")},
     )
+    return case, sample
 
 
-def _rows(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any], Picture]]:
+def _rows(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any], StoredImage]]:
     """(where, columns without the image, image) of each row of the split."""
     files = sorted(folder.rglob("*.parquet"))
     if files:
@@ -104,7 +114,7 @@ def _rows(folder: Path, split: str) -> Iterator[tuple[str, dict[str, Any], Pictu
             yield where, row, existing(folder, row.get("file_name"), f"{where}, file_name,")
 
 
-def _parquet_rows(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any], Picture]]:
+def _parquet_rows(path: Path, split: str) -> Iterator[tuple[str, dict[str, Any], StoredImage]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""The protocols of MagicBrush's test set: single turn and multi turn.
+"""The benchmark `magicbrush`: both protocols of MagicBrush's test set, single turn and multi turn.
 
 Zhang et al. 2023, and the published sampling and evaluation scripts. A folder as the authors publish it:
 
@@ -6,7 +6,7 @@ Zhang et al. 2023, and the published sampling and evaluation scripts. A folder a
     images/<id>/<id>-input.png            the images, with or without the folder `images`
     images/<id>/<id>-output1.png …        the true result of each turn
     local_descriptions.json               {id: {"<id>-output1.png": text}}: what the edited thing is now
-    global_descriptions.json              the same, of the whole image
+    global_descriptions.json              the same, of the whole image: the target captions; may be absent
 
 Outputs: `<id>/<id>_1.png` of the first turn, `<id>/<id>_inde_{k}.png` of turn k after the true result of the turn
 before, `<id>/<id>_iter_{k}.png` of turn k after the editor's own. Single turn is the mean over all turns of the first
@@ -16,15 +16,19 @@ resized to the true one, CLIP-T is with the local description, DINO sees the mid
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from core.errors import EvaluationError
-from evaluation.benchmark import Benchmark, EditCase, Output, PromptText, Sample
+from evaluation.benchmark import Benchmark, BenchmarkReader, EditCase, Output, Sample
+from evaluation.images import existing, inside
 from evaluation.json_files import read_object, text_in
-from evaluation.pictures import existing, inside
+from evaluation.views import centre_224
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from evaluation.benchmark import Measure
+    from evaluation.views import View
 
 SESSIONS_FILE = "edit_sessions.json"
 LOCAL_FILES = ("local_descriptions.json", "local_captions.json")
@@ -32,49 +36,47 @@ GLOBAL_FILES = ("global_descriptions.json", "global_description.json")
 SINGLE, MULTI = "single_turn", "multi_turn"
 
 
-def read_magicbrush(folder: Path, *, text: PromptText = "instruction", limit: int | None = None) -> Benchmark:
-    """Both protocols over the sessions of `folder`, or the first `limit` of them.
+class MagicBrush(BenchmarkReader):
+    """MagicBrush's test set; has no settings."""
 
-    With `target_caption` the editor is given the global description of the true result. Raises EvaluationError for a
-    folder that is not as above.
-    """
-    sessions = read_object(folder / SESSIONS_FILE)
-    local, whole = _descriptions(folder, LOCAL_FILES), _descriptions(folder, GLOBAL_FILES)
-    if text == "target_caption" and whole is None:
-        raise EvaluationError(f"{folder} has no {GLOBAL_FILES[0]}, which the target captions come from; add it")
-    cases: list[EditCase] = []
-    samples: list[Sample] = []
-    chosen = list(sessions.items())[:limit]
-    for name, turns in chosen:
-        session = _Session(folder, name, turns, text, local, whole)
-        cases += session.cases()
-        samples += session.samples()
-    if not cases:
-        raise EvaluationError(f"{folder / SESSIONS_FILE} holds no session")
-    notes: dict[str, str | int | list[str]] = {
-        "prompt_text": text,
-        "num_sessions": len(chosen),
-        "num_turns": sum(SINGLE in one.sections for one in samples),
-        "clip_t": "not taken: no local descriptions" if local is None else "local descriptions",
-        "num_blank_descriptions": sum(one.target_text == "" for one in samples),
-    }
-    return Benchmark(
-        name="magicbrush", cases=tuple(cases), samples=tuple(samples), notes=notes, is_cropped_for_dino=True
-    )
+    name: ClassVar[str] = "magicbrush"
+
+    def read(self, folder: Path, limit: int | None = None) -> Benchmark:
+        """Both protocols over the sessions of `folder`, or the first `limit` of them.
+
+        Raises EvaluationError for a folder that is not in the layout above.
+        """
+        descriptions = _Descriptions(_first(folder, LOCAL_FILES), _first(folder, GLOBAL_FILES))
+        cases: list[EditCase] = []
+        samples: list[Sample] = []
+        chosen = list(read_object(folder / SESSIONS_FILE).items())[:limit]
+        for name, turns in chosen:
+            session = _Session(folder, name, turns, descriptions)
+            cases += session.cases()
+            samples += session.samples()
+        if not cases:
+            raise EvaluationError(f"{folder / SESSIONS_FILE} holds no session")
+        notes: dict[str, str | int | list[str]] = {
+            "num_sessions": len(chosen),
+            "num_turns": sum(SINGLE in one.sections for one in samples),
+            "clip_t": "not taken: no local descriptions" if descriptions.local is None else "local descriptions",
+            "num_blank_descriptions": sum(one.target_text == "" for one in samples),
+        }
+        views: dict[Measure, View] = {"dino": centre_224}
+        return Benchmark(name=self.name, cases=tuple(cases), samples=tuple(samples), notes=notes, views=views)
+
+
+class _Descriptions(NamedTuple):
+    """Session -> file name -> text; None for a file of descriptions that is not there."""
+
+    local: dict[str, Any] | None
+    whole: dict[str, Any] | None
 
 
 class _Session:
     """One image and the turns of edits on it."""
 
-    def __init__(
-        self,
-        folder: Path,
-        name: str,
-        turns: Any,
-        text: PromptText,
-        local: dict[str, Any] | None,
-        whole: dict[str, Any] | None,
-    ) -> None:
+    def __init__(self, folder: Path, name: str, turns: Any, descriptions: _Descriptions) -> None:
         self._where = f"{folder / SESSIONS_FILE} session {name!r}"
         inside(folder, name, self._where)
         if "/" in name:
@@ -83,7 +85,7 @@ class _Session:
             raise EvaluationError(f"{self._where} is no list of turns; expected one object with an instruction a turn")
         images = folder / "images"
         self._folder = images if images.is_dir() else folder
-        self._name, self._turns, self._text, self._local, self._whole = name, turns, text, local, whole
+        self._name, self._turns, self._descriptions = name, turns, descriptions
         self._targets = [self._target(turn) for turn in range(len(turns))]
 
     def cases(self) -> list[EditCase]:
@@ -107,28 +109,29 @@ class _Session:
     def _case(self, turn: int, source: Path | Output, key: str) -> EditCase:
         name = self._turns[turn].get("mask")
         mask = None if name is None else self._file(name, f"turn {turn + 1}, mask,")
-        return EditCase(key=key, source=source, prompt=self._prompt(turn), mask=mask)
+        return EditCase(
+            key=key,
+            source=source,
+            instruction=text_in(self._turns[turn], "instruction", f"{self._where} turn {turn + 1}"),
+            target_caption=self._target_caption(turn),
+            mask=mask,
+        )
 
     def _sample(self, turn: int, kind: str, sections: tuple[str, ...]) -> Sample:
-        target_text = None
-        if self._local is not None:
-            target_text = self._description(self._local, turn, "local description")
+        local = self._descriptions.local
         return Sample(
             key=self._key(turn, kind),
             sections=sections,
             reference=self._targets[turn],
-            target_text=target_text,
-            facts={"prompt": self._prompt(turn), "turn": str(turn + 1)},
+            target_text=None if local is None else self._local_description(local, turn),
+            facts={"turn": str(turn + 1)},
         )
 
-    def _prompt(self, turn: int) -> str:
-        where = f"{self._where} turn {turn + 1}"
-        prompt = text_in(self._turns[turn], "instruction", where)
-        if self._text == "target_caption" and self._whole is not None:
-            prompt = self._description(self._whole, turn, "global description")
-        if not prompt:
-            raise EvaluationError(f"{where}: the {self._text} is blank, and goes to the editor; expected text")
-        return prompt
+    def _target_caption(self, turn: int) -> str:
+        """The global description of the turn's true result, "" where there is none."""
+        ours = (self._descriptions.whole or {}).get(self._name)
+        where = f"{self._where}, global descriptions"
+        return text_in(ours, self._targets[turn].name, where, default="") if isinstance(ours, dict) else ""
 
     def _source(self, turn: int) -> Path:
         return self._file(self._turns[turn].get("input"), f"turn {turn + 1}, input,")
@@ -144,17 +147,17 @@ class _Session:
             )
         return existing(self._folder / self._name, name, f"{self._where} {said_by}")
 
-    def _description(self, descriptions: dict[str, Any], turn: int, kind: str) -> str:
+    def _local_description(self, descriptions: dict[str, Any], turn: int) -> str:
         ours = descriptions.get(self._name)
         name = self._targets[turn].name
         if not isinstance(ours, dict) or not isinstance(ours.get(name), str):
             raise EvaluationError(
-                f"{self._where}: there is no {kind} of {name}; expected text under the session's name"
+                f"{self._where}: there is no local description of {name}; expected text under the session's name"
             )
         return str(ours[name]).strip()
 
 
-def _descriptions(folder: Path, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """The first of the files that is there; None when none is."""
+def _first(folder: Path, names: tuple[str, ...]) -> dict[str, Any] | None:
+    """The object in the first of the files that is there; None when none is."""
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     return None if found is None else read_object(found)

@@ -1,4 +1,4 @@
-"""The protocol `pairs`: edits whose true result is known, as files in one folder.
+"""The benchmark `pairs`: edits whose true result is known, as files in one folder.
 
 `cases.jsonl` has one object a line:
 
@@ -6,7 +6,7 @@
 |---|---|
 | key | name of the case, and of its output |
 | source, target, mask | image files below the folder; the mask, white where the image may change, is optional |
-| source_caption, target_caption, instruction | texts; the two captions may be absent |
+| instruction, source_caption, target_caption | texts; each may be absent |
 | source_phrase | what the edit changes, for masks by phrase; optional |
 | edit_type | section of its own in the scores; optional |
 
@@ -16,12 +16,12 @@ target caption. The first section holds all cases, the others the cases of one e
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.errors import EvaluationError
-from evaluation.benchmark import Benchmark, EditCase, PromptText, Sample
+from evaluation.benchmark import Benchmark, BenchmarkReader, EditCase, Sample
+from evaluation.images import existing, inside
 from evaluation.json_files import read_lines, text_in
-from evaluation.pictures import existing, inside
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,36 +30,40 @@ CASES_FILE = "cases.jsonl"
 ALL = "all"
 
 
-def read_pairs(folder: Path, *, text: PromptText = "target_caption", limit: int | None = None) -> Benchmark:
-    """The cases of `folder`, or the first `limit` of them. Raises EvaluationError for a folder that is not as above."""
-    cases: list[EditCase] = []
-    samples: list[Sample] = []
-    keys: set[str] = set()
-    for where, row in read_lines(folder / CASES_FILE)[:limit]:
-        key = text_in(row, "key", where)
-        inside(folder, key, where)
-        if key in keys:
-            raise EvaluationError(f"{where}: there is another case of the key {key!r}; expected each key once")
-        keys.add(key)
-        case, sample = _read_case(folder, key, row, where, text)
-        cases.append(case)
-        samples.append(sample)
-    if not cases:
-        raise EvaluationError(f"{folder / CASES_FILE} holds no case")
-    return Benchmark(name="pairs", cases=tuple(cases), samples=tuple(samples), notes={"prompt_text": text})
+class Pairs(BenchmarkReader):
+    """Edits with their true results; has no settings."""
+
+    name: ClassVar[str] = "pairs"
+
+    def read(self, folder: Path, limit: int | None = None) -> Benchmark:
+        """The cases of `folder`, or the first `limit` of them. Raises EvaluationError for another layout."""
+        cases: list[EditCase] = []
+        samples: list[Sample] = []
+        keys: set[str] = set()
+        for where, row in read_lines(folder / CASES_FILE)[:limit]:
+            key = text_in(row, "key", where)
+            inside(folder, key, where)
+            if key in keys:
+                raise EvaluationError(f"{where}: there is another case of the key {key!r}; expected each key once")
+            keys.add(key)
+            case, sample = _read_case(folder, key, row, where)
+            cases.append(case)
+            samples.append(sample)
+        if not cases:
+            raise EvaluationError(f"{folder / CASES_FILE} holds no case")
+        return Benchmark(name=self.name, cases=tuple(cases), samples=tuple(samples))
 
 
-def _read_case(folder: Path, key: str, row: dict[str, Any], where: str, text: PromptText) -> tuple[EditCase, Sample]:
+def _read_case(folder: Path, key: str, row: dict[str, Any], where: str) -> tuple[EditCase, Sample]:
     source, target = (existing(folder, row.get(name), f"{where}, {name},") for name in ("source", "target"))
     mask = None if row.get("mask") is None else existing(folder, row["mask"], f"{where}, mask,")
-    edit_type = text_in(row, "edit_type", where, default="")
-    target_caption = text_in(row, "target_caption", where, default="") or None
-    prompt = text_in(row, text, where)
-    if not prompt:
-        raise EvaluationError(f"{where}: {text} is blank, and goes to the editor; write one, or take the other text")
+    edit_type, instruction, source_caption, target_caption, phrase = (
+        text_in(row, name, where, default="")
+        for name in ("edit_type", "instruction", "source_caption", "target_caption", "source_phrase")
+    )
     case = EditCase(
-        key=key, source=source, prompt=prompt, mask=mask,
-        phrase=text_in(row, "source_phrase", where, default=""),
+        key=key, source=source, instruction=instruction, source_caption=source_caption, target_caption=target_caption,
+        mask=mask, phrase=phrase,
     )  # fmt: skip
     sample = Sample(
         key=key,
@@ -67,8 +71,8 @@ def _read_case(folder: Path, key: str, row: dict[str, Any], where: str, text: Pr
         reference=target,
         source=source,
         mask=mask,
-        source_text=text_in(row, "source_caption", where, default=""),
-        target_text=target_caption,
-        facts={"edit_type": edit_type, "prompt": prompt},
+        source_text=source_caption,
+        target_text=target_caption or None,
+        facts={"edit_type": edit_type},
     )
     return case, sample

@@ -92,8 +92,8 @@ def test_an_editor_is_trained_on_it_and_edits(built, tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     run("zoo.write_edits", tmp_path / "edits", "--count", 2)
     evaluate = [
-        "evaluate", "pairs", tmp_path / "edits", "--model", f"path:{tmp_path / 'iedit' / 'model'}", "--steps", 4,
-        "--clip", "zoo:clip", "--out", tmp_path / "scores",
+        "evaluate", "pairs", tmp_path / "edits", "--model", f"path:{tmp_path / 'iedit' / 'model'}",
+        "--set", "num_steps=4", "--clip", "zoo:clip", "--out", tmp_path / "scores",
     ]  # fmt: skip
     done = subprocess.run([*EDITLOOM, *map(str, evaluate)], cwd=ROOT, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-2000:]

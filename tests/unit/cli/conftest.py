@@ -5,7 +5,7 @@ import pytest
 from _folders import FakeEditor, save
 
 from cli import main as cli
-from evaluation import edit_files, editors
+from evaluation import loading
 
 
 class LeftHalf:
@@ -49,12 +49,15 @@ def models(monkeypatch):
     """The fake editor, then for each model that was loaded: protocol, id, batch size and settings."""
     fake, calls = FakeEditor(), []
 
-    def load(protocol, model_id, placement, **settings):
-        calls.append((protocol, model_id, placement.batch_size, settings))
-        return fake if protocol == "ImageEditor" else LeftHalf()
+    real = loading.load_model
 
-    for module in (edit_files, editors):
-        monkeypatch.setattr(module, "load_model", load)
+    def load(protocol, model_id, placement, **settings):
+        if protocol not in ("Editor", "TextSegmenter"):
+            return real(protocol, model_id, placement, **settings)
+        calls.append((protocol, model_id, placement.batch_size, settings))
+        return fake if protocol == "Editor" else LeftHalf()
+
+    monkeypatch.setattr(loading, "load_model", load)
     calls.append(fake)
     return calls
 

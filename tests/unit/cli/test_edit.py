@@ -3,9 +3,12 @@ import pytest
 from _folders import save
 from PIL import Image
 
+from models.diffusion.sdedit import SdEditSettings
+
 pytestmark = pytest.mark.usefixtures("models")
 
 MODEL = ["--model", "zoo:sd"]
+SET = ["a cat", *MODEL, "--out", "o", "--set"]
 
 
 def pixels(path):
@@ -19,24 +22,25 @@ def test_several_images_are_edited_into_a_folder(tmp_path, images, models, editl
     assert said.split() == [str(out / "a.png"), str(out / "b.png")]
     assert (pixels(out / "b.png") == 255 - 41).all()
     assert models[0].asked == [("a cat", 5, (10, 8))] * 2
-    assert models[1:] == [("ImageEditor", "zoo:sd", 3, {})]
+    assert models[1:] == [("Editor", "zoo:sd", 3, {"settings": SdEditSettings()})]
 
 
 def test_one_image_is_written_to_the_file_that_is_named(tmp_path, images, editloom):
     for name in ("x.png", "x.jpg", "deep/x.webp"):
         assert editloom("edit", images[0], "a cat", *MODEL, "--out", str(tmp_path / name))[0] == 0
         assert abs(int(pixels(tmp_path / name)[0, 0, 0]) - 215) <= 2
-    assert editloom("edit", images[0], "a cat", *MODEL, "--out", str(tmp_path / "folder"), "--size-px", "384")[0] == 0
+    assert (
+        editloom("edit", images[0], "a cat", *MODEL, "--out", str(tmp_path / "folder"), "--set", "size_px=384")[0] == 0
+    )
     assert (tmp_path / "folder" / "a.png").is_file()
 
 
-def test_settings_reach_the_editor(tmp_path, images, monkeypatch, models, editloom):
-    seen = {}
-    monkeypatch.setattr(models[0], "edit", lambda images, prompts, **settings: seen.update(settings) or list(images))
-    flags = ["--ratio", "0.6", "--steps", "25", "--guidance", "5", "--size-px", "384"]
+def test_settings_reach_the_editor(tmp_path, images, models, editloom):
+    pairs = ["sampling_ratio=0.6", "num_steps=25", "guidance_scale=5", "size_px=384"]
+    flags = [part for pair in pairs for part in ("--set", pair)]
     assert editloom("edit", images[0], "a cat", *MODEL, "--out", str(tmp_path / "o"), *flags)[0] == 0
-    assert (seen["sampling_ratio"], seen["num_steps"], seen["guidance_scale"], seen["masks"]) == (0.6, 25, 5.0, None)
-    assert models[1][3] == {"size_px": 384}
+    settings = SdEditSettings(sampling_ratio=0.6, num_steps=25, guidance_scale=5.0, size_px=384)
+    assert models[1][3] == {"settings": settings}
 
 
 def test_an_edit_stays_within_a_mask_from_a_file_or_a_phrase(tmp_path, images, editloom):
@@ -55,13 +59,23 @@ def test_an_edit_stays_within_a_mask_from_a_file_or_a_phrase(tmp_path, images, e
         ([], "Missing argument"),
         (["a cat"], "Missing option '--model'"),
         (["a cat", *MODEL], "Missing option '--out'"),
-        (["a cat", *MODEL, "--out", "o", "--ratio", "1.2"], "Invalid value for '--ratio'"),
-        (["a cat", *MODEL, "--out", "o", "--ratio", "nan"], "Invalid value for '--ratio'"),
-        (["a cat", *MODEL, "--out", "o", "--guidance", "inf"], "Invalid value for '--guidance': inf is no finite"),
-        (["a cat", *MODEL, "--out", "o", "--guidance", "nan"], "Invalid value for '--guidance'"),
+        (
+            [*SET, "sampling_ratio=1.2"],
+            "editor zoo:sd: sampling_ratio: input should be less than or equal to 1, got 1.2",
+        ),
+        ([*SET, "sampling_ratio=nan"], "sampling_ratio: input should be a finite number"),
+        ([*SET, "guidance_scale=inf"], "guidance_scale: input should be a finite number"),
+        ([*SET, "guidance_scale=nan"], "guidance_scale: input should be a finite number"),
+        ([*SET, "guidance_scale=-1"], "guidance_scale: input should be greater than or equal to 0, got -1"),
+        ([*SET, "num_step=5"], "editor zoo:sd: unknown key 'num_step' (did you mean 'num_steps'?)"),
+        ([*SET, "num_steps"], "--set 'num_steps' is no setting; expected key=value"),
+        (
+            ["a cat", *MODEL, "--out", "o", "--source-caption", "x"],
+            "editor zoo:sd takes no source_caption (it takes mask, target_caption); leave it out",
+        ),
         (["a cat", *MODEL, "--out", "o", "--mask-threshold", "nan"], "Invalid value for '--mask-threshold'"),
-        (["a cat", *MODEL, "--out", "o", "--steps", "0"], "Invalid value for '--steps'"),
-        (["a cat", *MODEL, "--out", "o", "--steps", "x"], "Invalid value for '--steps'"),
+        ([*SET, "num_steps=0"], "num_steps: input should be greater than or equal to 1, got 0"),
+        ([*SET, "num_steps=x"], "num_steps: input should be a valid integer, got 'x'"),
         (["a cat", *MODEL, "--out", "o", "--dtype", "int8"], "dtype 'int8' is not known; expected auto or one of"),
         (["a cat", *MODEL, "--out", "o", "--phrase", "x"], "--mask-model looks for --phrase; give both or neither"),
         (["a cat", *MODEL, "--out", "o", "--mask-model", "zoo:clipseg"], "give both or neither"),
@@ -95,7 +109,7 @@ def test_what_cannot_be_edited_is_said_in_one_line_and_exits_1(tmp_path, images,
     argv = [images[0], "a cat", "--model", "zoo:nothing", *out]
     assert "no model is called 'zoo:nothing' (the zoo holds: " in refused("edit", *argv, code=1)
     message = refused("edit", images[0], "a cat", "--model", "zoo:sd-inpaint", *out, code=1)
-    assert "cannot be used: the UNet of zoo:sd-inpaint takes 9 channels, SDEdit needs 4" in message
+    assert "is of kind 'StableDiffusionInpaintPipeline', which cannot serve Editor" in message
     for device in ("cuda:63", "gpu"):
         message = refused("edit", images[0], "a cat", "--model", "zoo:sd", "--device", device, *out, code=1)
         assert message.startswith("model 'zoo:sd' cannot be used: ")

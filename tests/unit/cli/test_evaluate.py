@@ -30,14 +30,23 @@ def test_a_benchmark_is_edited_and_scored(tmp_path, as_json, editloom):
 def test_each_protocol_reads_its_own_layout(tmp_path, editloom):
     magicbrush, emu = magicbrush_folder(tmp_path / "mb"), emu_parquet(tmp_path / "emu", emu_rows())
     for name, folder, flags in (
-        ("magicbrush", magicbrush, ["--only", "multi_turn", "--text", "target_caption"]),
-        ("emu_edit", emu, ["--split", "test", "--limit", "2"]),
+        ("magicbrush", magicbrush, ["--only", "multi_turn"]),
+        ("emu_edit", emu, ["--set", "benchmark.split=test", "--limit", "2"]),
     ):
         out = tmp_path / "out" / name
         assert editloom("evaluate", name, str(folder), *MODEL, "--out", str(out), *flags)[0] == 0
         assert json.loads((out / "scores.json").read_text())["benchmark"] == name
-    notes = json.loads((tmp_path / "out" / "magicbrush" / "scores.json").read_text())["notes"]
-    assert notes["prompt_text"] == "target_caption"
+
+
+def test_settings_go_to_the_editor_and_below_benchmark_to_the_benchmark(tmp_path, models, editloom):
+    rows = emu_rows()
+    rows[0]["split"] = "validation"
+    emu, out = emu_parquet(tmp_path / "emu", rows), tmp_path / "out"
+    flags = ["--set", "num_steps=4", "--set", "benchmark.split=validation"]
+    assert editloom("evaluate", "emu_edit", emu, *MODEL, "--out", out, *flags)[0] == 0
+    scores = json.loads((out / "scores.json").read_text())
+    assert (scores["notes"]["split"], scores["notes"]["num_rows"]) == ("validation", 1)
+    assert scores["editor"]["settings"]["num_steps"] == models[1][3]["settings"].num_steps == 4
 
 
 def test_ready_outputs_are_scored(tmp_path, editloom):
@@ -55,17 +64,31 @@ def test_ready_outputs_are_scored(tmp_path, editloom):
     [
         (
             ["flickr", "f", "--out", "o", *MODEL],
-            "'flickr' is not one of",
+            "no benchmark is called 'flickr' (known: emu_edit, magicbrush, pairs)",
         ),
         (["pairs", "f", "--out", "o"], "expected one of --model, which edits, and --outputs, which are there"),
         (["pairs", "f", "--out", "o", *MODEL, "--outputs", "x"], "expected one of --model"),
         (["pairs", "f", *MODEL], "Missing option '--out'"),
-        (["pairs", "f", "--out", "o", *MODEL, "--split", "test"], "--split belongs to emu_edit; pairs has no splits"),
+        (
+            ["pairs", "f", "--out", "o", *MODEL, "--set", "benchmark.split=test"],
+            "benchmark pairs: unknown key 'split' (there are none)",
+        ),
+        (
+            ["emu_edit", "f", "--out", "o", *MODEL, "--set", "benchmark.spit=test"],
+            "benchmark emu_edit: unknown key 'spit' (did you mean 'split'?)",
+        ),
+        (
+            ["pairs", "f", "--out", "o", *MODEL, "--set", "benchmark=test"],
+            "--set benchmark=test is no setting; expected benchmark.key=value",
+        ),
+        (
+            ["pairs", "f", "--out", "o", "--outputs", "x", "--set", "num_steps=4"],
+            "--set num_steps is a setting of an editor, and --outputs has none; leave it out",
+        ),
         (
             ["pairs", "f", "--out", "o", *MODEL, "--given-masks", "--mask-model", "m"],
             "both say where images may change",
         ),
-        (["pairs", "f", "--out", "o", *MODEL, "--text", "x"], "Invalid value for '--text'"),
     ],
 )
 def test_wrong_usage_of_evaluate_is_said_in_one_line_and_exits_2(flags, message, refused):

@@ -23,7 +23,7 @@ COMMANDS = {
     "report": (["m.toml"], LOAD_MANIFEST),
     "train": (["--recipe", "iedit", "--data", "d", "--model", "zoo:sd", "--out", "o"], "trainer.loop.train"),
     "edit": (["a.png", "a cat", "--model", "zoo:sd", "--out", "o"], "evaluation.edit_files.edit_files"),
-    "evaluate": (["pairs", "f", "--outputs", "o", "--out", "o"], "evaluation.benchmarks.pairs.read_pairs"),
+    "evaluate": (["pairs", "f", "--outputs", "o", "--out", "o"], "evaluation.benchmarks.pairs.Pairs.read"),
 }
 """Command -> arguments, and a function that it calls."""
 

@@ -32,20 +32,20 @@ def test_pixels_at_least_as_likely_as_the_threshold_are_in_the_mask():
         np.testing.assert_array_equal(mask, expected)
 
 
-def test_an_image_without_a_phrase_or_without_what_it_names_may_change_as_a_whole(caplog):
+def test_an_image_in_which_no_phrase_is_found_may_change_as_a_whole(caplog):
     segmenter = Segmenter()
     with caplog.at_level(logging.WARNING):
         masks = segmented(segmenter, IMAGES, ["cat", " ", "dragon"])
     assert [mask.all() for mask in masks] == [False, True, True]
     assert segmenter.asked == ([IMAGES[0], IMAGES[2]], ["cat", "dragon"])
-    assert caplog.messages == ["'dragon' was found nowhere at threshold 0.4: its image is edited as a whole"]
+    assert caplog.messages == ["'dragon' was not found at threshold 0.4: its image is edited as a whole"]
 
 
 def test_maskers_take_what_a_case_has(tmp_path):
     Image.fromarray(np.uint8([[255, 0, 0, 0]] * 3)).save(tmp_path / "m.png")
     cases = [
-        EditCase(key="a", source=b"", prompt="p", mask=tmp_path / "m.png", phrase="cat"),
-        EditCase(key="b", source=b"", prompt="p"),
+        EditCase(key="a", source=b"", mask=tmp_path / "m.png", phrase="cat"),
+        EditCase(key="b", source=b""),
     ]
     for masker in (given_masks, phrase_masks(Segmenter())):
         masks = masker(cases, IMAGES[:2])

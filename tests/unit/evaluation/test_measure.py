@@ -6,10 +6,11 @@ from PIL import Image
 from core.errors import EvaluationError
 from evaluation import measure as module
 from evaluation.benchmark import Sample
-from evaluation.judges import JudgeIds, Judges, as_dino_sees, load_judges, short_name
+from evaluation.images import open_rgb
+from evaluation.judges import JudgeIds, Judges, load_judges, short_name
 from evaluation.measure import measure
 from evaluation.metrics import clip_scores, cosines, direction_cosines, l1, l2, ssim_in_and_out, unit_range
-from evaluation.pictures import open_rgb
+from evaluation.views import centre_224
 
 RNG = np.random.default_rng(3)
 MASK = np.zeros((12, 16), np.uint8)
@@ -119,6 +120,21 @@ def test_a_portion_of_samples_is_embedded_once_and_gives_the_same_numbers(files,
     assert shown == [("scored", 2, 5), ("scored", 4, 5), ("scored", 5, 5)]
 
 
+def test_a_judge_is_shown_the_view_that_the_benchmark_declares(files):
+    flipped = lambda images: [image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for image in images]  # noqa: E731
+    sample, outputs = sample_of(files), {"k": files["edited"]}
+    plain = measure([sample], outputs, JUDGES).rows[0]
+    for measure_, judge, column in (("dino", "d", "dino@d"), ("clip", "c", "clip_t@c")):
+        seen = measure([sample], outputs, JUDGES, views={measure_: flipped})
+        edited, target = (flipped([open_rgb(files[name])]) for name in ("edited", "target"))
+        emb = CLIP.encode_images(edited)
+        other = CLIP.encode_images(target) if judge == "d" else CLIP.encode_texts(["a red dog"])
+        assert seen.rows[0][column] == pytest.approx(cosines(emb, other)[0], abs=1e-6)
+        assert {name for name in plain if seen.rows[0][name] != plain[name]} <= {
+            name for name in plain if name.endswith(f"@{judge}")
+        }
+
+
 def test_an_image_too_small_for_ssim_is_named(files):
     for name in ("source", "mask"):
         save(np.zeros((12, 5, 3), np.uint8), files[name])
@@ -126,13 +142,13 @@ def test_an_image_too_small_for_ssim_is_named(files):
         row_of(files, reference=None)
 
 
-def test_dino_sees_the_middle_as_torchvisions_transforms_cut_it():
+def test_the_centre_is_cut_as_by_torchvisions_transforms():
     from torchvision.transforms import CenterCrop, Compose, InterpolationMode, Resize
 
     expected = Compose([Resize(256, interpolation=InterpolationMode.BICUBIC), CenterCrop(224)])
     for size in ((64, 64), (300, 301), (1024, 683), (257, 900)):
         image = Image.fromarray(RNG.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
-        assert as_dino_sees([image])[0].tobytes() == expected(image).tobytes()
+        assert centre_224([image])[0].tobytes() == expected(image).tobytes()
 
 
 def test_names_carry_no_commit_and_two_revisions_of_one_model_are_refused():
@@ -145,7 +161,7 @@ def test_names_carry_no_commit_and_two_revisions_of_one_model_are_refused():
 
 def test_a_network_is_loaded_once_whatever_it_judges(monkeypatch):
     asked = []
-    monkeypatch.setattr("evaluation.judges.load_model", lambda *a: asked.append(a[:2]) or object())
+    monkeypatch.setattr("evaluation.loading.load_model", lambda *a: asked.append(a[:2]) or object())
     judges = load_judges(JudgeIds(clip=("zoo:clip",), dino=("zoo:dino",), fid=("zoo:dino", "zoo:clip")))
     assert asked == [("ImageTextEncoder", "zoo:clip"), ("ImageEncoder", "zoo:dino")]
     assert judges.fid["zoo:clip"] is judges.clip["zoo:clip"]

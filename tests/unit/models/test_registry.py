@@ -1,3 +1,4 @@
+import dataclasses
 import importlib
 import inspect
 import json
@@ -9,7 +10,9 @@ from types import SimpleNamespace
 import pytest
 
 from core.errors import ModelError
+from core.settings import Settings
 from models import protocols, registry
+from models.diffusion.sdedit import SdEditSettings
 from models.language import wordnet
 from models.placement import Placement
 from models.registry import WRAPPERS, kind_of, load
@@ -112,17 +115,20 @@ def test_schemes_stand_for_a_kind(fake_wrappers, tmp_path, monkeypatch):
 
 def test_kind_of_a_folder_is_what_its_files_say(tmp_path):
     assert kind_of(find(model_of(tmp_path / "a", "clip"))) == "clip"
-    assert kind_of(find(folder_of(tmp_path / "b", model_index__json="{}"))) == "diffusers"
+    index = json.dumps({"_class_name": "StableDiffusionPipeline"})
+    assert kind_of(find(folder_of(tmp_path / "b", model_index__json=index))) == "StableDiffusionPipeline"
     assert kind_of(find(folder_of(tmp_path / "c", open_clip_config__json="{}"))) == "open_clip"
     assert kind_of(find(folder_of(tmp_path / "d", model__gguf=""))) == "gguf"
     assert kind_of(find(f"vllm:{model_of(tmp_path / 'e', 'llama')}")) == "vllm"
     for message, files in (
         ("names no model_type", {"config__json": "{}"}),
         ("json names no model_type", {"config__json": "[]"}),
+        ("json names no _class_name", {"model_index__json": "{}"}),
+        ("json names no _class_name", {"model_index__json": "[]"}),
         ("has no config.json", {}),
     ):
         with pytest.raises(ModelError, match=message):
-            kind_of(find(folder_of(tmp_path / message, **files)))
+            kind_of(find(folder_of(tmp_path / f"{message} {files}".replace("/", ""), **files)))
 
 
 @pytest.mark.parametrize("config", ["", '{"model_type": "clip"', "\xff\xfe"])
@@ -139,12 +145,54 @@ def test_model_that_cannot_serve_is_named_with_what_can(tmp_path):
     model = model_of(tmp_path, "clip")
     assert refusal("Detector", model) == (
         f"model {model!r} is of kind 'clip', which cannot serve Detector (served by: grounding-dino); "
-        "name another model in the manifest"
+        "name another model"
     )
     message = refusal("Captioner", model)
     assert "(served by: blip, blip-2, openai, any image-text-to-text model)" in message
     assert "is of kind 'clip', which cannot serve TextGenerator" in refusal("TextGenerator", model)
     assert refusal("Painter", model).startswith("no protocol is called 'Painter' (known: Captioner, TextGenerator, ")
+
+
+def pipeline_of(path, name):
+    return folder_of(path, model_index__json=json.dumps({"_class_name": name}))
+
+
+@pytest.mark.parametrize(
+    "kind", ["StableDiffusionInstructPix2PixPipeline", "StableDiffusionInpaintPipeline", "StableDiffusionXLPipeline"]
+)
+def test_an_editor_is_not_made_of_another_pipeline(tmp_path, kind):
+    model = pipeline_of(tmp_path, kind)
+    message = (
+        f"model {model!r} is of kind {kind!r}, which cannot serve Editor (served by: StableDiffusionPipeline); "
+        "name another model"
+    )
+    assert refusal("Editor", model) == message
+    with pytest.raises(ModelError, match="which cannot serve Editor"):
+        registry.editor_settings(model)
+
+
+def test_a_pipeline_of_diffusers_serves_what_its_class_can(tmp_path):
+    pix2pix = pipeline_of(tmp_path / "a", "StableDiffusionInstructPix2PixPipeline")
+    assert "cannot serve ImageSynthesizer" in refusal("ImageSynthesizer", pix2pix)
+    assert "cannot serve EditSynthesizer" in refusal("EditSynthesizer", pix2pix)
+    flux = pipeline_of(tmp_path / "b", "FluxPipeline")
+    assert "is of kind 'FluxPipeline', which cannot serve LatentEncoder" in refusal("LatentEncoder", flux)
+
+
+def test_every_editor_says_what_it_needs_and_has_settings():
+    fields = {field.name for field in dataclasses.fields(protocols.EditRequest)}
+    for target in set(WRAPPERS["Editor"].values()):
+        module, _, name = target.partition(":")
+        wrapper = getattr(importlib.import_module(module), name)
+        assert wrapper.needs | wrapper.uses <= fields - {"image"}
+        assert not wrapper.needs & wrapper.uses
+        assert issubclass(wrapper.Settings, Settings)
+        wrapper.Settings()  # each setting has a default
+
+
+def test_settings_of_an_editor_are_those_of_its_wrapper(tmp_path):
+    model = pipeline_of(tmp_path, "StableDiffusionPipeline")
+    assert registry.editor_settings(model) is SdEditSettings
 
 
 def test_package_that_is_not_installed_is_named_with_its_install_line(tmp_path, monkeypatch):

@@ -7,14 +7,15 @@ from _folders import FakeEditor, magicbrush_folder, save
 from PIL import Image
 
 from core.errors import EvaluationError
-from evaluation import editors
+from evaluation import loading
 from evaluation.benchmark import Output
-from evaluation.benchmarks.magicbrush import read_magicbrush
+from evaluation.benchmarks.magicbrush import MagicBrush
 from evaluation.editors import EditorChoice
 from evaluation.judges import JudgeIds
 from evaluation.run import evaluate
+from evaluation.views import centre_224
 
-CHOICE = EditorChoice(model="zoo:sd")
+CHOICE = EditorChoice.of_model("zoo:sd")
 
 
 @pytest.fixture
@@ -25,13 +26,13 @@ def folder(tmp_path):
 @pytest.fixture
 def editor(monkeypatch):
     fake = FakeEditor()
-    monkeypatch.setattr(editors, "load_model", lambda *a, **k: fake)
+    monkeypatch.setattr(loading, "load_model", lambda *a, **k: fake)
     return fake
 
 
 def refusal(folder, **settings):
     with pytest.raises(EvaluationError) as caught:
-        read_magicbrush(folder, **settings)
+        MagicBrush().read(folder, **settings)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -45,7 +46,7 @@ def pixels(path):
 
 
 def test_each_turn_is_edited_from_the_true_image_and_from_the_editors_own(folder):
-    cases = {case.key: case for case in read_magicbrush(folder).cases}
+    cases = {case.key: case for case in MagicBrush().read(folder).cases}
     images = folder / "images"
     assert {key: case.source for key, case in cases.items()} == {
         "139/139_1": images / "139" / "139-input.png",
@@ -56,11 +57,11 @@ def test_each_turn_is_edited_from_the_true_image_and_from_the_editors_own(folder
         "140/140_iter_3": Output("140/140_iter_2"),
     }
     turns = sessions_of(folder)["140"]
-    assert cases["140/140_inde_3"].prompt == cases["140/140_iter_3"].prompt == turns[2]["instruction"]
+    assert cases["140/140_inde_3"].instruction == cases["140/140_iter_3"].instruction == turns[2]["instruction"]
 
 
-def test_single_turn_scores_all_turns_and_multi_turn_the_last_of_each_session(folder):
-    found = {one.key: (one.sections, one.reference.name, one.source) for one in read_magicbrush(folder).samples}
+def test_multi_turn_scores_the_last_turn_of_each_session(folder):
+    found = {one.key: (one.sections, one.reference.name, one.source) for one in MagicBrush().read(folder).samples}
     assert found == {
         "139/139_1": (("single_turn", "multi_turn"), "139-output1.png", None),
         "140/140_1": (("single_turn",), "140-output1.png", None),
@@ -70,8 +71,8 @@ def test_single_turn_scores_all_turns_and_multi_turn_the_last_of_each_session(fo
     }
 
 
-def test_outputs_have_the_published_names_and_scores_are_of_the_right_pairs(folder, tmp_path, editor):
-    scores = evaluate(read_magicbrush(folder), tmp_path / "out", editor=CHOICE)
+def test_outputs_have_the_published_names(folder, tmp_path, editor):
+    scores = evaluate(MagicBrush().read(folder), tmp_path / "out", editor=CHOICE)
     outputs = tmp_path / "out" / "outputs"
     assert {path.relative_to(outputs).as_posix() for path in outputs.rglob("*.png")} == {
         "139/139_1.png", "140/140_1.png", "140/140_inde_2.png", "140/140_inde_3.png", "140/140_iter_2.png",
@@ -96,46 +97,57 @@ def test_outputs_have_the_published_names_and_scores_are_of_the_right_pairs(fold
     assert scores.notes["num_sessions"] == 2
 
 
-def test_the_true_images_score_perfectly_and_clip_t_is_with_the_local_description(folder, tmp_path):
+def test_the_true_images_score_perfectly(folder, tmp_path):
     made = tmp_path / "made"
     for name, turns in sessions_of(folder).items():
         for turn, entry in enumerate(turns, start=1):
             for kind in ("_1",) if turn == 1 else (f"_inde_{turn}", f"_iter_{turn}"):
                 (made / name).mkdir(parents=True, exist_ok=True)
                 shutil.copy(folder / "images" / name / entry["output"], made / name / f"{name}{kind}.png")
-    scores = evaluate(read_magicbrush(folder), tmp_path / "out", outputs=made, judges=JudgeIds(clip=("zoo:clip",)))
+    scores = evaluate(MagicBrush().read(folder), tmp_path / "out", outputs=made, judges=JudgeIds(clip=("zoo:clip",)))
     for section in ("single_turn", "multi_turn"):
         assert scores.value("l1", section) == 0
         assert scores.value("clip_i", section) == pytest.approx(1, abs=1e-5)
         assert scores.value("clip_t", section) == pytest.approx(scores.value("clip_t_target", section), abs=1e-5)
     local = json.loads((folder / "local_descriptions.json").read_text())
-    assert [one.target_text for one in read_magicbrush(folder).samples[1:4]] == list(local["140"].values())
+    assert [one.target_text for one in MagicBrush().read(folder).samples[1:4]] == list(local["140"].values())
 
 
 def test_multi_turn_outputs_are_not_needed_for_single_turn(folder, tmp_path, editor):
-    only = read_magicbrush(folder).only(["single_turn"])
+    only = MagicBrush().read(folder).only(["single_turn"])
     assert not any("iter" in case.key for case in only.cases)
     assert list(evaluate(only, tmp_path / "out", editor=CHOICE).sections) == ["single_turn"]
-    chain = read_magicbrush(folder).only(["multi_turn"])
+    chain = MagicBrush().read(folder).only(["multi_turn"])
     assert [case.key for case in chain.cases] == ["139/139_1", "140/140_1", "140/140_iter_2", "140/140_iter_3"]
 
 
-def test_a_description_based_editor_is_given_the_global_description(folder):
+def test_target_captions_are_the_global_descriptions(folder, tmp_path, editor):
     whole = json.loads((folder / "global_descriptions.json").read_text())
-    cases = {case.key: case for case in read_magicbrush(folder, text="target_caption").cases}
-    assert cases["140/140_iter_3"].prompt == whole["140"]["140-output3.png"]
+    cases = {case.key: case for case in MagicBrush().read(folder).cases}
+    assert cases["140/140_iter_3"].target_caption == whole["140"]["140-output3.png"]
+    del whole["140"]["140-output2.png"]
+    (folder / "global_descriptions.json").write_text(json.dumps(whole))
+    with pytest.raises(
+        EvaluationError, match="needs target_caption, which 2 of 6 cases lack, the first of them 140/140_"
+    ):
+        evaluate(MagicBrush().read(folder), tmp_path / "out", editor=CHOICE)
     (folder / "global_descriptions.json").unlink()
-    assert "has no global_descriptions.json, which the target captions come from" in refusal(
-        folder, text="target_caption"
-    )
+    benchmark = MagicBrush().read(folder)
+    assert {case.target_caption for case in benchmark.cases} == {""}
+    with pytest.raises(EvaluationError, match="editor zoo:sd needs target_caption, which 6 of 6 cases lack, the first"):
+        evaluate(benchmark, tmp_path / "out", editor=CHOICE)
 
 
-def test_images_may_lie_beside_the_sessions_and_descriptions_be_named_as_in_the_script(tmp_path):
+def test_dino_is_shown_the_centre_of_the_image(folder):
+    assert MagicBrush().read(folder).views == {"dino": centre_224}
+
+
+def test_the_layout_of_the_published_script_is_read(tmp_path):
     folder = magicbrush_folder(tmp_path / "test", turns=(2,), has_images_folder=False)
     (folder / "local_descriptions.json").rename(folder / "local_captions.json")
-    assert read_magicbrush(folder).samples[0].target_text
+    assert MagicBrush().read(folder).samples[0].target_text
     (folder / "local_captions.json").unlink()
-    benchmark = read_magicbrush(folder)
+    benchmark = MagicBrush().read(folder)
     assert {one.target_text for one in benchmark.samples} == {None}
     assert benchmark.notes["clip_t"] == "not taken: no local descriptions"
 
@@ -144,7 +156,7 @@ def test_blank_descriptions_of_what_was_removed_are_kept_and_counted(folder):
     local = json.loads((folder / "local_descriptions.json").read_text())
     local["140"]["140-output2.png"] = " "
     (folder / "local_descriptions.json").write_text(json.dumps(local))
-    benchmark = read_magicbrush(folder)
+    benchmark = MagicBrush().read(folder)
     assert benchmark.notes["num_blank_descriptions"] == 1
     assert benchmark.samples[2].target_text == ""
 
@@ -156,7 +168,7 @@ def test_masks_are_the_transparent_parts_for_editors_that_take_them(folder, tmp_
     mask[10:30, 20:50] = True
     before = pixels(folder / "images" / "139" / "139-input.png")
     save(np.dstack([before, np.where(mask, 0, 255)]).astype(np.uint8), folder / "images" / "139" / "139-mask1.png")
-    evaluate(read_magicbrush(folder, limit=1), tmp_path / "out", editor=replace(CHOICE, masks="given"))
+    evaluate(MagicBrush().read(folder, limit=1), tmp_path / "out", editor=replace(CHOICE, masks="given"))
     after = pixels(tmp_path / "out" / "outputs" / "139" / "139_1.png")
     assert (after[~mask] == before[~mask]).all()
     assert (after[mask] == 255 - before[mask]).all()
@@ -177,7 +189,6 @@ def test_masks_are_the_transparent_parts_for_editors_that_take_them(folder, tmp_
         ({"140": [{"instruction": "x"}]}, "turn 1, input, names None; expected the name of a file below"),
         ({"140": [{"input": "140-none.png", "instruction": "x"}]}, "140-none.png', and "),
         ({"140": [{"input": "140-input.png"}]}, "turn 1: field 'instruction' is absent; expected text"),
-        ({"140": [{"input": "140-input.png", "instruction": " "}]}, "the instruction is blank, and goes to the editor"),
         ({"140": [{"input": "140-input.png", "instruction": "x", "output": "140-mask1.png"}]}, "no local description"),
     ],
 )  # fmt: skip

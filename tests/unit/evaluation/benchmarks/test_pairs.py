@@ -4,7 +4,7 @@ import pytest
 from _folders import pairs_folder, put_rows, rows_of, save
 
 from core.errors import EvaluationError
-from evaluation.benchmarks.pairs import read_pairs
+from evaluation.benchmarks.pairs import Pairs
 
 
 @pytest.fixture
@@ -14,7 +14,7 @@ def folder(tmp_path):
 
 def refusal(folder, **settings):
     with pytest.raises(EvaluationError) as caught:
-        read_pairs(folder, **settings)
+        Pairs().read(folder, **settings)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -27,34 +27,33 @@ def changed(folder, **values):
 
 
 def test_every_case_of_the_folder_is_read(folder):
-    benchmark, rows = read_pairs(folder), rows_of(folder)
+    benchmark, rows = Pairs().read(folder), rows_of(folder)
     assert [case.key for case in benchmark.cases] == [one.key for one in benchmark.samples] == [r["key"] for r in rows]
     for case, sample, row in zip(benchmark.cases, benchmark.samples, rows, strict=True):
         assert (case.source, case.mask) == (folder / row["source"], folder / row["mask"])
-        assert (case.prompt, case.phrase) == (row["target_caption"], row["source_phrase"])
+        assert case.phrase == row["source_phrase"]
+        for name in ("instruction", "source_caption", "target_caption"):
+            assert getattr(case, name) == row[name]
         assert (sample.reference, sample.source, sample.mask) == (folder / row["target"], case.source, case.mask)
         assert (sample.source_text, sample.target_text) == (row["source_caption"], row["target_caption"])
         assert sample.sections == ("all", row["edit_type"])
     assert benchmark.cases[2].phrase == ""  # something is added
 
 
-def test_the_editor_is_given_the_text_that_is_asked_for(folder):
-    assert read_pairs(folder, text="instruction").cases[0].prompt == rows_of(folder)[0]["instruction"]
-    assert read_pairs(folder, text="instruction").notes == {"prompt_text": "instruction"}
-
-
 def test_a_limit_takes_the_first_cases(folder):
-    assert [case.key for case in read_pairs(folder, limit=2).cases] == [row["key"] for row in rows_of(folder)[:2]]
+    assert [case.key for case in Pairs().read(folder, limit=2).cases] == [row["key"] for row in rows_of(folder)[:2]]
 
 
 def test_what_is_optional_may_be_absent(folder):
     rows = rows_of(folder)
     for row in rows:
-        for name in ("mask", "source_caption", "source_phrase", "edit_type", "instruction"):
+        for name in ("mask", "source_caption", "target_caption", "source_phrase", "edit_type", "instruction"):
             row.pop(name)
     put_rows(folder, rows)
-    sample = read_pairs(folder).samples[0]
-    assert (sample.mask, sample.source_text, sample.sections) == (None, "", ("all",))
+    benchmark = Pairs().read(folder)
+    sample, case = benchmark.samples[0], benchmark.cases[0]
+    assert (sample.mask, sample.source_text, sample.target_text, sample.sections) == (None, "", None, ("all",))
+    assert (case.instruction, case.source_caption, case.target_caption) == ("", "", "")
 
 
 @pytest.mark.parametrize(
@@ -72,10 +71,7 @@ def test_what_is_optional_may_be_absent(folder):
         ({"key": 7}, "line 2: field 'key' is 7; expected text"),
         ({"key": None}, "line 2: field 'key' is absent; expected text"),
         ({"key": "000000000"}, "line 2: there is another case of the key '000000000'; expected each key once"),
-        (
-            {"target_caption": "  "},
-            "line 2: target_caption is blank, and goes to the editor; write one, or take the other",
-        ),
+        ({"target_caption": 3}, "line 2: field 'target_caption' is 3; expected text"),
         ({"edit_type": ["a"]}, "line 2: field 'edit_type' is ['a']; expected text"),
     ],
 )
@@ -87,7 +83,7 @@ def test_a_line_ends_only_at_a_newline(folder):
     rows = (folder / "cases.jsonl").read_text().splitlines()
     row = json.loads(rows[0]) | {"target_caption": "a cat\u2028on\u0085a mat"}
     (folder / "cases.jsonl").write_text(json.dumps(row, ensure_ascii=False) + "\r\n", encoding="utf-8")
-    assert [case.prompt for case in read_pairs(folder).cases] == [row["target_caption"]]
+    assert [case.target_caption for case in Pairs().read(folder).cases] == [row["target_caption"]]
 
 
 @pytest.mark.parametrize(
@@ -111,24 +107,25 @@ def test_a_folder_without_cases_is_named(tmp_path):
 
 
 def test_the_fingerprint_is_of_texts_and_pixels(folder):
-    before = read_pairs(folder).fingerprint()
-    assert read_pairs(folder).fingerprint() == before
-    assert read_pairs(folder, text="instruction").fingerprint() != before
-    assert read_pairs(folder, limit=3).fingerprint() != before
-    changed(folder, target_caption="a cat")
-    after = read_pairs(folder).fingerprint()
-    assert after != before
+    before = Pairs().read(folder).fingerprint()
+    assert Pairs().read(folder).fingerprint() == before
+    assert Pairs().read(folder, limit=3).fingerprint() != before
+    after = before
+    for text in ("instruction", "source_caption", "target_caption"):
+        changed(folder, **{text: "a cat"})
+        assert Pairs().read(folder).fingerprint() != after
+        after = Pairs().read(folder).fingerprint()
     import numpy as np
 
     save(np.zeros((64, 64, 3), np.uint8), folder / rows_of(folder)[3]["target"])
-    assert read_pairs(folder).fingerprint() != after
+    assert Pairs().read(folder).fingerprint() != after
 
 
 def test_one_section_can_be_taken_alone(folder):
-    only = read_pairs(folder).only(["replace_noun"])
+    only = Pairs().read(folder).only(["replace_noun"])
     assert [case.key for case in only.cases] == [one.key for one in only.samples]
     assert {one.sections for one in only.samples} == {("replace_noun",)}
     with pytest.raises(
         EvaluationError, match=r"pairs has no section 'x' \(known: all, replace_noun, change_colour, add\)"
     ):
-        read_pairs(folder).only(["x"])
+        Pairs().read(folder).only(["x"])

@@ -6,19 +6,43 @@ import torch
 from _checkpoints import (
     picture,
     placement,
-    save_sdxl,
     save_stable_diffusion,
     save_stable_diffusion_inpainting,
     weights_at,
 )
 from PIL import Image
 
-from models.diffusion.sdedit import SdEdit
+from core.errors import SettingError
+from core.settings import checked
+from models.diffusion.sdedit import SdEdit, SdEditSettings
+from models.protocols import EditRequest
 
 IMAGES = [picture(32, 32, 1), picture(40, 30, 2), picture(32, 32, 3), picture(21, 50, 4)]
 PROMPTS = ["a red car", "the cat on the grass", "a photo of a cat", "a blue car"]
 SEEDS = [11, 12, 13, 14]
 SETTINGS = {"num_steps": 5, "guidance_scale": 5.0, "sampling_ratio": 0.6}
+
+
+def requests_of(images, prompts, masks=None):
+    masks = masks or [None] * len(images)
+    return [
+        EditRequest(image=image, target_caption=prompt, mask=mask)
+        for image, prompt, mask in zip(images, prompts, masks, strict=True)
+    ]
+
+
+class Sampled:
+    """The editor of a folder, with settings that may differ from call to call."""
+
+    def __init__(self, folder):
+        self.editor = SdEdit(weights_at(folder), placement(), SdEditSettings(**SETTINGS))
+
+    def edit(self, images, prompts, *, seeds, masks=None, **settings):
+        self.editor._settings = SdEditSettings(**settings)
+        return self.editor.edit(requests_of(images, prompts, masks), seeds=seeds)
+
+    def __getattr__(self, name):
+        return getattr(self.editor, name)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +52,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def editor(folder):
-    return SdEdit(weights_at(folder), placement())
+    return Sampled(folder)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +71,14 @@ def library(folder):
     return pipeline
 
 
-def test_an_editor_over_a_pipeline_in_memory_is_that_of_its_folder_and_leaves_the_pipeline_as_it_was(folder, edited):
+def test_a_pipeline_in_memory_edits_as_its_folder_and_is_not_changed(folder, edited):
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline.from_pretrained(folder)
     scheduler = pipeline.scheduler
     pipeline.safety_checker = lambda *_given, **_more: pytest.fail("asked the safety checker")
-    found = SdEdit.over(pipeline, batch_size=4).edit(IMAGES, PROMPTS, seeds=SEEDS, **SETTINGS)
+    editor = SdEdit.over(pipeline, SdEditSettings(**SETTINGS), batch_size=4)
+    found = editor.edit(requests_of(IMAGES, PROMPTS), seeds=SEEDS)
     assert [difference(one, other) for one, other in zip(found, edited, strict=True)] == [0] * len(IMAGES)
     assert pipeline.scheduler is scheduler
 
@@ -96,12 +121,12 @@ def test_images_come_back_at_their_own_size_in_rgb(edited):
     assert {image.mode for image in edited} == {"RGB"}
 
 
-def test_the_longer_side_is_scaled_to_the_models_and_both_rounded_to_what_the_network_can_halve(folder, editor):
+def test_the_longer_side_is_scaled_to_that_of_the_model(folder, editor):
     assert [editor._fitted(image) for image in IMAGES] == [(32, 32), (32, 32), (32, 32), (16, 32)]
-    larger = SdEdit(weights_at(folder), placement(), size_px=100)
+    larger = SdEdit(weights_at(folder), placement(), SdEditSettings(**SETTINGS, size_px=100))
     assert [larger._fitted(image) for image in IMAGES] == [(96, 96), (96, 80), (96, 96), (48, 96)]
     assert larger._fitted(Image.new("RGB", (1000, 3))) == (96, 16)
-    assert larger.edit(IMAGES[1:2], PROMPTS[:1], seeds=[1], **SETTINGS)[0].size == (40, 30)
+    assert larger.edit(requests_of(IMAGES[1:2], PROMPTS[:1]), seeds=[1])[0].size == (40, 30)
 
 
 def test_a_row_does_not_depend_on_its_batch(editor, edited):
@@ -176,7 +201,7 @@ def test_masked_rows_do_not_depend_on_their_batch(editor):
         assert difference(alone, together[row]) <= 1
 
 
-def test_after_each_step_the_latent_outside_the_mask_is_the_source_at_that_noise_level(editor, monkeypatch):
+def test_outside_the_mask_the_latent_is_the_noised_source(editor, monkeypatch):
     """Equation 13, followed through the latents that the network is given."""
     seen = []
     unet = editor._pipeline.unet
@@ -198,32 +223,51 @@ def test_after_each_step_the_latent_outside_the_mask_is_the_source_at_that_noise
 
 def test_nothing_in_gives_nothing_out(editor):
     assert editor.edit([], [], seeds=[], **SETTINGS) == []
-    assert editor.edit([], [], seeds=[], masks=[], **SETTINGS) == []
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"num_steps": 0}, "num_steps is 0; expected at least 1"),
-        ({"sampling_ratio": 1.1}, r"sampling_ratio is 1.1; expected 0 \(the source\) to 1 \(pure noise\)"),
-        ({"sampling_ratio": float("nan")}, "sampling_ratio is nan"),
-        ({"guidance_scale": float("inf")}, "guidance_scale is inf; expected a finite number"),
-        ({"seeds": [1, 2]}, r"lists of one call differ in length \(1 images, 1 prompts, 2 seeds\)"),
-        ({"masks": []}, r"\(1 images, 1 prompts, 1 seeds, 0 masks\)"),
-        (
-            {"masks": [np.zeros((40, 30), bool)]},
-            r"mask 0 is bool of shape \(40, 30\), its image is 40 x 30 pixels; pass booleans of \(height, width\)",
-        ),
-        ({"masks": [np.zeros((30, 40), np.uint8)]}, "mask 0 is uint8 of shape"),
+        ({"num_steps": 0}, "editor: num_steps: input should be greater than or equal to 1, got 0"),
+        ({"sampling_ratio": 1.1}, "editor: sampling_ratio: input should be less than or equal to 1, got 1.1"),
+        ({"sampling_ratio": float("nan")}, "editor: sampling_ratio: input should be a finite number, got nan"),
+        ({"guidance_scale": float("inf")}, "editor: guidance_scale: input should be a finite number, got inf"),
+        ({"num_step": 5}, "editor: unknown key 'num_step' (did you mean 'num_steps'?)"),
     ],
 )
-def test_what_cannot_be_run_is_refused(editor, changed, message):
+def test_settings_out_of_range_are_refused(changed, message):
+    with pytest.raises(SettingError) as caught:
+        checked(SdEditSettings, changed, "editor")
+    assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("request_", "seeds", "message"),
+    [
+        ({}, [1, 2], r"lists of one call differ in length \(1 requests, 2 seeds\)"),
+        ({"target_caption": None}, [1], "request 0 has no target_caption; SDEdit is led by a description"),
+        (
+            {"mask": np.zeros((40, 30), bool)}, [1],
+            r"mask 0 is bool of shape \(40, 30\), its image is 40 x 30 pixels; pass booleans of \(height, width\)",
+        ),
+        ({"mask": np.zeros((30, 40), np.uint8)}, [1], "mask 0 is uint8 of shape"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_run_is_refused(editor, request_, seeds, message):
     with pytest.raises(ValueError, match=message):
-        editor.edit(IMAGES[1:2], PROMPTS[:1], **({"seeds": [1], **SETTINGS} | changed))
+        editor.editor.edit([EditRequest(**{"image": IMAGES[1], "target_caption": "a cat"} | request_)], seeds=seeds)
 
 
-def test_checkpoints_of_other_kinds_are_refused(tmp_path):
+def test_requests_with_and_without_a_mask_share_a_call(editor, edited):
+    masks = [left_half(IMAGES[0]), None, None, left_half(IMAGES[3])]
+    mixed = editor.edit(IMAGES, PROMPTS, seeds=SEEDS, masks=masks, **SETTINGS)
+    masked = editor.edit(IMAGES, PROMPTS, seeds=SEEDS, masks=[left_half(image) for image in IMAGES], **SETTINGS)
+    for row, image in enumerate(mixed):
+        assert difference(image, (edited if masks[row] is None else masked)[row]) <= 1
+    assert difference(edited[0], masked[0]) > 5
+
+
+def test_a_checkpoint_with_another_network_is_refused(tmp_path):
+    folder = weights_at(save_stable_diffusion_inpainting(tmp_path))
     with pytest.raises(ValueError, match="takes 9 channels, SDEdit needs 4; name a text-to-image checkpoint"):
-        SdEdit(weights_at(save_stable_diffusion_inpainting(tmp_path / "inpainting")), placement())
-    with pytest.raises(ValueError, match="is a StableDiffusionXLPipeline, SDEdit runs on StableDiffusionPipeline; "):
-        SdEdit(weights_at(save_sdxl(tmp_path / "sdxl")), placement())
+        SdEdit(folder, placement(), SdEditSettings())

@@ -1,20 +1,20 @@
-"""Images and masks on disk: where they may lie, how they are opened, what they hash to, how they are written.
+"""Images and masks of benchmarks and outputs: where they may lie, how they are opened, hashed and written.
 
-A picture is a file, bytes, or a cell of a Parquet table, which is read when it is opened: a benchmark of thousands of
-images takes no memory until it is run.
+A stored image is a file, bytes, or a cell of a Parquet table. It is read when it is opened: a benchmark of thousands of
+images takes no memory until it is run. Formats and limits are those of `samples.images`.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from core.errors import EvaluationError
-from samples.image_limits import DECODE_ERRORS, ImageProblem
+from samples.image_limits import ImageProblem
 from samples.images import decode_image, open_image
+from samples.png_text import read_png_texts, write_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,29 +40,29 @@ class ParquetCell(NamedTuple):
     column: str
 
 
-Picture: TypeAlias = Path | bytes | ParquetCell
+StoredImage: TypeAlias = Path | bytes | ParquetCell
 
 
-def open_rgb(picture: Picture) -> Image:
-    """The image in RGB and sRGB, turned upright where its EXIF data says how, transparent parts white.
+def open_rgb(stored: StoredImage) -> Image:
+    """The image in RGB and sRGB, upright as its EXIF data says, transparent parts white.
 
-    Raises EvaluationError when it is none.
+    Raises EvaluationError for bytes that are no image.
     """
-    return _opened(picture, decode_image)
+    return _opened(stored, decode_image)
 
 
-def open_mask(picture: Picture, size: tuple[int, int]) -> Bools:
-    """(H, W), true where the mask file lets an image of `size` (width, height) change.
+def open_mask(stored: StoredImage, size: tuple[int, int]) -> Bools:
+    """(H, W), true where the mask lets an image of `size` (width, height) change.
 
-    That is where a file is transparent (as the masks of DALL-E 2 and MagicBrush are), and where one without any
-    transparent pixel is white. Raises EvaluationError for another size and for a file without alpha that is neither.
+    Transparent pixels may change, as in the masks of DALL-E 2 and MagicBrush; in a mask without transparent pixels the
+    white ones. Raises EvaluationError for another size, and for a mask without alpha that is not black and white.
     """
     import numpy as np
 
-    image = _stored(picture)
+    image = _as_stored(stored)
     if image.size != size:
         raise EvaluationError(
-            f"mask {name_of(picture)} is {image.width} x {image.height} pixels, its image {size[0]} x {size[1]}; "
+            f"mask {name_of(stored)} is {image.width} x {image.height} pixels, its image {size[0]} x {size[1]}; "
             "expected the same size"
         )
     has_alpha = "A" in image.getbands() or "transparency" in image.info
@@ -71,70 +71,58 @@ def open_mask(picture: Picture, size: tuple[int, int]) -> Bools:
         return transparent_HW
     grey_HW = np.asarray(image.convert("L"))
     if ((grey_HW > GREY[0]) & (grey_HW < GREY[1])).mean() > MAX_GREY_FRAC:
-        if has_alpha:  # a picture of which nothing was made transparent: a mask that is empty
+        if has_alpha:  # an image of which nothing was made transparent: an empty mask
             return transparent_HW
         raise EvaluationError(
-            f"mask {name_of(picture)} is neither black and white nor partly transparent; expected white or transparent "
+            f"mask {name_of(stored)} is neither black and white nor partly transparent; expected white or transparent "
             "pixels where the image may change"
         )
     return grey_HW >= HALF
 
 
 def save_png(image: Image, path: Path, texts: dict[str, str] | None = None) -> None:
-    """The image as a PNG file with text entries, whole or not there at all."""
-    from PIL.PngImagePlugin import PngInfo
-
-    info = PngInfo()
-    for key, text in (texts or {}).items():
-        info.add_itxt(key, text)
+    """Write the image as a PNG file with text entries; a file that is there is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
-    image.save(temporary, "PNG", pnginfo=info)
+    with temporary.open("wb") as file:
+        write_png(image, file, texts or {})
     temporary.replace(path)
 
 
 def png_texts(path: Path) -> dict[str, str]:
-    """The text entries of a PNG file; empty for any other image. Raises EvaluationError when it is no image."""
-    from PIL import Image
+    """The text entries of a PNG file; empty for any other image. Raises EvaluationError for a file that is no image."""
+    _as_stored(path)
+    return read_png_texts(read_bytes(path))
 
-    _stored(path)
+
+def read_bytes(stored: StoredImage) -> bytes:
+    """The stored bytes. Raises EvaluationError when the image is not there."""
+    if isinstance(stored, bytes):
+        return stored
+    if isinstance(stored, ParquetCell):
+        return _cell(stored)
     try:
-        with Image.open(io.BytesIO(read_bytes(path)), formats=("PNG",)) as image:
-            image.load()
-            texts: dict[str, str] = getattr(image, "text", {})
-    except DECODE_ERRORS:  # none, or more of it than Pillow takes
-        return {}
-    return texts
-
-
-def read_bytes(picture: Picture) -> bytes:
-    """The image as it is stored. Raises EvaluationError when it is not there."""
-    if isinstance(picture, bytes):
-        return picture
-    if isinstance(picture, ParquetCell):
-        return _cell(picture)
-    try:
-        return picture.read_bytes()
+        return stored.read_bytes()
     except OSError as error:
-        raise EvaluationError(f"image {picture} cannot be read ({error.strerror}); put it there") from error
+        raise EvaluationError(f"image {stored} cannot be read ({error.strerror}); put it there") from error
 
 
-def sha256_of(picture: Picture) -> str:
+def sha256_of(stored: StoredImage) -> str:
     """sha256 of the stored bytes, as hex."""
-    return hashlib.sha256(read_bytes(picture)).hexdigest()
+    return hashlib.sha256(read_bytes(stored)).hexdigest()
 
 
-def name_of(picture: Picture) -> str:
-    """How a message calls the picture."""
-    if isinstance(picture, ParquetCell):
-        return f"{picture.file} row group {picture.row_group} row {picture.row} column {picture.column}"
-    return f"of {len(picture)} bytes" if isinstance(picture, bytes) else str(picture)
+def name_of(stored: StoredImage) -> str:
+    """The name of the image in messages."""
+    if isinstance(stored, ParquetCell):
+        return f"{stored.file} row group {stored.row_group} row {stored.row} column {stored.column}"
+    return f"of {len(stored)} bytes" if isinstance(stored, bytes) else str(stored)
 
 
 def inside(folder: Path, name: Any, said_by: str) -> Path:
     """The path of `name` below `folder`. Raises EvaluationError for what is no file name, or leads out of the folder.
 
-    Only the name is looked at: what a link inside the folder points to is the business of who made it.
+    Only the name is checked: a link inside the folder may point anywhere.
     """
     if not isinstance(name, str) or not _is_below(name):
         raise EvaluationError(f"{said_by} names {name!r}; expected the name of a file below {folder}")
@@ -148,24 +136,24 @@ def _is_below(name: str) -> bool:
 
 
 def existing(folder: Path, name: Any, said_by: str) -> Path:
-    """The same, of a file that is there. Raises EvaluationError when it is not."""
+    """The path of an existing file `name` below `folder`. Raises EvaluationError when it is not there."""
     path = inside(folder, name, said_by)
     if not path.is_file():
         raise EvaluationError(f"{said_by} names {name!r}, and {path} is not there; put it there or remove the entry")
     return path
 
 
-def _stored(picture: Picture) -> Image:
+def _as_stored(stored: StoredImage) -> Image:
     """The image as its file has it, neither turned nor converted."""
-    return _opened(picture, lambda data: open_image(data).load())
+    return _opened(stored, lambda data: open_image(data).load())
 
 
-def _opened(picture: Picture, decode: Callable[[bytes], Image]) -> Image:
-    data = read_bytes(picture)
+def _opened(stored: StoredImage, decode: Callable[[bytes], Image]) -> Image:
+    data = read_bytes(stored)
     try:
         return decode(data)
     except (ImageProblem, OSError) as error:
-        raise EvaluationError(f"image {name_of(picture)} cannot be read as one ({error}); replace the file") from error
+        raise EvaluationError(f"image {name_of(stored)} cannot be read as one ({error}); replace the file") from error
 
 
 def _cell(cell: ParquetCell) -> bytes:
@@ -182,7 +170,7 @@ def _cell(cell: ParquetCell) -> bytes:
 
 @lru_cache(maxsize=1)
 def _row_group(file: Path, number: int, column: str) -> Any:
-    """One column of one row group; rows come in order, so the last one read is the next one wanted."""
+    """One column of one row group; rows come in order, so the group read last is needed next."""
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(file).read_row_group(number, columns=[column]).column(0)

@@ -9,7 +9,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from core.errors import EvaluationError
-from evaluation.pictures import (
+from evaluation.images import (
     ParquetCell,
     existing,
     inside,
@@ -39,16 +39,16 @@ def refusal(call, *arguments):
     return str(caught.value)
 
 
-def test_a_picture_is_a_file_bytes_or_a_cell(tmp_path):
+def test_an_image_is_a_file_bytes_or_a_cell(tmp_path):
     (tmp_path / "a.png").write_bytes(stored(RED))
     table = pa.table(
         {"plain": [stored(RED)], "struct": [{"bytes": stored(RED), "path": "x"}], "none": pa.array([None])}
     )
     pq.write_table(table, tmp_path / "t.parquet")
     cells = [ParquetCell(tmp_path / "t.parquet", 0, 0, name) for name in ("plain", "struct")]
-    for picture in (tmp_path / "a.png", stored(RED), *cells):
-        assert np.asarray(open_rgb(picture)).tolist() == np.asarray(RED).tolist()
-        assert sha256_of(picture) == sha256_of(stored(RED))
+    for stored_ in (tmp_path / "a.png", stored(RED), *cells):
+        assert np.asarray(open_rgb(stored_)).tolist() == np.asarray(RED).tolist()
+        assert sha256_of(stored_) == sha256_of(stored(RED))
     assert "row group 0 row 0 column none holds no bytes of an image" in refusal(
         read_bytes, ParquetCell(tmp_path / "t.parquet", 0, 0, "none")
     )
@@ -132,7 +132,7 @@ def test_a_png_is_written_whole_with_its_texts(tmp_path):
     assert png_texts(tmp_path / "a.jpg") == {}
 
 
-def test_a_picture_is_read_in_srgb_and_its_transparent_parts_white():
+def test_an_image_is_read_in_srgb_and_its_transparent_parts_white():
     wide = rgb_profile()
     image = ImageCms.profileToProfile(
         Image.new("RGB", (6, 4), (200, 40, 30)),
@@ -145,7 +145,7 @@ def test_a_picture_is_read_in_srgb_and_its_transparent_parts_white():
     assert open_rgb(stored(Image.new("RGBA", (6, 4), (0, 0, 0, 0)))).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_large_text_does_not_cost_a_picture():
+def test_large_text_does_not_cost_an_image():
     text = PngInfo()
     text.add_text("Comment", "x" * 3_000_000, zip=True)
     assert open_rgb(stored(RED, pnginfo=text)).size == (6, 4)
