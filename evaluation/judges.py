@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import EvaluationError
 from evaluation import loading
 from models import registry
-from models.schemes.weights import find
+from models.model_ids import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,14 +10,14 @@ Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.1.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from core.strict_json import Count, State, parse
 from models.language.wordnet import MODEL_ID, WordNet
-from pipeline.stage import BatchFn, Context, ExpandStage, Needs
+from pipeline.stage import BatchFn, Context, ExpandStage, Needs, Serves
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from stages.wordnet_edits.edits import EditFinder
 from stages.wordnet_edits.grammar import pluralise
@@ -54,10 +54,10 @@ class EditCaptionWordnet(ExpandStage):
         "target_phrase",
     )  # fmt: skip
     rejects: ClassVar[type[StrEnum] | None] = NoEdit
-    needs: ClassVar[Needs] = Needs(memory_bytes=400 << 20, packages=("nltk", "wordfreq", "inflect"))
+    needs: ClassVar[Needs] = Needs(memory_bytes=400 << 20, packages=("wordfreq", "inflect"))
     uses_rng: ClassVar[bool] = True
 
-    lexicon: str = MODEL_ID
+    lexicon: Annotated[str, Serves(WordNet)] = MODEL_ID
     caption_column: Literal["caption", "generated_caption"] = "caption"
     """Column to edit: the caption that came with the image, or the one that stage `caption` wrote."""
     edits_per_caption: int = Field(default=1, ge=1)
@@ -77,10 +77,6 @@ class EditCaptionWordnet(ExpandStage):
     def needs_columns(self) -> tuple[str, ...]:
         """The captions to edit."""
         return (self.caption_column,)
-
-    def needs_models(self) -> tuple[str, ...]:
-        """The lexicon."""
-        return (self.lexicon,)
 
     def needs_artifacts(self) -> tuple[str, ...]:
         """The vocabulary, when the captions' own counts are used."""

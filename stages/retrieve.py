@@ -12,7 +12,7 @@ Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.1; the exclusions
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from pydantic import Field
 from core.errors import RunStopped
 from models.protocols import ImageTextEncoder
 from models.vector_index.index import VectorIndex, VectorIndexError, list_indexes
-from pipeline.stage import Context, MapStage, Needs
+from pipeline.stage import Context, MapStage, Needs, Serves
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, column
 from stages.retrieval.embeddings import embeddings_of
 from stages.retrieval.neighbours import DECIMALS, find_neighbours
@@ -56,11 +56,9 @@ class Retrieve(MapStage):
         "target_id", "target_pool", "retrieval_cos", "target_image_cos", "neighbour_ids", "neighbour_cos",
     )  # fmt: skip
     rejects: ClassVar[type[StrEnum] | None] = NoTarget
-    needs: ClassVar[Needs] = Needs(
-        gpu=0.25, memory_bytes=2 << 30, packages=("faiss", "torch", "transformers"), extra="cpu"
-    )
+    needs: ClassVar[Needs] = Needs(gpu=0.25, memory_bytes=2 << 30, packages=("faiss",), extra="cpu")
 
-    model: str
+    model: Annotated[str, Serves(ImageTextEncoder)]
     """The ImageTextEncoder that made `image_embedding`."""
     text_weight: float = Field(default=0.5, ge=0, le=1)
     """Share of the caption in the query; one half is the paper's plain mean."""
@@ -71,10 +69,6 @@ class Retrieve(MapStage):
     min_retrieval_cos: float | None = Field(default=None, ge=-1, le=1)
     pools: tuple[str, ...] = Field(default=(), strict=False)
     """Pools that are searched; none named: all."""
-
-    def needs_models(self) -> tuple[str, ...]:
-        """The encoder."""
-        return (self.model,)
 
     def needs_artifacts(self) -> tuple[str, ...]:
         """The index that `index` built."""

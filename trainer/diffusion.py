@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from core.errors import ModelError, UsageError, one_line
+from models.model_ids import fetch, find, pin
 from models.registry import kind_of
-from models.schemes.weights import fetch, find, pin
 from trainer.decode import LatentSpec
 from trainer.noise import noise_of_velocity
 

@@ -14,6 +14,7 @@ from core.errors import ContractError, PlanError, RunStopped, SettingError
 LOAD_MANIFEST = "pipeline.plan.manifest.load_manifest"
 COMMANDS = {
     "plan": (["m.toml"], LOAD_MANIFEST),
+    "fetch": (["m.toml"], LOAD_MANIFEST),
     "build": (["m.toml"], LOAD_MANIFEST),
     "status": (["m.toml"], LOAD_MANIFEST),
     "verify": (["m.toml"], LOAD_MANIFEST),

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from core.errors import UsageError
-from models.schemes.weights import ZOO
+from models.schemes.zoo import ZOO
 from trainer.diffusion import Diffusion
 from zoo.world import render, scene_of
 

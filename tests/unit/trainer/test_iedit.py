@@ -168,7 +168,7 @@ def test_models_that_cannot_serve_are_refused_with_their_name(diffusion):
 
 
 def test_default_models_are_pinned_repositories():
-    from models.schemes.weights import find
+    from models.model_ids import find
 
     default = make_config(IEdit, {"data": "d", "model": "zoo:sd", "out": "o"})
     assert [find(one).scheme for one in (default.clip_model, default.perceptual_model)] == ["hf", "hf"]
