@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,7 @@ from trainer.recipes import RECIPES, find_recipe
 
 
 def train_command(
-    recipe: Annotated[str, typer.Option(help=f"Recipe: {', '.join(RECIPES)}")],
+    recipe: Annotated[str, typer.Option(help=f"{', '.join(RECIPES)}, or module:Class")],
     data: Annotated[str | None, typer.Option(help="Dataset: a folder or fsspec URL with shards.json")] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint to start from: zoo:sd, path:…, hf:…@<commit>")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints, metrics, previews and the model")] = None,
@@ -31,16 +31,17 @@ def train_command(
     """Train an editing model on a dataset. Options win over --set, which wins over the file and the recipe."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from core.settings import overlaid, parse_pairs, read_toml
-    from trainer.config import make_config
 
     kind = find_recipe(recipe)
-    options = {
-        "data": data, "model": model, "out": out, "steps": steps, "batch_size": batch_size, "seed": seed,
-    }  # fmt: skip
-    values = overlaid(read_toml(config) if config else {}, parse_pairs(settings or []))
-    made = make_config(kind, values | {key: value for key, value in options.items() if value is not None})
+    options: dict[str, Any] = {"data": data, "model": model, "out": out, "steps": steps, "seed": seed}
+    given = {key: value for key, value in options.items() if value is not None}
+    if batch_size is not None:
+        given["run_on"] = {"batch_size": batch_size}
+    values = overlaid(overlaid(read_toml(config) if config else {}, parse_pairs(settings or [])), given)
     from trainer.loop import train
+    from trainer.recipe import make_recipe
 
+    made = make_recipe(kind, values)
     _quiet_libraries()
     result = train(made, resume=resume)
     if "loss" in result.metrics:  # the main process has them

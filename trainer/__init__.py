@@ -1,1 +1,1 @@
-"""Trains editing models on the datasets that the pipeline writes: loader, loop, losses, one recipe a file."""
+"""Trains editing models on the datasets that the pipeline writes: loader, loop, state, one recipe a folder."""

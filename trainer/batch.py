@@ -1,111 +1,118 @@
-"""Samples side by side, as tensors on the CPU or a device."""
+"""Stacks samples into batches: tensors on the CPU or a device, keyed by column.
+
+| kind   | value of a batch                                                                        |
+|--------|-----------------------------------------------------------------------------------------|
+| image  | (B, 3, H, W) float32, -1 to 1; source_images: a tuple of them, first, second … source   |
+| mask   | (B, 1, H, W) float32, 1 inside, 0 outside                                               |
+| array  | (B, C, h, w) float32: latents, scaled by the autoencoder's factor                       |
+| text   | tuple of B str                                                                          |
+| number | (B,) float32, or int64 for columns of whole numbers                                     |
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import torch
-from torch.nn import functional
+
+from core.errors import ContractError
+from samples.columns import column
+from samples.members import MEMBERS
+from trainer.decode import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
-    from trainer.decode import Sample
+    from trainer.decode import Decoder, Sample
 
 # B rows, C channels, H W pixels, h w cells of a latent
 
-SIDES = ("source", "target")
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Batch:
-    """Some samples of one step.
+    """Some samples of one step: `batch["target_image"]` is that column's value, by the module's table.
 
-    `number_B` counts samples over the whole training and all processes: it seeds what is drawn for a sample. Images are
-    float32, -1 to 1; masks float32, 1 inside, over pixels 0 or 1 and over latent cells the share of the cell that is
-    inside. Latents are scaled by the autoencoder's factor. What the dataset does not have, or nobody needs, is None.
+    `number_B` counts samples over the whole training and all processes: it seeds what is drawn for a sample. A column
+    that is only read if present is in the batch (`"source_latent" in batch`) where all its samples have it.
     """
 
+    reader: str
+    """The reader that declared the columns, as messages name it: `recipe NAME`."""
+    declared: tuple[str, ...]
     number_B: Tensor
     epochs: tuple[int, ...]
     keys: tuple[str, ...]
-    source_BCHW: Tensor
-    target_BCHW: Tensor
-    source_mask_B1HW: Tensor | None
-    target_mask_B1HW: Tensor | None
-    source_mask_B1hw: Tensor | None
-    target_mask_B1hw: Tensor | None
-    source_latent_BChw: Tensor | None
-    target_latent_BChw: Tensor | None
-    source_captions: tuple[str, ...]
-    target_captions: tuple[str, ...]
-    source_phrases: tuple[str, ...]
-    target_phrases: tuple[str, ...]
-    instructions: tuple[str, ...]
-    edit_types: tuple[str, ...]
+    columns: Mapping[str, Any]
 
     def __len__(self) -> int:
         return len(self.keys)
 
+    def __contains__(self, name: object) -> bool:
+        self._check_declared(name)
+        return name in self.columns
+
+    def __getitem__(self, name: str) -> Any:
+        """The values of a column. Raises ContractError for one that was not declared, or that the batch lacks."""
+        if name in self:
+            return self.columns[name]
+        raise ContractError(
+            f"{self.reader} asks for {name}, which samples of this batch lack and `reads_if_present` lets them; "
+            f"ask `{name!r} in batch` first, or name it in `reads`"
+        )
+
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`; the numbers stay, generators are seeded on the CPU."""
-        moved: dict[str, Any] = {
-            field.name: value.to(device, non_blocking=True)
-            for field in fields(self)
-            if field.name != "number_B" and isinstance(value := getattr(self, field.name), torch.Tensor)
-        }
-        return replace(self, **moved)
+        return replace(self, columns={name: _moved(value, device) for name, value in self.columns.items()})
+
+    def _check_declared(self, name: object) -> None:
+        if name not in self.declared:
+            raise ContractError(
+                f"{self.reader} asks for the column {name!r}, which it does not read; name it in `reads` or "
+                f"`reads_if_present` (it reads: {', '.join(self.declared)})"
+            )
 
 
-def collate(samples: Sequence[Sample], latent_side: int) -> Batch:
-    """One batch of the samples; masks also at `latent_side`, by the mean over each cell.
-
-    Latents are taken when all samples have them, else left to the autoencoder for the whole batch.
-    """
-
-    def texts(name: str) -> tuple[str, ...]:
-        return tuple(sample.texts[name] for sample in samples)
-
-    source_mask, target_mask = (_masks([getattr(s, f"{side}_mask_HW") for s in samples]) for side in SIDES)
+def collate(samples: Sequence[Sample], decoder: Decoder, reader: str) -> Batch:
+    """One batch of the samples that `decoder` made; a column that one of them lacks is left out."""
+    shared = [name for name in decoder.columns if all(name in sample.values for sample in samples)]
     return Batch(
+        reader=reader,
+        declared=decoder.columns,
         number_B=torch.tensor([sample.number for sample in samples], dtype=torch.int64),
         epochs=tuple(sample.epoch for sample in samples),
         keys=tuple(sample.key for sample in samples),
-        source_BCHW=_images([sample.source_HWC for sample in samples]),
-        target_BCHW=_images([sample.target_HWC for sample in samples]),
-        source_mask_B1HW=source_mask,
-        target_mask_B1HW=target_mask,
-        source_mask_B1hw=_cells(source_mask, latent_side),
-        target_mask_B1hw=_cells(target_mask, latent_side),
-        source_latent_BChw=_stacked([sample.source_latent_Chw for sample in samples]),
-        target_latent_BChw=_stacked([sample.target_latent_Chw for sample in samples]),
-        source_captions=texts("source_caption"),
-        target_captions=texts("target_caption"),
-        source_phrases=texts("source_phrase"),
-        target_phrases=texts("target_phrase"),
-        instructions=texts("instruction"),
-        edit_types=texts("edit_type"),
+        columns={name: _stacked(name, [sample.values[name] for sample in samples]) for name in shared},
     )
 
 
-def _images(pixels: list[np.ndarray]) -> Tensor:
+def _stacked(name: str, values: list[Any]) -> Any:
+    kind = kind_of(name)
+    if kind == "text":
+        return tuple(values)
+    if kind == "number":
+        is_real = pa.types.is_floating(column(name).type)
+        return torch.tensor(values, dtype=torch.float32 if is_real else torch.int64)
+    if name in MEMBERS and MEMBERS[name].is_list:
+        return tuple(map(_images, zip(*values, strict=False)))  # as many as the sample with the fewest has
+    if kind == "image":
+        return _images(values)
+    stacked = torch.from_numpy(np.stack(values)).float()
+    return stacked[:, None] if kind == "mask" else stacked
+
+
+def _images(pixels: Sequence[np.ndarray]) -> Tensor:
     pixels_BHWC = torch.from_numpy(np.stack(pixels))
     return pixels_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
-def _stacked(arrays: list[np.ndarray | None]) -> Tensor | None:
-    present = [array for array in arrays if array is not None]
-    return torch.from_numpy(np.stack(present)).float() if len(present) == len(arrays) else None
-
-
-def _masks(masks: list[np.ndarray | None]) -> Tensor | None:
-    stacked_BHW = _stacked(masks)
-    return None if stacked_BHW is None else stacked_BHW[:, None]
-
-
-def _cells(mask_B1HW: Tensor | None, side: int) -> Tensor | None:
-    return None if mask_B1HW is None else functional.interpolate(mask_B1HW, (side, side), mode="area")
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device, non_blocking=True)
+    if isinstance(value, tuple) and isinstance(value[0], torch.Tensor):
+        return tuple(one.to(device, non_blocking=True) for one in value)
+    return value

@@ -1,8 +1,8 @@
-"""Checkpoints: a folder a step, written whole or not at all, tensors as safetensors and everything else as JSON.
+"""Checkpoints: a folder a step, complete or absent, tensors as safetensors and everything else as JSON.
 
 `<out>/checkpoints/step-00000100/state.safetensors` and `state.json`, and `manifest.json` with the size and sha256 of
-both. The folder is filled beside its place and moved there, so what has the name is complete; what is read back is
-compared with the manifest, so a training never resumes from other bytes than were written.
+both. The folder is filled under another name and then renamed, so a folder of that name is complete. Files that are
+read back are compared with the manifest, so a training never resumes from other bytes than were written.
 """
 
 from __future__ import annotations
@@ -55,13 +55,13 @@ def save_checkpoint(
 
 @contextmanager
 def written(what: Path) -> Iterator[None]:
-    """Makes one error of those that safetensors has for a full disk, TrainingError, which names `what`."""
+    """Within, a fault of writing `what` is raised as TrainingError, with the errors of safetensors among them."""
     from safetensors import SafetensorError
 
     try:
         yield
     except (OSError, SafetensorError) as error:
-        raise TrainingError(f"{what} cannot be written ({one_line(error)}); fix that and resume") from error
+        raise TrainingError(f"{what} cannot be written ({one_line(error)}); fix the cause and resume") from error
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -101,17 +101,17 @@ def read_tensors(checkpoint: Path) -> dict[str, Tensor]:
 
 
 def damaged(checkpoint: Path, why: str) -> TrainingError:
-    """The error for a checkpoint that no training can go on from."""
+    """The error for a checkpoint that no training can resume from."""
     return TrainingError(f"checkpoint {checkpoint} cannot be read ({why}); remove it to resume from the one before")
 
 
 def _check_file(checkpoint: Path, name: str) -> None:
     try:
-        told = json.loads((checkpoint / MANIFEST).read_bytes())
+        listed = json.loads((checkpoint / MANIFEST).read_bytes())
         found = _described(checkpoint / name)
     except (OSError, ValueError, RecursionError) as error:
         raise damaged(checkpoint, one_line(error)) from error
-    if not isinstance(told, dict) or told.get(name) != found:
+    if not isinstance(listed, dict) or listed.get(name) != found:
         raise damaged(checkpoint, f"{name} is not what was written: its size and sha256 are not those in {MANIFEST}")
 
 

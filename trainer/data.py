@@ -1,4 +1,4 @@
-"""Reads a dataset's tars in the order of `trainer.order` and gives batches of tensors, from any batch on.
+"""Reads a dataset's tars in the order of `trainer.order` and makes batches of tensors, from any batch on.
 
 webdataset reads the tars, torch's DataLoader the samples when workers are asked for. A failure in a worker travels as a
 value, so that its one line reaches the user unwrapped.
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
     from samples.shards import ShardFile, ShardList
     from trainer.batch import Batch
-    from trainer.config import TrainConfig
     from trainer.decode import Decoder, Sample
     from trainer.order import Visit
+    from trainer.settings import TrainSettings
 
 log = logging.getLogger(__name__)
 
@@ -35,30 +35,31 @@ PREFETCH_BATCHES = 2
 
 
 class Loader:
-    """Batches of one process. `num_streams` is what a resumed training must ask for to see the same order."""
+    """Batches of one process. With the same `num_streams` a resumed training sees the same order."""
 
     def __init__(
-        self, dataset: ShardList, decoder: Decoder, config: TrainConfig, *, latent_side: int, rank: int, num_ranks: int
+        self, dataset: ShardList, decoder: Decoder, settings: TrainSettings, *, rank: int, num_ranks: int
     ) -> None:
         """Plan the order. Raises UsageError for fewer shards than processes."""
         filled = tuple(shard for shard in dataset.shards if shard.num_samples)
-        plan = plan_streams(len(filled), num_ranks, config.num_workers, config.streams)
-        if plan.num_workers < config.num_workers:
+        num_workers = settings.run_on.num_workers
+        plan = plan_streams(len(filled), num_ranks, num_workers, settings.streams)
+        if plan.num_workers < num_workers:
             log.warning(
                 "reading with %d workers a process instead of %d: %d streams of shards are dealt to %d processes",
-                plan.num_workers, config.num_workers, plan.num_streams, num_ranks,
+                plan.num_workers, num_workers, plan.num_streams, num_ranks,
             )  # fmt: skip
         self.num_streams, self._num_workers = plan.num_streams, plan.num_workers
-        self._order = Order(filled, plan.num_streams, config.shuffle_block, config.seed)
-        self._dataset, self._decoder, self._flips = dataset, decoder, config.horizontal_flip
-        self._batch_size, self._rank, self._num_ranks = config.batch_size, rank, num_ranks
-        self._latent_side = latent_side
+        self._order = Order(filled, plan.num_streams, settings.shuffle_block, settings.seed)
+        self._dataset, self._decoder, self._flips = dataset, decoder, settings.horizontal_flip
+        self._batch_size, self._rank, self._num_ranks = settings.run_on.batch_size, rank, num_ranks
+        self._reader = f"recipe {settings.recipe}"
 
     def batches(self, start: int = 0) -> Generator[Batch]:
-        """Batches from number `start` on, without end; the same whoever read those before it."""
+        """Batches from number `start` on, without end; the same whether those before it were read or not."""
         samples = self._samples(start * self._batch_size)
         while True:
-            yield collate(list(islice(samples, self._batch_size)), self._latent_side)
+            yield collate(list(islice(samples, self._batch_size)), self._decoder, self._reader)
 
     def _samples(self, start: int) -> Iterator[Sample]:
         stream = SampleStream(
@@ -174,6 +175,6 @@ def _checked(item: Sample | SampleError) -> Sample:
 
 
 def _quiet(_worker: int) -> None:
-    """Leaves Ctrl-C to the training process, which ends its workers, and takes back its handler of SIGTERM."""
+    """Leave Ctrl-C to the training process, which ends its workers, and restore the usual handler of SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -1,7 +1,14 @@
-"""From the members of one sample to arrays. A dataset is data, not code: nothing in it is unpickled or trusted.
+"""Decodes the members of one sample to arrays, by column. Nothing in a dataset is unpickled or run.
 
-Images, masks and latents are those of the centre square at one size, cut as the stage `encode_latents` cuts, so that a
-latent of the dataset and one made here are of the same picture.
+| kind   | columns                           | value of a sample                                                   |
+|--------|-----------------------------------|---------------------------------------------------------------------|
+| image  | source_images, target_image       | (H, W, 3) uint8; source_images: a tuple of them, one a source image |
+| mask   | source_mask_png, target_mask_png  | (H, W) bool, true inside                                            |
+| array  | source_latent, target_latent      | (C, h, w) float16, scaled, where it is a latent that can be used    |
+| text   | light columns of strings          | str; empty where a column that need not be there has none           |
+| number | light columns of numbers          | int, float or bool                                                  |
+
+Images, masks and latents are those of the centre square at one size. Owns this table; `trainer.batch` stacks values.
 """
 
 from __future__ import annotations
@@ -11,18 +18,24 @@ import json
 import math
 import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
+import pyarrow as pa
+from PIL import ImageOps
 
-from core.errors import SampleError
-from samples.images import open_image
+from core.errors import ContractError, SampleError
+from samples.columns import column
+from samples.members import JSON, MEMBERS, column_of, member, suffix_of, values_of
+from samples.stored_images import centre_square, mask_image, rgb_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     import numpy.typing as npt
+    from PIL import Image
+
+    from trainer.diffusion.latents import LatentSpec
 
     Pixels = npt.NDArray[np.uint8]
     Bools = npt.NDArray[np.bool_]
@@ -30,97 +43,136 @@ if TYPE_CHECKING:
 
 # H W pixels, C channels, h w cells of a latent
 
-FORMATS = ("jpg", "png", "webp")
-PILLOW_FORMATS = ("JPEG", "PNG", "WEBP")
-TEXTS = ("target_caption", "source_caption", "instruction", "source_phrase", "target_phrase", "edit_type")
+Kind = Literal["image", "mask", "array", "text", "number"]
+
 BROKEN = (OSError, ValueError, EOFError, LookupError, TypeError, OverflowError, RecursionError)
 """Errors of images (ImageProblem is a ValueError), json and numpy for bytes that are not what they should be."""
 
 
-@dataclass(frozen=True, slots=True)
-class LatentSpec:
-    """Which latents of a dataset may stand for its images: model id and revision, the side in pixels, (C, h, w)."""
-
-    model: str
-    revision: str
-    size_px: int
-    shape: tuple[int, int, int]
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One sample, decoded: images uint8 RGB, masks true inside, latents scaled; None for what is not there."""
+    """One sample, decoded: column -> value, by the module's table; a column that it lacks is not there.
+
+    `number` counts samples over the whole training and all processes.
+    """
 
     number: int
     epoch: int
     key: str
-    source_HWC: Pixels
-    target_HWC: Pixels
-    source_mask_HW: Bools | None
-    target_mask_HW: Bools | None
-    source_latent_Chw: Halves | None
-    target_latent_Chw: Halves | None
-    texts: dict[str, str]
+    values: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoder:
-    """Decodes samples at `size_px`; masks only where a recipe needs them, latents where they are as `latents` says."""
+    """Decodes columns of samples at `size_px`; those not in `required` may be absent.
+
+    Latents are taken where they are as `latents` says; with None, never.
+    """
 
     size_px: int
-    needs_masks: bool
+    required: tuple[str, ...]
+    optional: tuple[str, ...] = ()
     latents: LatentSpec | None = None
 
-    def wants(self, member: str) -> bool:
-        """Whether the member of this file name is read at all."""
-        role = member.rpartition("/")[2].partition(".")[2].lower()
-        if role.endswith("_mask.png"):
-            return self.needs_masks
-        if role.endswith("_latent.npy"):
-            return self.latents is not None
-        return role == "json" or role.partition(".")[0] in ("source", "target")
+    def __post_init__(self) -> None:
+        """Raises ContractError for a column that no training can read."""
+        for name in self.columns:
+            kind_of(name)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All columns that are decoded, each once."""
+        return tuple(dict.fromkeys((*self.required, *self.optional)))
+
+    def wants(self, file_name: str) -> bool:
+        """True for a member that is read at all."""
+        suffix = suffix_of(file_name)
+        name = column_of(suffix)
+        if name is None:
+            return suffix == JSON
+        return name in self.columns and (self.latents is not None or member(name).kind != "array")
 
     def decode(self, raw: Mapping[str, Any], *, shard: str, number: int, epoch: int, is_mirrored: bool) -> Sample:
         """The sample of members `raw` (suffix -> bytes). Raises SampleError naming shard, key and member."""
-        member = "json"
+        place = JSON
+        values: dict[str, Any] = {}
         try:
-            told = _texts(raw)
-            fields: dict[str, Any] = {"texts": {name: told.get(name) or "" for name in TEXTS}}
-            for side in ("source", "target"):
-                member = f"{side}.{'|'.join(FORMATS)}"
-                fields[f"{side}_HWC"] = self._image(_image_bytes(raw, side), is_mirrored=is_mirrored)
-                member = f"{side}_mask.png"
-                mask = self._mask(raw[member], is_mirrored=is_mirrored) if self.needs_masks else None
-                fields[f"{side}_mask_HW"] = mask
-                member = f"{side}_latent.npy"
-                fields[f"{side}_latent_Chw"] = self._latent(raw, member, told)
+            light = _light_columns(raw)
+            for name in self.columns:
+                place = member(name).described if name in MEMBERS else JSON
+                value = self._value(name, raw, light, is_mirrored=is_mirrored)
+                if value is not None:
+                    values[name] = value
         except BROKEN as error:
-            reason = "is not there" if isinstance(error, KeyError) else f"cannot be read: {_reason(error)}"
-            raise SampleError(f"shard {shard}, sample {raw['__key__']}: {member} {reason}") from error
-        return Sample(number=number, epoch=epoch, key=str(raw["__key__"]), **fields)
+            reason = "is not there" if isinstance(error, _AbsentError) else f"cannot be read: {_reason(error)}"
+            raise SampleError(f"shard {shard}, sample {raw['__key__']}: {place} {reason}") from error
+        return Sample(number=number, epoch=epoch, key=str(raw["__key__"]), values=values)
 
-    def _image(self, encoded: bytes, *, is_mirrored: bool) -> Pixels:
-        pixels_HWC: Pixels = np.asarray(self._square(encoded, "RGB", Image.Resampling.BICUBIC, is_mirrored))
-        return pixels_HWC
+    def _value(self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], *, is_mirrored: bool) -> Any:
+        """The value of a column, None where it is absent and may be. Raises _AbsentError where it may not."""
+        kind = kind_of(name)
+        if kind in ("text", "number"):
+            return _light_value(name, kind, light, is_required=name in self.required)
+        if kind == "array" and not self._are_usable(light):
+            return None
+        stored = values_of(name, raw)
+        if not stored:
+            if name in self.required:
+                raise _AbsentError(name)
+            return None
+        if kind == "array":
+            assert self.latents is not None
+            return _array(stored[0], self.latents.shape)
+        pixels = [self._square(one, kind, is_mirrored=is_mirrored) for one in stored]
+        return tuple(pixels) if member(name).is_list else pixels[0]
 
-    def _mask(self, encoded: bytes, *, is_mirrored: bool) -> Bools:
-        mask_HW: Bools = np.asarray(self._square(encoded, "L", Image.Resampling.NEAREST, is_mirrored)) >= 128
-        return mask_HW
-
-    def _square(self, encoded: bytes, mode: str, resampling: Image.Resampling, is_mirrored: bool) -> Image.Image:
+    def _square(self, encoded: bytes, kind: Kind, *, is_mirrored: bool) -> Pixels | Bools:
         with warnings.catch_warnings(action="ignore"):  # of damage in what is no pixel
-            opened = open_image(encoded, formats=PILLOW_FORMATS).load()
-        image = ImageOps.fit(opened.convert(mode), (self.size_px, self.size_px), resampling)
-        return ImageOps.mirror(image) if is_mirrored else image
+            image: Image.Image = mask_image(encoded) if kind == "mask" else rgb_image(encoded)
+        image = centre_square(image, self.size_px)
+        pixels: Pixels = np.asarray(ImageOps.mirror(image) if is_mirrored else image)
+        return pixels >= 128 if kind == "mask" else pixels
 
-    def _latent(self, raw: Mapping[str, Any], member: str, told: Mapping[str, Any]) -> Halves | None:
+    def _are_usable(self, light: Mapping[str, Any]) -> bool:
         spec = self.latents
-        if spec is None or member not in raw:
-            return None
-        made_by = (told.get("latent_model"), told.get("latent_revision"), told.get("latent_size_px"))
-        if made_by != (spec.model, spec.revision, spec.size_px):
-            return None
-        return _array(raw[member], spec.shape)
+        made_by = (light.get("latent_model"), light.get("latent_revision"), light.get("latent_size_px"))
+        return spec is not None and made_by == (spec.model, spec.revision, spec.size_px)
+
+
+def kind_of(name: str) -> Kind:
+    """How a column is decoded. Raises ContractError for one that is not declared, or that no training can read."""
+    if name in MEMBERS:
+        return MEMBERS[name].kind
+    declared = column(name)
+    if pa.types.is_string(declared.type):
+        return "text"
+    if pa.types.is_integer(declared.type) or pa.types.is_floating(declared.type) or pa.types.is_boolean(declared.type):
+        return "number"
+    raise ContractError(f"column {name!r} ({declared.type}) cannot be read by a training; expected text or a number")
+
+
+class _AbsentError(LookupError):
+    """A member that must be there is not."""
+
+
+def _light_columns(raw: Mapping[str, Any]) -> dict[str, Any]:
+    if JSON not in raw:
+        raise _AbsentError(JSON)
+    light = json.loads(raw[JSON])
+    if not isinstance(light, dict):
+        raise TypeError("it is no object")
+    return light
+
+
+def _light_value(name: str, kind: Kind, light: Mapping[str, Any], *, is_required: bool) -> Any:
+    value = light.get(name)
+    if value is None:
+        if is_required:
+            raise TypeError(f"it states no {name}")
+        return "" if kind == "text" else None
+    if not isinstance(value, str if kind == "text" else int | float):
+        raise TypeError(f"{name} is no {kind}")
+    return value
 
 
 def _array(encoded: bytes, shape: tuple[int, ...]) -> Halves:
@@ -140,24 +192,6 @@ def _array(encoded: bytes, shape: tuple[int, ...]) -> Halves:
     if not np.isfinite(array).all():
         raise ValueError(f"values that are not finite; expected finite float16 of shape {shape}")
     return array
-
-
-def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
-    told = json.loads(raw["json"])
-    if not isinstance(told, dict) or not isinstance(told.get("target_caption"), str):
-        raise TypeError("it states no target_caption")
-    wrong = [name for name in TEXTS if not isinstance(told.get(name, ""), str | None)]
-    if wrong:
-        raise TypeError(f"{wrong[0]} is no text")
-    return told
-
-
-def _image_bytes(raw: Mapping[str, Any], side: str) -> bytes:
-    for name in FORMATS:
-        if f"{side}.{name}" in raw:
-            encoded: bytes = raw[f"{side}.{name}"]
-            return encoded
-    raise KeyError(side)
 
 
 def _reason(error: BaseException) -> str:

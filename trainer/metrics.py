@@ -1,4 +1,4 @@
-"""What a training reports: metrics.jsonl, TensorBoard, sample grids. Rows are written at once, so a kill loses none.
+"""Metrics of a training: metrics.jsonl, TensorBoard, sample grids. Rows are written at once, so a kill loses none.
 
 A row has `step` (optimiser steps done), `epoch` (samples seen / samples there are), `loss` and `loss/<part>` of that
 step's samples over all processes, `grad_norm` (before clipping), `learning_rate`, `samples_per_s` since the row before,
@@ -30,7 +30,7 @@ TIMINGS = ("samples_per_s", "step_s", "gpu_memory_bytes")
 
 
 class Metrics:
-    """Writes under `out`; what an earlier run wrote behind `step` is taken back, as if it had ended there."""
+    """Writes under `out`; rows that an earlier run wrote after `step` are removed, as if it had ended there."""
 
     def __init__(self, out: Path, step: int) -> None:
         self._out, self._path = out, out / METRICS
@@ -65,7 +65,7 @@ class Metrics:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """The time spent within, on a checkpoint or a preview, is left out of the speed of the next row."""
+        """Leave the time spent within, on a checkpoint or a preview, out of the speed of the next row."""
         begun_s = time.monotonic()
         yield
         self._since_s += time.monotonic() - begun_s
@@ -76,7 +76,7 @@ class Metrics:
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """The rows of a training's metrics.jsonl, but for one that a kill cut off; empty when there is none.
+    """The rows of a training's metrics.jsonl, without one that a kill cut off; empty when there is no file.
 
     Raises TrainingError for a line that no training wrote.
     """
@@ -89,7 +89,7 @@ def read_metrics(out: Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             row = None
         if not _is_row(row):
-            raise TrainingError(f"{path} line {number} is no row of metrics; remove the line, or the file, to go on")
+            raise TrainingError(f"{path} line {number} is no row of metrics; remove the line, or the file, and resume")
         rows.append(row)
     return rows
 

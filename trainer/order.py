@@ -1,4 +1,4 @@
-"""Which sample comes when: a pure function of the seed, the dataset's shard list and the number of streams.
+"""The order of samples: a pure function of the seed, the dataset's shard list and the number of streams.
 
 The order is made of V streams. Shards are permuted anew each epoch; the endless sequence of these epochs is dealt to
 the streams one shard at a time, so that stream v reads shards v, v + V, v + 2V, … of it. Within a shard, blocks of
@@ -8,9 +8,9 @@ stream n mod V. With R processes, process r takes the n with n mod R = r, and it
 What follows from that, where V is a multiple of R x W:
 
 - Each epoch holds every sample exactly once, over all processes and workers, whatever their number.
-- No stream ends, so every batch of every process is full and nothing waits for a process that ran dry. A training is as
-  long as its steps say; an epoch is not a barrier. Streams of equal shards stay within one shard of each other; unequal
-  shards let them drift apart, so that a stretch of the training may hold samples of neighbouring epochs.
+- No stream ends, so every batch of every process is full and none waits for a process without samples. A training is
+  as long as its steps say; an epoch is not a barrier. Streams of equal shards stay within one shard of each other;
+  unequal shards let them drift apart, so that a stretch of the training may hold samples of neighbouring epochs.
 - Step s sees the samples from s x G on, G being all processes' samples a step, however G is made up.
 - Any position is found by counting, from shards.json alone: resuming reads at most one block twice.
 
@@ -49,7 +49,7 @@ class StreamPlan(NamedTuple):
 
 
 def plan_streams(num_shards: int, num_ranks: int, num_workers: int, streams: int | None = None) -> StreamPlan:
-    """How many streams and workers there are; workers become fewer until the streams can be dealt to them evenly.
+    """The numbers of streams and workers; workers become fewer until the streams can be dealt to them evenly.
 
     `num_workers` 0, reading in the training process, counts as one. Workers never decide the number of streams, and so
     the order. By default that is a power of two where the processes divide it: with 16 shards or more the same order
@@ -77,7 +77,7 @@ def plan_streams(num_shards: int, num_ranks: int, num_workers: int, streams: int
 
 @dataclass(frozen=True)
 class Order:
-    """The order of one training's samples. `shards` are those that hold any; their counts are trusted."""
+    """The order of one training's samples. `shards` are those with samples; their counts are trusted."""
 
     shards: tuple[ShardFile, ...]
     num_streams: int
@@ -112,5 +112,5 @@ class Order:
             yield first, order[max(0, skip - first) :]
 
     def mirrored(self, visit: Visit, index: int) -> bool:
-        """Whether sample `index` of the visited shard is flipped this time, where flipping is asked for."""
+        """True where sample `index` of the visited shard is mirrored this time, if mirroring is asked for."""
         return random.Random(f"{self.seed}/flip/{visit.number}/{index}").random() < 0.5

@@ -1,4 +1,4 @@
-"""What a finished training leaves: a diffusers pipeline folder, and editloom.json, which says where it came from."""
+"""The result of a training: a folder that the recipe fills, and editloom.json in it, which says where it came from."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from trainer.checkpoint import written
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from samples.shards import ShardList
-    from trainer.diffusion import Diffusion
-    from trainer.recipe import Recipe
+    from trainer.recipe import Objective, Recipe
 
 PACKAGES = ("editloom", "torch", "diffusers", "transformers", "accelerate", "timm", "numpy", "webdataset")
 PROVENANCE = "editloom.json"
@@ -26,42 +24,36 @@ PROVENANCE = "editloom.json"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A finished training: the folder that diffusers loads, the steps done, the last row of metrics."""
+    """A finished training: the folder of the model, the steps done, the last row of metrics."""
 
     model: Path
     steps: int
     metrics: dict[str, Any]
 
 
-def save_result(folder: Path, pipeline: Any, provenance: dict[str, Any], save_dtype: str) -> None:
-    """Write `folder` anew, whole or not at all: `save_pretrained` in safetensors, and the provenance.
-
-    Raises TrainingError when the disk is full.
-
-    `pipeline` is in float32; its modules are of `save_dtype` afterwards.
-    """
+def save_result(folder: Path, objective: Objective, provenance: dict[str, Any]) -> None:
+    """Write `folder` anew, complete or not at all. Raises TrainingError when the disk is full."""
     beside = folder.parent / f".{folder.name}.new"
     shutil.rmtree(beside, ignore_errors=True)
-    if save_dtype != "float32":
-        pipeline.to(dtype=getattr(torch, save_dtype), silence_dtype_warnings=True)
     with written(folder):
-        pipeline.save_pretrained(beside, safe_serialization=True)
+        beside.mkdir()
+        objective.save(beside)
         (beside / PROVENANCE).write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         beside.rename(folder)
 
 
 def provenance(
-    config: Recipe, dataset: ShardList, base: Diffusion, steps: int, metrics: dict[str, Any]
+    recipe: Recipe, dataset: ShardList, models: Mapping[str, str], steps: int, metrics: dict[str, Any]
 ) -> dict[str, Any]:
-    """Everything that decided the result, and the last row of metrics."""
+    """Everything that decided the result, and the last row of metrics. `models` has the revision of each model."""
     return {
-        "recipe": config.recipe,
-        "seed": config.seed,
+        "recipe": recipe.recipe,
+        "seed": recipe.seed,
         "steps": steps,
         "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "num_samples": dataset.num_samples},
-        "base_model": {"id": base.model_id, "revision": base.revision},
-        "config": config.model_dump(mode="json"),
+        "models": dict(models),
+        "config": recipe.model_dump(mode="json"),
         "metrics": metrics,
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
     }

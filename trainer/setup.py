@@ -11,26 +11,26 @@ from accelerate import Accelerator  # type: ignore[import-untyped]
 from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
 from accelerate.utils import GradientAccumulationPlugin  # type: ignore[import-untyped]
 
-from core.errors import DatasetError, UsageError, one_line
+from core.errors import MissingDependencyError, UsageError, one_line
+from models.registry import missing, revision
 from samples.shards import read_shards
-from trainer.batch import collate
 from trainer.checkpoint import check, checkpoints, damaged, read_state, read_tensors
-from trainer.data import Loader, first_samples
+from trainer.data import Loader
 from trainer.decode import Decoder
-from trainer.diffusion import Diffusion
+from trainer.preview import Previewer
+from trainer.recipe import TrainContext
 from trainer.state import TrainState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from samples.shards import ShardList
-    from trainer.batch import Batch
     from trainer.recipe import Objective, Recipe
 
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
-SAVED = {"config": dict, "dataset": str, "global_batch": int, "revision": str, "streams": int, "average_steps": int}
+SAVED = {"config": dict, "dataset": str, "global_batch": int, "models": dict, "streams": int, "average_steps": int}
 """Entries that a checkpoint's state must have beside its step, with their types in JSON."""
 
 
@@ -38,16 +38,14 @@ SAVED = {"config": dict, "dataset": str, "global_batch": int, "revision": str, "
 class Setup:
     """A training, ready. `identity` is what a checkpoint must agree with, `step` the number of steps already done."""
 
-    config: Recipe
+    recipe: Recipe
     accelerator: Accelerator
     dataset: ShardList
-    decoder: Decoder
-    diffusion: Diffusion
     objective: Objective
     loader: Loader
+    previewer: Previewer
     state: TrainState
     identity: dict[str, Any]
-    latent_side: int
     step: int
 
     @property
@@ -55,80 +53,84 @@ class Setup:
         """Samples of one optimiser step, over all processes."""
         return int(self.identity["global_batch"])
 
-    def preview_batch(self) -> Batch:
-        """The first samples of the dataset."""
-        return collate(first_samples(self.dataset, self.decoder, self.config.preview_samples), self.latent_side)
 
-
-def set_up(config: Recipe, *, resume: bool) -> Setup:
-    """Load everything; go on from the last checkpoint under `out` with `resume`. Raises as `trainer.loop.train`."""
-    accelerator = _accelerator(config)
-    try:
-        dataset = read_shards(config.data, is_hashed=config.check_shards == "sha256")
-        dataset.check_sizes()
-    except DatasetError as error:
-        raise UsageError(str(error)) from error
-    checkpoint = _checkpoint(config, resume=resume)
+def set_up(recipe: Recipe, *, resume: bool) -> Setup:
+    """Load everything; with `resume`, from the last checkpoint under `out`. Raises as `trainer.loop.train`."""
+    accelerator = _accelerator(recipe)
+    dataset = read_shards(recipe.data, is_hashed=recipe.run_on.check_shards == "sha256")
+    dataset.check_sizes()
+    checkpoint = _checkpoint(recipe, resume=resume)
     saved = _saved(checkpoint) if checkpoint else {}
+    run_on = recipe.run_on
     identity = {
-        "config": config.deciding(), "dataset": dataset.fingerprint,
-        "global_batch": config.batch_size * config.accumulate * accelerator.num_processes,
+        "config": recipe.deciding(), "dataset": dataset.fingerprint, "models": _revisions(recipe),
+        "global_batch": run_on.batch_size * run_on.accumulate * accelerator.num_processes,
     }  # fmt: skip
     if checkpoint:
         _check_same(saved, identity, checkpoint)
-        config = config.model_copy(update={"streams": saved["streams"]})
-    diffusion = Diffusion(config.model, accelerator.device, config.precision, accelerator.autocast)
-    identity["revision"] = diffusion.revision
-    if checkpoint:
-        _check_same(saved, identity, checkpoint)
-    spec = diffusion.latent_spec(config.size_px)
-    use_latents = config.use_latents and not config.horizontal_flip  # a mirrored image has another latent
-    decoder = Decoder(size_px=config.size_px, needs_masks=config.needs_masks, latents=spec if use_latents else None)
+        recipe = recipe.model_copy(update={"streams": saved["streams"]})
+    torch.manual_seed(recipe.seed)  # for the first weights of modules of a recipe's own
+    ctx = TrainContext(device=accelerator.device, precision=recipe.precision, autocast=accelerator.autocast)
+    objective = recipe.open(ctx)
     loader = Loader(
-        dataset, decoder, config, latent_side=spec.shape[-1], rank=accelerator.process_index,
+        dataset, _decoder(recipe, objective), recipe, rank=accelerator.process_index,
         num_ranks=accelerator.num_processes,
     )  # fmt: skip
-    objective = config.open(diffusion)
-    diffusion.speed_up(compile_unet=config.compile_unet, gradient_checkpointing=config.gradient_checkpointing)
-    state = TrainState(objective.parameters, config, accelerator)
+    previewer = Previewer(objective.editor, dataset, recipe.size_px)
+    state = TrainState(objective, recipe, accelerator)
     if checkpoint:
         state.restore(read_tensors(checkpoint), saved)
-    config.out.mkdir(parents=True, exist_ok=True)
+    recipe.out.mkdir(parents=True, exist_ok=True)
     return Setup(
-        config=config.model_copy(update={"streams": loader.num_streams}), accelerator=accelerator, dataset=dataset,
-        decoder=decoder, diffusion=diffusion, objective=objective, loader=loader, state=state,
-        identity={**identity, "streams": loader.num_streams}, latent_side=spec.shape[-1], step=saved.get("step", 0),
+        recipe=recipe.model_copy(update={"streams": loader.num_streams}), accelerator=accelerator, dataset=dataset,
+        objective=objective, loader=loader, previewer=previewer, state=state,
+        identity={**identity, "streams": loader.num_streams}, step=saved.get("step", 0),
     )  # fmt: skip
 
 
-def _accelerator(config: Recipe) -> Accelerator:
-    """The processes and the device. What an earlier training in this process settled is forgotten."""
+def _decoder(recipe: Recipe, objective: Objective) -> Decoder:
+    """Make the decoder of the columns that the recipe declares, without latents where images are mirrored."""
+    latents = None if recipe.horizontal_flip else objective.latent_spec
+    required = (*recipe.reads, *recipe.needs_columns())
+    return Decoder(size_px=recipe.size_px, required=required, optional=recipe.reads_if_present, latents=latents)
+
+
+def _revisions(recipe: Recipe) -> dict[str, str]:
+    """The revision of each model. Raises MissingDependencyError, which lists all that cannot be loaded."""
+    lacking = [lack.message for one in recipe.needs_models() for lack in missing(one)]
+    if lacking:
+        raise MissingDependencyError("; ".join(lacking))
+    return {one: revision(one) for one in recipe.needs_models()}
+
+
+def _accelerator(recipe: Recipe) -> Accelerator:
+    """The processes and the device, whatever an earlier training in this process used."""
     alone = not (torch.distributed.is_available() and torch.distributed.is_initialized())
     AcceleratorState._reset_state(reset_partial_state=alone)  # noqa: SLF001  accelerate has no public way
     try:
         accelerator = Accelerator(
-            mixed_precision=config.precision, cpu=config.device == "cpu",
+            mixed_precision=recipe.precision, cpu=recipe.run_on.device == "cpu",
             # the loop divides by `accumulate` itself; a launcher's variable must not divide once more
             gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
         )  # fmt: skip
     except ValueError as error:
-        raise UsageError(f"precision {config.precision} cannot be used here: {one_line(error)}") from error
-    if config.precision == "fp16" and accelerator.device.type == "cpu":
+        raise UsageError(f"precision {recipe.precision} cannot be used here: {one_line(error)}") from error
+    if recipe.precision == "fp16" and accelerator.device.type == "cpu":
         raise UsageError("precision fp16 needs a GPU; use bf16 or no")
     return accelerator
 
 
-def _checkpoint(config: Recipe, *, resume: bool) -> Path | None:
-    found = checkpoints(config.out / CHECKPOINTS)
+def _checkpoint(recipe: Recipe, *, resume: bool) -> Path | None:
+    found = checkpoints(recipe.out / CHECKPOINTS)
     if not found:
         if resume:
-            log.info("nothing to resume under %s; starting at step 0", config.out)
+            log.info("nothing to resume under %s; starting at step 0", recipe.out)
         return None
     step = int(found[-1].name.removeprefix("step-"))
     if not resume:
-        raise UsageError(f"{config.out} holds a training at step {step}; resume it, or name another folder")
-    if step > config.steps:
-        raise UsageError(f"{config.out} holds a training at step {step}, steps is {config.steps}; ask for more")
+        raise UsageError(f"{recipe.out} holds a training at step {step}; resume it, or name another folder")
+    if step > recipe.steps:
+        raise UsageError(f"{recipe.out} holds a training at step {step}, steps is {recipe.steps}; ask for more")
     check(found[-1])
     return found[-1]
 
@@ -143,7 +145,7 @@ def _saved(checkpoint: Path) -> dict[str, Any]:
 
 
 def _check_same(saved: dict[str, Any], identity: dict[str, Any], checkpoint: Path) -> None:
-    """Refuse to resume what was begun with other settings, data or model."""
+    """Raise UsageError for a checkpoint of other settings, data or models."""
     before, now = dict(saved), dict(identity)
     settings_before, settings_now = before.pop("config"), now.pop("config")
     changed = [
@@ -153,4 +155,6 @@ def _check_same(saved: dict[str, Any], identity: dict[str, Any], checkpoint: Pat
         if old.get(key) != new.get(key)
     ]
     if changed:
-        raise UsageError(f"{checkpoint} cannot be resumed: {'; '.join(changed)}; name another folder for a new one")
+        raise UsageError(
+            f"{checkpoint} cannot be resumed: {'; '.join(changed)}; name another folder for a new training"
+        )

@@ -1,4 +1,4 @@
-"""Stopping on request: the first SIGTERM or Ctrl-C is noted and acted on between steps, a second one stops at once."""
+"""Stops on request: the first SIGTERM or Ctrl-C is noted and obeyed between steps, a second one stops at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CAUGHT = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop:
-    """Which signal came, if one did."""
+    """The name of the signal that came; empty before one does."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -22,7 +22,7 @@ class Stop:
 
 @contextlib.contextmanager
 def noted() -> Iterator[Stop]:
-    """Signals are noted while the block runs; outside the main thread, where none arrive, nothing changes."""
+    """Note signals while the block runs; outside the main thread, where none arrive, change nothing."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

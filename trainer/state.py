@@ -1,29 +1,33 @@
-"""What a training step changes: weights, the optimiser's moments, the average, the scale of half precision.
+"""The state that a training step changes: weights, buffers, moments, their average, the scale of half precision.
 
-Only the parameters that a step trains want gradients in it; the backward pass stops at the first of them, and the
+Only the parameters that a step trains have gradients in it; the backward pass stops at the first of them, and the
 optimiser leaves the others alone, weight decay included. That is why gradients are averaged over processes here rather
-than by DistributedDataParallel, which fixes the set of parameters when it is made.
+than by DistributedDataParallel, which fixes the set of parameters when it is made. Processes reduce by the declared
+names, not by the gradients that they have: one that is missing counts as zeros, so that all reduce the same.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import broadcast  # type: ignore[import-untyped]
 from diffusers.training_utils import EMAModel
 
-from core.errors import NotFiniteError, TrainingError
+from core.errors import ContractError, NotFiniteError, TrainingError, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from accelerate import Accelerator  # type: ignore[import-untyped]
     from torch import Tensor
-    from torch.nn import Parameter
+    from torch.nn import Module, Parameter
 
-    from trainer.config import TrainConfig
+    from trainer.recipe import Objective, ParameterGroup
+    from trainer.settings import TrainSettings
 
 BUCKET_BYTES = 64 << 20
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")
@@ -31,77 +35,108 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class TrainState:
-    """The trained parameters with their optimiser. Names are the recipe's; order is theirs."""
+    """The trained modules with their optimiser. Names are `<module>.<parameter or buffer>`; order is the groups'."""
 
-    def __init__(self, parameters: Mapping[str, Parameter], config: TrainConfig, accelerator: Accelerator) -> None:
-        self.parameters, self._config, self._accelerator = dict(parameters), config, accelerator
+    def __init__(self, objective: Objective, settings: TrainSettings, accelerator: Accelerator) -> None:
+        """Move the modules to the device, in train mode. Raises ContractError for names that are not the modules'."""
+        self._settings, self._accelerator = settings, accelerator
+        self._modules = dict(objective.modules)
+        for module in self._modules.values():
+            module.to(accelerator.device).train().requires_grad_(requires_grad=False)
+        self.parameters = _grouped(self._modules, objective.groups)
+        self.buffers = _saved_buffers(self._modules)
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
+        self._rates = [group.learning_rate or settings.learning_rate for group in objective.groups]
         optimiser = torch.optim.AdamW(
-            list(self.parameters.values()), lr=config.learning_rate, betas=(config.adam_beta1, config.adam_beta2),
-            eps=config.adam_epsilon, weight_decay=config.weight_decay,
+            [self._options(group) for group in objective.groups], lr=settings.learning_rate,
+            betas=(settings.adam_beta1, settings.adam_beta2), eps=settings.adam_epsilon,
         )  # fmt: skip
         self._optimiser: Any = accelerator.prepare(optimiser)
-        self._average = EMAModel(self.parameters.values(), decay=config.ema_decay) if config.ema_decay else None
+        self._average = EMAModel(self.parameters.values(), decay=settings.ema_decay) if settings.ema_decay else None
+        self._trained: frozenset[str] = frozenset()
 
-    def begin(self, trained: frozenset[str]) -> None:
-        """Forget gradients, and want them of `trained` alone."""
+    def _options(self, group: ParameterGroup) -> dict[str, Any]:
+        decay = self._settings.weight_decay if group.weight_decay is None else group.weight_decay
+        return {"params": [self.parameters[name] for name in group.names], "weight_decay": decay}
+
+    def begin(self, trained: Collection[str]) -> None:
+        """Clear gradients; enable them only for `trained`. Raises ContractError for a name that is in no group."""
+        for name in trained:
+            if name not in self.parameters:
+                raise ContractError(
+                    f"the objective trains {name!r}, which is in no group{nearest(name, self.parameters)}"
+                )
+        self._trained = frozenset(trained)
         for name, parameter in self.parameters.items():
             parameter.grad = None
-            parameter.requires_grad_(name in trained)
+            parameter.requires_grad_(name in self._trained)
 
     def update(self, step: int) -> float:
-        """One optimiser step over the gradients there are; their norm before clipping, over all processes.
+        """One optimiser step for what is trained; the norm of its gradients before clipping, over all processes.
 
         Raises NotFiniteError where the norm is no number, except in float16, whose scaler skips such a step.
         """
-        active = [parameter for parameter in self.parameters.values() if parameter.grad is not None]
-        self._reduce(active)
-        norm = float(self._accelerator.clip_grad_norm_(active, self._config.max_grad_norm or float("inf")))
+        self._reduce()
+        active = [parameter for name, parameter in self.parameters.items() if name in self._trained]
+        norm = float(self._accelerator.clip_grad_norm_(active, self._settings.max_grad_norm or float("inf")))
         if not math.isfinite(norm) and self._accelerator.scaler is None:
             raise NotFiniteError(f"step {step}: the norm of the gradients is {norm}; lower learning_rate")
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._config.learning_rate * self._config.rate_frac(step)
+        for group, rate in zip(self._optimiser.param_groups, self._rates, strict=True):
+            group["lr"] = rate * self._settings.rate_frac(step)
         self._optimiser.step()
         for parameter in self.parameters.values():
             parameter.grad = None
-            parameter.requires_grad_(True)  # EMAModel copies, not averages, what wants no gradient
+            parameter.requires_grad_(True)  # EMAModel copies, not averages, what needs no gradient
         if self._average is not None:
             self._average.step(self.parameters.values())
         return norm
 
-    def _reduce(self, active: list[Parameter]) -> None:
-        """Average gradients over processes, in buckets."""
-        if self._accelerator.num_processes == 1:
-            return
+    def _reduce(self) -> None:
+        """Average gradients over processes, by sorted name in buckets; buffers become those of the first process."""
         bucket: list[Tensor] = []
-        for parameter in active:
-            assert parameter.grad is not None
+        for name in sorted(self._trained):
+            parameter = self.parameters[name]
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
             bucket.append(parameter.grad)
             if sum(grad.nbytes for grad in bucket) >= BUCKET_BYTES:
                 self._reduce_bucket(bucket)
                 bucket = []
         if bucket:
             self._reduce_bucket(bucket)
+        if self._accelerator.num_processes > 1:
+            for name in sorted(self.buffers):
+                broadcast(self.buffers[name])
 
     def _reduce_bucket(self, bucket: list[Tensor]) -> None:
+        if self._accelerator.num_processes == 1:
+            return
         flat = torch.cat([grad.flatten() for grad in bucket])
         mean: Any = self._accelerator.reduce(flat, "mean")
         for grad, part in zip(bucket, mean.split([grad.numel() for grad in bucket]), strict=True):
             grad.copy_(part.view_as(grad))
 
-    def swap_in_average(self) -> None:
-        """Put the averaged weights into the model, where there are any; `swap_out_average` takes them back."""
+    @contextmanager
+    def as_result(self) -> Iterator[None]:
+        """Within, the modules are in eval mode, with the averaged weights where there are any."""
+        for module in self._modules.values():
+            module.eval()
         if self._average is not None:
             self._average.store(self.parameters.values())
             self._average.copy_to(self.parameters.values())
-
-    def swap_out_average(self) -> None:
-        """Put the trained weights back."""
-        if self._average is not None:
-            self._average.restore(self.parameters.values())
+        try:
+            yield
+        finally:
+            if self._average is not None:
+                self._average.restore(self.parameters.values())
+            for module in self._modules.values():
+                module.train()
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything a checkpoint needs, by `kind/name`: weight, exp_avg, exp_avg_sq, step and average."""
+        """Everything a checkpoint needs, by `kind/name`: weight, buffer, exp_avg, exp_avg_sq, step and average."""
         found = {f"weight/{name}": parameter.detach() for name, parameter in self.parameters.items()}
+        found |= {f"buffer/{name}": buffer for name, buffer in self.buffers.items()}
         moments = self._optimiser.state
         for name, parameter in self.parameters.items():
             found |= {f"{key}/{name}": value for key, value in moments.get(parameter, {}).items()}
@@ -110,7 +145,7 @@ class TrainState:
         return found
 
     def scalars(self) -> dict[str, Any]:
-        """The rest, as JSON values."""
+        """The state besides tensors, as JSON values."""
         scaler = self._accelerator.scaler
         return {
             "average_steps": self._average.optimization_step if self._average else 0,
@@ -119,32 +154,63 @@ class TrainState:
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
-        """Take all of it back. Raises TrainingError when names or shapes are not this model's."""
-        shadow = dict(zip(self.parameters, self._average.shadow_params, strict=True)) if self._average else {}
-        missing = [name for name in self.parameters if f"weight/{name}" not in tensors]
+        """Restore a checkpoint. Raises TrainingError for names or shapes that are not this model's."""
+        places = self._places()
+        missing = [place for place in places if place not in tensors]
         if missing:
-            raise TrainingError(f"the checkpoint has no weights for {missing[0]} and {len(missing) - 1} others")
+            raise TrainingError(f"the checkpoint has no {missing[0]}, and lacks {len(missing) - 1} others")
         moments: dict[str, set[str]] = {}
         for key, tensor in tensors.items():
             kind, _, name = key.partition("/")
             parameter = self.parameters.get(name)
-            fits = kind in ("weight", *MOMENTS) or (kind == "average" and name in shadow)
-            shape = torch.Size() if kind == "step" or parameter is None else parameter.shape
-            if parameter is None or not fits or tensor.shape != shape:
-                raise TrainingError(f"the checkpoint's {key} does not fit the model; was it of another checkpoint?")
-            if kind == "weight":
-                parameter.copy_(tensor)
-            elif kind == "average":
-                shadow[name].copy_(tensor)
-            else:
+            if key in places and tensor.shape == places[key].shape:
+                places[key].copy_(tensor)
+            elif parameter is not None and kind in MOMENTS and tensor.shape == _moment_shape(kind, parameter):
                 state = self._optimiser.state.setdefault(parameter, {})
                 state[kind] = tensor if kind == "step" else tensor.to(parameter.device)
                 moments.setdefault(name, set()).add(kind)
-        absent = [f"average/{name}" for name in shadow if f"average/{name}" not in tensors]
-        absent += [f"{kind}/{name}" for name, found in moments.items() for kind in MOMENTS if kind not in found]
+            else:
+                raise TrainingError(f"the checkpoint's {key} does not fit the model; was it of another checkpoint?")
+        absent = [f"{kind}/{name}" for name, found in moments.items() for kind in MOMENTS if kind not in found]
         if absent:
             raise TrainingError(f"the checkpoint has no {absent[0]}, and lacks {len(absent) - 1} others")
         if self._average is not None:
             self._average.optimization_step = int(scalars["average_steps"])
         if self._accelerator.scaler is not None and scalars.get("scaler"):
             self._accelerator.scaler.load_state_dict(scalars["scaler"])
+
+    def _places(self) -> dict[str, Tensor]:
+        """The tensors that a checkpoint must have, by `kind/name`, as they are in memory."""
+        found: dict[str, Tensor] = {f"weight/{name}": parameter for name, parameter in self.parameters.items()}
+        found |= {f"buffer/{name}": buffer for name, buffer in self.buffers.items()}
+        if self._average is not None:
+            found |= {f"average/{n}": p for n, p in zip(self.parameters, self._average.shadow_params, strict=True)}
+        return found
+
+
+def _grouped(modules: Mapping[str, Module], groups: Sequence[ParameterGroup]) -> dict[str, Parameter]:
+    """The parameters of all groups by name, in their order."""
+    known = {f"{module}.{name}": p for module, one in modules.items() for name, p in one.named_parameters()}
+    found: dict[str, Parameter] = {}
+    for name in (name for group in groups for name in group.names):
+        if name not in known:
+            raise ContractError(f"no trained module has the parameter {name!r}{nearest(name, known)}")
+        if name in found:
+            raise ContractError(f"the parameter {name!r} is in two groups; name each once")
+        found[name] = known[name]
+    if not found:
+        raise ContractError("the objective's groups are empty; name the parameters that it trains")
+    return found
+
+
+def _saved_buffers(modules: Mapping[str, Module]) -> dict[str, Tensor]:
+    """Buffers that are part of a module's state, by name."""
+    found: dict[str, Tensor] = {}
+    for module, one in modules.items():
+        kept = one.state_dict().keys()
+        found |= {f"{module}.{name}": buffer for name, buffer in one.named_buffers() if name in kept}
+    return found
+
+
+def _moment_shape(kind: str, parameter: Parameter) -> torch.Size:
+    return torch.Size() if kind == "step" else parameter.shape

@@ -32,18 +32,18 @@ DATASETS = {"edit": ROOT / "runs" / "tiny-iedit" / "dataset", "caption": ROOT / 
 
 def train_one(variant: Variant, seed: int, out: Path, given: argparse.Namespace) -> None:
     """The model of a variant at `<out>/model`, unless it is there."""
-    from trainer.config import make_config
     from trainer.loop import train
+    from trainer.recipe import make_recipe
     from trainer.recipes import find_recipe
 
     if (out / "model" / "editloom.json").is_file():
         return
     settings = {
         "data": str(DATASETS[variant.data]), "model": "zoo:sd", "out": out, "seed": seed, "steps": given.steps,
-        "batch_size": given.batch_size, "size_px": 64, "learning_rate": given.learning_rate, "clip_model": "zoo:clip",
-        "perceptual_model": "zoo:dino", "preview_every": 0, "checkpoint_every": 100, **variant.settings,
+        "size_px": 64, "learning_rate": given.learning_rate, "clip_model": "zoo:clip", "perceptual_model": "zoo:dino",
+        "run_on": {"batch_size": given.batch_size, "preview_every": 0, "checkpoint_every": 100}, **variant.settings,
     }  # fmt: skip
-    train(make_config(find_recipe("iedit"), settings), resume=True)
+    train(make_recipe(find_recipe("iedit"), settings), resume=True)
 
 
 def score_one(variant: Variant, seed: int, model: str, out: Path, given: argparse.Namespace) -> dict[str, float]:

@@ -15,9 +15,9 @@ import torch
 from _datasets import edit_of, write_dataset
 
 from core.errors import InterruptedTraining, NotFiniteError, UsageError
-from trainer.config import make_config
 from trainer.loop import train
 from trainer.metrics import TIMINGS, Metrics, read_metrics
+from trainer.recipe import make_recipe
 from trainer.recipes.iedit.recipe import IEdit
 from zoo.world import render
 
@@ -25,9 +25,10 @@ ROOT = Path(__file__).parents[2]
 
 STEPS = 6
 SETTINGS = {
-    "model": "zoo:sd", "size_px": 64, "steps": STEPS, "batch_size": 2, "clip_model": "zoo:clip", "seed": 3,
-    "perceptual_model": "zoo:dino", "checkpoint_every": 2, "preview_every": 0, "ema_decay": 0.9, "device": "cpu",
+    "model": "zoo:sd", "size_px": 64, "steps": STEPS, "clip_model": "zoo:clip", "seed": 3,
+    "perceptual_model": "zoo:dino", "ema_decay": 0.9,
 }  # fmt: skip
+RUN_ON = {"batch_size": 2, "checkpoint_every": 2, "preview_every": 0, "device": "cpu"}
 
 LEARNING_RATE = 2e-4  # the recipe's own; about what a weight moves in one step
 
@@ -45,14 +46,16 @@ def data(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("data") / "dataset", (3, 4, 2, 3))
 
 
-def settings(data, out, **more):
-    return make_config(IEdit, {**SETTINGS, "data": str(data), "out": out, **more})
+def settings(data, out, run_on=None, **more):
+    values = {**SETTINGS, "data": str(data), "out": out, "run_on": {**RUN_ON, **(run_on or {})}, **more}
+    return make_recipe(IEdit, values)
 
 
 @pytest.fixture(scope="module")
 def through(data, tmp_path_factory):
     """A training without interruption, with previews, which change nothing: those it is compared with have none."""
-    config = settings(data, tmp_path_factory.mktemp("through"), preview_every=4, preview_samples=2, preview_steps=3)
+    run_on = {"preview_every": 4, "preview_samples": 2, "preview": {"num_steps": 3}}
+    config = settings(data, tmp_path_factory.mktemp("through"), run_on)
     return config, train(config)
 
 
@@ -60,9 +63,10 @@ def curve(out):
     return [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_metrics(out)]
 
 
-def start(data, out, variables, **more):
+def start(data, out, variables, run_on=None, **more):
     """The command in a fresh process: one forked from a process in which torch has threads may fail in torch."""
-    pairs = [f"--set={key}={json.dumps(value)}" for key, value in {**SETTINGS, **more}.items()]
+    values = SETTINGS | more | {f"run_on.{key}": value for key, value in {**RUN_ON, **(run_on or {})}.items()}
+    pairs = [f"--set={key}={json.dumps(value)}" for key, value in values.items()]
     line = [sys.executable, "-m", "cli.train", "--recipe=iedit", f"--data={data}", f"--out={out}", *pairs]
     variables = {"OMP_NUM_THREADS": 1, **variables}  # one thread, as here; and accelerate warns without it
     return subprocess.Popen(line, cwd=ROOT, env=os.environ | {name: str(value) for name, value in variables.items()})
@@ -83,7 +87,7 @@ def test_curve_has_every_loss_of_every_step_and_all_are_finite(through):
     assert rows[-1]["epoch"] == 1.0
 
 
-def test_training_that_was_killed_and_resumed_gives_the_same_curve_and_the_same_weights(data, through, tmp_path):
+def test_killed_and_resumed_training_gives_the_same_curve_and_weights(data, through, tmp_path):
     process = start(data, tmp_path, {})
     deadline = time.monotonic() + 200
     while len(read_metrics(tmp_path)) < 3:
@@ -99,7 +103,7 @@ def test_training_that_was_killed_and_resumed_gives_the_same_curve_and_the_same_
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
-def test_two_processes_give_the_losses_and_weights_of_one_with_twice_the_batch(data, tmp_path):
+def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -107,12 +111,12 @@ def test_two_processes_give_the_losses_and_weights_of_one_with_twice_the_batch(d
     group |= {"ACCELERATE_USE_CPU": "true"}
     more = {"steps": 3, "local_loss": False, "perceptual_loss": False}
     processes = [
-        start(data, tmp_path / "two", {**group, "RANK": rank, "LOCAL_RANK": rank}, **more, num_workers=1)
+        start(data, tmp_path / "two", {**group, "RANK": rank, "LOCAL_RANK": rank}, {"num_workers": 1}, **more)
         for rank in range(2)
     ]
     assert [process.wait(200) for process in processes] == [0, 0]
-    for name, config in (("twice the batch", {"batch_size": 4}), ("two batches a step", {"accumulate": 2})):
-        result = train(settings(data, tmp_path / name, **more, **config))
+    for name, run_on in (("twice the batch", {"batch_size": 4}), ("two batches a step", {"accumulate": 2})):
+        result = train(settings(data, tmp_path / name, run_on, **more))
         for row, expected in zip(curve(tmp_path / "two"), curve(tmp_path / name), strict=True):
             assert row == pytest.approx(expected, rel=2e-4, abs=2e-5)
         expected = weights(result.model)
@@ -158,8 +162,9 @@ def test_result_says_where_it_came_from(through):
     assert (told["recipe"], told["seed"], told["steps"]) == ("iedit", 3, STEPS)
     assert told["dataset"]["num_samples"] == 12
     assert told["dataset"]["fingerprint"].startswith("sha256:")
-    assert told["base_model"]["revision"].startswith("sha256:")
-    assert told["config"]["batch_size"] == 2
+    assert told["models"].keys() == {"zoo:sd", "zoo:clip", "zoo:dino"}
+    assert all(revision.startswith("sha256:") for revision in told["models"].values())
+    assert told["config"]["run_on"]["batch_size"] == 2
     assert told["config"]["streams"] == 4
     assert told["metrics"] == read_metrics(through[0].out)[-1] == through[1].metrics
     assert torch.__version__.startswith(told["versions"]["torch"])
@@ -189,7 +194,7 @@ def test_signal_saves_the_state_and_resuming_goes_on_from_it(data, through, tmp_
         train(settings(data, tmp_path))
     assert [path.name for path in sorted((tmp_path / "checkpoints").iterdir())] == ["step-00000002", "step-00000004"]
     monkeypatch.setattr(Metrics, "log", log)
-    train(settings(data, tmp_path, num_workers=1), resume=True)
+    train(settings(data, tmp_path, {"num_workers": 1}), resume=True)
     assert curve(tmp_path) == curve(through[0].out)
 
 
@@ -207,7 +212,7 @@ def test_training_under_other_settings_is_not_resumed(data, through, tmp_path):
     with pytest.raises(UsageError, match=r"cannot be resumed: learning_rate was 0.0002 and is 0.5; name another"):
         train(config.model_copy(update={"learning_rate": 0.5}), resume=True)
     with pytest.raises(UsageError, match="global_batch was 2 and is 3"):
-        train(config.model_copy(update={"batch_size": 3}), resume=True)
+        train(settings(data, config.out, {"batch_size": 3}), resume=True)
     other = write_dataset(tmp_path / "other", (3, 4, 2, 2))
     with pytest.raises(UsageError, match=r"dataset was 'sha256:.*' and is 'sha256:"):
         train(config.model_copy(update={"data": str(other)}), resume=True)
@@ -218,8 +223,8 @@ def test_loss_that_is_no_number_stops_the_training_with_its_step(data, tmp_path,
 
     loss = IEditObjective.loss
 
-    def broken(self, batch):
-        total, parts = loss(self, batch)
+    def broken(self, batch, draws):
+        total, parts = loss(self, batch, draws)
         return (total * float("nan"), parts) if "00005" in batch.keys else (total, parts)
 
     monkeypatch.setattr(IEditObjective, "loss", broken)
@@ -229,8 +234,8 @@ def test_loss_that_is_no_number_stops_the_training_with_its_step(data, tmp_path,
 
 
 def test_half_precision_trains_previews_and_saves(data, tmp_path):
-    more = {"precision": "bf16", "steps": 2, "preview_every": 2, "preview_samples": 1, "preview_steps": 2}
-    result = train(settings(data, tmp_path, **more, save_dtype="float16"))
+    run_on = {"preview_every": 2, "preview_samples": 1, "preview": {"num_steps": 2}, "save_dtype": "float16"}
+    result = train(settings(data, tmp_path, run_on, precision="bf16", steps=2))
     assert all(np.isfinite(row["loss"]) for row in curve(tmp_path))
     assert (tmp_path / "previews" / "step-00000002.png").exists()
     assert {tensor.dtype for tensor in weights(result.model).values()} == {torch.float16}

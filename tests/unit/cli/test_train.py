@@ -28,13 +28,16 @@ def asked(monkeypatch):
 
 
 def test_options_win_over_set_and_set_over_the_file(asked, tmp_path, editloom):
-    (tmp_path / "c.toml").write_text('steps = 1\nseed = 1\nbatch_size = 1\nlatent_loss = "paired"\n')
-    pairs = ["--set", "seed=2", "--set", "batch_size=2"]
+    (tmp_path / "c.toml").write_text(
+        'steps = 1\nseed = 1\nlatent_loss = "paired"\n[run_on]\nbatch_size = 1\nnum_workers = 1\n'
+    )
+    pairs = ["--set", "seed=2", "--set", "run_on.batch_size=2"]
     flags = ["--config", tmp_path / "c.toml", *pairs, "--batch-size", "3", "--resume"]
     code, said, _ = editloom("train", *GIVEN, "--out", "o", *flags)
     config, resume = asked[1]
     assert (code, resume) == (0, True)
-    assert (config.steps, config.seed, config.batch_size, config.latent_loss) == (1, 2, 3, "paired")
+    assert (config.steps, config.seed, config.latent_loss) == (1, 2, "paired")
+    assert (config.run_on.batch_size, config.run_on.num_workers) == (3, 1)
     assert said == "o/model: 1 steps, last loss 0.5000\n"
 
 

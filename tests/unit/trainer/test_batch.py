@@ -2,52 +2,78 @@ import numpy as np
 import pytest
 import torch
 
+from core.errors import ContractError
 from trainer.batch import collate
-from trainer.decode import TEXTS, Sample
+from trainer.decode import Decoder, Sample
 
 GENERATOR = np.random.default_rng(0)
+READS = ("source_images", "target_image", "target_caption", "turn", "retrieval_cos")
+IF_PRESENT = ("source_mask_png", "source_latent", "instruction")
+DECODER = Decoder(size_px=8, required=READS, optional=IF_PRESENT)
 
 
 def sample(number, **more):
-    pixels = GENERATOR.integers(0, 256, (2, 8, 8, 3), dtype=np.uint8)
-    masks = GENERATOR.random((2, 8, 8)) < 0.5
-    fields = {
-        "number": number, "epoch": 0, "key": str(number), "source_HWC": pixels[0], "target_HWC": pixels[1],
-        "source_mask_HW": masks[0], "target_mask_HW": masks[1],
-        "source_latent_Chw": np.full((4, 2, 2), number, np.float16), "target_latent_Chw": None,
-        "texts": {name: f"{name} {number}" for name in TEXTS},
+    pixels = GENERATOR.integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
+    values = {
+        "source_images": (pixels[0], pixels[1]), "target_image": pixels[2],
+        "source_mask_png": GENERATOR.random((8, 8)) < 0.5, "source_latent": np.full((4, 2, 2), number, np.float16),
+        "target_caption": f"caption {number}", "instruction": "", "turn": number, "retrieval_cos": 1,
     }  # fmt: skip
-    return Sample(**{**fields, **more})
+    kept = {name: value for name, value in {**values, **more}.items() if value is not None}
+    return Sample(number=number, epoch=0, key=str(number), values=kept)
 
 
-def test_images_go_from_minus_one_to_one_and_masks_to_shares_of_latent_cells():
+def made(*samples):
+    return collate(samples, DECODER, "recipe x")
+
+
+def test_columns_are_tensors_or_texts_by_their_kind():
     samples = [sample(3), sample(5)]
-    batch = collate(samples, 2)
+    batch = made(*samples)
     for row, one in enumerate(samples):
-        expected = one.target_HWC.transpose(2, 0, 1) / 127.5 - 1
-        np.testing.assert_allclose(batch.target_BCHW[row], expected, atol=1e-6)
-        cells = one.source_mask_HW.reshape(2, 4, 2, 4).mean((1, 3))
-        np.testing.assert_allclose(batch.source_mask_B1hw[row, 0], cells, atol=1e-6)
-        assert (batch.source_mask_B1HW[row, 0].numpy() == one.source_mask_HW).all()
+        expected = one.values["target_image"].transpose(2, 0, 1) / 127.5 - 1
+        np.testing.assert_allclose(batch["target_image"][row], expected, atol=1e-6)
+        assert (batch["source_mask_png"][row, 0].numpy() == one.values["source_mask_png"]).all()
+    assert batch["target_caption"] == ("caption 3", "caption 5")
+    assert (batch["source_latent"][:, 0, 0, 0] == torch.tensor([3.0, 5.0])).all()
+    assert batch["source_latent"].dtype == batch["retrieval_cos"].dtype == torch.float32
+    assert (batch["turn"].dtype, batch["turn"].tolist()) == (torch.int64, [3, 5])
     assert batch.number_B.tolist() == [3, 5]
-    assert batch.target_captions == ("target_caption 3", "target_caption 5")
-    assert (batch.source_latent_BChw[:, 0, 0, 0] == torch.tensor([3.0, 5.0])).all()
-    assert batch.source_latent_BChw.dtype == torch.float32
     assert len(batch) == 2
 
 
+def test_source_images_are_as_many_as_every_sample_has():
+    one, other = sample(0), sample(1)
+    assert [image.shape for image in made(one, other)["source_images"]] == [(2, 3, 8, 8)] * 2
+    single = sample(2, source_images=other.values["source_images"][:1])
+    (first,) = made(one, single)["source_images"]
+    np.testing.assert_allclose(first[0], one.values["source_images"][0].transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+
+
 def test_what_one_sample_lacks_the_batch_lacks():
-    lacking = sample(1, source_latent_Chw=None, source_mask_HW=None)
-    batch = collate([sample(0), lacking], 2)
-    assert batch.source_latent_BChw is batch.source_mask_B1HW is batch.source_mask_B1hw is None
-    assert batch.target_latent_BChw is None
-    assert batch.target_mask_B1HW is not None
+    batch = made(sample(0), sample(1, source_latent=None, source_mask_png=None))
+    assert "source_latent" not in batch
+    assert "source_mask_png" not in batch
+    assert "target_image" in batch
+    with pytest.raises(ContractError, match=r"recipe x asks for source_latent, which samples of this batch lack"):
+        batch["source_latent"]
+
+
+def test_column_that_was_not_declared_is_an_error():
+    told = (
+        r"recipe x asks for the column 'target_mask_png', which it does not read; name it in `reads` or "
+        r"`reads_if_present` \(it reads: source_images, target_image, "
+    )
+    with pytest.raises(ContractError, match=told):
+        made(sample(0))["target_mask_png"]
+    with pytest.raises(ContractError, match=told):
+        assert "target_mask_png" in made(sample(0))
 
 
 def test_tensors_move_to_a_device_but_for_the_numbers():
-    batch = collate([sample(0)], 2).to(torch.device("meta"))
-    assert batch.source_BCHW.device.type == batch.source_mask_B1hw.device.type == "meta"
+    batch = made(sample(0)).to(torch.device("meta"))
+    assert batch["target_image"].device.type == batch["source_images"][0].device.type == "meta"
     assert batch.number_B.device.type == "cpu"
-    assert batch.target_latent_BChw is None
+    assert batch["target_caption"] == ("caption 0",)
     with pytest.raises(AttributeError):
         batch.keys = ()

@@ -9,11 +9,13 @@ from _datasets import encoded, write_dataset, write_list, write_tar
 
 from core.errors import SampleError, UsageError
 from samples.shards import read_shards
-from trainer.config import TrainConfig
 from trainer.data import Loader, first_samples
 from trainer.decode import Decoder
+from trainer.settings import TrainRunOn, TrainSettings
 
 COUNTS = (5, 7, 1, 6, 5, 6)
+READS = ("source_images", "target_image", "target_caption", "source_mask_png", "target_mask_png")
+DECODER = Decoder(size_px=8, required=READS)
 
 
 def small(index):
@@ -31,10 +33,9 @@ def dataset(tmp_path_factory):
 
 
 def loader(dataset, rank=0, num_ranks=1, **settings):
-    values = {"data": "d", "model": "m", "out": "o", "batch_size": 3, "shuffle_block": 4, **settings}
-    config = TrainConfig.model_validate(values, strict=False)
-    decoder = Decoder(size_px=8, needs_masks=True)
-    return Loader(dataset, decoder, config, latent_side=2, rank=rank, num_ranks=num_ranks)
+    run_on = TrainRunOn(batch_size=3, num_workers=settings.pop("num_workers", 0))
+    config = TrainSettings(data="d", out="o", shuffle_block=4, run_on=run_on, **settings)
+    return Loader(dataset, DECODER, config, rank=rank, num_ranks=num_ranks)
 
 
 def taken(made, count, start=0):
@@ -79,13 +80,13 @@ def test_batches_from_any_number_on_are_those_of_an_unbroken_reading(dataset, nu
 
 def test_batches_carry_what_the_samples_hold(dataset):
     batch = next(loader(dataset).batches())
-    assert batch.source_BCHW.shape == (3, 3, 8, 8)
-    levels = (batch.source_BCHW[:, 0, 0, 0] + 1) * 127.5
+    (source,) = batch["source_images"]
+    assert source.shape == (3, 3, 8, 8)
+    levels = (source[:, 0, 0, 0] + 1) * 127.5
     assert levels.round().int().tolist() == [int(key) for key in batch.keys]
-    assert batch.target_captions == tuple(f"caption {int(key)}" for key in batch.keys)
-    assert batch.source_mask_B1hw[:, 0, 0, 0].tolist() == [int(key) % 2 for key in batch.keys]
-    assert batch.target_mask_B1HW.shape == (3, 1, 8, 8)
-    assert batch.source_latent_BChw is None
+    assert batch["target_caption"] == tuple(f"caption {int(key)}" for key in batch.keys)
+    assert batch["source_mask_png"][:, 0, 0, 0].tolist() == [int(key) % 2 for key in batch.keys]
+    assert batch["target_mask_png"].shape == (3, 1, 8, 8)
 
 
 def test_fewer_workers_than_asked_for_are_noted(dataset, caplog):
@@ -147,7 +148,7 @@ def test_tar_that_was_altered_is_refused_before_a_sample_is_used(tmp_path, num_w
     with pytest.raises(SampleError, match=r"00000.tar has the sha256 .* put that one back, or build the dataset again"):
         next(loader(found, num_workers=num_workers).batches())
     with pytest.raises(SampleError, match=r"00000.tar has the sha256"):
-        first_samples(found, Decoder(size_px=8, needs_masks=True), 1)
+        first_samples(found, DECODER, 1)
 
 
 def test_sample_with_a_member_twice_is_refused(tmp_path):
@@ -175,7 +176,7 @@ def test_some_samples_are_mirrored_when_asked_and_the_same_ones_again(tmp_path):
 
     def left(**settings):
         batches = islice(loader(found, **settings).batches(), 8)
-        return [int(level) for batch in batches for level in batch.source_BCHW[:, 0, 0, 0]]
+        return [int(level) for batch in batches for level in batch["source_images"][0][:, 0, 0, 0]]
 
     assert set(left()) == {1}
     assert set(left(horizontal_flip=True)) == {1, -1}
@@ -184,7 +185,7 @@ def test_some_samples_are_mirrored_when_asked_and_the_same_ones_again(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 6, 100])
 def test_first_samples_come_in_the_order_of_the_tars(dataset, count):
-    found = first_samples(dataset, Decoder(size_px=8, needs_masks=True), count)
+    found = first_samples(dataset, DECODER, count)
     assert [sample.key for sample in found] == [f"{index:05d}" for index in range(min(count, 30))]
 
 
@@ -196,3 +197,14 @@ def test_dataset_is_read_from_a_url(tmp_path):
         fs.pipe(f"/loader-test/{path.name}", path.read_bytes())
     remote, local = read_shards("memory://loader-test"), read_shards(tmp_path)
     assert taken(loader(remote), 5) == taken(loader(local), 5)
+
+
+def test_dataset_without_target_images_is_read_where_none_is_asked_for(tmp_path):
+    def bare(index):
+        return {name: content for name, content in small(index).items() if not name.startswith("target")}
+
+    found = read_shards(write_dataset(tmp_path, (3,), bare))
+    (sample,) = first_samples(found, Decoder(size_px=8, required=("source_images", "target_caption")), 1)
+    assert sample.values.keys() == {"source_images", "target_caption"}
+    with pytest.raises(SampleError, match=r"sample 00000: target\.jpg\|png\|webp is not there"):
+        first_samples(found, DECODER, 1)

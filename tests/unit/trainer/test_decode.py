@@ -7,11 +7,15 @@ import pytest
 from _datasets import encoded
 from PIL import Image
 
-from core.errors import SampleError
-from trainer.decode import Decoder, LatentSpec
+from core.errors import ContractError, SampleError
+from trainer.decode import Decoder
+from trainer.diffusion.latents import LatentSpec
 
 SPEC = LatentSpec("zoo:sd", "r1", 8, (4, 2, 2))
-DECODER = Decoder(size_px=8, needs_masks=True, latents=SPEC)
+READS = ("source_images", "target_image", "source_mask_png", "target_mask_png", "target_caption")
+LATENTS = ("source_latent", "target_latent")
+IF_PRESENT = (*LATENTS, "target_phrase", "instruction", "turn", "retrieval_cos")
+DECODER = Decoder(size_px=8, required=READS, optional=IF_PRESENT, latents=SPEC)
 TOLD = {
     "target_caption": "a blue cat",
     "target_phrase": None,
@@ -58,59 +62,80 @@ def test_images_and_masks_are_cut_alike():
     sample = decode(raw())
     middle = Image.fromarray(steps()[:, 4:20])
     expected = np.asarray(middle.resize((8, 8), Image.Resampling.BICUBIC))
-    assert sample.source_HWC.shape == (8, 8, 3)
-    assert np.abs(sample.source_HWC.astype(int) - expected).max() <= 1
-    assert (sample.source_mask_HW == (sample.source_HWC[..., 0] > 127)).all()
-    assert (sample.target_mask_HW == sample.source_mask_HW[:, ::-1]).all()
+    values = sample.values
+    (source,) = values["source_images"]
+    assert source.shape == (8, 8, 3)
+    assert np.abs(source.astype(int) - expected).max() <= 1
+    assert (values["source_mask_png"] == (source[..., 0] > 127)).all()
+    assert (values["target_mask_png"] == values["source_mask_png"][:, ::-1]).all()
     assert (sample.number, sample.epoch, sample.key) == (7, 1, "k")
-    assert sample.texts["target_caption"] == "a blue cat"
-    assert sample.texts["target_phrase"] == sample.texts["instruction"] == ""
+    assert values["target_caption"] == "a blue cat"
+    assert values["target_phrase"] == values["instruction"] == ""
+
+
+def test_further_source_images_are_read_in_their_order():
+    first, second = decode(raw(source1__jpg=encoded(steps()[:, ::-1], quality=95))).values["source_images"]
+    assert np.abs(second.astype(int) - first[:, ::-1]).max() <= 8
+
+
+def test_numbers_are_read_and_may_be_absent():
+    told = json.dumps({**TOLD, "turn": 2}).encode()
+    values = decode(raw(json=told)).values
+    assert values["turn"] == 2
+    assert "retrieval_cos" not in values
+
+
+def test_column_that_no_training_can_read_is_refused():
+    with pytest.raises(ContractError, match=r"column 'neighbour_ids' \(list<.*>\) cannot be read by a training"):
+        Decoder(size_px=8, required=("neighbour_ids",))
+    with pytest.raises(ContractError, match=r"column 'target_imge' is not declared .* \(did you mean 'target_image'"):
+        Decoder(size_px=8, required=("target_imge",))
 
 
 def test_latents_of_encode_latents_are_of_the_same_square():
-    from stages.encode_latents import EncodeLatents
+    from samples.stored_images import centre_square
 
-    stage = EncodeLatents(model="zoo:sd", size_px=8)
-    expected = np.asarray(stage._square(Image.fromarray(steps())))
-    assert (decode(raw()).source_HWC == expected).all()
+    expected = np.asarray(centre_square(Image.fromarray(steps()), 8))
+    assert (decode(raw()).values["source_images"][0] == expected).all()
 
 
 def test_mirroring_turns_images_and_masks():
-    plain, mirrored = decode(raw()), decode(raw(), is_mirrored=True)
-    assert (mirrored.source_HWC == plain.source_HWC[:, ::-1]).all()
-    assert (mirrored.target_mask_HW == plain.target_mask_HW[:, ::-1]).all()
+    plain, mirrored = decode(raw()).values, decode(raw(), is_mirrored=True).values
+    assert (mirrored["source_images"][0] == plain["source_images"][0][:, ::-1]).all()
+    assert (mirrored["target_mask_png"] == plain["target_mask_png"][:, ::-1]).all()
 
 
 def test_latents_are_taken_only_where_they_are_of_this_model_and_size():
-    assert (decode(raw()).source_latent_Chw == 1).all()
+    assert (decode(raw()).values["source_latent"] == 1).all()
     for other in (
         LatentSpec("zoo:other", "r1", 8, (4, 2, 2)),
         LatentSpec("zoo:sd", "r2", 8, (4, 2, 2)),
         LatentSpec("zoo:sd", "r1", 16, (4, 2, 2)),
         None,
     ):
-        sample = decode(raw(), Decoder(size_px=8, needs_masks=True, latents=other))
-        assert sample.source_latent_Chw is sample.target_latent_Chw is None
+        decoder = Decoder(size_px=8, required=READS, optional=IF_PRESENT, latents=other)
+        assert not decode(raw(), decoder).values.keys() & set(LATENTS)
 
 
 def test_masks_that_nobody_needs_may_be_missing():
     members = {name: value for name, value in raw().items() if "mask" not in name}
-    assert decode(members, Decoder(size_px=8, needs_masks=False)).source_mask_HW is None
+    decoder = Decoder(size_px=8, required=READS[:2], optional=READS[2:])
+    assert "source_mask_png" not in decode(members, decoder).values
     assert refusal(members) == "shard s.tar, sample k: source_mask.png is not there"
 
 
 @pytest.mark.parametrize(
-    ("name", "masks", "latents"),
+    ("name", "is_wanted", "is_wanted_bare"),
     [
-        ("k.json", True, True), ("k.source.jpg", True, True), ("k.target.webp", True, True),
-        ("k.source1.jpg", False, False), ("k.source_mask.png", True, False), ("k.target_latent.npy", False, True),
-        ("k.txt", False, False),
+        ("k.json", True, True), ("k.source.jpg", True, True), ("k.target.webp", True, False),
+        ("k.source1.jpg", True, True), ("k.source_mask.png", True, False), ("k.target_latent.npy", True, False),
+        ("k.txt", False, False), ("k.target1.jpg", False, False),
     ],
 )  # fmt: skip
-def test_only_members_that_are_used_are_read(name, masks, latents):
-    bare = Decoder(size_px=8, needs_masks=False)
-    assert DECODER.wants(name) == (masks or latents)
-    assert bare.wants(name) == (masks and latents)
+def test_only_members_that_are_used_are_read(name, is_wanted, is_wanted_bare):
+    bare = Decoder(size_px=8, required=("source_images",), optional=LATENTS)
+    assert DECODER.wants(name) == is_wanted
+    assert bare.wants(name) == is_wanted_bare
 
 
 def giant():
@@ -143,9 +168,10 @@ def archive():
         ({"source_latent__npy": b"\x93NUMPY\x09\x00" + bytes(99)}, "source_latent.npy cannot be read: "),
         ({"json": b"[" * 100_000}, "json cannot be read: "),
         ({"json": b"{"}, "json cannot be read: "),
-        ({"json": b"[]"}, "json cannot be read: it states no target_caption"),
+        ({"json": b"[]"}, "json cannot be read: it is no object"),
         ({"json": b"{}"}, "json cannot be read: it states no target_caption"),
         ({"json": json.dumps({**TOLD, "instruction": 3}).encode()}, "json cannot be read: instruction is no text"),
+        ({"json": json.dumps({**TOLD, "turn": "2"}).encode()}, "json cannot be read: turn is no number"),
         ({"json": b"\xff"}, "json cannot be read: "),
     ],
 )

@@ -6,21 +6,22 @@ import pytest
 import torch
 from _datasets import write_dataset
 
-from core.errors import TrainingError, UsageError
+from core.errors import DatasetError, MissingDependencyError, TrainingError, UsageError
 from trainer.checkpoint import save_checkpoint
-from trainer.config import make_config
+from trainer.recipe import make_recipe
 from trainer.recipes import find_recipe
 from trainer.setup import CHECKPOINTS, SAVED, _checkpoint, _saved, set_up
 
 TENSORS = {"weight/a": torch.ones(3)}
 STATE = {
-    "config": {}, "dataset": "sha256:x", "global_batch": 1, "revision": "r", "streams": 1, "average_steps": 0,
+    "config": {}, "dataset": "sha256:x", "global_batch": 1, "models": {}, "streams": 1, "average_steps": 0,
     "scaler": None,
 }  # fmt: skip
 
 
 def config(out, **more):
-    return make_config(find_recipe("iedit"), {"data": "d", "model": "zoo:sd", "out": out, "device": "cpu", **more})
+    given = {"data": "d", "model": "zoo:sd", "out": out, "run_on": {"device": "cpu"}}
+    return make_recipe(find_recipe("iedit"), {**given, **more})
 
 
 def test_state_with_everything_that_is_saved_is_taken(tmp_path):
@@ -60,5 +61,12 @@ def test_training_is_not_begun_on_tars_of_another_size(tmp_path):
     listed = json.loads((folder / "shards.json").read_text())
     listed["shards"][0]["bytes"] += 1
     (folder / "shards.json").write_text(json.dumps(listed))
-    with pytest.raises(UsageError, match=r"00000.tar has 10240 bytes, shards.json says 10241"):
+    with pytest.raises(DatasetError, match=r"00000.tar has 10240 bytes, shards.json says 10241"):
         set_up(config(tmp_path / "out", data=str(folder)), resume=False)
+
+
+def test_all_models_that_are_missing_are_named_at_once(tmp_path):
+    folder = write_dataset(tmp_path / "data", (1,))
+    models = {"model": "zoo:sdd", "clip_model": "zoo:clipp", "perceptual_model": "zoo:dino"}
+    with pytest.raises(MissingDependencyError, match=r"'zoo:sdd' .*; no model is called 'zoo:clipp'"):
+        set_up(config(tmp_path / "out", data=str(folder), **models), resume=False)

@@ -9,37 +9,59 @@ ones; t uniform over 1 … T; latents are the posterior's mode. `losses` says ho
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from core.errors import ModelError, UsageError, one_line
-from models.placement import Placement
-from models.registry import load
-from trainer.noise import clean_latent, draw, noisy_latent, target_noise
-from trainer.preview import sdedit
-from trainer.recipe import Recipe
+from core.errors import UsageError
+from models.diffusion.sdedit import SdEdit, SdEditSettings
+from trainer.diffusion.checkpoint import Checkpoint
+from trainer.diffusion.latents import cells_inside
+from trainer.diffusion.schedule import noised
+from trainer.diffusion.settings import DiffusionRecipe, DiffusionRunOn
+from trainer.recipe import ParameterGroup
 from trainer.recipes.iedit import losses
+from trainer.recipes.iedit.noise import check_schedule, clean_latent, draw_timestep_and_noise, target_noise
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    from pathlib import Path
+
     from torch import Tensor
 
     from models.protocols import DifferentiableImageText, PerceptualFeatures
     from trainer.batch import Batch
-    from trainer.diffusion import Diffusion
+    from trainer.draws import Draws
+    from trainer.recipe import TrainContext
 
 # B rows, C channels, H W pixels, h w cells of a latent, L tokens, D embedding
 
-INPUT = ("conv_in.", "down_blocks.")
-MIDDLE = ("mid_block.",)
+INPUT = ("unet.conv_in.", "unet.down_blocks.")
+MIDDLE = ("unet.mid_block.",)
+LATENTS = ("source_latent", "target_latent")
+MASKS = ("source_mask_png", "target_mask_png")
 
 
-class IEdit(Recipe):
+class IEditRunOn(DiffusionRunOn):
+    """Settings of speed, and those of the editor of previews."""
+
+    preview: SdEditSettings = SdEditSettings()
+    """Settings of SDEdit, which edits the previews; its `size_px` is that of the training where it is None."""
+
+    @model_validator(mode="after")
+    def _previews_are_edited(self) -> Self:
+        steps, ratio = self.preview.num_steps, self.preview.sampling_ratio
+        if self.preview_every and int(steps * ratio) < 1:
+            raise ValueError(f"preview.num_steps {steps} x preview.sampling_ratio {ratio} is less than one step")
+        return self
+
+
+class IEdit(DiffusionRecipe):
     """Settings of iEdit; every loss can be switched off, to repeat the paper's ablation."""
 
     recipe: ClassVar[str] = "iedit"
+    reads: ClassVar = ("source_images", "target_image", "target_caption")
+    reads_if_present: ClassVar = ("target_phrase", *MASKS, "source_latent", "target_latent")
 
     size_px: int = Field(384, ge=8)
     learning_rate: float = Field(2e-4, gt=0)
@@ -59,86 +81,95 @@ class IEdit(Recipe):
     clip_model: str = "hf:openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
     perceptual_model: str = "hf:timm/vgg16.tv_in1k@b8d8aa2dd860af9233c8c67385a8097fd6c35d3f"
 
-    @property
-    def needs_masks(self) -> bool:
-        """True unless all that is left are the global loss and a latent loss without masks."""
-        return self.latent_loss == "mask" or self.local_loss or self.perceptual_loss
+    run_on: IEditRunOn = IEditRunOn()
 
-    def open(self, diffusion: Diffusion) -> IEditObjective:
-        """The objective on `diffusion`'s device, with the frozen networks that its losses need."""
-        if diffusion.unet.config.in_channels != diffusion.latent_channels:
-            raise UsageError(
-                f"model {diffusion.model_id!r} has a UNet of {diffusion.unet.config.in_channels} input channels; "
-                f"recipe iedit trains text-to-image models, of {diffusion.latent_channels}"
-            )
+    def needs_columns(self) -> tuple[str, ...]:
+        """The masks, unless all that is left are the global loss and a latent loss without masks."""
+        return MASKS if self.latent_loss == "mask" or self.local_loss or self.perceptual_loss else ()
+
+    def needs_models(self) -> tuple[str, ...]:
+        """The checkpoint to start from, and the networks of the losses that are on."""
+        clip = (self.clip_model,) if self.global_loss or self.local_loss else ()
+        perceptual = (self.perceptual_model,) if self.perceptual_loss else ()
+        return (self.model, *clip, *perceptual)
+
+    def open(self, ctx: TrainContext) -> IEditObjective:
+        """The objective on the training's device, with the frozen networks that its losses need."""
         if not (self.latent_loss != "none" or self.global_loss or self.local_loss or self.perceptual_loss):
             raise UsageError("recipe iedit has all its losses off; switch one on")
-        dtype = str(diffusion.frozen_dtype).removeprefix("torch.")
-        placement = Placement(device=str(diffusion.device), dtype=dtype)
+        checkpoint = Checkpoint(self.model, ctx)
+        in_channels, channels = checkpoint.unet.config.in_channels, checkpoint.latents.channels
+        if in_channels != channels:
+            raise UsageError(
+                f"model {self.model!r} has a UNet of {in_channels} input channels; recipe iedit trains text-to-image "
+                f"models, of {channels}"
+            )
+        check_schedule(checkpoint.schedule, self.model)
         clip = perceptual = None
-        try:
-            if self.global_loss or self.local_loss:
-                clip = load("DifferentiableImageText", self.clip_model, placement)
-            if self.perceptual_loss:
-                perceptual = load("PerceptualFeatures", self.perceptual_model, placement)
-        except (ModelError, OSError, ValueError) as error:
-            raise UsageError(one_line(error)) from error
-        return IEditObjective(self, diffusion, clip, perceptual)
+        if self.global_loss or self.local_loss:
+            clip = ctx.load("DifferentiableImageText", self.clip_model)
+        if self.perceptual_loss:
+            perceptual = ctx.load("PerceptualFeatures", self.perceptual_model)
+        return IEditObjective(self, checkpoint, clip, perceptual)
 
 
 class IEditObjective:
-    """Equation 12 over the UNet's input and middle layers."""
+    """The losses, what is trained at each step, and SDEdit, by which the paper edits, for previews."""
 
     def __init__(
         self,
         settings: IEdit,
-        diffusion: Diffusion,
+        checkpoint: Checkpoint,
         clip: DifferentiableImageText | None,
         perceptual: PerceptualFeatures | None,
     ) -> None:
-        self._settings, self._diffusion, self._clip, self._perceptual = settings, diffusion, clip, perceptual
-        self.parameters = {
-            name: parameter for name, parameter in diffusion.unet.named_parameters() if name.startswith(INPUT + MIDDLE)
-        }
+        self._settings, self._checkpoint, self._clip, self._perceptual = settings, checkpoint, clip, perceptual
+        self.modules = {"unet": checkpoint.unet}
+        names = (f"unet.{name}" for name, _ in checkpoint.unet.named_parameters())
+        self.groups = (ParameterGroup(names=tuple(name for name in names if name.startswith(INPUT + MIDDLE))),)
+        spec = checkpoint.latent_spec(settings.size_px)
+        self.latent_spec = spec if settings.use_latents else None
+        run_on = settings.run_on
+        size_px = run_on.preview.size_px or settings.size_px
+        preview = run_on.preview.model_copy(update={"size_px": size_px})
+        self.editor = SdEdit.over(checkpoint.pipeline, preview, batch_size=run_on.preview_samples)
+        checkpoint.speed_up(compile_unet=run_on.compile_unet, gradient_checkpointing=run_on.gradient_checkpointing)
 
     def trained_at(self, step: int) -> frozenset[str]:
         """The input layers at even steps, the middle ones at odd steps; both where they do not alternate."""
         wanted = (INPUT, MIDDLE)[step % 2] if self._settings.alternate else INPUT + MIDDLE
-        return frozenset(name for name in self.parameters if name.startswith(wanted))
+        return frozenset(name for name in self.groups[0].names if name.startswith(wanted))
 
-    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Equation 12, the mean over the batch, and the mean of each loss in it. Images are decoded only if needed."""
-        settings, diffusion = self._settings, self._diffusion
+        settings, checkpoint = self._settings, self._checkpoint
+        schedule = checkpoint.schedule
         source_BChw, target_BChw = self._latents(batch)
-        drawn = draw(settings.seed, batch.number_B, tuple(source_BChw.shape[1:]), diffusion.num_timesteps)
-        timestep_B, noise_BChw = (one.to(diffusion.device) for one in drawn)
-        alpha_B = diffusion.alpha(timestep_B)
-        noisy_BChw = noisy_latent(source_BChw, noise_BChw, alpha_B)
-        text_BLD = diffusion.encode_texts(batch.target_captions)
-        predicted_BChw = diffusion.predict_noise(noisy_BChw, timestep_B, text_BLD)
+        drawn = draw_timestep_and_noise(draws, tuple(source_BChw.shape[1:]), schedule.num_timesteps)
+        timestep_B, noise_BChw = (one.to(checkpoint.device) for one in drawn)
+        alpha_B = schedule.alpha(timestep_B)
+        noisy_BChw = noised(source_BChw, noise_BChw, alpha_B)
+        text_BLD = checkpoint.encode_texts(batch["target_caption"])
+        predicted_BChw = checkpoint.predict_noise(noisy_BChw, timestep_B, text_BLD)
         parts: dict[str, Tensor] = {}
         if settings.latent_loss != "none":
             wanted_BChw = target_noise(noisy_BChw, target_BChw, alpha_B)
             parts["latent_B"] = self._latent_loss(batch, noise_BChw, wanted_BChw, predicted_BChw)
         if self._clip or self._perceptual:
-            edited_BCHW = diffusion.decode(clean_latent(noisy_BChw, predicted_BChw, alpha_B)) / 2 + 0.5
+            edited_BCHW = checkpoint.latents.decode(clean_latent(noisy_BChw, predicted_BChw, alpha_B)) / 2 + 0.5
             parts |= self._image_losses(batch, edited_BCHW)
-        time_frac_B = (timestep_B + 1) / diffusion.num_timesteps
+        time_frac_B = (timestep_B + 1) / schedule.num_timesteps
         total_B = losses.weighted_sum(time_frac_B, lambda_perc=settings.lambda_perc, **parts)
         return total_B.mean(), {name.removesuffix("_B"): part_B.detach().mean() for name, part_B in parts.items()}
 
-    def edit(self, batch: Batch) -> list[Image]:
-        """SDEdit, as the paper edits without masks."""
-        return sdedit(self._diffusion, batch, self._settings)
-
-    def pipeline(self) -> Any:
+    def save(self, folder: Path) -> None:
         """The checkpoint's own pipeline with the trained UNet."""
-        return self._diffusion.trained_pipeline()
+        self._checkpoint.save(folder, self._settings.run_on.save_dtype)
 
     def _latents(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if batch.source_latent_BChw is not None and batch.target_latent_BChw is not None:
-            return batch.source_latent_BChw, batch.target_latent_BChw
-        both = self._diffusion.encode(torch.cat([batch.source_BCHW, batch.target_BCHW]))
+        if all(name in batch for name in LATENTS):
+            return batch["source_latent"], batch["target_latent"]
+        both = self._checkpoint.latents.encode(torch.cat([batch["source_images"][0], batch["target_image"]]))
         return both[: len(batch)], both[len(batch) :]
 
     def _latent_loss(self, batch: Batch, noise_BChw: Tensor, wanted_BChw: Tensor, predicted_BChw: Tensor) -> Tensor:
@@ -146,23 +177,22 @@ class IEditObjective:
             return losses.paired_loss(wanted_BChw, predicted_BChw)
         if self._settings.latent_loss == "ldm":
             return losses.ldm_loss(noise_BChw, predicted_BChw)
-        assert batch.source_mask_B1hw is not None
-        assert batch.target_mask_B1hw is not None
-        return losses.mask_loss(noise_BChw, wanted_BChw, predicted_BChw, batch.source_mask_B1hw, batch.target_mask_B1hw)
+        source_mask, target_mask = (
+            cells_inside(batch[name], noise_BChw) for name in ("source_mask_png", "target_mask_png")
+        )
+        return losses.mask_loss(noise_BChw, wanted_BChw, predicted_BChw, source_mask, target_mask)
 
     def _image_losses(self, batch: Batch, edited_BCHW: Tensor) -> dict[str, Tensor]:
-        parts: dict[str, Tensor] = {}
+        parts: dict[str, Any] = {}
         if self._clip and self._settings.global_loss:
-            parts["global_B"] = losses.global_loss(self._clip, edited_BCHW, batch.target_captions)
-        source_mask, target_mask = batch.source_mask_B1HW, batch.target_mask_B1HW
+            parts["global_B"] = losses.global_loss(self._clip, edited_BCHW, batch["target_caption"])
         if self._clip and self._settings.local_loss:
-            assert source_mask is not None
-            parts["local_B"] = losses.local_loss(self._clip, edited_BCHW, source_mask, batch.target_phrases)
+            parts["local_B"] = losses.local_loss(
+                self._clip, edited_BCHW, batch["source_mask_png"], batch["target_phrase"]
+            )
         if self._perceptual:
-            assert source_mask is not None
-            assert target_mask is not None
-            target_BCHW = batch.target_BCHW / 2 + 0.5
+            target_BCHW = batch["target_image"] / 2 + 0.5
             parts["perceptual_B"] = losses.perceptual_loss(
-                self._perceptual, edited_BCHW, target_BCHW, source_mask, target_mask
+                self._perceptual, edited_BCHW, target_BCHW, batch["source_mask_png"], batch["target_mask_png"]
             )
         return parts

@@ -1,11 +1,15 @@
-"""Against straight numpy, and against diffusers' scheduler for equation 2."""
+"""Equations 2, 3 and 7 against straight numpy, and the draws that keep iEdit's numbers."""
 
 import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
 
-from trainer.noise import clean_latent, draw, noise_of_velocity, noisy_latent, target_noise
+from core.errors import UsageError
+from trainer.diffusion.schedule import Schedule
+from trainer.diffusion.schedule import noised as noisy_latent
+from trainer.draws import Draws
+from trainer.recipes.iedit.noise import check_schedule, clean_latent, draw_timestep_and_noise, target_noise
 
 SCHEDULER = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
 TIMESTEP_B = torch.tensor([0, 99, 500, 999])
@@ -15,12 +19,6 @@ ALPHA_B = SCHEDULER.alphas_cumprod[TIMESTEP_B]
 def latents(number):
     generator = torch.Generator().manual_seed(0)
     return torch.randn(number, 4, 4, 3, 3, generator=generator)
-
-
-def test_equation_2_is_what_the_schedulers_add_noise_does():
-    source, noise = latents(2)
-    expected = SCHEDULER.add_noise(source, noise, TIMESTEP_B)
-    torch.testing.assert_close(noisy_latent(source, noise, ALPHA_B), expected, atol=1e-6, rtol=1e-6)
 
 
 def test_equations_2_3_and_7_are_those_of_the_paper_in_numpy():
@@ -49,7 +47,7 @@ def test_estimate_with_the_noise_towards_the_target_is_the_target():
     torch.testing.assert_close(found, target, atol=1e-4, rtol=1e-4)
 
 
-def test_noise_towards_the_target_grows_at_low_timesteps_and_its_weighted_square_does_not():
+def test_weight_bounds_the_noise_that_grows_at_low_timesteps():
     """The numbers in the module's docstring: alpha / (1 - alpha) and its product with t/T."""
     alpha = SCHEDULER.alphas_cumprod
     ratio = alpha / (1 - alpha)
@@ -58,10 +56,8 @@ def test_noise_towards_the_target_grows_at_low_timesteps_and_its_weighted_square
     assert 1.1 < float(weighted.max()) < 1.3
 
 
-def test_velocity_is_turned_into_noise():
-    source, noise = latents(2)
-    noisy, velocity = noisy_latent(source, noise, ALPHA_B), SCHEDULER.get_velocity(source, noise, TIMESTEP_B)
-    torch.testing.assert_close(noise_of_velocity(noisy, velocity, ALPHA_B), noise, atol=1e-5, rtol=1e-5)
+def draw(seed, number_B, shape, num_timesteps):
+    return draw_timestep_and_noise(Draws(seed, number_B), shape, num_timesteps)
 
 
 def test_what_is_drawn_for_a_sample_depends_on_seed_and_number_alone():
@@ -80,3 +76,23 @@ def test_noise_is_standard_normal_and_timesteps_are_uniform(seed):
     counts = np.bincount(drawn.timestep_B, minlength=10)
     assert len(counts) == 10
     assert (abs(counts - 200) < 60).all()
+
+
+def test_timestep_and_noise_are_those_of_the_first_trainings():
+    """From before draws had names: published numbers of iEdit rest on them."""
+    drawn = draw(3, torch.tensor([0, 1, 12345]), (1, 1, 2), 1000)
+    assert drawn.timestep_B.tolist() == [992, 694, 171]
+    torch.testing.assert_close(
+        drawn.noise_BChw[:, 0, 0],
+        torch.tensor([[1.205823, 0.315156], [0.395062, 0.543654], [-2.413647, 0.110688]]),
+        atol=1e-5,
+        rtol=1e-5,
+    )
+
+
+def test_schedule_by_which_the_equations_divide_by_zero_is_refused():
+    options = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    zero = Schedule(DDPMScheduler(**options, rescale_betas_zero_snr=True), "m", torch.device("cpu"))
+    with pytest.raises(UsageError, match="model 'm' has timesteps of pure noise or of none, by which equations 3 and"):
+        check_schedule(zero, "m")
+    check_schedule(Schedule(SCHEDULER, "m", torch.device("cpu")), "m")

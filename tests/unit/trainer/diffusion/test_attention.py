@@ -1,0 +1,95 @@
+"""Recorded maps against a direct softmax(Q K^T / sqrt(d)), from the inputs of each layer."""
+
+import math
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+
+from models.schemes.weights import ZOO
+from trainer.diffusion.attention import AttentionRecorder
+
+TIMESTEP = torch.tensor([3, 700])
+
+
+def unet():
+    return UNet2DConditionModel.from_pretrained(ZOO / "sd", subfolder="unet", torch_dtype=torch.float32)
+
+
+def inputs(network):
+    generator = torch.Generator().manual_seed(0)
+    latent = torch.randn(2, 4, 16, 16, generator=generator)
+    return latent, TIMESTEP, torch.randn(2, 5, network.config.cross_attention_dim, generator=generator)
+
+
+def direct_map(layer, hidden, text):
+    def heads(projected):
+        return projected.unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+
+    query, key = heads(layer.to_q(hidden)), heads(layer.to_k(text))
+    return (query @ key.transpose(-1, -2) / math.sqrt(query.shape[-1])).softmax(-1).mean(1)
+
+
+def seen_inputs(network):
+    """Name -> (hidden, text) of each cross-attention, filled as the network runs."""
+    seen = {}
+    for name, layer in network.named_modules():
+        if name.endswith("attn2"):
+            layer.register_forward_pre_hook(
+                lambda _, args, named, name=name: seen.update({name: (args[0], named["encoder_hidden_states"])}),
+                with_kwargs=True,
+            )
+    return seen
+
+
+@pytest.mark.parametrize("max_queries", [10_000, 64])
+def test_maps_are_those_computed_directly(max_queries):
+    network = unet()
+    seen, recorder = seen_inputs(network), AttentionRecorder(network, max_queries)
+    with recorder.recording() as maps:
+        network(*inputs(network))
+    small = {name for name, (hidden, _) in seen.items() if hidden.shape[1] <= max_queries}
+    assert maps.keys() == small
+    assert 0 < len(small) < len(seen) or max_queries == 10_000
+    for name, map_BQL in maps.items():
+        hidden, text = seen[name]
+        torch.testing.assert_close(map_BQL, direct_map(network.get_submodule(name), hidden, text))
+        torch.testing.assert_close(map_BQL.sum(-1), torch.ones(2, hidden.shape[1]))
+
+
+def test_output_stays_as_it_is():
+    plain, recorded = unet(), unet()
+    recorder = AttentionRecorder(recorded, 10_000)
+    with recorder.recording():
+        found = recorded(*inputs(recorded)).sample
+    assert torch.equal(found, plain(*inputs(plain)).sample)
+
+
+def test_nothing_is_kept_outside_of_recording_or_without_gradients():
+    network = unet()
+    recorder = AttentionRecorder(network, 10_000)
+    with recorder.recording() as maps:
+        pass
+    network(*inputs(network))
+    with torch.no_grad(), recorder.recording() as others:
+        network(*inputs(network))
+    assert maps == others == {}
+
+
+def gradients(*, is_checkpointing):
+    network = unet().train()
+    if is_checkpointing:
+        network.enable_gradient_checkpointing()
+    recorder = AttentionRecorder(network, 10_000)
+    with recorder.recording() as maps:
+        out = network(*inputs(network)).sample
+    (out.square().mean() + sum(one[..., 0].mean() for one in maps.values())).backward()
+    return {name: p.grad for name, p in network.named_parameters() if p.grad is not None}
+
+
+def test_gradient_through_maps_is_the_same_with_gradient_checkpointing():
+    plain, checkpointed = gradients(is_checkpointing=False), gradients(is_checkpointing=True)
+    assert plain.keys() == checkpointed.keys()
+    assert any(name.endswith("attn2.to_k.weight") for name in plain)
+    for name, gradient in plain.items():
+        torch.testing.assert_close(checkpointed[name], gradient, atol=1e-6, rtol=1e-4)

@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from _datasets import write_dataset
+from PIL import Image
+
+from core.errors import ContractError, SampleError
+from samples.shards import read_shards
+from trainer.preview import Previewer
+
+
+class Inverting:
+    """An editor that inverts colours and keeps what it was asked."""
+
+    uses = frozenset({"source_caption"})
+
+    def __init__(self, *needs):
+        self.needs, self.asked = frozenset(needs), []
+
+    def edit(self, requests, *, seeds):
+        self.asked = list(zip(requests, seeds, strict=True))
+        return [Image.fromarray(255 - np.asarray(request.image)) for request in requests]
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return read_shards(write_dataset(tmp_path_factory.mktemp("data"), (2, 2)))
+
+
+def test_grid_has_source_edit_and_target_of_the_first_samples(dataset):
+    pixels = np.asarray(Previewer(Inverting(), dataset, 16).grid(3, seed=0), int)
+    assert pixels.shape == (3 * 16, 3 * 16, 3)
+    assert (pixels[:, :16] == 255 - pixels[:, 16:32]).all()
+    assert (pixels[:, :16] != pixels[:, 32:]).any()
+
+
+def test_editor_is_given_what_it_needs_and_nothing_more(dataset):
+    editor = Inverting("instruction", "target_caption", "mask")
+    Previewer(editor, dataset, 16).grid(2, seed=2)
+    (request, seed), (_, other) = editor.asked
+    assert (seed, other) == (2018, 2019)
+    assert request.instruction
+    assert request.target_caption
+    assert request.source_caption is None
+    assert (request.mask.dtype, request.mask.shape) == (bool, (16, 16))
+
+
+def test_dataset_without_targets_is_previewed_without_them(tmp_path):
+    from _datasets import sample_members
+
+    def bare(index):
+        return {name: content for name, content in sample_members(index).items() if name != "target.jpg"}
+
+    found = read_shards(write_dataset(tmp_path, (1,), bare))
+    assert Previewer(Inverting(), found, 16).grid(1, seed=0).size == (32, 16)
+
+
+def test_editor_that_needs_what_no_column_has_is_refused(dataset):
+    with pytest.raises(ContractError, match="the recipe's editor needs 'examples', which previews cannot give it"):
+        Previewer(Inverting("examples"), dataset, 16)
+
+
+def test_sample_without_what_the_editor_needs_is_named(tmp_path):
+    from _datasets import sample_members
+
+    found = read_shards(write_dataset(tmp_path, (1,), lambda index: {**sample_members(index), "json": b"{}"}))
+    with pytest.raises(SampleError, match="sample 00000: json cannot be read: it states no instruction"):
+        Previewer(Inverting("instruction"), found, 16).grid(1, seed=0)

@@ -1,0 +1,1 @@
+"""A diffusion checkpoint taken apart for training: parts, noise schedule, latents, attention maps."""

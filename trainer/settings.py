@@ -1,0 +1,111 @@
+"""Settings shared by all recipes: the same in TOML, on the command line and in Python.
+
+A recipe's settings are a subclass with the paper's numbers as defaults and its own keys beside these. The section
+`run_on` holds what a resumed training may change; everything else decides the result and must stay as it was.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from core.settings import Settings
+
+Precision = Literal["no", "bf16", "fp16"]
+Schedule = Literal["constant", "cosine"]
+
+PLACES = frozenset({"out", "data", "run_on"})
+"""Settings that do not decide the result by their value. Of `data` the fingerprint is compared instead."""
+
+
+class TrainRunOn(Settings):
+    """Settings that decide speed, or how often something is written.
+
+    Of `batch_size` and `accumulate` a resumed training must keep the product with the number of processes.
+    """
+
+    batch_size: int = Field(1, ge=1)
+    """Samples a process and backward pass; a step sees batch_size x accumulate x processes of them."""
+    accumulate: int = Field(1, ge=1)
+    """Backward passes an optimiser step."""
+    device: Literal["auto", "cpu"] = "auto"
+    num_workers: int = Field(0, ge=0)
+    """Processes that read and decode, for each training process; 0: the training process does so itself."""
+    check_shards: Literal["sha256", "size"] = "sha256"
+    """Compare each tar with shards.json before a process reads it for the first time: by its sha256, which reads it
+    once more, or by its size alone."""
+    log_every: int = Field(1, ge=1)
+    """Steps between rows of metrics."""
+    checkpoint_every: int = Field(500, ge=1)
+    keep_checkpoints: int = Field(2, ge=1)
+    preview_every: int = Field(500, ge=0)
+    """Steps between sample grids; 0: none."""
+    preview_samples: int = Field(4, ge=1)
+    save_dtype: Literal["float32", "float16", "bfloat16"] = "float32"
+
+
+class TrainSettings(Settings):
+    """Settings of every recipe."""
+
+    recipe: ClassVar[str] = ""
+    """The recipe's name; set by the subclass."""
+
+    data: str
+    """Dataset: a folder or fsspec URL with shards.json."""
+    out: Path = Field(strict=False)
+    """Folder for checkpoints, metrics, previews and the result."""
+
+    seed: int = Field(0, ge=0)
+    """Decides the order of samples, first weights, noise and timesteps."""
+    steps: int = Field(1000, ge=1)
+    """Optimiser steps."""
+    size_px: int = Field(512, ge=8)
+    """Side of the centre square that images and masks are cut to."""
+    horizontal_flip: bool = False
+    """Mirror half of the samples; off because instructions say left and right."""
+    shuffle_block: int = Field(64, ge=1)
+    """Samples of one shard that are permuted among themselves, held in memory for each stream."""
+    streams: int | None = Field(None, ge=1)
+    """Shards read side by side; None: 16, or as many as the dataset and the processes allow. Decides the order."""
+
+    learning_rate: float = Field(1e-4, gt=0)
+    schedule: Schedule = "constant"
+    warmup_steps: int = Field(0, ge=0)
+    adam_beta1: float = Field(0.9, ge=0, lt=1)
+    adam_beta2: float = Field(0.999, ge=0, lt=1)
+    adam_epsilon: float = Field(1e-8, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float | None = Field(1.0, gt=0)
+    """Gradients are scaled down to this norm; None: left as they are."""
+    ema_decay: float | None = Field(None, gt=0, lt=1)
+    """Decay of the averaged weights, which are then what is previewed and saved; None: no average."""
+    precision: Precision = "no"
+
+    run_on: TrainRunOn = TrainRunOn()
+
+    @field_validator("out")
+    @classmethod
+    def _expanded(cls, out: Path) -> Path:
+        return out.expanduser()
+
+    @model_validator(mode="after")
+    def _agrees_with_itself(self) -> Self:
+        if self.warmup_steps >= self.steps and self.warmup_steps:
+            raise ValueError(f"warmup_steps {self.warmup_steps} must be below steps {self.steps}")
+        return self
+
+    def deciding(self) -> dict[str, Any]:
+        """Settings that decide the result, as JSON values. `steps` is one only where the schedule depends on it."""
+        known = self.model_dump(mode="json", exclude=set(PLACES))
+        return {k: v for k, v in known.items() if k != "steps" or self.schedule != "constant"}
+
+    def rate_frac(self, step: int) -> float:
+        """Share of the learning rate at step `step`, from 0: linear warm-up, then constant or half a cosine."""
+        if step < self.warmup_steps:
+            return (step + 1) / self.warmup_steps
+        if self.schedule == "constant":
+            return 1.0
+        return 0.5 * (1 + math.cos(math.pi * (step - self.warmup_steps) / (self.steps - self.warmup_steps)))
