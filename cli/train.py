@@ -1,4 +1,4 @@
-"""The `editloom train` command. Exit codes: 0 trained, 1 it could not finish or was stopped, 2 wrong usage.
+"""`editloom train`: train an editing model on a dataset.
 
 Several processes: `accelerate launch -m cli.train --recipe …` or `torchrun -m cli.train --recipe …`.
 """
@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import logging
 import sys
-from pathlib import Path  # noqa: TC003  typer reads the annotations at run time
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from core.errors import EditloomError, ModelError, UsageError, one_line
-from trainer.config import make_config, parse_settings, read_config_file
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+from cli.exits import run
+from trainer.recipes import RECIPES, find_recipe
 
 
-@app.command(name="train")
 def train_command(
-    recipe: Annotated[str, typer.Option(help="What is trained how: iedit")],
+    recipe: Annotated[str, typer.Option(help=f"Recipe: {', '.join(RECIPES)}")],
     data: Annotated[str | None, typer.Option(help="Dataset: a folder or fsspec URL with shards.json")] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint to start from: zoo:sd, path:…, hf:…@<commit>")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints, metrics, previews and the model")] = None,
@@ -33,16 +30,15 @@ def train_command(
 ) -> None:  # fmt: skip
     """Train an editing model on a dataset. Options win over --set, which wins over the file and the recipe."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    from trainer.recipes import find_recipe
+    from core.settings import overlaid, parse_pairs, read_toml
+    from trainer.config import make_config
 
     kind = find_recipe(recipe)
     options = {
         "data": data, "model": model, "out": out, "steps": steps, "batch_size": batch_size, "seed": seed,
     }  # fmt: skip
-    values: dict[str, Any] = read_config_file(config) if config else {}
-    values |= parse_settings(settings or [])
-    values |= {key: value for key, value in options.items() if value is not None}
-    made = make_config(kind, values)
+    values = overlaid(read_toml(config) if config else {}, parse_pairs(settings or []))
+    made = make_config(kind, values | {key: value for key, value in options.items() if value is not None})
     from trainer.loop import train
 
     _quiet_libraries()
@@ -60,30 +56,7 @@ def _quiet_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def main(argv: list[str]) -> int:
-    """Run `editloom train` with these arguments; every error raised on purpose is one line on stderr, others pass."""
-    try:
-        # without standalone mode `typer.Exit` comes back as a value
-        code = app(args=argv, standalone_mode=False, prog_name="editloom train")
-    except UsageError as error:
-        return _fail(one_line(error), 2)
-    except (EditloomError, OSError, ModelError) as error:
-        return _fail(one_line(error), 1)
-    except KeyboardInterrupt:
-        return _fail("interrupted", 1)
-    except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, which is imported late
-            return _fail(f"{one_line(error)[:200]}; lower batch_size, raise accumulate, set gradient_checkpointing", 1)
-        if hasattr(error, "exit_code") and hasattr(error, "format_message"):  # wrong usage of the command line itself
-            return _fail(error.format_message() or "see editloom train --help", error.exit_code)
-        raise
-    return int(code or 0)
-
-
-def _fail(message: str, code: int) -> int:
-    print(f"editloom: {message}", file=sys.stderr)  # noqa: T201  the command's one way to say what went wrong
-    return code
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(name="train")(train_command)
+    sys.exit(run(app, name="editloom train"))

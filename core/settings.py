@@ -91,12 +91,27 @@ def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
             section = section.setdefault(key, {})
             if not isinstance(section, dict):
                 raise SettingError(f"--set {pair!r}: {key} is a setting and cannot hold others")
+        if isinstance(section.get(keys[-1]), dict):
+            raise SettingError(f"--set {pair!r}: {keys[-1]} is a section and cannot be a value")
         section[keys[-1]] = _value(text.strip())
     return found
 
 
+def overlaid(values: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """`values` with `changes` over them, sections key by key."""
+    both = {
+        key: overlaid(values[key], change) for key, change in changes.items() if _is_section(values.get(key), change)
+    }
+    return {**values, **changes, **both}
+
+
+def _is_section(*values: Any) -> bool:
+    return all(isinstance(value, dict) for value in values)
+
+
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        found = tomllib.loads(f"value = {text}")
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
+    return found["value"] if len(found) == 1 else text  # a text of several lines may be several values

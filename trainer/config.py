@@ -8,16 +8,15 @@ training must have it unchanged.
 from __future__ import annotations
 
 import math
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from core.errors import UsageError, nearest
+from core.settings import checked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 Precision = Literal["no", "bf16", "fp16"]
 Schedule = Literal["constant", "cosine"]
@@ -124,52 +123,8 @@ Config = TypeVar("Config", bound=TrainConfig)
 
 
 def make_config(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """The settings, checked. Raises UsageError naming the key, and the nearest valid name for an unknown one."""
-    for key in values:
-        if key not in kind.model_fields:
-            raise UsageError(f"recipe {kind.recipe} has no setting {key!r}{nearest(key, kind.model_fields)}")
-    try:
-        return kind.model_validate({**values, **_paths(values)})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "settings"
-        missing = "; pass it or put it into the file" if first["type"] == "missing" else ""
-        told = first["msg"].removeprefix("Value error, ")
-        shown = f" (got {first['input']!r})" if first["loc"] and not missing else ""
-        raise UsageError(f"recipe {kind.recipe}: {where}: {told[:1].lower()}{told[1:]}{shown}{missing}") from None
-
-
-def read_config_file(path: Path) -> dict[str, Any]:
-    """The table in a TOML file. Raises UsageError."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UsageError(f"config file {path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise UsageError(f"config file {path} cannot be read as TOML: {error}") from None
-
-
-def parse_settings(pairs: Sequence[str]) -> dict[str, Any]:
-    """`key=value` pairs, the value in TOML's notation, or a text where that does not parse.
-
-    `none` unsets a setting, which TOML has no word for. Raises UsageError for a pair without `=`.
-    """
-    found: dict[str, Any] = {}
-    for pair in pairs:
-        key, equals, text = pair.partition("=")
-        if not equals or not key.strip():
-            raise UsageError(f"--set {pair!r} is no setting; expected key=value")
-        found[key.strip()] = _value(text.strip())
-    return found
-
-
-def _value(text: str) -> Any:
-    if text.lower() == "none":
-        return None
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+    """The settings, checked. Raises SettingError naming the key, and the nearest valid name for an unknown one."""
+    return checked(kind, {**values, **_paths(values)}, f"recipe {kind.recipe}")
 
 
 def _paths(values: Mapping[str, Any]) -> dict[str, Path]:

@@ -1,12 +1,10 @@
 """Who may import whom: stages and trainers stand on the engine, never the other way round."""
 
-import ast
 import tomllib
-from pathlib import Path
 
 import pytest
+from _sources import PACKAGES, ROOT, imports, lies_below, sources
 
-ROOT = Path(__file__).resolve().parents[2]
 ALLOWED = {
     "core": {"core"},
     "pipeline": {"pipeline", "samples.columns", "core"},
@@ -19,25 +17,10 @@ ALLOWED = {
     "zoo": {"zoo", "evaluation", "trainer", "models", "samples", "core"},
 }
 """Package -> what it may import of ours; a dotted name allows that module only."""
-OURS = set(ALLOWED)
+OURS = set(PACKAGES)
 MAY_IMPORT_RAY = {"pipeline/run/ray.py"}
 MAY_IMPORT_ZOO = {"zoo", "tests", "benchmarks"}
 IN_NO_COMMIT = {"data", "runs", "build", "dist"}
-
-
-def imports(source):
-    """(line, full dotted name) of every import anywhere in the source, `if TYPE_CHECKING` and functions included."""
-    found = []
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            found += [(node.lineno, f"{'.' * node.level}{node.module or ''}.{alias.name}") for alias in node.names]
-    return found
-
-
-def is_allowed(name, allowed):
-    return any(name == one or name.startswith(f"{one}.") for one in allowed)
 
 
 def forbidden(path, source):
@@ -48,17 +31,11 @@ def forbidden(path, source):
         top = name.partition(".")[0]
         if not top:
             wrong.append(f"{path}:{line}: relative import {name}")
-        elif top in OURS and not is_allowed(name, ALLOWED[package]):
+        elif top in OURS and not lies_below(name, ALLOWED[package]):
             wrong.append(f"{path}:{line}: {package} imports {name}")
         elif top == "ray" and path not in MAY_IMPORT_RAY and package != "zoo":
             wrong.append(f"{path}:{line}: only pipeline/run/ray.py imports ray")
     return wrong
-
-
-def sources():
-    for package in sorted(OURS):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 
 def test_no_import_goes_the_wrong_way():
@@ -70,6 +47,7 @@ def test_no_import_goes_the_wrong_way():
 def test_every_package_of_the_project_has_a_rule():
     packages = {p.parent.name for p in ROOT.glob("*/__init__.py")}
     assert packages - {"tests", "benchmarks"} <= OURS
+    assert ALLOWED.keys() == OURS
 
 
 def test_every_package_of_the_project_is_installed():
@@ -86,7 +64,7 @@ def test_only_tests_and_benchmarks_know_the_miniature_world():
     scripts = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     named = {path: imports(path.read_text(encoding="utf-8")) for path in [*scripts, *ROOT.glob("*.py")]}
     assert [
-        f"{path}:{line}" for path, found in named.items() for line, name in found if is_allowed(name, {"zoo"})
+        f"{path}:{line}" for path, found in named.items() for line, name in found if lies_below(name, {"zoo"})
     ] == []
 
 

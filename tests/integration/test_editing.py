@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from cli.edit import edit_main, evaluate_main
+from cli.exits import run
+from cli.main import app
 from evaluation.benchmarks.pairs import read_pairs
 from evaluation.editors import EditorChoice
 from evaluation.judges import JudgeIds
@@ -96,10 +97,10 @@ def test_both_commands_run_on_the_miniature_models(folder, tmp_path, capsys):
     Image.fromarray(render(edit.source)).save(tmp_path / "scene.png")
     flags = ["--model", "zoo:sd", "--steps", "4", "--mask-model", "zoo:clipseg", "--phrase", edit.source_phrase]
     argv = [str(tmp_path / "scene.png"), caption(edit.target), "--out", str(tmp_path / "edited.png"), *flags]
-    assert edit_main(argv) == 0
+    assert run(app, ["edit", *argv]) == 0
     assert Image.open(tmp_path / "edited.png").size == (64, 64)
     argv = ["pairs", str(folder), "--out", str(tmp_path / "out"), "--model", "zoo:sd", "--steps", "4", "--limit", "2"]
-    assert evaluate_main([*argv, "--clip", "zoo:clip", "--dino", "zoo:dino", "--fid", "zoo:dino", "--json"]) == 0
+    assert run(app, ["evaluate", *argv, "--clip", "zoo:clip", "--dino", "zoo:dino", "--fid", "zoo:dino", "--json"]) == 0
     captured = capsys.readouterr()
     scores = json.loads(captured.out.partition("edited.png\n")[2])
     assert scores["sections"]["all"]["num"]["fid_target@zoo:dino"] == 2

@@ -5,7 +5,7 @@ import pytest
 from pydantic import Field
 
 from core.errors import ManifestError, SettingError
-from core.settings import Settings, checked, parse_pairs, read_toml
+from core.settings import Settings, checked, overlaid, parse_pairs, read_toml
 
 
 class Speed(Settings):
@@ -59,6 +59,22 @@ def test_what_is_no_pair_is_refused(pair):
 def test_a_key_cannot_be_setting_and_section():
     with pytest.raises(SettingError, match="a is a setting and cannot hold others"):
         parse_pairs(["a=1", "a.b=2"])
+    with pytest.raises(SettingError, match="a is a section and cannot be a value"):
+        parse_pairs(["a.b=2", "a=1"])
+
+
+def test_a_text_of_several_lines_stays_a_text():
+    assert parse_pairs(["a=1\nb = 2"]) == {"a": "1\nb = 2"}
+
+
+def test_values_nested_beyond_measure_stay_a_text():
+    text = "[" * 100_000
+    assert parse_pairs([f"a={text}"]) == {"a": text}
+
+
+def test_changes_overlay_a_section_key_by_key():
+    found = overlaid({"a": 1, "s": {"x": 1, "y": 1}, "t": 1}, {"a": 2, "s": {"y": 2}, "t": {"x": 2}})
+    assert found == {"a": 2, "s": {"x": 1, "y": 2}, "t": {"x": 2}}
 
 
 def test_a_file_that_is_no_toml_is_refused(tmp_path):

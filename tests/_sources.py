@@ -1,0 +1,41 @@
+"""The project's own source files as the contract tests read them: parsed, never imported."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("core", "pipeline", "samples", "models", "stages", "trainer", "evaluation", "cli", "zoo")
+
+
+def sources(*packages):
+    """(path below the root, text) of every module of these packages; default: of all."""
+    for package in packages or PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
+
+
+def imports(source):
+    """(line, full dotted name) of every import anywhere in the source, `if TYPE_CHECKING` and functions included."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [(node.lineno, f"{'.' * node.level}{node.module or ''}.{alias.name}") for alias in node.names]
+    return found
+
+
+def texts(source):
+    """(line, text) of every string constant that is no docstring; of an f-string its fixed parts."""
+    tree = ast.parse(source)
+    docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return [
+        (node.lineno, node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
+    ]
+
+
+def lies_below(name, parents):
+    """True for a dotted name that is one of `parents` or lies below one."""
+    return any(name == parent or name.startswith(f"{parent}.") for parent in parents)
