@@ -33,12 +33,24 @@ S = TypeVar("S", bound=BaseModel)
 
 def checked(kind: type[S], values: Mapping[str, Any], where: str, error: type[UsageError] = SettingError) -> S:
     """The settings, made of `values`. Raises `error`: `where`, the key, what is wrong with it, the value."""
-    refuse_unknown(values, kind.model_fields, where, error)
-    given = {key: None if value == NONE and may_be_none(kind, key) else value for key, value in values.items()}
+    given = _given(kind, values, where, error)
     try:
         return kind.model_validate(given)
     except ValidationError as invalid:
         raise error(f"{where}: {wording(invalid)}") from None
+
+
+def _given(
+    kind: type[BaseModel], values: Mapping[str, Any], where: str, error: type[UsageError]
+) -> dict[str, Any]:  # fmt: skip
+    """The values with None for the text "none", in sections too. Raises `error` for an unknown key."""
+    refuse_unknown(values, kind.model_fields, where, error)
+    given = {key: None if value == NONE and may_be_none(kind, key) else value for key, value in values.items()}
+    for key, value in given.items():
+        section = kind.model_fields[key].annotation
+        if isinstance(value, dict) and isinstance(section, type) and issubclass(section, BaseModel):
+            given[key] = _given(section, value, f"{where}: {key}", error)
+    return given
 
 
 def refuse_unknown(

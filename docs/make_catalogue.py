@@ -23,6 +23,7 @@ BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="))
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
     from pipeline.stage import Stage
@@ -118,16 +119,23 @@ def _arrow(kind: Any) -> str:
     return str(kind).replace("<element: ", "<").replace("<item: ", "<")
 
 
-def _settings(cls: type[Stage]) -> list[tuple[str, ...]]:
+def _settings(cls: type[BaseModel], section: str = "") -> list[tuple[str, ...]]:
+    """A row for each setting; those of a section as `section.name`."""
+    from pydantic import BaseModel
+
+    from pipeline.stage import SPEED
+
     declared = _declarations(cls)
     rows: list[tuple[str, ...]] = []
     for name, info in cls.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            rows += _settings(info.annotation, f"{section}{name}.")
+            continue
         annotation, meaning = declared.get(name, ("", ""))
         default = "required" if info.is_required() else _default(info)
-        speed = [SPEED_ONLY] if name in cls.speed_settings else []
-        rows.append(
-            (f"`{name}`", _type(annotation, info), default, " ".join([info.description or meaning, *speed]).strip())
-        )
+        speed = [SPEED_ONLY] if section == f"{SPEED}." else []
+        told = " ".join([info.description or meaning, *speed]).strip()
+        rows.append((f"`{section}{name}`", _type(annotation, info), default, told))
     return rows
 
 
@@ -136,7 +144,7 @@ def _default(info: FieldInfo) -> str:
     return '`"none"`' if value is None else f"`{json.dumps(value)}`"
 
 
-def _declarations(cls: type[Stage]) -> dict[str, tuple[str, str]]:
+def _declarations(cls: type[BaseModel]) -> dict[str, tuple[str, str]]:
     """Setting -> (annotation as written, the string below it), for the class and its bases."""
     found: dict[str, tuple[str, str]] = {}
     for base in reversed(cls.__mro__):

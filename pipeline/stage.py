@@ -156,6 +156,10 @@ class Context:
         return model
 
 
+SPEED = "speed"
+"""Field of a stage, where it has one, with the settings that only decide speed and patience: not in the fingerprint."""
+
+
 class Stage(Settings):
     """Base of every stage; subclasses declare the class attributes below and implement `open`."""
 
@@ -172,11 +176,9 @@ class Stage(Settings):
     needs: ClassVar[Needs] = Needs()
     uses_rng: ClassVar[bool] = False
     """True when results depend on the manifest's seed."""
-    speed_settings: ClassVar[tuple[str, ...]] = ()
-    """Fields that decide only speed and patience; they are no part of the fingerprint."""
 
     def needs_columns(self) -> tuple[str, ...]:
-        """Columns of `reads_if_present` that are necessary with these settings."""
+        """Columns that these settings read beside `reads`; a chain in which no stage writes them is refused."""
         return ()
 
     def needs_artifacts(self) -> tuple[str, ...]:

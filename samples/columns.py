@@ -7,6 +7,8 @@ stage reads it again from the input, so that input pixels are not copied.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -19,6 +21,7 @@ REJECT_REASON = "reject_reason"
 REJECT_DETAIL = "reject_detail"
 
 ID_HEX_DIGITS = 16
+_RANGE = re.compile(r"(-?\d+) to (-?\d+)$")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +34,12 @@ class Column:
     meaning: str
     bulk: bool = False
     virtual: bool = False
+
+    @property
+    def value_range(self) -> tuple[float, float]:
+        """Least and greatest value, as `unit` says; infinite where it names no range."""
+        found = _RANGE.search(self.unit)
+        return (float(found[1]), float(found[2])) if found else (-math.inf, math.inf)
 
 
 def _columns(*rows: Column) -> dict[str, Column]:
@@ -83,7 +92,7 @@ COLUMNS: dict[str, Column] = _columns(
     _c("image_embedding", pa.list_(pa.float16()), "unit length", "the source image in a space of images and texts",
        bulk=True),
     # retrieve
-    _c("target_id", pa.string(), "sample_id", "the image of the collection that stands for the edited image"),
+    _c("target_id", pa.string(), "sample_id", "the image of the collection that is used as the edited image"),
     _c("target_pool", pa.string(), "text", "the pool of images that the target was found in"),
     _c("retrieval_cos", pa.float32(), "cosine, -1 to 1", "of the retrieved image and the query"),
     _c("target_image_cos", pa.float32(), "cosine, -1 to 1", "of source image and target image"),
@@ -115,7 +124,7 @@ COLUMNS: dict[str, Column] = _columns(
 
 
 def column(name: str) -> Column:
-    """The declaration of `name`; `ContractError` with the nearest name when nobody declared it."""
+    """The declaration of `name`; `ContractError` with the nearest name when it is not declared."""
     if name not in COLUMNS:
         raise ContractError(f"column {name!r} is not declared in samples/columns.py{nearest(name, COLUMNS)}")
     return COLUMNS[name]

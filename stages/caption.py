@@ -1,4 +1,4 @@
-"""Say in a short sentence what is on the image, with a captioning model.
+"""Describe each image in a short sentence, with a captioning model.
 
 Reads   source_images (list<binary>)
 Writes  generated_caption (string)
@@ -18,7 +18,7 @@ from pydantic import Field
 from models.protocols import Captioner
 from pipeline.stage import Context, MapStage, Needs
 from samples.columns import REJECT_REASON
-from samples.decoded import first_images
+from samples.stored_images import first_images
 from stages.inputs.rows import clean_caption
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Caption(MapStage):
     model: str
     """A Captioner: `zoo:blip`, `hf:Salesforce/blip-image-captioning-large@<commit>` …"""
     prompt: str = ""
-    """What the model goes on from; whether it stays a part of the caption is the model's way (models/caption_*.py)."""
+    """Text that the model continues; whether the caption keeps it depends on the model (models/captioners/)."""
     max_new_tokens: int = Field(default=30, ge=1)
 
     def needs_models(self) -> tuple[str, ...]:

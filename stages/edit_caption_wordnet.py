@@ -59,14 +59,14 @@ class EditCaptionWordnet(ExpandStage):
 
     lexicon: str = MODEL_ID
     caption_column: Literal["caption", "generated_caption"] = "caption"
-    """What is edited: the caption that came with the image, or the one that stage `caption` gave it."""
+    """Column to edit: the caption that came with the image, or the one that stage `caption` wrote."""
     edits_per_caption: int = Field(default=1, ge=1)
     cohyponym_depth: int = Field(default=5, ge=1)
     """Steps up to the hypernym that a noun and its replacement share: 1 is the direct one."""
     scope: Literal["visual", "any"] = "visual"
     """`visual` keeps to nouns that look alike (`visual_kinds`); `any` takes every co-hyponym, as the paper."""
     vocabulary: Literal["frequency", "corpus", "both"] = "frequency"
-    """What makes a word common: wordfreq, the captions themselves, or wordfreq with the captions raising the rank."""
+    """Source of a word's frequency: wordfreq, the captions, or wordfreq with the captions raising the rank."""
     min_zipf: float = Field(default=2.8, ge=0, le=8)
     """Floor of wordfreq's scale (3 is once in a million words), for `frequency` and `both`."""
     min_corpus_count: int = Field(default=5, ge=1)
@@ -87,7 +87,7 @@ class EditCaptionWordnet(ExpandStage):
         return () if self.vocabulary == "frequency" else (VOCABULARY,)
 
     def open(self, ctx: Context) -> BatchFn:
-        """Load the lexicon once; the worker keeps what it learns of each noun."""
+        """Load the lexicon once; the worker caches its answers for each noun."""
         corpus: dict[str, int] = {}
         if self.needs_artifacts():
             path = ctx.artifacts[VOCABULARY]

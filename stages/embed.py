@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from models.protocols import ImageTextEncoder
 from pipeline.stage import Context, MapStage, Needs
-from samples.decoded import first_images
+from samples.stored_images import first_images
 
 if TYPE_CHECKING:
     from pipeline.stage import BatchFn

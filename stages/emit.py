@@ -1,6 +1,6 @@
 """Write the dataset: WebDataset tars, a table of everything but pixels, the rejects, a data card and a report.
 
-Reads   source_images (list<binary>), source_format (string), duplicate_cluster_id (string: each image stands once),
+Reads   source_images (list<binary>), source_format (string), duplicate_cluster_id (string: each image is there once),
         and every other column that some stage wrote, among them target_image (binary), source_mask_png (binary),
         target_mask_png (binary), source_latent (binary) and target_latent (binary)
 Writes  dataset_shard (string)
@@ -22,16 +22,16 @@ from pydantic import Field
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import Context, PublishedFiles, RunSummary, SinkStage
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, column
+from samples.members import JSON, MEMBERS
 from samples.shard_check import wrong_shards
 from samples.shards import SHARD_LIST
 from stages.report.dataset_card import is_in_json
-from stages.report.pages import MEMBERS, write_card, write_report
+from stages.report.pages import further_image, write_card, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-PIXELS = ("source_images", "target_image", *MEMBERS)
 OWN_COLUMNS = ("session_id", "turn", "dataset_shard")
 
 
@@ -41,7 +41,8 @@ class Emit(SinkStage):
     version: ClassVar[int] = 3
     reads: ClassVar = ("source_images", "source_format", "duplicate_cluster_id")
     reads_if_present: ClassVar = (
-        *PIXELS[1:], *(n for n, c in COLUMNS.items() if not c.bulk and n not in (SAMPLE_ID, *OWN_COLUMNS)),
+        *(n for n in MEMBERS if n != "source_images"),
+        *(n for n, c in COLUMNS.items() if not c.bulk and n not in (SAMPLE_ID, *OWN_COLUMNS)),
     )  # fmt: skip
     writes: ClassVar = ("dataset_shard",)
     suffix: ClassVar = ".tar"
@@ -52,16 +53,17 @@ class Emit(SinkStage):
 
     def open(self, ctx: Context) -> Callable[[str, Iterator[pa.Table], Path], Iterator[pa.Table]]:
         """A function that writes the tar of one shard."""
-        del ctx
 
         def write(shard: str, tables: Iterator[pa.Table], path: Path) -> Iterator[pa.Table]:
             name = f"{shard}{self.suffix}"
             with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as tar:
                 for table in tables:
-                    names = [n for n in PIXELS if n in table.column_names]
+                    names = [n for n in MEMBERS if n in table.column_names]
                     light = table.select([n for n in table.column_names if n not in names]).to_pylist()
                     for row, *values in zip(light, *(table[n] for n in names), strict=True):
-                        _add_sample(tar, row, dict(zip(names, values, strict=True)))
+                        pixels = dict(zip(names, values, strict=True))
+                        _add_sample(tar, row, pixels)
+                        ctx.notes.update(further_image(n) for n in range(1, len(pixels["source_images"])))
                     yield table.append_column("dataset_shard", pa.array([name] * table.num_rows, pa.string()))
 
         return write
@@ -92,7 +94,7 @@ def _shard_list(run: RunSummary) -> list[dict[str, Any]]:
 
 
 def sample_json(row: dict[str, Any]) -> dict[str, Any]:
-    """What the sample's JSON member says: all light columns that have a value, session and turn filled in.
+    """The content of the sample's JSON member: all light columns that have a value, session and turn filled in.
 
     Columns of 64 bits without sign stay in samples.parquet: readers of JSON, `datasets` among them, fail on half of
     their values.
@@ -103,15 +105,14 @@ def sample_json(row: dict[str, Any]) -> dict[str, Any]:
 
 def _add_sample(tar: tarfile.TarFile, row: dict[str, Any], pixels: dict[str, pa.Scalar]) -> None:
     own = row[SAMPLE_ID]
-    for number, image in enumerate(pixels["source_images"]):
-        role = "source" if number == 0 else f"source{number}"
-        _add_member(tar, f"{own}.{role}.{row['source_format']}", image.as_buffer())
-    members = {"target_image": f"target.{row.get('target_format')}", **MEMBERS}
-    for name, suffix in members.items():
-        if name in pixels and pixels[name].is_valid:
-            _add_member(tar, f"{own}.{suffix}", pixels[name].as_buffer())
+    for name, found in pixels.items():
+        declared = MEMBERS[name]
+        values = found if declared.is_list else [found] if found.is_valid else []
+        for number, value in enumerate(values):
+            suffix = declared.suffix(row[declared.format_column] if declared.format_column else "", number)
+            _add_member(tar, f"{own}.{suffix}", value.as_buffer())
     text = json.dumps(sample_json(row), sort_keys=True, ensure_ascii=False).encode()
-    _add_member(tar, f"{own}.json", text)
+    _add_member(tar, f"{own}.{JSON}", text)
 
 
 def _add_member(tar: tarfile.TarFile, name: str, content: bytes | pa.Buffer) -> None:

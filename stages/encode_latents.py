@@ -19,11 +19,9 @@ from pydantic import Field
 from models.protocols import LatentEncoder
 from models.registry import revision
 from pipeline.stage import Context, MapStage, Needs
-from samples.decoded import first_images, rgb_image
+from samples.stored_images import centre_square, first_images, rgb_images
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from models.protocols import Floats
     from pipeline.stage import BatchFn
 
@@ -52,10 +50,10 @@ class EncodeLatents(MapStage):
         def encode(batch: pa.Table) -> pa.Table:
             images = {
                 "source": first_images(batch["source_images"]),
-                "target": [rgb_image(image.as_py()) for image in batch["target_image"]],
+                "target": rgb_images(batch["target_image"]),
             }
-            for side, pictures in images.items():
-                latents = encoder.encode_latents([self._square(picture) for picture in pictures])
+            for side, whole in images.items():
+                latents = encoder.encode_latents([centre_square(image, self.size_px) for image in whole])
                 batch = batch.append_column(f"{side}_latent", pa.array([npy(one) for one in latents], pa.binary()))
             size = pa.array([self.size_px] * batch.num_rows, pa.int32())
             batch = batch.append_column("latent_model", pa.array([self.model] * batch.num_rows, pa.string()))
@@ -63,11 +61,6 @@ class EncodeLatents(MapStage):
             return batch.append_column("latent_size_px", size)
 
         return encode
-
-    def _square(self, image: Image) -> Image:
-        from PIL import Image, ImageOps
-
-        return ImageOps.fit(image, (self.size_px, self.size_px), Image.Resampling.BICUBIC)
 
 
 def npy(latent_Chw: Floats) -> bytes:

@@ -1,4 +1,4 @@
-"""Find what the edit is about: a mask of the source phrase on the source and of the target phrase on the target.
+"""Mask what the edit changes: the source phrase on the source, the target phrase on the target.
 
 Reads   source_images (list<binary>), target_image (binary), source_phrase (string), target_phrase (string)
 Writes  source_mask_png (binary), target_mask_png (binary), source_mask_frac (float32, 0 to 1),
@@ -19,7 +19,7 @@ from pydantic import Field
 
 from models.protocols import TextSegmenter
 from pipeline.stage import Context, MapStage, Needs
-from samples.decoded import first_images, rgb_image
+from samples.stored_images import first_images, rgb_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,9 +48,7 @@ class MaskPhrase(MapStage):
         segmenter = ctx.load(TextSegmenter, self.model)
 
         def mask(batch: pa.Table) -> pa.Table:
-            images = first_images(batch["source_images"]) + [
-                rgb_image(image.as_py()) for image in batch["target_image"]
-            ]
+            images = first_images(batch["source_images"]) + rgb_images(batch["target_image"])
             phrases = batch["source_phrase"].to_pylist() + batch["target_phrase"].to_pylist()
             found = segmenter.segment_phrases(images, [phrase or "" for phrase in phrases])
             masks = [prob_HW > self.threshold for prob_HW in found]

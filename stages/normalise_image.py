@@ -4,7 +4,7 @@ Reads   source_raw (binary)
 Writes  source_images (list<binary>), source_format (string), source_dhash (uint64), width_px (int32),
         height_px (int32), original_width_px (int32), original_height_px (int32), original_format (string)
 Drops   images that cannot be decoded, are cut off, too small, too long and thin, too many pixels, animated
-        (when `animated = "reject"`), or in more scans, chunks or strips than a picture has
+        (when `animated = "reject"`), or in more scans, chunks or strips than an image has
 Source  img2dataset's resize modes; dHash as in the ImageHash library; colour profiles by LittleCMS.
 """
 
@@ -22,6 +22,8 @@ from pipeline.stage import Context, MapStage, Needs
 from samples.columns import REJECT_DETAIL, REJECT_REASON, column
 from samples.image_limits import MAX_PIXELS, ImageProblem, Problem
 from samples.images import open_image
+from samples.members import PILLOW_FORMATS
+from samples.stored_images import centre_square
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
     from pipeline.stage import BatchFn
 
-PILLOW_FORMAT = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}
 UNREADABLE_PROFILE = "images whose colour profile cannot be read"
 
 
@@ -106,7 +107,7 @@ class NormaliseImage(MapStage):
         image.info = {}  # or some encoders copy comments, colour profiles and transparency of the input
         buffer = io.BytesIO()
         options: dict[str, Any] = {} if self.format == "png" else {"quality": self.quality}
-        image.save(buffer, PILLOW_FORMAT[self.format], **options)
+        image.save(buffer, PILLOW_FORMATS[self.format], **options)
         return {
             "source_images": [buffer.getvalue()],
             "source_format": self.format,
@@ -148,7 +149,7 @@ class NormaliseImage(MapStage):
         if not self.upscale:
             side = min(side, max(original) if self.fit == "pad" else min(original))
         if self.fit == "center_crop":
-            return ImageOps.fit(image, (side, side), Image.Resampling.BICUBIC)
+            return centre_square(image, side)
         if self.fit == "pad":
             return ImageOps.pad(image, (side, side), Image.Resampling.BICUBIC, color="white")
         scale = side / min(original)

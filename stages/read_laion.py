@@ -13,15 +13,14 @@ from __future__ import annotations
 
 from collections import Counter
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from core.errors import ContractError, PlanError
 from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
 from pipeline.stage import Context, Needs, Shard, SourceStage
-from samples.image_limits import MAX_PIXELS
-from stages.download.settings import check_directive, check_host, check_type, checked_user_agent, each
+from stages.download.settings import DownloadSettings, UrlTableSettings
 from stages.download.status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
 from stages.download.url_table import count_rows, named_columns, to_status
 from stages.inputs.parquet_rows import table_reader
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from stages.inputs.parquet_rows import TableReader
 
 
-class ReadLaion(SourceStage):
+class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
     """Image-caption samples behind the URLs of Parquet tables; one shard for every `rows_per_shard` rows.
 
     A shard is downloaded once, into a WebDataset tar and a table of statuses that the run folder keeps; it is read from
@@ -49,69 +48,7 @@ class ReadLaion(SourceStage):
     retryable: ClassVar[frozenset[str]] = frozenset(reason.value for reason in TRANSIENT)
     final: ClassVar[frozenset[str]] = frozenset(reason.value for reason in UNASKED)
     needs: ClassVar = Needs(packages=("aiohttp", "PIL"))
-    speed_settings: ClassVar[tuple[str, ...]] = (
-        "concurrency", "concurrency_per_host", "timeout_s", "attempts", "backoff_s", "backoff_cap_s",
-        "max_host_failures", "proxy_from_environment",
-    )  # fmt: skip
-
-    url_column: str = "URL"
-    caption_column: str = "TEXT"
     rows_per_shard: int = Field(default=1000, ge=1)
-    require_caption: bool = True
-
-    similarity_column: str = "similarity"
-    punsafe_column: str = "punsafe"
-    pwatermark_column: str = "pwatermark"
-    width_column: str = "WIDTH"
-    height_column: str = "HEIGHT"
-    min_similarity: float | None = None
-    """Cosine similarity of image and caption as the table has it; None, as below, asks for nothing."""
-    max_punsafe: float | None = None
-    max_pwatermark: float | None = None
-    min_width_px: int | None = Field(default=None, ge=1)
-    min_height_px: int | None = Field(default=None, ge=1)
-    max_aspect_ratio: float | None = Field(default=None, ge=1)
-
-    respect_opt_out: bool = True
-    """Leave out images whose server says one of `opt_out_directives` in `X-Robots-Tag`, to all or to `user_agent`."""
-    opt_out_directives: Annotated[tuple[str, ...], AfterValidator(each(check_directive))] = Field(
-        default=("noai", "noimageai", "noindex", "noimageindex"), strict=False
-    )
-    user_agent: Annotated[str, AfterValidator(checked_user_agent)] = Field(
-        default="Mozilla/5.0 (compatible; editloom)", pattern=r"^[\x20-\x7e]+$"
-    )
-    allowed_hosts: Annotated[tuple[str, ...], AfterValidator(each(check_host))] = Field(default=(), strict=False)
-    """Names, addresses or networks (`10.0.0.0/8`) that may be asked although they are not public."""
-    content_types: Annotated[tuple[str, ...], AfterValidator(each(check_type))] = Field(
-        default=("image/", "application/octet-stream", "binary/octet-stream"), strict=False
-    )
-    """Beginnings of the content types that are read. So is an answer without a type, and one whose type is no image's
-    though its bytes are."""
-    max_redirects: int = Field(default=5, ge=0)
-    max_image_bytes: int = Field(default=20_000_000, ge=1)
-    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
-    stored_side_px: int | None = Field(default=None, ge=8)
-    """Shrink the shorter side to this on arrival, as sRGB JPEG of quality 95, never up; None keeps images as they came.
-
-    The stored bytes follow from the image, this setting and the versions of Pillow and torch, not from the CPU.
-    """
-
-    concurrency: int = Field(default=128, ge=1)
-    """URLs asked for at once by one worker."""
-    concurrency_per_host: int = Field(default=16, ge=1)
-    timeout_s: float = Field(default=15.0, gt=0)
-    """For one attempt, redirects and body included."""
-    attempts: int = Field(default=3, ge=1)
-    backoff_s: float = Field(default=0.5, ge=0)
-    """Wait after the first failure, about; each further one doubles it. A server's `Retry-After` counts for more."""
-    backoff_cap_s: float = Field(default=30.0, ge=0)
-    """Longest wait; a server that asks for more is not tried again in this build."""
-    max_host_failures: int = Field(default=16, ge=1)
-    """A host is given up, for its shard, after so many failures without an answer between them; before the last two of
-    them it is left alone for a while, and then asked for one URL."""
-    proxy_from_environment: bool = False
-    """Send requests through the proxies of `http_proxy` and `https_proxy`, but for the hosts in `no_proxy`. A proxy
-    resolves names itself, so private addresses are kept out only as far as names resolve here too."""
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<file>-00000` … of each table. Raises `PlanError` for a table without a column that is asked for."""
@@ -159,7 +96,7 @@ class ReadLaion(SourceStage):
         from stages.download.proxy import Proxies, ProxyError
 
         try:
-            Proxies(is_used=self.proxy_from_environment)
+            Proxies(is_used=self.speed.proxy_from_environment)
         except ProxyError as error:
             raise PlanError(str(error)) from None
 
@@ -167,8 +104,10 @@ class ReadLaion(SourceStage):
         """A note for each shard when the environment names proxies that the settings leave out."""
         from stages.download.proxy import variables_set
 
-        unused = [] if self.proxy_from_environment else variables_set()
-        text = f"shards asked for without the proxy that {', '.join(unused)} names (proxy_from_environment is false)"
+        unused = [] if self.speed.proxy_from_environment else variables_set()
+        text = (
+            f"shards asked for without the proxy that {', '.join(unused)} names (speed.proxy_from_environment is false)"
+        )
         return Counter({text: 1} if unused else {})
 
     def statuses(self, shard: Shard, readers: dict[str, TableReader], notes: Counter[str]) -> list[UrlStatus]:

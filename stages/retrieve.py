@@ -1,4 +1,4 @@
-"""Find for each edit the image of the collection that is nearest to the mean of source image and target caption.
+"""Find for each edit the image nearest to the mean of source image and target caption.
 
 Reads   image_embedding (list<float16>, unit length), source_sha256 (string), target_caption (string)
 Writes  target_id (string), target_pool (string), retrieval_cos (float32, cosine of target and query),
@@ -77,7 +77,7 @@ class Retrieve(MapStage):
         return (self.model,)
 
     def needs_artifacts(self) -> tuple[str, ...]:
-        """What `index` built."""
+        """The index that `index` built."""
         return (INDEX,)
 
     def open(self, ctx: Context) -> BatchFn:

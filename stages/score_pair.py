@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from models.protocols import ImageTextEncoder
 from pipeline.stage import Context, MapStage, Needs
-from samples.decoded import first_images, rgb_image
+from samples.stored_images import first_images, rgb_images
 
 if TYPE_CHECKING:
     from models.protocols import Floats
@@ -55,7 +55,7 @@ class ScorePair(MapStage):
 
         def score(batch: pa.Table) -> pa.Table:
             source_BD = encoder.encode_images(first_images(batch["source_images"]))
-            target_BD = encoder.encode_images([rgb_image(image.as_py()) for image in batch["target_image"]])
+            target_BD = encoder.encode_images(rgb_images(batch["target_image"]))
             said_BD = encoder.encode_texts([text or "" for text in batch["source_caption"].to_pylist()])
             asked_BD = encoder.encode_texts([text or "" for text in batch["target_caption"].to_pylist()])
             scores = {

@@ -1,136 +1,184 @@
-"""Keep the pairs that are good enough: bounds on masks and scores, and no target used too often.
+"""Keep the pairs that are good enough: bounds on columns by name, and the best of each group.
 
-Reads   source_mask_frac (float32), target_mask_frac (float32), source_caption_cos (float32),
-        target_caption_cos (float32), target_margin_cos (float32), pair_image_cos (float32),
-        pair_direction_cos (float32), retrieval_cos (float32), target_id (string): each where a setting asks for it
+Reads   the columns that `bounds`, `bounds_by_edit_type` and `best` name, and edit_type (string) where bounds go by it
 Writes  nothing
-Drops   pairs outside of a bound (the reason names it), and those beyond `max_pairs_per_target` of one target, the
-        best by target_caption_cos staying; of two pairs that are each other's reverse both stay
+Drops   pairs outside of a bound (the reason names column and side), and those that `best` leaves out of their group;
+        of two pairs that are each other's reverse both stay
 Source  bounds of area: Zhao et al. 2024, UltraEdit (its released code); similarity bounds: Brooks et al. 2023,
         InstructPix2Pix, section 3.1.2.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
+from core.settings import Settings
 from pipeline.stage import Context, GlobalStage, ShardTables
-from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from samples.columns import COLUMNS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from collections.abc import Set as AbstractSet
+    from collections.abc import Callable, Iterator, Mapping
+
+EDIT_TYPE = "edit_type"
+NOT_AMONG_BEST = "not_among_best"
+NUMBERS = tuple(
+    name
+    for name, one in COLUMNS.items()
+    if pa.types.is_floating(one.type) or (pa.types.is_integer(one.type) and one.type != pa.uint64())
+)
+"""Columns that can have a bound, in the order of the checks; 64 bits without sign are hashes."""
+
+SelectReject = StrEnum(  # type: ignore[misc]  # one reason for each side of each column
+    "SelectReject",
+    [(f"{side}_{name}".upper(), f"{side}_{name}") for name in NUMBERS for side in ("low", "high")]
+    + [(NOT_AMONG_BEST.upper(), NOT_AMONG_BEST)],
+)
 
 
-class SelectReject(StrEnum):
-    """Why a pair is left out, in the order of the checks."""
+class Bounds(Settings):
+    """Least and greatest value that passes; a bound that is left out asks for nothing."""
 
-    MASK_TOO_SMALL = "mask_too_small"
-    MASK_TOO_LARGE = "mask_too_large"
-    SOURCE_CAPTION_COS = "low_source_caption_cos"
-    TARGET_CAPTION_COS = "low_target_caption_cos"
-    TARGET_MARGIN_COS = "low_target_margin_cos"
-    IMAGE_COS = "low_pair_image_cos"
-    DIRECTION_COS = "low_pair_direction_cos"
-    RETRIEVAL_COS = "low_retrieval_cos"
-    TARGET_OVERUSED = "target_overused"
+    min: float | None = None
+    max: float | None = None
+
+    @model_validator(mode="after")
+    def _can_pass(self) -> Bounds:
+        if self.min is None and self.max is None:
+            raise ValueError("expected min, max or both")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        return self
+
+    def failed(self, value: float | None) -> tuple[str, float] | None:
+        """(side, bound) that the value is beyond; no value and NaN are beyond the first bound that is set."""
+        if self.min is not None and not (value is not None and value >= self.min):
+            return "low", self.min
+        if self.max is not None and not (value is not None and value <= self.max):
+            return "high", self.max
+        return None
 
 
-LOWER_BOUNDS = {
-    "min_source_caption_cos": ("source_caption_cos", SelectReject.SOURCE_CAPTION_COS),
-    "min_target_caption_cos": ("target_caption_cos", SelectReject.TARGET_CAPTION_COS),
-    "min_target_margin_cos": ("target_margin_cos", SelectReject.TARGET_MARGIN_COS),
-    "min_image_cos": ("pair_image_cos", SelectReject.IMAGE_COS),
-    "min_direction_cos": ("pair_direction_cos", SelectReject.DIRECTION_COS),
-    "min_retrieval_cos": ("retrieval_cos", SelectReject.RETRIEVAL_COS),
-}
-MASK_COLUMNS = ("source_mask_frac", "target_mask_frac")
+class Best(Settings):
+    """Keep the best pairs by a score among those with one value of a column; ties go by sample_id."""
+
+    per: str
+    keep: int = Field(ge=1)
+    by: str
+    prefer: Literal["highest", "lowest"] = "highest"
+
+    def rank(self, value: float | None) -> float:
+        """Smaller is better; no value and NaN come last."""
+        if value is None or math.isnan(value):
+            return math.inf
+        return -value if self.prefer == "highest" else value
+
+
+def _check_table(table: Mapping[str, Bounds]) -> Mapping[str, Bounds]:
+    """Refuse bounds that no value of a declared column can have; the plan refuses columns that no stage writes."""
+    for name, bounds in table.items():
+        if name in COLUMNS and name not in NUMBERS:
+            raise ValueError(f"column {name!r} holds no numbers: it cannot have a bound")
+        least, greatest = COLUMNS[name].value_range if name in COLUMNS else (-math.inf, math.inf)
+        for bound in (bounds.min, bounds.max):
+            if bound is not None and not least <= bound <= greatest:
+                raise ValueError(
+                    f"column {name!r} has values from {least:g} to {greatest:g}: a bound of {bound} is none"
+                )
+    return table
+
+
+BoundsTable = Annotated[dict[str, Annotated[Bounds, Field(strict=False)]], AfterValidator(_check_table)]
+BestRule = Annotated[Best, Field(strict=False)]
 
 
 class Select(GlobalStage):
-    """Verdicts by bounds; a setting of none asks for nothing."""
+    """Verdicts by bounds and ranks; without settings all pairs pass."""
 
     version: ClassVar[int] = 1
-    reads_if_present: ClassVar = (
-        *MASK_COLUMNS, "source_caption_cos", "target_caption_cos", "target_margin_cos", "pair_image_cos",
-        "pair_direction_cos", "retrieval_cos", "target_id",
-    )  # fmt: skip
     rejects: ClassVar = SelectReject
 
-    min_mask_frac: float | None = Field(default=None, ge=0, le=1)
-    max_mask_frac: float | None = Field(default=None, ge=0, le=1)
-    min_source_caption_cos: float | None = Field(default=None, ge=-1, le=1)
-    min_target_caption_cos: float | None = Field(default=None, ge=-1, le=1)
-    min_target_margin_cos: float | None = Field(default=None, ge=-2, le=2)
-    """How much better the target must fit its own caption than the source's: whether the edit shows at all."""
-    min_image_cos: float | None = Field(default=None, ge=-1, le=1)
-    min_direction_cos: float | None = Field(default=None, ge=-1, le=1)
-    min_retrieval_cos: float | None = Field(default=None, ge=-1, le=1)
-    max_pairs_per_target: int | None = Field(default=None, ge=1)
+    bounds: BoundsTable = Field(default_factory=dict)
+    """Column -> least and greatest value: `bounds.target_caption_cos = { min = 0.2, max = 0.9 }`."""
+    bounds_by_edit_type: dict[str, BoundsTable] = Field(default_factory=dict)
+    """Edit type -> bounds that replace those of the same columns for pairs of this type:
+    `bounds_by_edit_type.change_colour.target_margin_cos = { min = 0.1 }`."""
+    best: tuple[BestRule, ...] = Field(default=(), strict=False)
+    """Pairs kept of each group, of those within bounds: `[{ per = "parent_id", keep = 1, by = "target_caption_cos" }]`;
+    `prefer = "lowest"` where a lower score is better. A later entry sees what the earlier ones left."""
 
     def needs_columns(self) -> tuple[str, ...]:
-        """The columns that the bounds in use are about."""
-        columns = [column for setting, (column, _) in LOWER_BOUNDS.items() if getattr(self, setting) is not None]
-        if self.min_mask_frac is not None or self.max_mask_frac is not None:
-            columns += MASK_COLUMNS
-        if self.max_pairs_per_target is not None:
-            columns += ["target_id", "target_caption_cos"]
-        return tuple(dict.fromkeys(columns))
+        """The columns that the settings name."""
+        tables = [self.bounds, *self.bounds_by_edit_type.values()]
+        by_type = (EDIT_TYPE,) if self.bounds_by_edit_type else ()
+        ranked = [name for rule in self.best for name in (rule.per, rule.by)]
+        return tuple(dict.fromkeys([*(name for table in tables for name in table), *by_type, *ranked]))
 
     def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
         """A function from light columns of all shards to a verdict a shard; about 100 bytes a row in memory."""
-        del ctx
 
         def verdicts(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:
-            overused = self._overused(tables) if self.max_pairs_per_target is not None else frozenset()
+            beyond = self._beyond_best(tables) if self.best else {}
+            absent = set(self.bounds_by_edit_type)
             for name, table in tables():
                 rows = table.select([SAMPLE_ID, *self.needs_columns()]).to_pylist()
-                found = [self._verdict(row, overused) for row in rows]
-                yield (
-                    name,
-                    pa.table(
-                        {
-                            SAMPLE_ID: table[SAMPLE_ID],
-                            REJECT_REASON: pa.array([reason for reason, _ in found], pa.string()),
-                            REJECT_DETAIL: pa.array([detail for _, detail in found], pa.string()),
-                        }
-                    ),
-                )
+                absent -= {row[EDIT_TYPE] for row in rows} if absent else set()
+                found = [self._verdict(row, beyond) for row in rows]
+                yield name, _verdict_table(table[SAMPLE_ID], found)
+            ctx.notes.update(f"edit types with bounds that no pair has: {edit_type}" for edit_type in sorted(absent))
 
         return verdicts
 
-    def _verdict(self, row: dict[str, Any], overused: AbstractSet[str]) -> tuple[str | None, str | None]:
+    def _verdict(self, row: dict[str, Any], beyond: Mapping[str, str]) -> tuple[str | None, str | None]:
         failed = self._out_of_bounds(row)
-        if failed is None and row[SAMPLE_ID] in overused:
-            failed = (
-                SelectReject.TARGET_OVERUSED,
-                f"more than {self.max_pairs_per_target} pairs with {row['target_id']}",
-            )
-        return (failed[0].value, failed[1]) if failed else (None, None)
+        if failed is None and row[SAMPLE_ID] in beyond:
+            failed = NOT_AMONG_BEST, beyond[row[SAMPLE_ID]]
+        return failed or (None, None)
 
-    def _out_of_bounds(self, row: dict[str, Any]) -> tuple[SelectReject, str] | None:
-        for column in MASK_COLUMNS:
-            if self.min_mask_frac is not None and not row[column] >= self.min_mask_frac:
-                return SelectReject.MASK_TOO_SMALL, f"{column} {row[column]:.4f}, bound {self.min_mask_frac}"
-            if self.max_mask_frac is not None and not row[column] <= self.max_mask_frac:
-                return SelectReject.MASK_TOO_LARGE, f"{column} {row[column]:.4f}, bound {self.max_mask_frac}"
-        for setting, (column, reason) in LOWER_BOUNDS.items():
-            bound = getattr(self, setting)
-            if bound is not None and not row[column] >= bound:
-                return reason, f"{column} {row[column]:.4f}, bound {bound}"
+    def _out_of_bounds(self, row: dict[str, Any]) -> tuple[str, str] | None:
+        """(reason, detail) of the first bound, in the order of `NUMBERS`, that the row is beyond."""
+        bounds = self._bounds_of(row.get(EDIT_TYPE))
+        for name, limits in bounds.items():
+            value = row[name]
+            if failed := limits.failed(value):
+                side, bound = failed
+                text = "no value" if value is None else f"{value:.4f}"
+                return f"{side}_{name}", f"{name} {text}, bound {bound}"
         return None
 
-    def _overused(self, tables: ShardTables) -> set[str]:
-        """Ids of pairs within bounds whose target has enough better ones."""
-        assert self.max_pairs_per_target is not None
-        by_target: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
-        for _, table in tables():
-            for row in table.select([SAMPLE_ID, *self.needs_columns()]).to_pylist():
-                if self._out_of_bounds(row) is None:
-                    by_target[row["target_id"]].append((-row["target_caption_cos"], row[SAMPLE_ID]))
-        return {own for pairs in by_target.values() for _, own in sorted(pairs)[self.max_pairs_per_target :]}
+    def _bounds_of(self, edit_type: str | None) -> dict[str, Bounds]:
+        found = {**self.bounds, **self.bounds_by_edit_type.get(edit_type or "", {})}
+        return {name: found[name] for name in NUMBERS if name in found}
+
+    def _beyond_best(self, tables: ShardTables) -> dict[str, str]:
+        """Id of each pair within bounds that `best` leaves out -> the detail of its verdict."""
+        names = [SAMPLE_ID, *dict.fromkeys(name for rule in self.best for name in (rule.per, rule.by))]
+        left = [
+            tuple(row[name] for name in names)
+            for _, table in tables()
+            for row in table.select([SAMPLE_ID, *self.needs_columns()]).to_pylist()
+            if self._out_of_bounds(row) is None
+        ]
+        beyond: dict[str, str] = {}
+        for rule in self.best:
+            group_at, score_at = names.index(rule.per), names.index(rule.by)
+            groups: defaultdict[Any, list[tuple[float, str]]] = defaultdict(list)
+            for row in left:
+                if row[group_at] is not None:
+                    groups[row[group_at]].append((rule.rank(row[score_at]), row[0]))
+            for group, pairs in groups.items():
+                detail = f"{rule.per} {group} has {rule.keep} better by {rule.by}"
+                beyond |= dict.fromkeys([own for _, own in sorted(pairs)[rule.keep :]], detail)
+            left = [row for row in left if row[0] not in beyond]
+        return beyond
+
+
+def _verdict_table(ids: pa.ChunkedArray, found: list[tuple[str | None, str | None]]) -> pa.Table:
+    reasons, details = ([one[at] for one in found] for at in (0, 1))
+    columns = {REJECT_REASON: pa.array(reasons, pa.string()), REJECT_DETAIL: pa.array(details, pa.string())}
+    return pa.table({SAMPLE_ID: ids, **columns})

@@ -5,6 +5,7 @@ import pyarrow.parquet as pq
 from _web import FolderStore
 
 from pipeline.stage import Context
+from stages.download.settings import DownloadSpeed
 from stages.download.shard import download
 from stages.download.status import UrlStatus, read_statuses
 from stages.download.store import Spool
@@ -12,6 +13,13 @@ from stages.download.url_guard import AddressGuard, GuardedResolver
 from stages.read_laion import ReadLaion
 
 FAST = {"allowed_hosts": ("127.0.0.1",), "attempts": 1, "backoff_s": 0.01, "timeout_s": 5.0}
+
+
+def laion_stage(**options):
+    """The stage with fast settings where `options` name no others; those of its section `speed` are named like all."""
+    given = FAST | options
+    speed = {name: given.pop(name) for name in list(given) if name in DownloadSpeed.model_fields}
+    return ReadLaion(**given, speed=DownloadSpeed(**speed))
 
 
 class Table:
@@ -22,7 +30,7 @@ class Table:
         table = rows if isinstance(rows, pa.Table) else pa.Table.from_pylist(rows)
         pq.write_table(table, self.path, row_group_size=row_group_size)
         self.store = FolderStore(folder / "store")
-        self.stage = ReadLaion(**{**FAST, **options})
+        self.stage = laion_stage(**options)
         self.shards = self.stage.list_shards([str(self.path)])
 
     def read(self, *, is_rereading=False):
@@ -40,7 +48,7 @@ class Table:
 
 def fetched(tmp_path, urls, *, lookup=None, **options):
     """(statuses, {key: image}) of the URLs."""
-    stage = ReadLaion(**{**FAST, **options})
+    stage = laion_stage(**options)
     statuses = [UrlStatus(key=f"{n:09d}", url=url, caption="x", metadata="{}") for n, url in enumerate(urls)]
     resolver = None if lookup is None else GuardedResolver(AddressGuard(stage.allowed_hosts), lookup)
     with Spool(tmp_path) as spool:

@@ -21,6 +21,7 @@ from pipeline.stage import Context
 from pipeline.store.folder_store import FolderStore
 from pipeline.store.storage import Storage
 from samples.columns import SAMPLE_ID, column
+from stages.download.settings import DownloadSpeed
 from stages.index import Index
 
 CAPTIONS = ["a red bus on the street", "", "two black dogs in the snow", None, "img_0001.jpg", "the big house"]
@@ -176,6 +177,7 @@ def scored(tmp_path):
         pair_direction_cos=[0.3] * 6,
         retrieval_cos=[0.5] * 6,
         target_id=["a", "a", "a", "b", "b", "b"],
+        edit_type=["change_colour"] * 6,
     )
     return {"a": table.slice(0, 4), "b": table.slice(4)}
 
@@ -246,12 +248,14 @@ CASES = {
     "select": Case(
         scored,
         {
-            "min_mask_frac": 0.02, "max_mask_frac": 0.8, "min_source_caption_cos": 0.1, "min_target_caption_cos": 0.1,
-            "min_target_margin_cos": 0.01,
-            "min_image_cos": 0.1, "min_direction_cos": 0.1, "min_retrieval_cos": 0.1, "max_pairs_per_target": 2,
+            "bounds": {"source_mask_frac": {"min": 0.02, "max": 0.9}},
+            "bounds_by_edit_type": {"replace_noun": {"target_caption_cos": {"min": 0.2}}},
+            "best": [{"per": "target_id", "keep": 2, "by": "target_caption_cos"}],
         },
         settings={
-            "min_mask_frac": 0.01, "max_mask_frac": 0.9, "min_target_caption_cos": 0.2, "max_pairs_per_target": 1,
+            "bounds": {"source_mask_frac": {"min": 0.01, "max": 0.9}, "target_caption_cos": {"min": 0.05}},
+            "bounds_by_edit_type": {"change_colour": {"target_caption_cos": {"min": 0.2}}},
+            "best": [{"per": "target_id", "keep": 1, "by": "target_caption_cos"}],
         },
     ),
     "count_words": Case(captions_of_two_shards, {"caption_column": "generated_caption"}),
@@ -293,10 +297,9 @@ CASES = {
             "max_pwatermark": 0.5, "min_width_px": 9, "min_height_px": 9, "max_aspect_ratio": 3.0,
             "respect_opt_out": False, "opt_out_directives": ("noai",), "user_agent": "somebody", "allowed_hosts": (),
             "content_types": ("image/png",), "max_redirects": 1, "max_image_bytes": 9, "max_pixels": 9,
-            "stored_side_px": 64, "concurrency": 2, "concurrency_per_host": 1, "timeout_s": 1.0, "attempts": 2,
-            "backoff_s": 0.1, "backoff_cap_s": 1.0, "max_host_failures": 2, "proxy_from_environment": True,
+            "stored_side_px": 64, "speed": DownloadSpeed(attempts=2, timeout_s=1.0),
         },
-        settings={"allowed_hosts": ("127.0.0.1",), "attempts": 1},
+        settings={"allowed_hosts": ("127.0.0.1",), "speed": DownloadSpeed(attempts=1)},
         context=lambda tmp_path: {"store": FolderStore(Storage(str(tmp_path / "run")), "store")},
     ),
     "read_webdataset": Case(webdataset, {"require_caption": False, "max_image_bytes": 9}),

@@ -22,6 +22,7 @@ sys.path.insert(0, str(ROOT))
 
 from pipeline.store.folder_store import FolderStore  # noqa: E402  the repository is not a package
 from pipeline.store.storage import Storage  # noqa: E402
+from stages.download.settings import DownloadSpeed  # noqa: E402
 from stages.download.status import SUCCESS  # noqa: E402
 from stages.read_laion import ReadLaion  # noqa: E402
 
@@ -67,8 +68,8 @@ def main() -> None:
     parser.add_argument("--timeout-s", type=float, default=5.0)
     given = parser.parse_args()
     stage = ReadLaion(
-        rows_per_shard=given.rows_per_shard, concurrency=given.concurrency, timeout_s=given.timeout_s,
-        allowed_hosts=("127.0.0.0/8",), stored_side_px=256,
+        rows_per_shard=given.rows_per_shard, allowed_hosts=("127.0.0.0/8",), stored_side_px=256,
+        speed=DownloadSpeed(concurrency=given.concurrency, timeout_s=given.timeout_s),
     )  # fmt: skip
     shards = stage.list_shards([given.table])
     with multiprocessing.get_context("spawn").Pool(given.processes) as pool:

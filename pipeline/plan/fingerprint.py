@@ -10,6 +10,8 @@ import hashlib
 import json
 from typing import TYPE_CHECKING, Any
 
+from pipeline.stage import SPEED
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -30,7 +32,7 @@ def fingerprint(
     identity = {
         "stage": name,
         "version": stage.version,
-        "settings": stage.model_dump(mode="json", exclude=set(stage.speed_settings)),
+        "settings": stage.model_dump(mode="json", exclude={SPEED}),
         "models": dict(revisions),
         "seed": seed if stage.uses_rng else None,
         "upstream": upstream,

@@ -1,101 +1,53 @@
-"""One attempt at one URL: redirects by hand, every hop checked, opt-outs heeded, bytes bounded as they come in.
+"""Make one attempt at one URL: every redirect is checked, opt-outs are respected, and bytes are bounded.
 
-Owns what HTTP means for the end of a URL. Does not own turns, retries (`_download_shard`) or pixels.
+Owns which status of a URL follows from an HTTP answer. Does not own turns, retries (`stages.download.shard`) or pixels.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import re
 import ssl
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Self
 
 import aiohttp
 
 from core.errors import RunStopped
+from stages.download.body import LARGE_AT_ONCE, Body, drain, read_body
 from stages.download.encoding import Decoder
-from stages.download.head import HEARD, MAX_HEAD_BYTES, Heard, PlainConnector
+from stages.download.head import ANSWERED, MAX_HEAD_BYTES, Answered, PlainConnector
 from stages.download.headers import opt_outs, retry_after_s
-from stages.download.images import begins_as_image
 from stages.download.proxy import Proxies, ProxyError
 from stages.download.status import DownloadFailed, LaionReject
 from stages.download.url_guard import AddressGuard, GuardedResolver, checked_scheme, literal_address, to_url
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from yarl import URL
 
-    from stages.read_laion import ReadLaion
+    from stages.download.body import Enter, LargeGate
+    from stages.download.settings import DownloadSettings
 
-    _Enter = Callable[[], Awaitable[None]]
 
 REDIRECTS = frozenset({300, 301, 302, 303, 307, 308})
 BUSY = frozenset({408, 425, 429})
 HEADERS = {"Accept": "image/jpeg,image/png,image/webp,image/*;q=0.9,*/*;q=0.5", "Accept-Encoding": "identity"}
-DRAINED_BYTES = 16 << 10
-"""An unwanted body up to this size is read to its end, as that keeps the connection for the next URL of the host."""
-DRAINED_S = 0.5
-LARGE_BYTES = 2 << 20
-LARGE_AT_ONCE = 8
-"""Bodies beyond `LARGE_BYTES` are held a few at a time: what bounds the memory, whatever the servers send."""
 DNS_CACHE_S = 300
-SNIFFED_BYTES = 32
-"""So many bytes tell the format of an image."""
 _SURROGATE = re.compile("[\udc80-\udcff]")
 """A byte of a header that is not UTF-8, as aiohttp has it."""
 LOOK_UP_S = 3.0
 """Wait for the addresses of a host that a proxy is to ask."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Body:
-    """An image's bytes as the server sent them, content encoding undone."""
-
-    data: bytes
-    http_status: int
-    url: str
-    """Where it came from in the end."""
-    kept_encoding: str = ""
-    """A content encoding that the server named and that was not undone."""
-
-
-class LargeGate:
-    """Holds a place among the large bodies from when one turns out to be large until the work on it is over."""
-
-    def __init__(self, places: asyncio.Semaphore) -> None:
-        self._places, self._is_held = places, False
-
-    async def enter(self, limit: asyncio.Timeout) -> None:
-        """Wait for a place, once; the time limit, which is the server's, is paused meanwhile."""
-        if self._is_held:
-            return
-        loop = asyncio.get_running_loop()
-        left_s = (limit.when() or 0.0) - loop.time()
-        limit.reschedule(None)
-        await self._places.acquire()
-        self._is_held = True
-        limit.reschedule(loop.time() + left_s)
-
-    def leave(self) -> None:
-        """Give the place back, if there is one."""
-        if self._is_held:
-            self._places.release()
-            self._is_held = False
-
-
 class Fetcher:
-    """Connections that are kept for the whole of a shard."""
+    """The client of one shard; its connections are kept for all URLs of the shard."""
 
-    def __init__(self, options: ReadLaion, resolver: GuardedResolver | None = None) -> None:
+    def __init__(self, options: DownloadSettings, resolver: GuardedResolver | None = None) -> None:
         self._options = options
         self._guard = AddressGuard(options.allowed_hosts)
         self._resolver = resolver or GuardedResolver(self._guard)
         try:
-            self._proxies = Proxies(is_used=options.proxy_from_environment)
+            self._proxies = Proxies(is_used=options.speed.proxy_from_environment)
         except ProxyError as error:
             raise RunStopped(str(error)) from None
         self._connecting = self._resolver.also_to(self._proxies.hosts) if self._proxies else self._resolver
@@ -121,20 +73,20 @@ class Fetcher:
 
     async def fetch(self, url: URL, gate: LargeGate) -> Body:
         """The image's bytes after one attempt of at most `timeout_s`, `gate`'s waits apart. Raises `DownloadFailed`."""
-        heard = Heard()
-        HEARD.set(heard)
+        answered = Answered()
+        ANSWERED.set(answered)
         try:
             return await self._in_time(url, gate)
         except DownloadFailed as failure:
-            failure.is_answered = failure.is_answered or heard.is_any
+            failure.is_answered = failure.is_answered or answered.is_any
             raise
 
     async def _in_time(self, url: URL, gate: LargeGate) -> Body:
         try:
-            async with asyncio.timeout(self._options.timeout_s) as limit:
+            async with asyncio.timeout(self._options.speed.timeout_s) as limit:
                 return await self._follow(url, partial(gate.enter, limit))
         except TimeoutError:
-            raise DownloadFailed(LaionReject.TIMEOUT, f"not done after {self._options.timeout_s:g} s") from None
+            raise DownloadFailed(LaionReject.TIMEOUT, f"not done after {self._options.speed.timeout_s:g} s") from None
         except (aiohttp.InvalidURL, UnicodeError) as error:
             raise DownloadFailed(LaionReject.NOT_AN_URL, type(error).__name__) from None
         except (aiohttp.ClientError, ssl.SSLError, OSError) as error:
@@ -144,7 +96,7 @@ class Fetcher:
         except ValueError as error:  # headers that no parser takes
             raise DownloadFailed(LaionReject.CONNECTION_FAILURE, f"{type(error).__name__}: {error}") from None
 
-    async def _follow(self, url: URL, enter: _Enter) -> Body:
+    async def _follow(self, url: URL, enter: Enter) -> Body:
         seen: set[URL] = set()
         for _ in range(self._options.max_redirects + 1):
             self._guard.check(url)
@@ -152,11 +104,11 @@ class Fetcher:
                 await self._check_addresses(url.raw_host or "")
             seen.add(url)
             async with self._session.get(url, allow_redirects=False, proxy=self._proxies.of(url)) as response:
-                if not _is_busy(response.status):  # an error page says nothing of the image
-                    self._heed_opt_out(response)
+                if not _is_busy(response.status):  # an error page says nothing about the image
+                    self._refuse_opt_out(response)
                 if response.status not in REDIRECTS or "Location" not in response.headers:
                     return await self._accepted(response, enter)
-                await _drain(response)
+                await drain(response)
                 url = _next(url, response.headers["Location"])
             if url in seen:
                 raise DownloadFailed(LaionReject.TOO_MANY_REDIRECTS, "in a circle", http_status=response.status)
@@ -187,7 +139,7 @@ class Fetcher:
             return failure.detail if failure.reason is LaionReject.FORBIDDEN_ADDRESS else ""
         return ""
 
-    def _heed_opt_out(self, response: aiohttp.ClientResponse) -> None:
+    def _refuse_opt_out(self, response: aiohttp.ClientResponse) -> None:
         if not self._directives or "X-Robots-Tag" not in response.headers:
             return
         found = opt_outs(response.headers.getall("X-Robots-Tag"), self._agents) & self._directives
@@ -195,10 +147,10 @@ class Fetcher:
             text = f"X-Robots-Tag: {', '.join(sorted(found))}"
             raise DownloadFailed(LaionReject.OPTED_OUT, text, http_status=response.status)
 
-    async def _accepted(self, response: aiohttp.ClientResponse, enter: _Enter) -> Body:
+    async def _accepted(self, response: aiohttp.ClientResponse, enter: Enter) -> Body:
         status = response.status
         if not 200 <= status < 300:
-            await _drain(response)
+            await drain(response)
             reason = LaionReject.SERVER_BUSY if _is_busy(status) else LaionReject.HTTP_ERROR
             raise DownloadFailed(
                 reason, f"HTTP {status}", http_status=status, wait_s=retry_after_s(response.headers.get("Retry-After"))
@@ -208,66 +160,19 @@ class Fetcher:
         if not is_listed and kind.startswith("image/"):
             raise DownloadFailed(LaionReject.WRONG_CONTENT_TYPE, f"Content-Type {kind}", http_status=status)
         decoder = Decoder(",".join(response.headers.getall("Content-Encoding", ())))
-        data = await self._read(response, decoder, "" if is_listed else kind, enter)
+        data = await read_body(response, decoder, self._options.max_image_bytes, "" if is_listed else kind, enter)
         if not data:
             raise DownloadFailed(LaionReject.EMPTY_IMAGE, "no bytes", http_status=status)
         url, encoding = str(response.url), decoder.kept_encoding
         return Body(data=data, http_status=status, url=url, kept_encoding=encoding)
-
-    async def _read(self, response: aiohttp.ClientResponse, decoder: Decoder, doubted: str, enter: _Enter) -> bytes:
-        """The body, content encoding undone; bounded both as sent and as unpacked.
-
-        Of the content type `doubted` it is read only when it begins as an image. A place among the large ones is asked
-        for when so much has come, not when it is announced: a server that announces and is slow to send holds up
-        nobody.
-        """
-        most = self._options.max_image_bytes
-        declared = response.content_length or 0
-        if declared > most:
-            raise DownloadFailed(LaionReject.TOO_LARGE, f"{declared} bytes, more than {most}", http_status=200)
-        if 0 < declared <= LARGE_BYTES and decoder.is_plain and not doubted:
-            return await response.read()  # the parser hands out as much as was declared, and no more
-        parts, sent, size = [], 0, 0
-        async for chunk in response.content.iter_any():
-            sent += len(chunk)
-            part = decoder.decode(chunk, most - size + 1)
-            size += len(part)
-            if max(sent, size) > most:
-                raise DownloadFailed(LaionReject.TOO_LARGE, f"more than {most} bytes", http_status=200)
-            if size > LARGE_BYTES:
-                await enter()
-            parts.append(part)
-            if doubted and size >= SNIFFED_BYTES:
-                _check_image(parts, doubted)
-                doubted = ""
-        if doubted:
-            _check_image(parts, doubted)
-        decoder.finish()
-        return b"".join(parts)
-
-
-def _check_image(parts: list[bytes], kind: str) -> None:
-    """Raise `DownloadFailed` unless the bytes, which are said to be something else, begin as an image does."""
-    if not begins_as_image(b"".join(parts)[:SNIFFED_BYTES]):
-        raise DownloadFailed(LaionReject.WRONG_CONTENT_TYPE, f"Content-Type {kind}", http_status=200)
 
 
 def _is_busy(status: int) -> bool:
     return status in BUSY or status >= 500
 
 
-async def _drain(response: aiohttp.ClientResponse) -> None:
-    """Read a small body to its end; one that is large, slow or of unknown length costs the connection."""
-    size = response.content_length
-    if size is None or size > DRAINED_BYTES or response.headers.get("Transfer-Encoding"):
-        return
-    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-        async with asyncio.timeout(DRAINED_S):
-            await response.content.read(DRAINED_BYTES)
-
-
 def _next(url: URL, location: str) -> URL:
-    """Where a redirect leads, read as browsers do. Raises `DownloadFailed` for a place that may not be asked.
+    """The URL that a redirect names, read as browsers do. Raises `DownloadFailed` for one that may not be asked.
 
     A byte that is not UTF-8 is escaped as it is, and a backslash before the query is a slash.
     """

@@ -1,11 +1,19 @@
-"""Refuses settings of `read_laion` that could never match anything, and says how they are written."""
+"""Settings of downloads: which URLs of a table are asked for, what may come of them, and how fast.
+
+Owns values and their checks: texts that could never match anything are refused, with how they are written.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 import re
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import AfterValidator, Field
+
+from core.settings import Settings
+from samples.image_limits import MAX_PIXELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,3 +85,75 @@ def each(check: Callable[[str], None]) -> Callable[[tuple[str, ...]], tuple[str,
         return texts
 
     return checked
+
+
+class UrlTableSettings(Settings):
+    """Columns of a table of URLs, and the rows that are left out by what the table says of them."""
+
+    url_column: str = "URL"
+    caption_column: str = "TEXT"
+    require_caption: bool = True
+
+    similarity_column: str = "similarity"
+    punsafe_column: str = "punsafe"
+    pwatermark_column: str = "pwatermark"
+    width_column: str = "WIDTH"
+    height_column: str = "HEIGHT"
+    min_similarity: float | None = None
+    """Cosine similarity of image and caption as the table has it; None, as below, asks for nothing."""
+    max_punsafe: float | None = None
+    max_pwatermark: float | None = None
+    min_width_px: int | None = Field(default=None, ge=1)
+    min_height_px: int | None = Field(default=None, ge=1)
+    max_aspect_ratio: float | None = Field(default=None, ge=1)
+
+
+class DownloadSpeed(Settings):
+    """How fast and how patiently URLs are asked for: left out of the fingerprint."""
+
+    concurrency: int = Field(default=128, ge=1)
+    """URLs asked for at once by one worker."""
+    concurrency_per_host: int = Field(default=16, ge=1)
+    timeout_s: float = Field(default=15.0, gt=0)
+    """For one attempt, redirects and body included."""
+    attempts: int = Field(default=3, ge=1)
+    backoff_s: float = Field(default=0.5, ge=0)
+    """Wait after the first failure, about; each further one doubles it. A server's `Retry-After` counts for more."""
+    backoff_cap_s: float = Field(default=30.0, ge=0)
+    """Longest wait; a server that asks for more is not tried again in this build."""
+    max_host_failures: int = Field(default=16, ge=1)
+    """A host is given up, for its shard, after so many failures without an answer between them; before the last two of
+    them it is left alone for a while, and then asked for one URL."""
+    proxy_from_environment: bool = False
+    """Send requests through the proxies of `http_proxy` and `https_proxy`, but for the hosts in `no_proxy`. A proxy
+    resolves names itself, so private addresses are kept out only as far as names resolve here too."""
+
+
+class DownloadSettings(Settings):
+    """Which answers to a URL give an image, and how it is stored."""
+
+    respect_opt_out: bool = True
+    """Leave out images whose server says one of `opt_out_directives` in `X-Robots-Tag`, to all or to `user_agent`."""
+    opt_out_directives: Annotated[tuple[str, ...], AfterValidator(each(check_directive))] = Field(
+        default=("noai", "noimageai", "noindex", "noimageindex"), strict=False
+    )
+    user_agent: Annotated[str, AfterValidator(checked_user_agent)] = Field(
+        default="Mozilla/5.0 (compatible; editloom)", pattern=r"^[\x20-\x7e]+$"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], AfterValidator(each(check_host))] = Field(default=(), strict=False)
+    """Names, addresses or networks (`10.0.0.0/8`) that may be asked although they are not public."""
+    content_types: Annotated[tuple[str, ...], AfterValidator(each(check_type))] = Field(
+        default=("image/", "application/octet-stream", "binary/octet-stream"), strict=False
+    )
+    """Beginnings of the content types that are read. So is an answer without a type, and one whose type is no image's
+    though its bytes are."""
+    max_redirects: int = Field(default=5, ge=0)
+    max_image_bytes: int = Field(default=20_000_000, ge=1)
+    max_pixels: int = Field(default=MAX_PIXELS, ge=1)
+    stored_side_px: int | None = Field(default=None, ge=8)
+    """Shrink the shorter side to this on arrival, as sRGB JPEG of quality 95, never up; None keeps images as they came.
+
+    The stored bytes follow from the image, this setting and the versions of Pillow and torch, not from the CPU.
+    """
+
+    speed: DownloadSpeed = DownloadSpeed()

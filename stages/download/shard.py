@@ -1,8 +1,8 @@
-"""All URLs of a shard: many at once, few of one host, failures that may pass tried again after a while.
+"""Download all URLs of a shard: many at once, few of one host, temporary failures tried again.
 
-One event loop asks, and looks at each image between answers: a worker has one core, and handing images to a thread and
-back cost a sixth of it. Only large ones go to a thread, so that nobody waits for them. Nothing escapes as an exception
-but bugs and faults of the machine: every URL has its status afterwards.
+One event loop sends requests and checks each image between answers: a worker has one core, and passing images to a
+thread and back cost a sixth of it. Only large images go to a thread, so that they delay no other URL. Every URL has a
+status afterwards; only bugs and faults of the machine are raised.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+from stages.download.body import Body, LargeGate
 from stages.download.hosts import HostQueue
-from stages.download.http_client import Body, Fetcher, LargeGate
+from stages.download.http_client import Fetcher
 from stages.download.images import keep
-from stages.download.status import SUCCESS, DownloadFailed, LaionReject, Picture, UrlStatus, identity_of
+from stages.download.status import SUCCESS, DownloadFailed, KeptImage, LaionReject, UrlStatus, identity_of
 from stages.download.store import Spool, Stored, is_retried, marker_of, published, sound_images, stored
 from stages.download.url_guard import parse_url
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from yarl import URL
 
     from pipeline.stage import ShardStore
+    from stages.download.settings import DownloadSettings
     from stages.download.url_guard import GuardedResolver
-    from stages.read_laion import ReadLaion
 
 AT_ONCE_BYTES = 1 << 20
 """Images up to this size are decoded at once: some tens of milliseconds at most, for a usual photograph."""
@@ -40,11 +41,11 @@ _Item = tuple[UrlStatus, "URL"]
 
 @contextlib.contextmanager
 def provide(
-    store: ShardStore, shard: str, make_statuses: Callable[[], list[UrlStatus]], options: ReadLaion
+    store: ShardStore, shard: str, make_statuses: Callable[[], list[UrlStatus]], options: DownloadSettings
 ) -> Iterator[tuple[Path, list[UrlStatus]]]:
-    """(tar, statuses) of the shard for the block: as stored, mended, with what its marker asks for, or downloaded now.
+    """(tar, statuses) of the shard for the block: as stored, repaired, with its marker's retries, or new.
 
-    What is stored counts for the same rows only, wherever their table lies and however old it is.
+    Stored files are used for the same rows only, wherever their table lies and however old it is.
     """
     rows = make_statuses()
     identity = identity_of(rows)
@@ -81,7 +82,7 @@ def _to_try_again(found: Stored, marker: str | None, spool: Spool) -> list[UrlSt
 
 
 def download(
-    statuses: Sequence[UrlStatus], options: ReadLaion, spool: Spool, resolver: GuardedResolver | None = None
+    statuses: Sequence[UrlStatus], options: DownloadSettings, spool: Spool, resolver: GuardedResolver | None = None
 ) -> None:
     """Give a status to all that have none, and to `spool` the images of those that succeeded."""
     with warnings.catch_warnings(action="ignore"):  # damaged files make Pillow warn, a line an image
@@ -89,15 +90,15 @@ def download(
 
 
 class _Download:
-    def __init__(self, options: ReadLaion, spool: Spool) -> None:
+    def __init__(self, options: DownloadSettings, spool: Spool) -> None:
         self._options, self._spool = options, spool
 
     async def run(self, statuses: Sequence[UrlStatus], resolver: GuardedResolver | None) -> None:
         """Ask for all that have no status yet."""
-        options = self._options
+        speed = self._options.speed
         self._queue: HostQueue[_Item] = HostQueue(
-            options.concurrency_per_host, options.max_host_failures,
-            backoff_s=options.backoff_s, backoff_cap_s=options.backoff_cap_s,
+            speed.concurrency_per_host, speed.max_host_failures,
+            backoff_s=speed.backoff_s, backoff_cap_s=speed.backoff_cap_s,
         )  # fmt: skip
         count = 0
         for status in statuses:
@@ -112,7 +113,7 @@ class _Download:
             count += 1
         async with Fetcher(self._options, resolver) as self._fetcher:
             with ThreadPoolExecutor(1, thread_name_prefix="decode") as self._pool:
-                await asyncio.gather(*(self._work() for _ in range(min(self._options.concurrency, count))))
+                await asyncio.gather(*(self._work() for _ in range(min(speed.concurrency, count))))
 
     async def _work(self) -> None:
         while (turn := await self._queue.get()) is not None:
@@ -127,17 +128,17 @@ class _Download:
         """One attempt; seconds until the next, or None when the URL has its status."""
         gate = LargeGate(self._fetcher.large)
         try:
-            body, picture = await self._get(host, status, url, gate)
+            body, image = await self._get(host, status, url, gate)
         except DownloadFailed as failure:
             status.end(failure)
             return self._wait_s(status, failure)
         finally:
             gate.leave()
-        self._spool.add(status.key, picture.data)
-        _succeed(status, url, body, picture)
+        self._spool.add(status.key, image.data)
+        _succeed(status, url, body, image)
         return None
 
-    async def _get(self, host: str, status: UrlStatus, url: URL, gate: LargeGate) -> tuple[Body, Picture]:
+    async def _get(self, host: str, status: UrlStatus, url: URL, gate: LargeGate) -> tuple[Body, KeptImage]:
         if self._queue.is_given_up(host):
             text = f"host given up after {self._queue.failures(host)} failures in a row"
             raise DownloadFailed(LaionReject.CONNECTION_FAILURE, text, is_hopeless=True)
@@ -157,17 +158,17 @@ class _Download:
         return body, await loop.run_in_executor(self._pool, _keep, body, self._options)
 
     def _wait_s(self, status: UrlStatus, failure: DownloadFailed) -> float | None:
-        options = self._options
+        speed = self._options.speed
         asked_s = failure.wait_s or 0.0
-        if not failure.is_worth_again or status.attempts >= options.attempts or asked_s > options.backoff_cap_s:
+        if not failure.is_worth_again or status.attempts >= speed.attempts or asked_s > speed.backoff_cap_s:
             return None
-        own_s = options.backoff_s * 2 ** (status.attempts - 1) * random.uniform(0.5, 1.5)
+        own_s = speed.backoff_s * 2 ** (status.attempts - 1) * random.uniform(0.5, 1.5)
         status.status = ""
-        return float(max(asked_s, min(own_s, options.backoff_cap_s)))
+        return float(max(asked_s, min(own_s, speed.backoff_cap_s)))
 
 
-def _keep(body: Body, options: ReadLaion) -> Picture:
-    """The picture in the body; a body that is none because of an encoding fails for that reason."""
+def _keep(body: Body, options: DownloadSettings) -> KeptImage:
+    """The image in the body; a body that is none because of an encoding fails for that reason."""
     try:
         return keep(body.data, options)
     except DownloadFailed as failure:
@@ -177,11 +178,11 @@ def _keep(body: Body, options: ReadLaion) -> Picture:
         raise DownloadFailed(LaionReject.BROKEN_ENCODING, text, http_status=status) from None
 
 
-def _succeed(status: UrlStatus, url: URL, body: Body, picture: Picture) -> None:
+def _succeed(status: UrlStatus, url: URL, body: Body, image: KeptImage) -> None:
     status.status, status.error, status.http_status = SUCCESS, "", body.http_status
-    status.bytes, status.suffix, status.sha256 = len(body.data), picture.suffix, picture.sha256
+    status.bytes, status.suffix, status.sha256 = len(body.data), image.suffix, image.sha256
     status.final_url = body.url if body.url != str(url) else None
-    status.width, status.height = picture.width, picture.height
-    status.original_width, status.original_height = picture.original_width, picture.original_height
-    is_as_received = picture.data is body.data
-    status.stored_sha256 = picture.sha256 if is_as_received else hashlib.sha256(picture.data).hexdigest()
+    status.width, status.height = image.width, image.height
+    status.original_width, status.original_height = image.original_width, image.original_height
+    is_as_received = image.data is body.data
+    status.stored_sha256 = image.sha256 if is_as_received else hashlib.sha256(image.data).hexdigest()

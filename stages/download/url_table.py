@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from stages.read_laion import ReadLaion
+    from stages.download.settings import UrlTableSettings
 
 MAX_CAPTION_CHARS, MAX_METADATA_CHARS = 1 << 17, 1 << 16
 """Longest caption and longest metadata of a row: a shard's are held together while it is downloaded."""
 
 
-def count_rows(url: str, options: ReadLaion) -> int:
-    """Rows of a Parquet file, by its footer. Raises `PlanError` when a column cannot serve as the settings want it."""
+def count_rows(url: str, options: UrlTableSettings) -> int:
+    """Rows of a Parquet file, by its footer. Raises `PlanError` when a column cannot serve as the settings need it."""
     try:
         with contextlib.closing(TableReader(url, lambda schema: named_columns(schema, options, url))) as table:
             return table.num_rows
@@ -32,7 +32,7 @@ def count_rows(url: str, options: ReadLaion) -> int:
         raise PlanError(str(error)) from None
 
 
-def named_columns(schema: pa.Schema, options: ReadLaion, url: str) -> list[str]:
+def named_columns(schema: pa.Schema, options: UrlTableSettings, url: str) -> list[str]:
     """The columns that the settings name and the table has. Raises `ShardFailed` for one that cannot serve."""
     shape = options.max_aspect_ratio is not None
     settings = {
@@ -57,8 +57,8 @@ def named_columns(schema: pa.Schema, options: ReadLaion, url: str) -> list[str]:
     return [name for name in (options.url_column, options.caption_column) if name in schema.names]
 
 
-def to_status(number: int, row: dict[str, Any], options: ReadLaion, notes: Counter[str]) -> UrlStatus:
-    """The row as one URL to download, or ended already by what the table says of it."""
+def to_status(number: int, row: dict[str, Any], options: UrlTableSettings, notes: Counter[str]) -> UrlStatus:
+    """The row as one URL to download, or with its end where the table already decides it."""
     url, caption = row.pop(options.url_column, None), row.pop(options.caption_column, None)
     caption = caption if isinstance(caption, str) else None
     if caption is not None and len(caption) > MAX_CAPTION_CHARS:
@@ -78,7 +78,7 @@ def to_status(number: int, row: dict[str, Any], options: ReadLaion, notes: Count
     return made
 
 
-def _judged(row: dict[str, Any], caption: str | None, options: ReadLaion) -> tuple[LaionReject, str] | None:
+def _judged(row: dict[str, Any], caption: str | None, options: UrlTableSettings) -> tuple[LaionReject, str] | None:
     """Why the row is not downloaded; None when it is."""
     if options.require_caption and caption is None:
         return LaionReject.MISSING_CAPTION, ""
@@ -87,7 +87,7 @@ def _judged(row: dict[str, Any], caption: str | None, options: ReadLaion) -> tup
     return _out_of_range(row, options) or _out_of_shape(row, options)
 
 
-def _out_of_range(row: dict[str, Any], options: ReadLaion) -> tuple[LaionReject, str] | None:
+def _out_of_range(row: dict[str, Any], options: UrlTableSettings) -> tuple[LaionReject, str] | None:
     for reason, column, least, most in (
         (LaionReject.FILTERED_SIMILARITY, options.similarity_column, options.min_similarity, None),
         (LaionReject.FILTERED_PUNSAFE, options.punsafe_column, None, options.max_punsafe),
@@ -107,7 +107,7 @@ def _out_of_range(row: dict[str, Any], options: ReadLaion) -> tuple[LaionReject,
     return None
 
 
-def _out_of_shape(row: dict[str, Any], options: ReadLaion) -> tuple[LaionReject, str] | None:
+def _out_of_shape(row: dict[str, Any], options: UrlTableSettings) -> tuple[LaionReject, str] | None:
     if options.max_aspect_ratio is None:
         return None
     sides = [_number(row.get(column)) or 0.0 for column in (options.width_column, options.height_column)]

@@ -22,8 +22,8 @@ MAX_PAGES_BYTES = 128 << 20
 """Largest pages of all columns of a row group together, unpacked."""
 MAX_ITEMS_PER_GROUP = 16 << 20
 """Items of a column of lists in a row group: they may all be in one row."""
-BATCH_BYTES = 16 << 20
-BATCH_ROWS = 4096
+READ_BYTES = 16 << 20
+READ_ROWS = 4096
 HEADER_BYTES, MAX_HEADER_BYTES = 1 << 10, 1 << 20
 DATA, DICTIONARY, DATA_V2 = 0, 2, 3
 PLAIN_DICTIONARY, DELTA_BYTE_ARRAY, RLE_DICTIONARY = 2, 7, 8
@@ -197,4 +197,4 @@ class GroupCost:
     @property
     def rows_at_a_time(self) -> int:
         """Rows that are decoded at a time."""
-        return max(1, min(BATCH_ROWS, int(BATCH_BYTES / max(1.0, self.row_bytes))))
+        return max(1, min(READ_ROWS, int(READ_BYTES / max(1.0, self.row_bytes))))

@@ -21,6 +21,7 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from samples.columns import column
+from samples.members import meaning_of
 from stages.report.html import StageCount, clean_text, template_environment
 
 if TYPE_CHECKING:
@@ -28,19 +29,6 @@ if TYPE_CHECKING:
 
 TASKS = ("image-to-image", "text-to-image")
 TAGS = ("image-editing", "instruction-based-image-editing", "webdataset", "editloom")
-MEMBER_MEANINGS = {
-    "source.jpg": "the image before the edit",
-    "source.png": "the image before the edit",
-    "source.webp": "the image before the edit",
-    "target.jpg": "the image after the edit",
-    "target.png": "the image after the edit",
-    "target.webp": "the image after the edit",
-    "source_mask.png": "what changes, white on black, in the source image",
-    "target_mask.png": "what changed, white on black, in the target image",
-    "source_latent.npy": "the source image in the latent space of `latent_model`, scaled, float16",
-    "target_latent.npy": "the target image in the same space",
-    "json": "the columns below that have a value, but for dataset_shard and those of 64 bits without sign",
-}
 HUB_LICENCES = frozenset({
     "afl-3.0", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "c-uda", "cc", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0",
     "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nc-nd-3.0", "cc-by-nc-nd-4.0",
@@ -80,7 +68,7 @@ class Card:
 def render_card(card: Card) -> str:
     """README.md of the dataset, the same for the same card.
 
-    Raises `ValueError` for a language that is no ISO 639 code, and `ContractError` for a column nobody declared.
+    Raises `ValueError` for a language that is no ISO 639 code, and `ContractError` for a column that is not declared.
     """
     for language in card.languages:
         if not re.fullmatch("[a-z]{2,3}", language):
@@ -100,7 +88,7 @@ def render_card(card: Card) -> str:
         image_members=[member for member in card.members if not member.endswith(("json", "npy"))],
         latent_members=[member for member in card.members if member.endswith("npy")],
         features=[(c.name, *_feature_type(c.type)) for c in columns if is_in_json(c.name)],
-        member_meanings=MEMBER_MEANINGS,
+        member_meanings={member: meaning_of(member) for member in card.members},
         models=[
             (model, revision, stage.licences.get(model), stage.name)
             for stage in card.stages

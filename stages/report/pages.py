@@ -1,12 +1,14 @@
-"""Gathers from a finished run what the data card and the HTML report show. Owns no layout."""
+"""Gather the content of the data card and the HTML report from a finished run. Owns no layout."""
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from samples.columns import COLUMNS, SAMPLE_ID
+from samples.members import JSON, MEMBERS
 from stages.report.dataset_card import Card, render_card
 from stages.report.histograms import CategoryTally, NumericTally
 from stages.report.html import Report, ReportSample, StageCount, render_report
@@ -19,17 +21,17 @@ if TYPE_CHECKING:
     from pipeline.stage import RunSummary
 
 CATEGORY_COLUMNS = ("edit_type", "original_format", "target_pool")
-MEMBERS = {
-    "source_mask_png": "source_mask.png", "target_mask_png": "target_mask.png", "source_latent": "source_latent.npy",
-    "target_latent": "target_latent.npy",
-}  # fmt: skip
-"""Column -> suffix of the member that holds it, in the order of the members, after source and target."""
-PICTURES = {"target_image": "target", "source_mask_png": "source_mask", "target_mask_png": "target_mask"}
-"""Column -> role of its picture on the report's contact sheet, beside the source."""
+SHOWN = ("target_image", "source_mask_png", "target_mask_png")
+"""Columns of the images on the report's contact sheet, beside the first source image."""
 NO_HISTOGRAM = ("source_dhash", "latent_size_px")
 THUMBNAIL_PX = 288
 MAX_SAMPLE_SHARDS = 12
 """The contact sheet takes its samples from at most so many shards, evenly spread, to read few pixels."""
+
+
+def further_image(number: int) -> str:
+    """The note that `emit` counts for samples with this further source image; the card reads it."""
+    return f"samples with a member source{number}"
 
 
 def write_card(path: Path, run: RunSummary, columns: Sequence[str]) -> None:
@@ -68,13 +70,27 @@ def _num_samples(run: RunSummary) -> int:
 
 
 def _members(run: RunSummary) -> list[str]:
-    shards, members = sorted(run.shard_files), []
-    for side in ("source", "target"):
-        column = f"{side}_format"
-        if column in run.columns:
-            found = {f for _, table in run.tables(shards, [column]) for f in table[column].to_pylist()}
-            members += [f"{side}.{f}" for f in sorted(found - {None})]
-    return [*members, *(suffix for name, suffix in MEMBERS.items() if name in run.columns), "json"]
+    """Suffixes of all members in the tars."""
+    suffixes: list[str] = []
+    for declared in (one for name, one in MEMBERS.items() if name in run.columns):
+        formats = _values(run, declared.format_column) if declared.format_column else {""}
+        num_images = 1 + (_num_further(run) if declared.is_list else 0)
+        suffixes += [declared.suffix(one, number) for number in range(num_images) for one in sorted(formats)]
+    return [*suffixes, JSON]
+
+
+def _values(run: RunSummary, column: str) -> set[str]:
+    if column not in run.columns:
+        return set()
+    return {one for _, table in run.tables(sorted(run.shard_files), [column]) for one in table[column].to_pylist()} - {
+        None
+    }
+
+
+def _num_further(run: RunSummary) -> int:
+    """The number of further source images of the sample that has most."""
+    notes = {note for stage in run.stages for note in stage["notes"]}
+    return next(number for number in count() if further_image(number + 1) not in notes)
 
 
 def _stage_counts(run: RunSummary, *, with_seconds: bool) -> list[StageCount]:
@@ -111,13 +127,13 @@ def _samples(run: RunSummary, light: Sequence[str], wanted: int) -> Iterator[Rep
     ]
     share = -(-wanted // len(chosen))
     left = wanted
-    pictures = [n for n in PICTURES if n in run.columns]
+    shown = [n for n in SHOWN if n in run.columns]
     for name in chosen:
         taken = 0
-        for _, table in run.tables([name], ["source_images", *pictures, *light]):
+        for _, table in run.tables([name], ["source_images", *shown, *light]):
             for row in table.slice(0, min(share - taken, left)).to_pylist():
                 images = {"source": thumbnail(row.pop("source_images")[0], THUMBNAIL_PX)}
-                found = {PICTURES[n]: row.pop(n) for n in pictures}
+                found = {MEMBERS[n].role: row.pop(n) for n in shown}
                 images |= {role: thumbnail(image, THUMBNAIL_PX) for role, image in found.items() if image is not None}
                 yield ReportSample(sample_id=row[SAMPLE_ID], images=images, fields=row)
                 taken, left = taken + 1, left - 1

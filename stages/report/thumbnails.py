@@ -1,30 +1,25 @@
-"""Small pictures for the report."""
+"""Small images for the report."""
 
 from __future__ import annotations
 
+import io
+
+from samples.images import open_image
+
 JPEG_QUALITY = 82
+REDUCING_GAP = 2.0
+"""A large JPEG is decoded at reduced scale, as long as twice the pixels wanted are left each way."""
 
 
-def thumbnail(image: bytes, longest_px: int = 192) -> bytes:
+def thumbnail(encoded: bytes, longest_px: int = 192) -> bytes:
     """The image as a JPEG whose longer side is at most `longest_px`; a smaller image keeps its size.
 
-    Transparent parts come out white and EXIF orientation is applied. Raises `OSError` or `ValueError` (Pillow's
-    errors) for bytes that are no image.
+    Transparent parts come out white and EXIF orientation is applied. Raises ImageProblem for bytes that are no image.
     """
-    from io import BytesIO
+    from PIL import Image
 
-    from PIL import Image, ImageOps
-
-    with Image.open(BytesIO(image)) as opened:
-        opened.draft(
-            "RGB", (2 * longest_px, 2 * longest_px)
-        )  # a large JPEG is decoded small; nothing for other formats
-        opened.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS, reducing_gap=2.0)
-        upright = ImageOps.exif_transpose(opened)
-    if upright.has_transparency_data:
-        upright = upright.convert("RGBA")
-        backdrop = Image.new("RGBA", upright.size, "white")
-        upright = Image.alpha_composite(backdrop, upright)
-    out = BytesIO()
-    upright.convert("RGB").save(out, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    image = open_image(encoded).decode(longest_px).image
+    image.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=JPEG_QUALITY, optimize=True)
     return out.getvalue()

@@ -26,7 +26,7 @@ from pipeline.plan.plan import plan_stages
 from pipeline.plan.plugins import load_model, stage_class, stage_names
 from pipeline.run.contract import check_expanded, check_mapped, check_source
 from pipeline.run.rejects import RejectLog, split
-from pipeline.stage import Context, GlobalStage, SourceStage
+from pipeline.stage import SPEED, Context, GlobalStage, SourceStage
 from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 NAMES = stage_names()
@@ -66,7 +66,7 @@ def planned(name, stage, **run_on):
 
     class Feeder(SourceStage):
         version: ClassVar = 1
-        writes: ClassVar = (*stage.reads, *stage.reads_if_present, *stage.gathers)
+        writes: ClassVar = (*stage.reads, *stage.reads_if_present, *stage.needs_columns(), *stage.gathers)
 
         def list_shards(self, inputs):
             return []
@@ -206,7 +206,7 @@ def test_every_setting_changes_the_fingerprint(name, any_model):
         stage = stage_of(name, **{setting: value})
         assert getattr(stage, setting) != getattr(stage_of(name), setting), setting
         changed = planned(name, stage).fingerprint != base
-        assert changed == (setting not in stage.speed_settings), setting
+        assert changed == (setting != SPEED), setting
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -243,8 +243,9 @@ def type_of(name):
 def test_docstring_names_the_columns_that_are_read_and_written(name):
     cls, docstring = stage_class(name), importlib.import_module(f"stages.{name}").__doc__
     reads, writes = documented(docstring, "Reads"), documented(docstring, "Writes")
-    assert set(cls.reads) <= set(reads) <= {*cls.reads, *cls.reads_if_present}
-    assert set(stage_of(name).needs_columns()) <= set(cls.reads_if_present)
+    needed = stage_of(name).needs_columns()
+    assert set(cls.reads) <= set(reads) <= {*cls.reads, *cls.reads_if_present, *needed}
+    assert set(needed) <= set(COLUMNS)
     assert sorted(writes) == sorted(cls.writes)
     for column_name, shown in (reads | writes).items():
         assert shown == type_of(column_name), column_name

@@ -193,7 +193,7 @@ SILENT = (silent, silent, silent, damaged)
 def make(rng, folder, case):
     """Up to 40 URLs; what never answers is asked of the second host, so that the first is not given up for it."""
     case.port = web.free_port(rng)
-    write_manifest(folder, SOURCE.format(rows_per_shard=1000) + "\nmax_host_failures = 4")
+    write_manifest(folder, SOURCE.format(rows_per_shard=1000) + "\nspeed.max_host_failures = 4")
     answers, urls = {"/loop": image_answer(b"", "Location: /loop", status="302 x")}, []
     odd, size = some(rng, ANSWERED, 4), rng.randint(3, 38)
     rare = {rng.randrange(size): rng.choice((bomb, endless, slow))} if rng.random() < 0.1 else {}

@@ -10,9 +10,9 @@ from fuzz.cases import CAPTION, jpeg_of, mutated, write_manifest
 SOURCE = """use = "read_laion"
 rows_per_shard = {rows_per_shard}
 allowed_hosts = ["127.0.0.1", "127.0.0.2"]
-attempts = 2
-backoff_s = 0.01
-timeout_s = 3"""
+speed.attempts = 2
+speed.backoff_s = 0.01
+speed.timeout_s = 3"""
 ODD_URLS = (
     "", "x", "http://", "http://[", "http://[::1", "file:///etc/passwd", "ftp://127.0.0.1/x", "http://10.0.0.1/x.jpg",
     "//127.0.0.1/x", "http://169.254.169.254/latest", "http://127.0.0.3:{port}/0.jpg", "http://127.0.0.1:99999/x",

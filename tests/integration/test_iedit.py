@@ -39,7 +39,7 @@ def served(tmp_path_factory):
     run("zoo.write_world", folder / "laion", "--layout", "laion", *world, "--base-url", f"http://127.0.0.1:{port}")
     text = MANIFEST.read_text().replace("rows_per_shard = 750", "rows_per_shard = 50")
     text = text.replace('vocabulary = "corpus"', 'vocabulary = "corpus"\nmin_corpus_count = 2')
-    text = re.sub(r"min_target_margin_cos = [\d.]+", "min_target_margin_cos = 0.0", text)
+    text = re.sub(r"(target_margin_cos = \{ min =) [\d.]+", r"\1 0.0", text)
     (folder / "iedit.toml").write_text(text)
     return folder, port
 

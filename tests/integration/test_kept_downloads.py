@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from _fakes import Log, manifest_of, run
 from _inputs import jpeg
-from _laion import FAST, rows_of
+from _laion import laion_stage, rows_of
 from _web import Answer, Web
 
 from pipeline.build.build import Build
@@ -20,7 +20,6 @@ from pipeline.run.inprocess import InProcessExecutor
 from pipeline.store.scratch import IN_USE
 from pipeline.store.storage import Storage, describe_file
 from stages.normalise_image import NormaliseImage
-from stages.read_laion import ReadLaion
 
 NUM_ROWS = 8
 TAR = "part-00000.tar"
@@ -39,7 +38,7 @@ def write_table(path, web):
 
 
 def plan_for(tmp_path, side_px=64, out=None, rows_per_shard=4):
-    stages = ReadLaion(**FAST, rows_per_shard=rows_per_shard), NormaliseImage(shorter_side_px=side_px)
+    stages = laion_stage(rows_per_shard=rows_per_shard), NormaliseImage(shorter_side_px=side_px)
     return make_plan(manifest_of(*stages), out or str(tmp_path / "run"), [str(tmp_path / "part.parquet")])
 
 

@@ -83,3 +83,8 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path):
     (tmp_path / "x.toml").write_text("a =")
     with pytest.raises(ManifestError, match="cannot be read as TOML"):
         read_toml(tmp_path / "x.toml", ManifestError)
+
+
+def test_an_unknown_key_of_a_section_is_refused_with_the_nearest_name():
+    with pytest.raises(SettingError, match=r"^x: run_on: unknown key 'worker' \(did you mean 'workers'\?\)$"):
+        checked(Paint, {"run_on": {"worker": 1}}, "x")

@@ -7,7 +7,7 @@ from _inputs import jpeg, table
 from pipeline.plan.plugins import load_model
 from pipeline.stage import Context
 from samples.columns import REJECT_REASON
-from samples.decoded import first_images
+from samples.stored_images import first_images
 from stages.caption import Caption
 from stages.embed import Embed, vectors_column
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 import tarfile
@@ -15,6 +16,7 @@ from _inputs import encoded, jpeg, picture, table
 
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import Context, PublishedFiles, RunSummary
+from samples.members import column_of
 from stages.emit import Emit, sample_json
 from stages.encode_latents import npy
 
@@ -35,9 +37,9 @@ def samples(**changes):
     return table(IDS, **(columns | changes))
 
 
-def write(tmp_path, *tables, name="shard"):
+def write(tmp_path, *tables, name="shard", ctx=None):
     path = tmp_path / f"{name}.tmp"
-    made = list(Emit().open(Context(stage_name="emit"))(name, iter(tables), path))
+    made = list(Emit().open(ctx or Context(stage_name="emit"))(name, iter(tables), path))
     return path, made
 
 
@@ -80,6 +82,17 @@ def test_further_source_images_are_numbered(tmp_path):
     assert names == ["source.png", "source1.png", "json", "source.png", "source1.png", "json", "source.png", "json"]
 
 
+def test_every_member_of_every_sample_is_on_the_card(tmp_path):
+    images = [IMAGES[:2], IMAGES, IMAGES[:1]]
+    folder = collated(tmp_path, samples(source_images=images, target_image=IMAGES, target_format=["png"] * 3))
+    card = (folder / "README.md").read_text("utf-8")
+    written = {m.name.split(".", 1)[1] for m, _ in members(tmp_path / "b.tmp")}
+    assert written == {"source.jpg", "source1.jpg", "source2.jpg", "target.png", "json"}
+    listed = re.findall(r"^\| `<sample_id>\.(.+?)` \| \S", card, re.MULTILINE)
+    assert listed == ["source.jpg", "source1.jpg", "source2.jpg", "target.png", "json"]
+    assert all(column_of(name) for name in written - {"json"})
+
+
 def test_a_shard_without_rows_is_a_valid_tar(tmp_path):
     path, made = write(tmp_path)
     assert (members(path), made) == ([], [])
@@ -92,7 +105,8 @@ def test_json_has_no_number_that_readers_cannot_hold():
 
 
 def summary(tmp_path, rows, rejects=()):
-    path, _ = write(tmp_path, rows, name="b")
+    ctx = Context(stage_name="emit")
+    path, _ = write(tmp_path, rows, name="b", ctx=ctx)
     entry = {
         "rows": rows.num_rows,
         "bytes": path.stat().st_size,
@@ -108,7 +122,7 @@ def summary(tmp_path, rows, rejects=()):
     stage = {
         "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "licences": {},
         "rows_in": 3, "rows_kept": 3,
-        "rows_out": 3, "rejects": {}, "notes": {}, "seconds": 0.5,
+        "rows_out": 3, "rejects": {}, "notes": dict(ctx.notes), "seconds": 0.5,
     }  # fmt: skip
     return RunSummary(
         manifest={"name": "mine", "summary": "<b>", "license": "mit", "language": "en", "stages": []},
@@ -145,11 +159,11 @@ def test_collate_writes_tables_card_and_report(tmp_path):
 
 
 def late_values(num_rows=8):
-    """Rows of which only the last has a target, masks, latents and values in the optional columns."""
+    """Rows of which only the last has a second source, a target, masks, latents and optional values."""
     png = encoded(picture(1), "PNG")
     latent = npy(np.arange(16, dtype=np.float16).reshape(4, 2, 2))
     columns = {
-        "source_images": [[jpeg(n)] for n in range(num_rows)],
+        "source_images": [[jpeg(n)] for n in range(num_rows - 1)] + [[jpeg(7), jpeg(8)]],
         "source_format": ["jpg"] * num_rows,
         "duplicate_cluster_id": [f"{n:016x}" for n in range(num_rows)],
     }
@@ -169,18 +183,22 @@ def test_datasets_reads_what_only_late_samples_have(tmp_path):
     code = f"""
 import datasets, json
 rows = datasets.load_dataset({str(folder)!r}, split="train")
-print(json.dumps([sorted(rows.features), rows[7]["json"], rows[7]["source_latent.npy"], rows[0]["target.png"]]))
-assert rows[7]["target.png"].size == rows[7]["source_mask.png"].size == (96, 80)
+absent = rows[0]["target.png"] or rows[0]["source1.jpg"]
+print(json.dumps([sorted(rows.features), rows[7]["json"], rows[7]["source_latent.npy"], absent]))
+assert rows[7]["source1.jpg"].size == rows[7]["target.png"].size == rows[7]["source_mask.png"].size == (96, 80)
 """
     env = os.environ | {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    features, record, latent, no_target = json.loads(done.stdout.splitlines()[-1])
-    files = ["source.jpg", "source_latent.npy", "source_mask.png", "target.png", "target_latent.npy", "target_mask.png"]
+    features, record, latent, absent = json.loads(done.stdout.splitlines()[-1])
+    files = [
+        "source.jpg", "source1.jpg", "source_latent.npy", "source_mask.png", "target.png", "target_latent.npy",
+        "target_mask.png",
+    ]  # fmt: skip
     assert features == ["__key__", "__url__", "json", *files]
     written = {name: value for name, value in rows.slice(7).to_pylist()[0].items() if name in record}
     assert {name: value for name, value in record.items() if value is not None} == sample_json(written)
-    assert (np.array(latent).shape, latent[3][1][1], no_target) == ((4, 2, 2), 15.0, None)
+    assert (np.array(latent).shape, latent[3][1][1], absent) == ((4, 2, 2), 15.0, None)
 
 
 def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):

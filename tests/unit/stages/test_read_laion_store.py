@@ -5,12 +5,11 @@ import shutil
 
 import pytest
 from _inputs import jpeg
-from _laion import FAST, Table, rows_of
+from _laion import Table, laion_stage, rows_of
 from _web import Answer, Web
 
 from core.errors import ShardFailed
 from pipeline.stage import Context
-from stages.read_laion import ReadLaion
 
 NUM_ROWS = 6
 
@@ -45,7 +44,7 @@ def flip(path, at):
 
 def rows_read(table, folder):
     """Rows of the same table at another place, by the same store."""
-    stage = ReadLaion(**FAST, stored_side_px=table.stage.stored_side_px)
+    stage = laion_stage(stored_side_px=table.stage.stored_side_px)
     read = stage.open(Context(stage_name="read_laion", store=table.store))
     return [r for shard in stage.list_shards([str(folder)]) for t in read(shard) for r in t.to_pylist()]
 
@@ -101,7 +100,7 @@ def test_of_a_tar_with_a_changed_byte_only_that_image_is_asked_for(downloaded, w
     assert web.asked == {"/1.jpg": 1}
 
 
-def test_a_tar_with_a_changed_byte_between_the_images_is_mended_without_asking(downloaded, web):
+def test_a_changed_byte_between_images_is_repaired_without_requests(downloaded, web):
     whole = downloaded.tar().read_bytes()
     flip(downloaded.tar(), whole.index(b"caption 2"))
     assert downloaded.read()[0] == downloaded.first
@@ -134,7 +133,7 @@ def test_a_later_stage_reads_what_is_stored_and_never_the_table_or_the_web(downl
 
 
 @pytest.mark.parametrize("lost", ["part-00000.tar", "part-00000.status.parquet"])
-def test_a_later_stage_that_misses_a_file_says_what_to_do_and_asks_nobody(downloaded, web, lost):
+def test_a_later_stage_without_a_file_names_the_fix_and_asks_no_server(downloaded, web, lost):
     (downloaded.store.folder / lost).unlink()
     with pytest.raises(ShardFailed) as failed:
         downloaded.read(is_rereading=True)

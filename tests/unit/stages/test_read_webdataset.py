@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from core.errors import PlanError, ShardFailed
-from stages.inputs.rows import BATCH_ROWS, MAX_TEXT_BYTES, InputReject
+from stages.inputs.rows import MAX_TEXT_BYTES, TABLE_ROWS, InputReject
 from stages.inputs.tar_headers import DAMAGE_NOTE
 from stages.inputs.tar_index import split_key
 from stages.read_webdataset import ReadWebdataset
@@ -113,7 +113,7 @@ def test_a_caption_comes_from_text_first_and_from_metadata_next(tmp_path):
     assert read_one(tmp_path, *sample("k", IMAGE, None, {"caption": "json"}))["caption"] == "json"
 
 
-def test_metadata_that_is_broken_is_noted_and_costs_no_row_that_has_its_text(tmp_path):
+def test_broken_metadata_is_noted_and_rejects_no_row_with_a_text(tmp_path):
     rows, notes = read(tmp_path, tar_of(*sample("k", IMAGE, "a caption", b"{broken")))
     assert (rows[0]["reject_reason"], rows[0]["source_metadata"]) == (None, None)
     assert notes == {"metadata that is not a JSON object": 1}
@@ -336,10 +336,10 @@ def test_a_garbled_archive_never_raises_anything_but_shard_failed(tmp_path, data
 
 
 def test_a_reader_gives_small_tables_and_the_same_rows_again(tmp_path):
-    members = [m for n in range(BATCH_ROWS + 5) for m in sample(f"{n:05d}", b"\xff\xd8" + str(n).encode(), "x")]
+    members = [m for n in range(TABLE_ROWS + 5) for m in sample(f"{n:05d}", b"\xff\xd8" + str(n).encode(), "x")]
     first, _ = read(tmp_path, tar_of(*members))
     again, _ = read(tmp_path, tar_of(*members))
-    assert len(first) == BATCH_ROWS + 5
+    assert len(first) == TABLE_ROWS + 5
     assert first == again
 
 

@@ -1,20 +1,24 @@
-"""Bounds and how often a target may be used."""
+"""Bounds on columns by name, and the best of each group."""
+
+import pickle
 
 import pyarrow as pa
 import pytest
 from _fakes import entry, manifest_of
 from _inputs import table
-from pydantic import ValidationError
 
-from core.errors import PlanError
+from core.errors import ManifestError, PlanError
+from core.settings import checked
+from pipeline.plan.fingerprint import canonical
+from pipeline.plan.manifest import load_manifest
 from pipeline.plan.plan import plan_stages
 from pipeline.stage import Context
-from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from samples.columns import COLUMNS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.count_words import CountWords
 from stages.read_webdataset import ReadWebdataset
-from stages.select import Select
+from stages.select import NUMBERS, Select, SelectReject
 
-COLUMNS = {
+COLUMNS_OF_PAIRS = {
     "source_mask_frac": [0.2, 0.005, 0.2, 0.2],
     "target_mask_frac": [0.2, 0.2, 0.95, 0.2],
     "target_caption_cos": [0.3, 0.3, 0.3, 0.1],
@@ -22,57 +26,192 @@ COLUMNS = {
 }
 
 
-def verdicts(columns, **settings):
+def select(**settings):
+    return checked(Select, settings, "select", ManifestError)
+
+
+def refusal(**settings):
+    with pytest.raises(ManifestError) as caught:
+        select(**settings)
+    return str(caught.value)
+
+
+def verdicts(columns, ctx=None, **settings):
     ids = [f"s{n}" for n in range(len(next(iter(columns.values()))))]
-    stage = Select(**settings)
+    stage = select(**settings)
     both = table(ids, **columns)
     shards = {"a": both.slice(0, 2), "b": both.slice(2)}
-    found = dict(stage.open(Context(stage_name="select"))(shards.items))
+    found = dict(stage.open(ctx or Context(stage_name="select"))(shards.items))
     assert list(found) == ["a", "b"]
     rows = pa.concat_tables(found.values()).to_pylist()
     assert [row[SAMPLE_ID] for row in rows] == ids
     return {row[SAMPLE_ID]: (row[REJECT_REASON], row[REJECT_DETAIL]) for row in rows}
 
 
+def reasons(columns, **settings):
+    return [reason for reason, _ in verdicts(columns, **settings).values()]
+
+
 def test_without_settings_everything_passes_and_no_column_is_needed():
-    assert set(verdicts(COLUMNS).values()) == {(None, None)}
+    assert set(verdicts(COLUMNS_OF_PAIRS).values()) == {(None, None)}
     assert Select().needs_columns() == ()
 
 
-def test_each_bound_names_the_column_and_its_value():
-    found = verdicts(COLUMNS, min_mask_frac=0.01, max_mask_frac=0.9, min_target_caption_cos=0.2)
+def test_each_bound_names_the_column_its_value_and_the_bound():
+    bounds = {
+        "source_mask_frac": {"min": 0.01, "max": 0.9}, "target_mask_frac": {"min": 0.01, "max": 0.9},
+        "target_caption_cos": {"min": 0.2},
+    }  # fmt: skip
+    found = verdicts(COLUMNS_OF_PAIRS, bounds=bounds)
     assert found["s0"] == (None, None)
-    assert found["s1"] == ("mask_too_small", "source_mask_frac 0.0050, bound 0.01")
-    assert found["s2"] == ("mask_too_large", "target_mask_frac 0.9500, bound 0.9")
+    assert found["s1"] == ("low_source_mask_frac", "source_mask_frac 0.0050, bound 0.01")
+    assert found["s2"] == ("high_target_mask_frac", "target_mask_frac 0.9500, bound 0.9")
     assert found["s3"] == ("low_target_caption_cos", "target_caption_cos 0.1000, bound 0.2")
 
 
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_column_of_numbers_can_have_a_bound(name):
+    low = max(0, COLUMNS[name].value_range[0])
+    columns = {name: [low, low + 1, None]}
+    bounds = {name: {"min": low + 1}}
+    assert reasons(columns, bounds=bounds) == [f"low_{name}", None, f"low_{name}"]
+    assert reasons(columns, bounds={name: {"max": low}}) == [None, f"high_{name}", f"high_{name}"]
+    assert select(bounds=bounds).needs_columns() == (name,)
+
+
 def test_a_value_on_the_bound_passes_and_no_number_does_not():
-    found = verdicts({"pair_image_cos": [0.5, 0.49, float("nan")]}, min_image_cos=0.5)
-    assert [reason for reason, _ in found.values()] == [None, "low_pair_image_cos", "low_pair_image_cos"]
+    columns = {"pair_image_cos": [0.5, 0.49, float("nan"), None]}
+    found = verdicts(columns, bounds={"pair_image_cos": {"min": 0.5}})
+    assert [reason for reason, _ in found.values()] == [None, *["low_pair_image_cos"] * 3]
+    assert found["s3"][1] == "pair_image_cos no value, bound 0.5"
+    assert reasons(columns, bounds={"pair_image_cos": {"max": 0.5}})[:3] == [None, None, "high_pair_image_cos"]
+
+
+def test_the_reason_does_not_depend_on_the_order_of_the_settings():
+    columns = {"source_mask_frac": [0.0], "target_caption_cos": [0.0]}
+    bounds = {"target_caption_cos": {"min": 0.2}, "source_mask_frac": {"min": 0.1}}
+    assert reasons(columns, bounds=bounds) == ["low_source_mask_frac"]
+    assert reasons(columns, bounds=dict(reversed(bounds.items()))) == ["low_source_mask_frac"]
+
+
+def test_bounds_of_an_edit_type_replace_those_of_the_same_column():
+    columns = {
+        "edit_type": ["remove", "add", None, "remove"], "target_caption_cos": [0.1, 0.1, 0.1, 0.1],
+        "pair_image_cos": [0.9, 0.9, 0.9, 0.1],
+    }  # fmt: skip
+    bounds = {"target_caption_cos": {"min": 0.2}, "pair_image_cos": {"min": 0.5}}
+    by_type = {"remove": {"target_caption_cos": {"max": 0.15}}}
+    low = "low_target_caption_cos"
+    assert reasons(columns, bounds=bounds, bounds_by_edit_type=by_type) == [None, low, low, "low_pair_image_cos"]
+    assert select(bounds_by_edit_type=by_type).needs_columns() == ("target_caption_cos", "edit_type")
+
+
+def test_an_edit_type_that_no_pair_has_is_noted():
+    ctx = Context(stage_name="select")
+    by_type = {"remove": {"pair_image_cos": {"min": 0.1}}, "remvoe": {"pair_image_cos": {"min": 0.1}}}
+    columns = {"edit_type": ["add", "add", "remove"], "pair_image_cos": [0.5] * 3}
+    verdicts(columns, ctx, bounds_by_edit_type=by_type)
+    assert dict(ctx.notes) == {"edit types with bounds that no pair has: remvoe": 1}
 
 
 def test_a_target_keeps_its_best_pairs_across_shards_and_ties_go_by_id():
     columns = {"target_id": ["t", "t", "u", "t"], "target_caption_cos": [0.3, 0.4, 0.1, 0.4]}
-    found = verdicts(columns, max_pairs_per_target=1)
-    assert [reason for reason, _ in found.values()] == ["target_overused", None, None, "target_overused"]
-    assert found["s3"][1] == "more than 1 pairs with t"
+    found = verdicts(columns, best=[{"per": "target_id", "keep": 1, "by": "target_caption_cos"}])
+    assert [reason for reason, _ in found.values()] == ["not_among_best", None, None, "not_among_best"]
+    assert found["s3"][1] == "target_id t has 1 better by target_caption_cos"
 
 
 def test_a_pair_out_of_bounds_takes_no_place_of_its_target():
     columns = {"target_id": ["t", "t"], "target_caption_cos": [0.9, 0.5], "pair_image_cos": [0.0, 1.0]}
-    found = verdicts(columns, max_pairs_per_target=1, min_image_cos=0.5)
-    assert [reason for reason, _ in found.values()] == ["low_pair_image_cos", None]
+    best = [{"per": "target_id", "keep": 1, "by": "target_caption_cos"}]
+    assert reasons(columns, best=best, bounds={"pair_image_cos": {"min": 0.5}}) == ["low_pair_image_cos", None]
 
 
-def test_a_bound_on_a_column_that_nobody_wrote_stops_the_plan():
-    chain = [entry(ReadWebdataset()), entry(CountWords()), entry(Select(min_mask_frac=0.1))]
-    with pytest.raises(
-        PlanError, match="stage select reads column 'source_mask_frac', which no stage before it writes"
-    ):
+def test_the_best_candidates_of_a_parent_stay():
+    columns = {"parent_id": ["p", "p", "p", "q", None, None], "pair_direction_cos": [0.1, 0.3, 0.2, 0.0, 0.1, 0.2]}
+    best = [{"per": "parent_id", "keep": 2, "by": "pair_direction_cos"}]
+    assert reasons(columns, best=best) == ["not_among_best", None, None, None, None, None]
+
+
+def test_lower_is_better_where_that_is_preferred_and_no_number_is_worst():
+    columns = {"parent_id": ["p"] * 4, "source_mask_frac": [0.3, float("nan"), 0.1, None]}
+    rule = {"per": "parent_id", "by": "source_mask_frac"}
+    lowest = [{**rule, "keep": 1, "prefer": "lowest"}]
+    assert reasons(columns, best=lowest) == ["not_among_best", "not_among_best", None, "not_among_best"]
+    assert reasons(columns, best=[{**rule, "keep": 2}]) == [None, "not_among_best", None, "not_among_best"]
+
+
+def test_a_later_rule_sees_only_what_the_earlier_ones_left():
+    columns = {
+        "parent_id": ["p", "p", "q"], "target_id": ["t", "u", "t"], "pair_image_cos": [0.2, 0.9, 0.1],
+        "target_caption_cos": [0.9, 0.1, 0.5],
+    }  # fmt: skip
+    parents = {"per": "parent_id", "keep": 1, "by": "pair_image_cos"}
+    targets = {"per": "target_id", "keep": 1, "by": "target_caption_cos"}
+    assert reasons(columns, best=[parents, targets]) == ["not_among_best", None, None]
+    assert reasons(columns, best=[targets, parents]) == ["not_among_best", None, "not_among_best"]
+
+
+def test_a_bound_on_a_column_that_no_stage_writes_stops_the_plan():
+    chain = [entry(ReadWebdataset()), entry(CountWords())]
+    for settings in ({"bounds": {"source_mask_frac": {"min": 0.1}}},
+                     {"bounds_by_edit_type": {"add": {"source_mask_frac": {"min": 0.1}}}},
+                     {"best": [{"per": "caption", "keep": 1, "by": "source_mask_frac"}]}):  # fmt: skip
+        with pytest.raises(
+            PlanError, match="stage select reads column 'source_mask_frac', which no stage before it writes"
+        ):
+            plan_stages(manifest_of(*chain, entry(select(**settings))))
+
+
+def test_an_unknown_column_stops_the_plan_with_the_nearest_name():
+    chain = [entry(ReadWebdataset()), entry(select(bounds={"source_size_byte": {"min": 9}}))]
+    with pytest.raises(PlanError, match=r"'source_size_byte', which no .* \(did you mean 'source_size_bytes'\?\)"):
         plan_stages(manifest_of(*chain))
 
 
-def test_bounds_that_no_value_can_have_are_refused():
-    with pytest.raises(ValidationError):
-        Select(min_mask_frac=1.5)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"bounds": {"source_mask_frac": {"min": 1.5}}},
+         "column 'source_mask_frac' has values from 0 to 1: a bound of 1.5 is none"),
+        ({"bounds": {"target_margin_cos": {"max": -3}}},
+         "column 'target_margin_cos' has values from -2 to 2: a bound of -3.0 is none"),
+        ({"bounds": {"caption": {"min": 0}}}, "column 'caption' holds no numbers: it cannot have a bound"),
+        ({"bounds_by_edit_type": {"add": {"source_dhash": {"min": 0}}}}, "column 'source_dhash' holds no numbers"),
+        ({"bounds": {"pair_image_cos": {}}}, "bounds.pair_image_cos: expected min, max or both"),
+        ({"bounds": {"pair_image_cos": {"min": 0.5, "max": 0.2}}}, "min 0.5 is more than max 0.2"),
+        ({"bounds": {"pair_image_cos": {"least": 0.5}}}, "bounds.pair_image_cos.least: "),
+        ({"bounds": {"pair_image_cos": {"min": float("nan")}}}, "bounds.pair_image_cos.min: "),
+        ({"best": [{"per": "target_id", "keep": 0, "by": "pair_image_cos"}]}, "best.0.keep: "),
+        ({"best": [{"per": "target_id", "keep": 1, "by": "pair_image_cos", "prefer": "most"}]}, "best.0.prefer: "),
+        ({"min_mask_frac": 0.1}, "unknown key 'min_mask_frac'"),
+    ],
+)  # fmt: skip
+def test_bounds_that_no_value_can_have_are_refused(settings, message):
+    assert message in refusal(**settings)
+
+
+def test_the_settings_are_written_as_a_table_in_a_manifest(tmp_path):
+    path = tmp_path / "m.toml"
+    path.write_text("""
+name = "x"
+[[stage]]
+use = "select"
+bounds.target_caption_cos = { min = 0.2, max = 0.9 }
+bounds_by_edit_type.remove.target_caption_cos = { min = 0.1 }
+best = [{ per = "parent_id", keep = 1, by = "target_caption_cos" }]
+""")
+    stage = load_manifest(path).stages[0].stage
+    assert stage == select(
+        bounds={"target_caption_cos": {"min": 0.2, "max": 0.9}},
+        bounds_by_edit_type={"remove": {"target_caption_cos": {"min": 0.1}}},
+        best=[{"per": "parent_id", "keep": 1, "by": "target_caption_cos"}],
+    )
+    assert stage.needs_columns() == ("target_caption_cos", "edit_type", "parent_id")
+    assert pickle.loads(pickle.dumps(stage)) == stage
+    canonical(stage.model_dump(mode="json"))
+
+
+def test_reasons_pickle_and_name_columns():
+    assert pickle.loads(pickle.dumps(list(SelectReject))) == list(SelectReject)
+    assert {"low_target_caption_cos", "high_source_mask_frac", "not_among_best"} <= {r.value for r in SelectReject}

@@ -1,6 +1,7 @@
 import pytest
 from _fakes import Dice, NumWords, ReadLines, Upper, Words, entry, manifest_of
 
+from core.settings import Settings
 from pipeline.plan.fingerprint import canonical, fingerprint, stage_folder
 from pipeline.plan.plan import plan_stages
 
@@ -22,9 +23,16 @@ def test_run_on_does_not_change_the_fingerprint():
     assert prints(ReadLines(), Upper()) == prints(ReadLines(), fast)
 
 
-def test_speed_settings_do_not_change_the_fingerprint(monkeypatch):
-    monkeypatch.setattr(Upper, "speed_settings", ("suffix",))
-    assert prints(ReadLines(), Upper()) == prints(ReadLines(), Upper(suffix="!"))
+def test_speed_settings_do_not_change_the_fingerprint():
+    class Speed(Settings):
+        timeout_s: float = 1.0
+
+    class Patient(Upper):
+        speed: Speed = Speed()
+
+    patient = Patient(speed=Speed(timeout_s=9.0))
+    assert prints(ReadLines(), Patient()) == prints(ReadLines(), patient)
+    assert prints(ReadLines(), patient) != prints(ReadLines(), Patient(suffix="!"))
 
 
 def test_version_changes_the_fingerprint(monkeypatch):

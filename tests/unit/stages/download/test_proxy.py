@@ -4,13 +4,12 @@ import socket
 
 import pytest
 from _inputs import jpeg
-from _laion import Table, fetched, rows_of
+from _laion import Table, fetched, laion_stage, rows_of
 from _web import Answer, Web
 from yarl import URL
 
 from core.errors import PlanError
 from stages.download.proxy import VARIABLES, Proxies, ProxyError
-from stages.read_laion import ReadLaion
 
 IMAGE = jpeg(1)
 
@@ -101,7 +100,7 @@ def test_proxies_are_left_out_and_noted_unless_the_setting_says_otherwise(tmp_pa
     rows, notes = Table(tmp_path, rows_of(proxy, 1)).read()
     assert rows[0]["source_raw"] == IMAGE
     assert list(proxy.asked) == ["/0.jpg"]
-    note = "shards asked for without the proxy that http_proxy names (proxy_from_environment is false)"
+    note = "shards asked for without the proxy that http_proxy names (speed.proxy_from_environment is false)"
     assert notes[note] == 1
 
 
@@ -114,7 +113,7 @@ def test_nothing_is_noted_without_proxies_in_the_environment(tmp_path):
 def test_a_proxy_that_is_no_http_proxy_is_refused_at_the_plan(tmp_path, monkeypatch):
     monkeypatch.setenv("https_proxy", "socks5://user:secret@127.0.0.1:1080")
     with pytest.raises(PlanError, match=r"https_proxy in the environment is no http or https proxy") as caught:
-        ReadLaion(proxy_from_environment=True).list_shards([str(tmp_path)])
+        laion_stage(proxy_from_environment=True).list_shards([str(tmp_path)])
     assert "secret" not in str(caught.value)
 
 

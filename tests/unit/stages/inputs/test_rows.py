@@ -7,9 +7,9 @@ from collections import Counter
 import pytest
 
 from stages.inputs.rows import (
-    BATCH_BYTES,
     MAX_METADATA_CHARS,
     MAX_TEXT_BYTES,
+    TABLE_BYTES,
     InputSample,
     clean_caption,
     json_text,
@@ -46,7 +46,7 @@ def test_texts_and_metadata_count_towards_a_batch_as_images_do():
     samples = (InputSample(key=str(n), image=b"x", text=b"t", metadata=metadata) for n in range(40))
     tables = list(tables_of(samples, "shard", Counter(), require_caption=True))
     assert sum(table.num_rows for table in tables) == 40
-    assert max(table.nbytes for table in tables) < BATCH_BYTES + 4 * MAX_METADATA_CHARS
+    assert max(table.nbytes for table in tables) < TABLE_BYTES + 4 * MAX_METADATA_CHARS
 
 
 def test_metadata_that_grows_beyond_the_limit_is_left_out_with_a_note():

@@ -11,8 +11,8 @@ import pytest
 from _inputs import decoded_apart, encoded, picture
 from PIL import Image, ImageCms, features
 
-from samples.av1_frames import frames_of
-from samples.avif_frames import measured
+from samples.formats.av1 import frames_of
+from samples.formats.avif import strip_avif
 from samples.image_limits import MAX_PIXELS, ImageProblem
 from samples.images import decode_image, open_image
 
@@ -137,7 +137,7 @@ def test_healthy_files_are_left_as_they_are(mode, subsampling):
     for quality in (1, 60, 100):
         for size in ((96, 80), (1, 1), (17, 300)):
             file = avif(picture(1, size).convert(mode), quality=quality, subsampling=subsampling, speed=10)
-            assert measured(file, 2 * size[0] * size[1]) is file
+            assert strip_avif(file, 2 * size[0] * size[1]) is file
 
 
 def test_text_profiles_and_animations_are_left_as_they_are():
@@ -145,10 +145,10 @@ def test_text_profiles_and_animations_are_left_as_they_are():
     exif[0x0112], exif[0x010E] = 6, "a field"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     file = avif(exif=exif, xmp=b"<x/>" * 50_000, icc_profile=profile)
-    assert measured(file, MAX_PIXELS) is file
+    assert strip_avif(file, MAX_PIXELS) is file
     assert decode_image(file).size == (80, 96)
     for mode in ("RGB", "RGBA"):
-        assert measured(animation(mode), 2 * 96 * 80) == animation(mode)
+        assert strip_avif(animation(mode), 2 * 96 * 80) == animation(mode)
         assert open_image(animation(mode)).num_frames == 4
 
 
@@ -156,7 +156,7 @@ def test_a_long_exif_block_is_hidden_and_the_turn_kept():
     exif = Image.Exif()
     exif[0x0112], exif[0x927C] = 6, bytes(100_000)
     file = avif(exif=exif)
-    opened = Image.open(io.BytesIO(measured(file, MAX_PIXELS)))
+    opened = Image.open(io.BytesIO(strip_avif(file, MAX_PIXELS)))
     assert len(opened.info["exif"]) < 100
     assert np.array_equal(np.asarray(decode_image(file)), np.asarray(decode_image(avif()).rotate(-90, expand=True)))
 
@@ -171,7 +171,7 @@ def test_damaged_files_raise_nothing_else_and_take_no_time():
             file[at] = numbers.choice((file[at] ^ 1 << numbers.randrange(8), 0, 255))
         began = time.process_time()
         with contextlib.suppress(ImageProblem):
-            measured(bytes(file[: numbers.choice((len(file), numbers.randrange(len(file))))]), MAX_PIXELS)
+            strip_avif(bytes(file[: numbers.choice((len(file), numbers.randrange(len(file))))]), MAX_PIXELS)
         assert time.process_time() - began < 1
 
 
@@ -181,7 +181,7 @@ def test_looking_through_takes_no_longer_than_reading(filling):
     for long in (file + filling * 2_000_000, file[:32] + filling * 2_000_000):
         began = time.process_time()
         with contextlib.suppress(ImageProblem):
-            measured(long + b"av01", MAX_PIXELS)
+            strip_avif(long + b"av01", MAX_PIXELS)
         assert time.process_time() - began < 2
 
 

@@ -8,9 +8,9 @@ import pytest
 from _inputs import decoded_apart, encoded, picture
 from PIL import Image, features
 
+from samples.formats.jpeg2000 import check_parts
 from samples.image_limits import MAX_PIXELS, WEIGHT, ImageProblem
 from samples.images import decode_image
-from samples.jpeg2000_parts import check_parts
 
 pytestmark = pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow without JPEG 2000")
 

@@ -1,0 +1,51 @@
+"""Images and masks as a dataset stores them: decoded, and cut to the centre square that models train on.
+
+They are upright and in sRGB already (`normalise_image` made them so): nothing here turns an image or converts colours.
+Images of unknown origin are decoded by `samples.images`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from samples.images import open_image
+from samples.members import PILLOW_FORMATS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from PIL.Image import Image
+
+FORMATS = tuple(PILLOW_FORMATS.values())
+
+
+def rgb_image(encoded: bytes) -> Image:
+    """The image in mode RGB. Raises ImageProblem for bytes that are no image in a format of datasets."""
+    return open_image(encoded, formats=FORMATS).load().convert("RGB")
+
+
+def mask_image(encoded: bytes) -> Image:
+    """The mask in mode L, 255 inside. Raises ImageProblem for bytes that are no image in a format of datasets."""
+    return open_image(encoded, formats=FORMATS).load().convert("L")
+
+
+def first_images(column: pa.ChunkedArray) -> list[Image]:
+    """The first image of each row of `source_images`, in mode RGB."""
+    return [rgb_image(images[0].as_py()) for images in column]
+
+
+def rgb_images(column: pa.ChunkedArray) -> list[Image]:
+    """The image of each row of `target_image`, in mode RGB."""
+    return [rgb_image(image.as_py()) for image in column]
+
+
+def centre_square(image: Image, side_px: int) -> Image:
+    """The centre square of an image or mask, scaled to `side_px`: images by bicubic resampling, masks by nearest.
+
+    A mask is an image in mode L. All that stores or trains on squares cuts them here, so that an image, its mask and
+    its latent show the same part.
+    """
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    resampling = Pillow.Resampling.NEAREST if image.mode == "L" else Pillow.Resampling.BICUBIC
+    return ImageOps.fit(image, (side_px, side_px), resampling)

@@ -1,0 +1,57 @@
+"""Images and masks of a dataset, decoded and cut to squares."""
+
+import io
+import zlib
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from _inputs import encoded, jpeg, picture
+from PIL import Image, ImageOps
+
+from samples.image_limits import ImageProblem
+from samples.stored_images import centre_square, first_images, mask_image, rgb_image, rgb_images
+
+
+def pillow(data, mode):
+    return np.asarray(Image.open(io.BytesIO(data)).convert(mode))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_pixels_are_those_that_pillow_decodes(kind):
+    data = encoded(picture(3), kind)
+    assert np.array_equal(np.asarray(rgb_image(data)), pillow(data, "RGB"))
+    assert np.array_equal(np.asarray(mask_image(data)), pillow(data, "L"))
+
+
+@pytest.mark.parametrize("data", [b"", b"no image", encoded(picture(3), "GIF"), encoded(picture(3), "PNG")[:200]])
+def test_what_no_dataset_stores_is_refused(data):
+    for decode in (rgb_image, mask_image):
+        with pytest.raises(ImageProblem):
+            decode(data)
+
+
+def test_an_image_over_the_pixel_limit_is_refused_unread():
+    bomb = bytearray(encoded(picture(3), "PNG"))
+    bomb[16:24] = (40_000).to_bytes(4, "big") * 2
+    bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
+    with pytest.raises(ImageProblem, match="1600000000 pixels"):
+        rgb_image(bytes(bomb))
+
+
+def test_columns_of_images_become_lists_of_images():
+    one, two = jpeg(1), jpeg(2)
+    sources = pa.chunked_array([pa.array([[one, two], [two]], pa.list_(pa.binary()))])
+    targets = pa.chunked_array([pa.array([two, one], pa.binary())])
+    expected = [pillow(one, "RGB"), pillow(two, "RGB")]
+    assert all(np.array_equal(np.asarray(a), b) for a, b in zip(first_images(sources), expected, strict=True))
+    assert all(np.array_equal(np.asarray(a), b) for a, b in zip(rgb_images(targets), expected[::-1], strict=True))
+
+
+@pytest.mark.parametrize(("mode", "resampling"), [("RGB", "BICUBIC"), ("L", "NEAREST")])
+def test_the_centre_square_of_a_mask_is_not_blurred(mode, resampling):
+    image = picture(3, (90, 60)).convert(mode)
+    square = centre_square(image, 32)
+    expected = ImageOps.fit(image, (32, 32), Image.Resampling[resampling])
+    assert square.size == (32, 32)
+    assert np.array_equal(np.asarray(square), np.asarray(expected))
