@@ -45,6 +45,7 @@ class Caption(MapStage):
     prompt: str = ""
     """Text that the model continues; whether the caption keeps it depends on the model (models/captioners/)."""
     max_new_tokens: int = Field(default=30, ge=1)
+    """Longest caption, in tokens of the model."""
 
     def needs_models(self) -> tuple[str, ...]:
         """The captioner."""

@@ -37,6 +37,7 @@ class EncodeLatents(MapStage):
     model: str
     """A diffusers checkpoint with an autoencoder, the one that will be trained: `zoo:sd`, `hf:…`."""
     size_px: int = Field(ge=8)
+    """Side of the centre square that is encoded."""
 
     def needs_models(self) -> tuple[str, ...]:
         """The checkpoint."""

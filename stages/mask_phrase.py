@@ -38,6 +38,7 @@ class MaskPhrase(MapStage):
     model: str
     """A TextSegmenter: `zoo:clipseg`, `hf:CIDAS/clipseg-rd64-refined@<commit>`."""
     threshold: float = Field(default=0.4, gt=0, lt=1)
+    """Probability above which a pixel is inside the mask."""
 
     def needs_models(self) -> tuple[str, ...]:
         """The segmenter."""
