@@ -17,8 +17,8 @@ IS_SERVED := $(findstring data/laion,$(SHARDS) $(shell grep -s '^shards' '$(MANI
 SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD_PORT) --)
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
-.PHONY: help build-dataset test check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine bench-faults \
-  bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims data-laion \
+.PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
+  bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims data-laion \
   world-picture zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
 
 help: ## List the targets
@@ -27,8 +27,14 @@ help: ## List the targets
 build-dataset: setup data $(if $(IS_SERVED),data-laion) ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=ray|inprocess WORKERS=
 	@$(SERVING) $(BIN)/editloom build $(MANIFEST) $(BUILD_FLAGS)
 
-test: setup-dev data ## Run the tests
-	@$(BIN)/pytest
+test: setup-dev data ## Run the tests, in two halves side by side: much of the second is waiting for processes
+	@$(MAKE) --no-print-directory -j2 test-parts test-whole
+
+test-parts: setup-dev data ## Run the tests of single modules and of contracts
+	@OMP_NUM_THREADS=1 $(BIN)/pytest --ignore=tests/integration
+
+test-whole: setup-dev data ## Run the tests of whole builds and trainings (tests/integration)
+	@OMP_NUM_THREADS=1 $(BIN)/pytest tests/integration
 
 check: setup-dev ## What CI runs before the tests: format, lint, types, Dockerfile
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -1,8 +1,8 @@
 """Limits of what is decoded, and the one exception for a file that gives no image.
 
-One image at these limits takes at most `MAX_DECODE_BYTES` beside the process, whatever its file says: the copies of the
-pixels, the decoder's own buffers, the file's text and its colour profile. A caller that decodes several at once pays
-that for each. Covers neither the file's own bytes nor images made by models.
+One image at these limits takes at most `MAX_DECODE_BYTES` beside the process, whatever its file contains: the copies of
+the pixels, the decoder's own buffers, the file's text and its colour profile. A caller that decodes several at once
+needs that for each. Covers neither the file's own bytes nor images made by models.
 """
 
 from __future__ import annotations

@@ -84,7 +84,8 @@ class ImageFile:
     def load(self, side: int | None = None) -> Image:
         """The image as it is stored, decoded once; a JPEG at reduced scale where its shorter side stays above `side`.
 
-        Raises ImageProblem for a file that cannot be decoded. OSError with an errno and MemoryError are the machine's.
+        Raises ImageProblem for a file that cannot be decoded. OSError with an errno and MemoryError are faults of the
+        machine.
         """
         from PIL import Image
 

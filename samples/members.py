@@ -108,7 +108,7 @@ def meaning_of(suffix: str) -> str:
 def values_of(column: str, members: Mapping[str, bytes]) -> list[bytes]:
     """The stored values of a column, from the members of one sample (suffix -> bytes); empty where it has none.
 
-    More than one value has only a column that is a list. Raises `ContractError` for a column that has no members.
+    Only a column that is a list has more than one value. Raises `ContractError` for a column that has no members.
     """
     declared = member(column)
     values: list[bytes] = []

@@ -41,8 +41,8 @@ def rgb_images(column: pa.ChunkedArray) -> list[Image]:
 def centre_square(image: Image, side_px: int) -> Image:
     """The centre square of an image or mask, scaled to `side_px`: images by bicubic resampling, masks by nearest.
 
-    A mask is an image in mode L. All that stores or trains on squares cuts them here, so that an image, its mask and
-    its latent show the same part.
+    A mask is an image in mode L. Every stage and trainer cuts squares here, so that an image, its mask and its latent
+    show the same part.
     """
     from PIL import Image as Pillow
     from PIL import ImageOps

@@ -44,6 +44,7 @@ class Caption(MapStage):
     prompt: str = ""
     """Text that the model continues; whether the caption keeps it depends on the model (models/captioners/)."""
     max_new_tokens: int = Field(default=30, ge=1)
+    """Longest caption, in tokens of the model."""
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the model once."""

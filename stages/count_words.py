@@ -30,6 +30,7 @@ class CountWords(GlobalStage):
     artifact: ClassVar[str] = "vocabulary.json"
 
     caption_column: Literal["caption", "generated_caption"] = "caption"
+    """Column whose words are counted."""
 
     def needs_columns(self) -> tuple[str, ...]:
         """The captions to count."""

@@ -161,7 +161,7 @@ def near_pairs(values: NDArray[np.uint64], max_distance: int) -> Iterator[Pairs]
         members = waiting.pop()
         own = values[members]
         bits = _differing_bits(own)
-        if len(bits) <= max_distance:  # each is near to each: a star links them
+        if len(bits) <= max_distance:  # all are near each other: links to the first suffice
             yield np.full(max(0, len(members) - 1), members[:1]), members[1:]
             continue
         # bits of a band lie far apart: neighbours go together (a white margin), and would crowd a bucket

@@ -58,9 +58,11 @@ class EditCaptionWordnet(ExpandStage):
     uses_rng: ClassVar[bool] = True
 
     lexicon: Annotated[str, Serves(WordNet)] = MODEL_ID
+    """WordNet version that gives nouns, antonyms and co-hyponyms."""
     caption_column: Literal["caption", "generated_caption"] = "caption"
     """Column to edit: the caption that came with the image, or the one that stage `caption` wrote."""
     edits_per_caption: int = Field(default=1, ge=1)
+    """Most edits of one caption; fewer where it allows fewer."""
     cohyponym_depth: int = Field(default=5, ge=1)
     """Steps up to the hypernym that a noun and its replacement share: 1 is the direct one."""
     scope: Literal["visual", "any"] = "visual"

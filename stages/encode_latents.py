@@ -36,6 +36,7 @@ class EncodeLatents(MapStage):
     model: Annotated[str, Serves(LatentEncoder)]
     """A diffusers checkpoint with an autoencoder, the one that will be trained: `zoo:sd`, `hf:…`."""
     size_px: int = Field(ge=8)
+    """Side of the centre square that is encoded."""
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the autoencoder once."""

@@ -65,9 +65,13 @@ class FilterCaption(MapStage):
     rejects: ClassVar = CaptionReject
 
     min_words: int = Field(default=3, ge=0)
+    """Fewest words that a caption may have."""
     max_words: int = Field(default=60, ge=1)
+    """Most words that a caption may have."""
     min_letters_frac: float = Field(default=0.6, ge=0, le=1)
+    """Least share of letters among the caption's characters without blanks."""
     max_repeated_frac: float = Field(default=0.5, ge=0, le=1)
+    """Greatest share of words that are repetitions."""
 
     def open(self, ctx: Context) -> BatchFn:
         """A function that judges each caption by regular expressions and counts."""

@@ -34,7 +34,7 @@ class Index(GlobalStage):
     """One index a pool: compared one by one up to `flat_below` images, then lists of codes with exact re-ranking.
 
     The same files for the same rows in the same order, whatever the shards and the number of cores. Codes of lists are
-    made of sums of floats: with other vector instructions some differ, and hardly ever what a search then finds.
+    made of sums of floats: with other vector instructions some codes differ, but hardly ever the results of a search.
     """
 
     version: ClassVar[int] = 1
@@ -47,6 +47,7 @@ class Index(GlobalStage):
     memory_budget_bytes: int = Field(default=IndexSettings().memory_budget_bytes, ge=1)
     """Memory that the index of one pool may take while it is built, and in each worker that searches it."""
     flat_below: int = Field(default=IndexSettings().flat_below, ge=0)
+    """A pool with fewer images is compared one by one, exactly."""
     num_probes: int | None = Field(default=None, ge=1)
     """Lists that a query looks at; none: 64, or 2 sqrt(lists) if more."""
     rerank: int = Field(default=IndexSettings().rerank, ge=1)

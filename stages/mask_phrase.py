@@ -37,6 +37,7 @@ class MaskPhrase(MapStage):
     model: Annotated[str, Serves(TextSegmenter)]
     """A TextSegmenter: `zoo:clipseg`, `hf:CIDAS/clipseg-rd64-refined@<commit>`."""
     threshold: float = Field(default=0.4, gt=0, lt=1)
+    """Probability above which a pixel is inside the mask."""
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the model once."""

@@ -65,17 +65,23 @@ class NormaliseImage(MapStage):
     needs: ClassVar = Needs(packages=("PIL", "imagehash"))
 
     shorter_side_px: int = Field(default=512, ge=8)
+    """Side that the shorter side is scaled to."""
     fit: Literal["keep_ratio", "center_crop", "pad"] = "keep_ratio"
     """keep_ratio: only scale; center_crop: cut to a square; pad: white bars to a square."""
     upscale: bool = True
     """False leaves images that are smaller than `shorter_side_px` at their size."""
     min_side_px: int = Field(default=64, ge=1)
+    """An image with a shorter side below this is rejected."""
     max_aspect_ratio: float = Field(default=3.0, ge=1)
+    """Greatest ratio of long side to short side."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1)
     """Formats that take more memory to decode may have less of it: TIFF 4/5, WebP 2/3, AVIF 1/2, JPEG 2000 2/5."""
     animated: Literal["first", "reject"] = "reject"
+    """Whether an animation gives its first frame or is rejected."""
     format: Literal["jpg", "png", "webp"] = "jpg"
+    """Encoding of the normalised image."""
     quality: int = Field(default=95, ge=1, le=100)
+    """Quality of JPEG and WebP; PNG is lossless."""
 
     def open(self, ctx: Context) -> BatchFn:
         """A function that normalises each image of a batch."""

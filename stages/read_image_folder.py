@@ -51,8 +51,11 @@ class ReadImageFolder(SourceStage):
     caption_column: str = CAPTION_DEFAULT
     """Column of the captions, found alike (caption, prompt …); of a list of captions the first is taken."""
     rows_per_shard: int = Field(default=1000, ge=1)
+    """Lines of the captions file in one shard."""
     require_caption: bool = True
+    """Whether an image without caption is rejected."""
     max_image_bytes: int = Field(default=100_000_000, ge=1)
+    """A larger image file is rejected."""
 
     @property
     def _wanted(self) -> Wanted:

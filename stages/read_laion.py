@@ -38,8 +38,8 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
     """Image-caption samples behind the URLs of Parquet tables; one shard for every `rows_per_shard` rows.
 
     A shard is downloaded once, into a WebDataset tar and a table of statuses that the run folder keeps; it is read from
-    there as often as its pixels are wanted. Which answers the web gives is no setting's doing: two downloads of one
-    table differ.
+    there whenever its pixels are needed. The answers of the web decide the result too: two downloads of one table
+    differ.
     """
 
     version: ClassVar[int] = 2
@@ -49,6 +49,7 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
     final: ClassVar[frozenset[str]] = frozenset(reason.value for reason in UNASKED)
     needs: ClassVar = Needs(packages=("aiohttp", "PIL"))
     rows_per_shard: int = Field(default=1000, ge=1)
+    """Rows of the table in one shard."""
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<file>-00000` … of each table. Raises `PlanError` for a table without a column that is asked for."""

@@ -33,7 +33,9 @@ class ReadWebdataset(SourceStage):
     rejects: ClassVar = InputReject
 
     require_caption: bool = True
+    """Whether an image without caption is rejected."""
     max_image_bytes: int = Field(default=100_000_000, ge=1)
+    """A larger image file is rejected."""
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """One shard a tar."""

@@ -67,6 +67,7 @@ class Retrieve(MapStage):
     max_image_cos: float = Field(default=0.95, ge=-1, le=1)
     """Images nearer than this to the source are near-duplicates of it, and no targets."""
     min_retrieval_cos: float | None = Field(default=None, ge=-1, le=1)
+    """An edit whose nearest image is less similar to the query is rejected."""
     pools: tuple[str, ...] = Field(default=(), strict=False)
     """Pools that are searched; none named: all."""
 

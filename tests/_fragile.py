@@ -1,7 +1,7 @@
 """A stage and a sink that never end on some rows or kill their own process, and builds of them on Ray.
 
-Run as a program: `python _fragile.py [ADDRESS]`, on a Ray of its own unless the address of one is given. Each line of
-its input is a build, `{"folder": …, "run_on": {…}}` over the shards in folder/in; a line comes back for each.
+Run as a program: `python _fragile.py ADDRESS`, on the Ray cluster at that address. Each line of its input is a build,
+`{"folder": …, "run_on": {…}}` over the shards in folder/in. Builds run side by side; each prints one line when it ends.
 """
 
 import contextlib
@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from _fakes import Pack, ReadLines, Upper, manifest_of, rows_of, run
@@ -19,8 +21,6 @@ from pipeline.plan.manifest import RunOn
 from pipeline.plan.plan import make_plan
 from pipeline.run.ray import RayExecutor
 from pipeline.store.storage import Storage
-
-NUM_WORKERS = 4
 
 
 def break_on(captions, where=""):
@@ -60,23 +60,31 @@ class FragilePack(Pack):
 
 
 def main():
-    address = sys.argv[1] if len(sys.argv) > 1 else None
-    if address is None:
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        import ray
+    address = sys.argv[1]
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    import ray
 
-        ray.init("local", num_cpus=NUM_WORKERS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    for line in sys.stdin:
-        asked = json.loads(line)
-        with contextlib.redirect_stdout(sys.stderr):
-            result = build(Path(asked["folder"]), asked["run_on"], address)
-        print(json.dumps(result), flush=True)
+    ray.init(address, log_to_driver=False, logging_level="ERROR")
+    printed = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr), ThreadPoolExecutor(max_workers=8) as threads:
+        for line in sys.stdin:
+            threads.submit(answer, json.loads(line), printed)
 
 
-def build(folder, run_on, address):
+def answer(asked, out):
+    """Build and print what came of it: one line, in one piece."""
+    try:
+        result = build(Path(asked["folder"]), asked["run_on"])
+    except Exception:  # noqa: BLE001  the test shows it
+        result = {"error": traceback.format_exc()}
+    out.write(json.dumps(result | {"folder": asked["folder"]}) + "\n")
+    out.flush()
+
+
+def build(folder, run_on):
     chain = [ReadLines(), Fragile(), FragilePack()]
     plan = make_plan(manifest_of(*chain, run_on=RunOn(**run_on)), str(folder / "run"), [str(folder / "in")])
-    result = run(plan, RayExecutor(Storage(plan.out), address=address))
+    result = run(plan, RayExecutor(Storage(plan.out)))
     failures = list(result.failures.values())
     return {"ok": result.ok, "failures": failures, "shards": {s.name: rows(plan, s.name) for s in plan.shards}}
 

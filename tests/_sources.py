@@ -1,6 +1,7 @@
 """The project's own source files as the contract tests read them: parsed, never imported."""
 
 import ast
+import functools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -14,6 +15,7 @@ def sources(*packages):
             yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
 
 
+@functools.cache
 def imports(source):
     """(line, full dotted name) of every import anywhere in the source, `if TYPE_CHECKING` and functions included."""
     found = []
@@ -25,6 +27,7 @@ def imports(source):
     return found
 
 
+@functools.cache
 def texts(source):
     """(line, text) of every string constant that is no docstring; of an f-string its fixed parts."""
     tree = ast.parse(source)
@@ -34,6 +37,22 @@ def texts(source):
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings
     ]
+
+
+def module_of(path):
+    """The dotted name of a file: `trainer.recipes` of trainer/recipes/__init__.py."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def import_graph(files):
+    """Module -> the modules among `files` that it imports; `files` are pairs of path and text."""
+    files = {module_of(path): text for path, text in files}
+    graph = {}
+    for module, text in files.items():
+        names = {name for _, name in imports(text)}
+        found = {name if name in files else name.rpartition(".")[0] for name in names}
+        graph[module] = sorted(found & files.keys() - {module})
+    return graph
 
 
 def lies_below(name, parents):

@@ -1,9 +1,9 @@
 """Measure the frames of AV1 data without decoding them: how large, how many, and what a decoder keeps of them.
 
-The sequence header bounds the size of its frames, but a frame header may say one of its own. The specification forbids
-that to be larger; dav1d does not check it, so it counts as the largest that its number of bits can say. Superres and
-the render size change nothing: the first makes a frame smaller before it is coded, the second is a hint to players.
-Layers are frames like others: they count, whether the decoder leaves them out or not.
+The sequence header bounds the size of its frames, but a frame header may have a size of its own. The specification
+forbids a larger one, and dav1d does not check that, so such a frame counts as the largest that its number of bits can
+express. Superres and the render size change nothing: the first makes a frame smaller before it is coded, the second is
+a hint to players. Layers count like other frames, whether the decoder leaves them out or not.
 
 Source: AV1 specification, sections 5.3 (OBUs), 5.5 (sequence header), 5.9.2 (frame header), 7.20 (reference frames).
 """

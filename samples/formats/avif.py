@@ -1,7 +1,7 @@
 """Measure the coded frames of an AVIF file before Pillow decodes it, whatever size the boxes say.
 
-Of the boxes' sizes (ispe, tkhd) and those in the coded data the larger counts: the decoder allocates both and scales.
-All AV1 items count, used or not, and of each track the first sample, which is all that is ever decoded here.
+The larger of the boxes' sizes (ispe, tkhd) and those in the coded data counts: the decoder allocates both and scales.
+All AV1 items count, used or not. Of each track the first sample counts, as no other is decoded here.
 
 Sources: ISO/IEC 14496-12, sections 8.3 to 8.7 (tracks) and 8.11 (items); AVIF specification 1.1, section 2.1 (each item
 has its own sequence header).

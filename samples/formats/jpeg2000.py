@@ -1,6 +1,6 @@
 """Count the tiles, precincts and code-blocks of a JPEG 2000 file before Pillow decodes it.
 
-OpenJPEG allocates some hundred bytes for each, whether data are there or not, so that a file of 200 bytes may take
+OpenJPEG allocates some hundred bytes for each of them, even without data, so that a file of 200 bytes may take
 gigabytes. Source: ISO/IEC 15444-1, annex A (A.4 SOT, A.5 SIZ, A.6 COD and COC) and B.6, B.7 (precincts, code-blocks).
 """
 

@@ -1,7 +1,7 @@
 """Undo the content encoding of a body as its bytes come in, never beyond the bytes that may be kept.
 
-No encoding is asked for, so one that comes is often a mistake: browsers and urllib take the body as it is where it is
-named wrongly, and so does this.
+Requests ask for no encoding, so an encoded answer is often a mistake of the server. A body whose encoding is named
+wrongly is taken as it is, as browsers and urllib do.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Servers send headers of any size and number, names with spaces, lines without a colon, a length twice, or a length
 beside chunks. `PlainResponses` sees the bytes of a connection first. It holds an answer's head, up to `MAX_HEAD_BYTES`,
-until it is complete, and hands on a plain one: the status line, and only those headers that are used here. The body
-passes as it came. It also notes for the attempt in hand that the server said something.
+until it is complete, and passes on a plain one: the status line, and only those headers that are used here. The body
+passes unchanged. It also records for the current attempt that the server has answered.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _values_of(lines: list[bytes]) -> dict[bytes, list[bytes]]:
 def _framing(values: dict[bytes, list[bytes]]) -> list[bytes]:
     """The headers that say where the body ends, and whether the connection is kept afterwards.
 
-    Chunks count for more than a length, the first length for more than others, as in http.client. The connection is
+    Chunks take precedence over a length, and the first length over others, as in http.client. The connection is
     kept only where all of them agree.
     """
     coding = _tokens(values.get(b"transfer-encoding", ()))

@@ -1,11 +1,11 @@
 """Decide which URL comes next: few of one host at a time, and none of a host that is down.
 
 A host is given up after `max_failures` failures without an answer between them, of which the last `PROBES` must be
-probes. Before each probe the host rests, with a back-off that doubles, and all that was under way ends; then one URL is
-asked for. So a burst of failures at one moment never gives up a host by itself: it must still be down after `PROBES`
-rests. From its first failure on, a host has no more under way than failures lack until it rests; any answer restores it
-in full. A host that is down costs `max(per_host, max_failures) + PROBES` requests at most, however many URLs it has,
-and `PROBES + 1` time limits where as many are asked for at once as may fail.
+probes. Before each probe the host rests, with a back-off that doubles, and all running requests end; then one URL is
+requested. So a burst of failures at one moment never gives up a host: it must still be down after `PROBES` rests. From
+its first failure on, a host has at most as many running requests as it may still fail before it rests; any answer
+restores all its places. A host that is down costs at most `max(per_host, max_failures) + PROBES` requests, however many
+URLs it has, and `PROBES + 1` time limits where as many URLs are requested at once as may fail.
 """
 
 from __future__ import annotations

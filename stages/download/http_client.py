@@ -118,7 +118,7 @@ class Fetcher:
     async def _check_addresses(self, host: str) -> None:
         """Raise `DownloadFailed` for a host that leads to no public address, as far as its name is known here.
 
-        A proxy resolves names itself, so this is no guarantee: a name may be unknown here, or another there.
+        A proxy resolves names itself, so this is no guarantee: a name may be unknown here, or mean another host there.
         """
         if literal_address(host) is not None:
             return

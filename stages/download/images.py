@@ -92,8 +92,8 @@ def resized(rgb: Image.Image, size: tuple[int, int]) -> Image.Image:
     """The RGB image at another size: bicubic with antialiasing, near to what Pillow makes of it.
 
     By torch, whose arithmetic for bytes is integers: the same pixels with any vector instructions and any number of
-    threads. With AVX2 or more it takes a fifth of Pillow's time, otherwise twice that: shrinking would else be two
-    thirds of what a downloaded image costs. Pixels go in where they lie and come out as planes; nothing is copied.
+    threads. With AVX2 or more it takes a fifth of Pillow's time, otherwise twice that: with Pillow, shrinking would be
+    two thirds of the cost of a downloaded image. Pixels are read in place and returned as planes, without a copy.
     """
     import torch
     from torch.utils.dlpack import from_dlpack

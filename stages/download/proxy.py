@@ -1,6 +1,6 @@
 """The proxies that the environment names, for downloads that are to go through them.
 
-`http_proxy`, `https_proxy` and `no_proxy` count, in small or capital letters, as for curl and urllib. Credentials stay
+`http_proxy`, `https_proxy` and `no_proxy` are read, in lower or upper case, as by curl and urllib. Credentials stay
 in the environment: they are in no message and in no record.
 """
 

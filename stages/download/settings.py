@@ -91,21 +91,34 @@ class UrlTableSettings(Settings):
     """Columns of a table of URLs, and the rows that are left out by what the table says of them."""
 
     url_column: str = "URL"
+    """Column of the URLs."""
     caption_column: str = "TEXT"
+    """Column of the captions."""
     require_caption: bool = True
+    """Whether a row without caption is rejected."""
 
     similarity_column: str = "similarity"
+    """Column that `min_similarity` is about."""
     punsafe_column: str = "punsafe"
+    """Column that `max_punsafe` is about."""
     pwatermark_column: str = "pwatermark"
+    """Column that `max_pwatermark` is about."""
     width_column: str = "WIDTH"
+    """Column of the image's width."""
     height_column: str = "HEIGHT"
+    """Column of the image's height."""
     min_similarity: float | None = None
     """Cosine similarity of image and caption as the table has it; None, as below, asks for nothing."""
     max_punsafe: float | None = None
+    """Greatest probability, by the table, that the image is unsafe."""
     max_pwatermark: float | None = None
+    """Greatest probability, by the table, that the image has a watermark."""
     min_width_px: int | None = Field(default=None, ge=1)
+    """Least width by the table."""
     min_height_px: int | None = Field(default=None, ge=1)
+    """Least height by the table."""
     max_aspect_ratio: float | None = Field(default=None, ge=1)
+    """Greatest ratio of long side to short side by the table."""
 
 
 class DownloadSpeed(Settings):
@@ -114,9 +127,11 @@ class DownloadSpeed(Settings):
     concurrency: int = Field(default=128, ge=1)
     """URLs asked for at once by one worker."""
     concurrency_per_host: int = Field(default=16, ge=1)
+    """URLs asked for at once of one host."""
     timeout_s: float = Field(default=15.0, gt=0)
     """For one attempt, redirects and body included."""
     attempts: int = Field(default=3, ge=1)
+    """Most attempts at one URL."""
     backoff_s: float = Field(default=0.5, ge=0)
     """Wait after the first failure, about; each further one doubles it. A server's `Retry-After` counts for more."""
     backoff_cap_s: float = Field(default=30.0, ge=0)
@@ -137,9 +152,11 @@ class DownloadSettings(Settings):
     opt_out_directives: Annotated[tuple[str, ...], AfterValidator(each(check_directive))] = Field(
         default=("noai", "noimageai", "noindex", "noimageindex"), strict=False
     )
+    """Words of `X-Robots-Tag` that count as opting out."""
     user_agent: Annotated[str, AfterValidator(checked_user_agent)] = Field(
         default="Mozilla/5.0 (compatible; editloom)", pattern=r"^[\x20-\x7e]+$"
     )
+    """Name that requests carry; servers address opt-outs to it."""
     allowed_hosts: Annotated[tuple[str, ...], AfterValidator(each(check_host))] = Field(default=(), strict=False)
     """Names, addresses or networks (`10.0.0.0/8`) that may be asked although they are not public."""
     content_types: Annotated[tuple[str, ...], AfterValidator(each(check_type))] = Field(
@@ -148,8 +165,11 @@ class DownloadSettings(Settings):
     """Beginnings of the content types that are read. So is an answer without a type, and one whose type is no image's
     though its bytes are."""
     max_redirects: int = Field(default=5, ge=0)
+    """Most redirects of one URL."""
     max_image_bytes: int = Field(default=20_000_000, ge=1)
+    """Largest body, as sent and as unpacked."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1)
+    """An image with more pixels is rejected."""
     stored_side_px: int | None = Field(default=None, ge=8)
     """Shrink the shorter side to this on arrival, as sRGB JPEG of quality 95, never up; None keeps images as they came.
 

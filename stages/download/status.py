@@ -74,8 +74,8 @@ UNASKED = frozenset(
 class DownloadFailed(Exception):
     """The URL ended otherwise than with an image; `wait_s` is how long the server asked to be left alone.
 
-    `is_hopeless` says of an end that may not come again that it will, within a build. `is_answered` is True once the
-    host has answered anything.
+    `is_hopeless` marks a failure that would repeat within a build, although its reason is a temporary one.
+    `is_answered` is True once the host has sent any answer.
     """
 
     def __init__(

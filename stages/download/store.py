@@ -1,9 +1,9 @@
 """Store a downloaded shard: a WebDataset tar in img2dataset's layout and the status of every URL.
 
-`<shard>.tar` is put first and `<shard>.status.parquet` last; the second has the hash of the first and of the rows that
-both are of. Both are in the order of the input's rows, whatever order the answers came in. The shard's record lists
-them. `<shard>.retry` asks for some URLs to be tried anew: those whose failure may pass, or, where it holds the word
-`all`, all that were asked for and failed.
+`<shard>.tar` is stored first and `<shard>.status.parquet` last; the second has the hashes of the tar and of the input's
+rows. Both are in the order of the input's rows, whatever order the answers came in. The shard's record lists them.
+`<shard>.retry` asks for some URLs again: those with a temporary failure or, where the file holds the word `all`, all
+that were requested and failed.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Spool:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._held.clear()  # whoever still has the spool is not to hold the images
+        self._held.clear()  # a reference to the spool must not keep the images
         if self._file is not None:
             self._file.close()
 

@@ -1,7 +1,7 @@
 """Which URLs may be asked for: http and https to public addresses, and to hosts that the user names.
 
-The check that counts is in the resolver that connections are made with: the addresses that it lets through are the
-ones connected to, so a name that resolves to something else a moment later gains nothing. A host written as an
+The decisive check is in the resolver that connections use: only the addresses that it returns are connected to, so a
+name that resolves to another address a moment later gains nothing. A host written as an
 address never reaches a resolver; `AddressGuard.check` sees it, for each hop of a redirect.
 """
 

@@ -1,7 +1,7 @@
 """Convert values of Arrow arrays to JSON's types: null, booleans, numbers, text, lists and objects. No value raises.
 
-A value that JSON cannot hold and text cannot say (pixels, a date of the year 200,000) is None, and so is a text or a
-list beyond the limits below: what is read here are captions, addresses and figures.
+A value that neither JSON nor text can hold (pixels, a date of the year 200,000) is None, and so is a text or a list
+beyond the limits below: this module reads captions, addresses and numbers.
 """
 
 from __future__ import annotations

@@ -94,7 +94,9 @@ def read_lines(
             yield found, row
             number += 1
     if number < stop:
-        raise ShardFailed(f"{url}: has no rows {number} to {stop}: it is not what it was")
+        raise ShardFailed(
+            f"{url}: has no rows {number} to {stop}: the file was changed after the plan; run the same command again"
+        )
 
 
 def _suffix(url: str) -> str:
@@ -119,7 +121,9 @@ def _rows(handle: IO[bytes], form: TextFormat, at: int | None, url: str) -> Iter
     if at and form.kind != "array":
         handle.seek(at - 1)
         if handle.read(1) != b"\n" and at != form.begin:
-            raise ShardFailed(f"{url}: no line begins at byte {at}: it is not what it was")
+            raise ShardFailed(
+                f"{url}: no line begins at byte {at}: the file was changed after the plan; run the same command again"
+            )
     number = form.first_line - 1
     try:
         for place, raw in records_of(handle, form, at):

@@ -1,7 +1,7 @@
 """Page headers of a Parquet file, checked before Arrow decodes any page.
 
 A page is decoded whole, a repeated value costs nothing in the file, and the footer may be wrong. So pages are judged by
-the headers that Arrow goes by. Owns the limits; `stages.inputs.parquet_rows` reads the rows.
+the headers that Arrow uses. Owns the limits; `stages.inputs.parquet_rows` reads the rows.
 """
 
 from __future__ import annotations

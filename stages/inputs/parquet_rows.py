@@ -46,9 +46,9 @@ class _Leaf:
 class TableReader:
     """Rows of one Parquet file. Going forwards from where it is, it reads nothing twice.
 
-    Faults of the machine or the network pass as they are, for the engine to try again; after any exception the reader
-    is of no use any more. `needed` says of a schema which columns are read whatever their size; it may raise
-    `ShardFailed` for one that cannot serve.
+    Faults of the machine or the network are not caught, so that the engine tries again; after any exception the reader
+    cannot be used again. `needed` names the columns of a schema that are read whatever their size; it may raise
+    `ShardFailed` for a column that cannot serve.
     """
 
     def __init__(self, url: str, needed: Callable[[pa.Schema], Sequence[str]] = lambda _: ()) -> None:
@@ -139,7 +139,10 @@ class TableReader:
             with self._faults(f"rows {start} to {stop} cannot be read"):
                 batch = self._rest if self._rest is not None else self._next_batch()
             if batch is None:
-                raise ShardFailed(f"{self.url}: has no rows {self._at} to {stop}: it is not what it was")
+                raise ShardFailed(
+                    f"{self.url}: has no rows {self._at} to {stop}: the file was changed after the plan; "
+                    "run the same command again"
+                )
             skipped = min(batch.num_rows, max(0, start - self._at))
             taken = min(batch.num_rows - skipped, stop - self._at - skipped)
             self._at += skipped + taken

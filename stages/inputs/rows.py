@@ -123,7 +123,7 @@ def _caption(sample: InputSample, row: dict[str, Any]) -> tuple[str | None, Inpu
 def _caption_in(metadata: dict[str, Any], notes: list[str]) -> tuple[str | None, str]:
     """(the caption that metadata holds, or None, why there is none): under `caption`, or else under a usual name.
 
-    Several usual names serve where all hold the same text: nothing says which of different ones is the caption.
+    Several usual names are accepted where all hold the same text; otherwise the caption is unknown.
     """
     if "caption" in metadata:
         return first_caption(metadata["caption"], notes), ""

@@ -30,8 +30,8 @@ def plain_name(name: str) -> str:
 def find_column(setting: str, wanted: str, default: str, known: frozenset[str], names: Sequence[str]) -> str | None:
     """The column that is meant: the one of the name `wanted`, or the only one of a known name.
 
-    A name that differs from the setting's default is taken at its word. None when no column is meant; raises
-    `ValueError` when several may be.
+    A name that differs from the setting's default is taken literally. None when no column fits; raises
+    `ValueError` when several do.
     """
     if wanted in names:
         return wanted

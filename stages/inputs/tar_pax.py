@@ -28,7 +28,7 @@ class Extras(NamedTuple):
 def with_records(content: bytes, extras: Extras) -> Extras:
     """`extras` with what the records say: `length key=value`, one after the other, the length that of all of it.
 
-    Nothing is read behind a record that makes no sense. Raises DamageError for a name or size that cannot be.
+    Nothing is read behind a damaged record. Raises DamageError for a name or size that is impossible.
     """
     at = 0
     for _ in range(MAX_PAX_RECORDS):

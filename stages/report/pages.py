@@ -82,9 +82,8 @@ def _members(run: RunSummary) -> list[str]:
 def _values(run: RunSummary, column: str) -> set[str]:
     if column not in run.columns:
         return set()
-    return {one for _, table in run.tables(sorted(run.shard_files), [column]) for one in table[column].to_pylist()} - {
-        None
-    }
+    tables = (table for _, table in run.tables(sorted(run.shard_files), [column]))
+    return {value for table in tables for value in table[column].to_pylist()} - {None}
 
 
 def _num_further(run: RunSummary) -> int:

@@ -1,7 +1,7 @@
 """Find the colours and other adjectives of a noun phrase that can change, with their replacements.
 
 A colour becomes another that the thing can have, an adjective its direct antonym in WordNet where the noun suits
-both. What a thing can have and what suits it is `stages.wordnet_edits.visual_kinds`.
+both. `stages.wordnet_edits.visual_kinds` says what a thing can have and what suits it.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Find the words of a caption that can change, with their replacements, as `Site`s.
 
-One noun becomes a co-hyponym (`sisters`), one colour another colour, one adjective its antonym. What
-suits what is `visual_kinds`; the words of the request are `requests`.
+One noun becomes a co-hyponym (`sisters`), one colour another colour, one adjective its antonym. `visual_kinds` decides
+what suits what; `requests` puts the edit into words.
 """
 
 from __future__ import annotations

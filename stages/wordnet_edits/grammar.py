@@ -1,6 +1,6 @@
 """English at the level of words: tokens with their place, case, articles, number, and replacing a span.
 
-Pure functions of text; what the words mean is WordNet's (`stages.wordnet_edits.phrases`, `stages.wordnet_edits.edits`).
+Pure functions of text. The meaning of words is left to WordNet (`stages.wordnet_edits.phrases` and `edits`).
 """
 
 from __future__ import annotations

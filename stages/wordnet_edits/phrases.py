@@ -1,7 +1,7 @@
 """Noun phrases of a caption, found with WordNet and a few rules of order: no tagger, no parser.
 
-Captions are short and plain, so closed word classes, WordNet's sense counts and the neighbours of a word settle what
-it is. A phrase that cannot be settled is left out: an edit not made costs less than a wrong one.
+Captions are short and plain, so closed word classes, WordNet's sense counts and the neighbours of a word decide its
+kind. A phrase that stays ambiguous is left out: a missing edit costs less than a wrong one.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class Sisters:
 
     def _classify(self, lemma: str) -> tuple[Any, frozenset[str]]:
         senses = self.wordnet.synsets(lemma, "n")
-        for sense in senses:  # a sense that a kind vouches for by this very word
+        for sense in senses:  # a sense that a kind lists with this word
             kinds = frozenset(name for name, words in self._kinds.items() if words.get(lemma) == sense)
             if kinds and not self._means_person(lemma, sense):
                 return sense, kinds

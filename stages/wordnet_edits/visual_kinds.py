@@ -1,9 +1,9 @@
 """Curated lists of words that may replace each other in an image. No code here reads captions.
 
-WordNet says what is a co-hyponym of what; it does not say what looks alike. A *kind* names synsets that can take
-each other's place in a photograph (size, place and use agree), so that a dog on a bench becomes a cat and not a whale.
-`members` are vouched for one by one (`synset` or `synset:word` to choose the word); below `roots` any word counts whose
-dominant sense it is. A noun may be of several kinds.
+WordNet says what is a co-hyponym of what; it does not say what looks alike. A *kind* names synsets that can take each
+other's place in a photograph (size, place and use agree), so that a dog on a bench becomes a cat and not a whale.
+`members` were checked one by one (`synset` or `synset:word` to choose the word); below `roots` every synset counts that
+is the dominant sense of its word. A noun may be of several kinds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may import whom: stages and trainers stand on the engine, never the other way round."""
+"""Who may import whom among the packages."""
 
 import tomllib
 

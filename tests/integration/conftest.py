@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from _builds import LIGHT, ROOT
+from _builds import LIGHT, ROOT, build, tars
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +21,35 @@ def many_shards(tmp_path_factory):
         for shard in sorted((ROOT / "data" / "tiny").glob("*.tar")):
             shutil.copyfile(shard, folder / f"{copy}-{shard.name}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def undisturbed(light, many_shards, tmp_path_factory):
+    """The tars of the light chain over many shards."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert build(out, "--executor", "inprocess", shards=many_shards, manifest=light)[0] == 0
+    return tars(out)
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """A Ray cluster on this machine that all tests share: its head has room for no worker, `room` adds nodes to it."""
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
+    yield made
+    made.shutdown()
+
+
+@pytest.fixture(scope="module")
+def room(cluster):
+    """Called with a number of cores: a node with so many joins the cluster until the module's tests have ended."""
+    nodes = []
+
+    def add(num_cpus):
+        nodes.append(cluster.add_node(num_cpus=num_cpus))
+        return nodes[-1]
+
+    yield add
+    for node in nodes:
+        cluster.remove_node(node)

@@ -11,6 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 from _kernels import environment_of
 
+from cli import exits
+from cli.main import app
+from zoo.write_edits import EditOrder, write_edits
+
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = sys.executable
 EDITLOOM = [PYTHON, "-c", "from cli.main import main; main()"]
@@ -88,13 +92,11 @@ def test_an_editor_is_trained_on_it_and_edits(built, tmp_path):
         "--steps", 2, "--batch-size", 2, "--set", "size_px=64", "--set", "clip_model=zoo:clip",
         "--set", "perceptual_model=zoo:dino", "--set", "preview_every=0",
     ]  # fmt: skip
-    done = subprocess.run([*EDITLOOM, *map(str, train)], cwd=ROOT, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr[-2000:]
-    run("zoo.write_edits", tmp_path / "edits", "--count", 2)
+    assert exits.run(app, [str(one) for one in train]) == 0
+    write_edits(tmp_path / "edits", EditOrder(2, 0, ("replace_noun", "change_colour")))
     evaluate = [
         "evaluate", "pairs", tmp_path / "edits", "--model", f"path:{tmp_path / 'iedit' / 'model'}",
         "--set", "num_steps=4", "--clip", "zoo:clip", "--out", tmp_path / "scores",
     ]  # fmt: skip
-    done = subprocess.run([*EDITLOOM, *map(str, evaluate)], cwd=ROOT, capture_output=True, text=True, timeout=250)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert exits.run(app, [str(one) for one in evaluate]) == 0
     assert "clip_score@zoo:clip" in (tmp_path / "scores" / "scores.json").read_text()

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from _builds import ROOT
@@ -14,46 +15,46 @@ WORDS = {"a": "hang", "b": "die", "c": "pack-hang", "d": "pack-die"}
 """What stands in row 30 of each shard: it hangs or dies in the map, or in the sink."""
 
 
-@pytest.fixture(scope="module")
-def builds():
-    """Builds one after the other on one Ray: called with a folder and settings, it gives what came out."""
-    with subprocess.Popen(
-        [sys.executable, str(ROOT / "tests" / "_fragile.py")],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-
-        def build(folder, **run_on):
-            process.stdin.write(json.dumps({"folder": str(folder), "run_on": QUICK | run_on}) + "\n")
-            process.stdin.flush()
-            return json.loads(process.stdout.readline())
-
-        yield build
-        process.stdin.close()
-
-
-@pytest.fixture
-def build(builds, tmp_path):
-    def one_shard(lines, **run_on):
-        write_shards(tmp_path / "in", {"a": lines})
-        result = builds(tmp_path, **run_on)
-        return result | result["shards"]["a"]
-
-    return one_shard
-
-
-@pytest.fixture(scope="module")
-def side_by_side(builds, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("lost")
-    write_shards(folder / "in", {shard: lines_with({30: word}) for shard, word in WORDS.items()})
-    return builds(folder)
-
-
 def lines_with(bad, num_lines=51):
     return [f"{bad.get(n, 'line')} {n}" for n in range(num_lines)]
 
 
+BUILDS = {
+    "side by side": ({shard: lines_with({30: word}) for shard, word in WORDS.items()}, {}),
+    "stuck": ({"a": lines_with({7: "stuck"})}, {"heartbeat_s": 2, "deadline_s": 60}),
+    "several": (
+        {"a": lines_with({3: "die", 20: "hang", 40: "die", 150: "boom", 180: "die"}, num_lines=200)},
+        {"attempts": 2},
+    ),
+    "slow": (
+        {"a": [*lines_with({30: "hang", 10: "slow"}), "slow too", "slow as well"]},
+        {"row_deadline_s": 3},
+    ),
+    "too many": ({"a": ["die 1", "die 2", "line"]}, {"max_quarantined_frac": 0.4}),
+}
+"""Name -> (shard -> its lines, settings that differ from `QUICK`)."""
+
+
+@pytest.fixture(scope="module")
+def results(cluster, room, tmp_path_factory):
+    """What came of each build. They wait for deadlines most of the time, so they run side by side."""
+    room(sum(len(shards) for shards, _ in BUILDS.values()))
+    folders = {str(tmp_path_factory.mktemp("lost")): name for name in BUILDS}
+    asked = []
+    for folder, name in folders.items():
+        shards, run_on = BUILDS[name]
+        write_shards(Path(folder) / "in", shards)
+        asked.append(json.dumps({"folder": folder, "run_on": QUICK | run_on}))
+    line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), cluster.address]
+    done = subprocess.run(line, cwd=ROOT, input="\n".join(asked), stdout=subprocess.PIPE, text=True, timeout=250)
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]  # Ray prints beside them
+    assert [one["error"] for one in found if "error" in one] == []
+    return {folders[one["folder"]]: one for one in found}
+
+
 @pytest.mark.parametrize("shard", WORDS)
-def test_only_the_row_that_loses_its_worker_is_rejected(side_by_side, shard):
+def test_only_the_row_that_loses_its_worker_is_rejected(results, shard):
+    side_by_side = results["side by side"]
     assert side_by_side["ok"], side_by_side
     word, result = WORDS[shard], side_by_side["shards"][shard]
     assert result["kept"] == [id_of(line) for line in lines_with({30: word}) if line != f"{word} 30"]
@@ -64,30 +65,27 @@ def test_only_the_row_that_loses_its_worker_is_rejected(side_by_side, shard):
     assert detail in rejected["reject_detail"]
 
 
-def test_row_that_lets_no_thread_run_is_rejected_alone(build):
-    lines = lines_with({7: "stuck"})
-    result = build(lines, heartbeat_s=2, deadline_s=60)
+def test_row_that_lets_no_thread_run_is_rejected_alone(results):
+    result, lines = results["stuck"], BUILDS["stuck"][0]["a"]
     assert result["ok"], result
-    assert result["kept"] == [id_of(line) for line in lines if line != "stuck 7"]
-    assert [r["sample_id"] for r in result["rejected"]] == [id_of("stuck 7")]
+    assert result["shards"]["a"]["kept"] == [id_of(line) for line in lines if line != "stuck 7"]
+    assert [r["sample_id"] for r in result["shards"]["a"]["rejected"]] == [id_of("stuck 7")]
 
 
-def test_several_bad_rows_of_a_shard_are_found_within_its_attempts(build):
-    lines = lines_with({3: "die", 20: "hang", 40: "die", 150: "boom", 180: "die"}, num_lines=200)
-    result = build(lines, attempts=2)
+def test_several_bad_rows_of_a_shard_are_found_within_its_attempts(results):
+    result, lines = results["several"], BUILDS["several"][0]["a"]
     assert result["ok"], result
-    assert result["kept"] == [id_of(line) for line in lines if "line" in line]
-    assert len(result["rejected"]) == 5
+    assert result["shards"]["a"]["kept"] == [id_of(line) for line in lines if "line" in line]
+    assert len(result["shards"]["a"]["rejected"]) == 5
 
 
-def test_slow_neighbours_of_a_bad_row_are_kept(build):
-    lines = [*lines_with({30: "hang", 10: "slow"}), "slow too", "slow as well"]
-    result = build(lines, row_deadline_s=3)
+def test_slow_neighbours_of_a_bad_row_are_kept(results):
+    result, lines = results["slow"], BUILDS["slow"][0]["a"]
     assert result["ok"], result
-    assert result["kept"] == [id_of(line) for line in lines if "hang" not in line]
+    assert result["shards"]["a"]["kept"] == [id_of(line) for line in lines if "hang" not in line]
 
 
-def test_more_such_rows_than_allowed_fail_the_shard(build):
-    result = build(["die 1", "die 2", "line"], max_quarantined_frac=0.4)
+def test_more_such_rows_than_allowed_fail_the_shard(results):
+    result = results["too many"]
     assert not result["ok"]
     assert "more than the 1 allowed (max_quarantined_frac)" in result["failures"][0]

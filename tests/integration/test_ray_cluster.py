@@ -16,16 +16,27 @@ IMPATIENT = "from cli import main; from pipeline.run import pools; pools.SAY_EVE
 """The command, which says what it waits for after 2 s instead of 15."""
 
 
+def test_a_cluster_without_room_is_said_while_the_build_waits(cluster, light, tmp_path):
+    """Before `one_node` is there."""
+    line = command(tmp_path / "out", "--address", cluster.address, manifest=light)
+    line.remove("--json")
+    line[:1] = [sys.executable, "-c", IMPATIENT]
+    driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    said = ""
+    while "no Ray worker of pool 'cpu' started for" not in said:
+        said = driver.stderr.readline()
+        assert said, driver.wait(60)
+    driver.send_signal(signal.SIGTERM)
+    assert driver.wait(60) == 1
+
+
 @pytest.fixture(scope="module")
-def cluster():
-    from ray.cluster_utils import Cluster
-
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    yield made
-    made.shutdown()
+def one_node(room):
+    """The node of one core that the tests below find on the cluster."""
+    return room(1)
 
 
-def test_a_lost_node_costs_only_the_shards_it_held(cluster, light, many_shards, tmp_path):
+def test_a_lost_node_costs_only_the_shards_it_held(cluster, one_node, light, many_shards, undisturbed, tmp_path):
     node = cluster.add_node(num_cpus=1)
     out = tmp_path / "out"
     line = command(out, "--address", cluster.address, shards=many_shards, manifest=light)
@@ -39,18 +50,16 @@ def test_a_lost_node_costs_only_the_shards_it_held(cluster, light, many_shards, 
     assert summary["ok"]
     events = [json.loads(text) for p in out.glob("run/events-*.jsonl") for text in p.read_text().splitlines()]
     assert {e["failure"] for e in events if e["event"] == "failed"} <= {"preempted", "lost"}
-    undisturbed = tmp_path / "undisturbed"
-    assert build(undisturbed, "--executor", "inprocess", shards=many_shards, manifest=light)[0] == 0
-    assert tars(out) == tars(undisturbed)
+    assert tars(out) == undisturbed
 
 
-def test_without_an_address_a_running_cluster_is_left_alone(cluster, light, tmp_path):
+def test_without_an_address_a_running_cluster_is_left_alone(cluster, one_node, light, tmp_path):
     code, summary, errors = build(tmp_path / "out", "--workers", "1", manifest=light)
     assert code == 0, errors
     assert summary["ok"]
 
 
-def test_a_node_that_joins_gets_work(cluster, tmp_path):
+def test_a_node_that_joins_gets_work(cluster, one_node, tmp_path):
     write_shards(tmp_path / "in", {f"{n:02d}": [f"slow {n}"] for n in range(14)})
     line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), cluster.address]
     driver = subprocess.Popen(
@@ -91,22 +100,3 @@ def test_a_cluster_that_is_not_there_is_said_within_seconds(light, tmp_path):
     assert code == 1
     assert "cannot reach the Ray cluster at '127.0.0.1:9' (--address): connection refused" in summary["stopped"]
     assert time.monotonic() - began < 30
-
-
-def test_a_cluster_without_room_is_said_while_the_build_waits(light, tmp_path):
-    from ray.cluster_utils import Cluster
-
-    full = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    try:
-        line = command(tmp_path / "out", "--address", full.address, manifest=light)
-        line.remove("--json")
-        line[:1] = [sys.executable, "-c", IMPATIENT]
-        driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        said = ""
-        while "no Ray worker of pool 'cpu' started for" not in said:
-            said = driver.stderr.readline()
-            assert said, driver.wait(60)
-        driver.send_signal(signal.SIGTERM)
-        assert driver.wait(60) == 1
-    finally:
-        full.shutdown()

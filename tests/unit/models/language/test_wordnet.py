@@ -115,9 +115,13 @@ def test_a_pickled_lexicon_opens_the_database_again(lexicon):
 
 
 def test_a_pickled_lexicon_keeps_the_path_that_it_was_opened_with(monkeypatch):
-    named = WordNet(wordnet_folder())
+    opened = []
+    monkeypatch.setattr(wordnet, "_open_reader", opened.append)  # it takes seconds, and the test above opens one
+    folder = wordnet_folder()
+    named = WordNet(folder)
     monkeypatch.setattr(wordnet, "search_places", tuple)
-    assert pickle.loads(pickle.dumps(named)).lemma("mice", "n") == "mouse"
+    pickle.loads(pickle.dumps(named))
+    assert opened == [folder, folder]
 
 
 def test_the_registry_knows_wordnet_and_refuses_other_names():

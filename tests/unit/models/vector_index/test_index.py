@@ -145,11 +145,19 @@ def files(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
+@pytest.fixture(scope="module")
+def of_one_thread(tmp_path_factory):
+    """An index of five runs of 4,096 vectors, and the vectors."""
+    vectors = clustered(20_000)
+    folder = write(tmp_path_factory.mktemp("one"), named(20_000), vectors)
+    build_index(folder, "all", LISTS, num_threads=1)
+    return folder, vectors
+
+
 @pytest.mark.parametrize("threads", [2, 3, 5])
-def test_any_number_of_threads_gives_the_same_bytes_as_one(tmp_path, threads):
-    vectors = clustered(20_000)  # five runs of 4,096
-    one, many = (write(tmp_path / name, named(20_000), vectors) for name in ("one", "many"))
-    build_index(one, "all", LISTS, num_threads=1)
+def test_any_number_of_threads_gives_the_same_bytes_as_one(of_one_thread, tmp_path, threads):
+    one, vectors = of_one_thread
+    many = write(tmp_path / "many", named(20_000), vectors)
     build_index(many, "all", LISTS, num_threads=threads)
     assert files(one) == files(many)
 
@@ -175,7 +183,7 @@ def test_vectors_in_another_order_give_the_same_neighbours(lists, tmp_path):
     folder, vectors = lists
     order = np.random.default_rng(3).permutation(len(vectors))
     mixed = write(tmp_path, [named(6000)[n] for n in order], vectors[order])
-    build_index(mixed, "all", LISTS)
+    build_index(mixed, "all", LISTS, num_threads=1)
     queries = clustered(200, seed=4)
     assert plain(VectorIndex(folder, "all").search(queries, 5), 5) == plain(
         VectorIndex(mixed, "all").search(queries, 5), 5
@@ -184,7 +192,7 @@ def test_vectors_in_another_order_give_the_same_neighbours(lists, tmp_path):
 
 def test_another_seed_trains_other_lists(lists, tmp_path):
     folder, vectors = lists
-    build_index(write(tmp_path, named(6000), vectors), "all", IndexSettings(flat_below=0, seed=1))
+    build_index(write(tmp_path, named(6000), vectors), "all", IndexSettings(flat_below=0, seed=1), num_threads=1)
     assert files(folder)["all.index.faiss"] != files(tmp_path)["all.index.faiss"]
 
 

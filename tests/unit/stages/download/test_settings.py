@@ -83,3 +83,20 @@ def test_a_manifest_with_a_port_in_allowed_hosts_is_refused_on_one_line(tmp_path
     with pytest.raises(ManifestError, match=r"allowed_hosts: '127\.0\.0\.1:80' matches no host") as caught:
         load_manifest(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("speed = { timeout = 3.0 }", r"\(read_laion\): speed: unknown key 'timeout' \(did you mean 'timeout_s'\?\)"),
+        ("speed = { timeout_s = 0.0 }", r"\(read_laion\): speed\.timeout_s: input should be greater than 0, got 0\.0"),
+        ("timeout_s = 3.0", r"\(read_laion\): unknown key 'timeout_s'"),
+    ],
+)
+def test_speed_settings_have_a_section_of_their_own(tmp_path, line, message):
+    path = tmp_path / "m.toml"
+    path.write_text(f'name = "x"\n[[stage]]\nuse = "read_laion"\n{line}\n')
+    with pytest.raises(ManifestError, match=message):
+        load_manifest(path)
+    path.write_text('name = "x"\n[[stage]]\nuse = "read_laion"\nspeed = { timeout_s = 3.0 }\n')
+    assert load_manifest(path).stages[0].stage.speed.timeout_s == 3.0

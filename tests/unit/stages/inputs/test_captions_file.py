@@ -224,7 +224,7 @@ def test_a_captions_file_that_shrank_after_the_plan_fails_its_shard(folder):
     stage = ReadImageFolder(rows_per_shard=2)
     shards = stage.list_shards([str(folder)])
     (folder / "metadata.csv").write_text(table(",", NAMES[:2], TEXTS[:2]))
-    with pytest.raises(ShardFailed, match="it is not what it was"):
+    with pytest.raises(ShardFailed, match="the file was changed after the plan"):
         list(stage.open(Context(stage_name="x"))(shards[1]))
 
 
