@@ -117,8 +117,7 @@ class ModelNames:
         if not isinstance(value, str) or ":" in value:
             return value
         if value not in self._ids:
-            hint = nearest(value, self._ids) if self._ids else ", which has none"
-            raise ManifestError(f"{where}: {value!r} is no model id and no name in [models]{hint}")
+            raise ManifestError(f"{where}: {value!r} is no model id and no name in [models]{nearest(value, self._ids)}")
         self._unused = [name for name in self._unused if name != value]
         return self._ids[value]
 

@@ -227,7 +227,7 @@ def test_unknown_name_of_a_model_is_refused_with_the_nearest(tmp_path):
         "m.toml: stage 3 (embed): model: 'clip' is no model id and no name in [models] (did you mean 'clip2'?)"
     )
     assert refusal(tmp_path, 'name = "x"' + EMBED) == (
-        "m.toml: stage 3 (embed): model: 'clip' is no model id and no name in [models], which has none"
+        "m.toml: stage 3 (embed): model: 'clip' is no model id and no name in [models] (there are none)"
     )
 
 

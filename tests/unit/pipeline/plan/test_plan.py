@@ -53,7 +53,7 @@ def test_column_written_only_further_down_is_refused():
 
 
 def test_artifact_that_no_stage_builds_is_refused():
-    expected = "stage numwords uses artifact 'words', which no stage before it builds (known: )"
+    expected = "stage numwords uses artifact 'words', which no stage before it builds (there are none)"
     assert refusal(ReadLines(), NumWords()) == expected
 
 
