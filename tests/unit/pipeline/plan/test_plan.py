@@ -42,7 +42,7 @@ def test_rows_pass_by_a_stage_that_only_builds_an_artifact(tmp_path):
     assert plan.stages[2].artifacts == {"words": 1}
 
 
-def test_column_nobody_writes_is_refused():
+def test_column_that_no_stage_writes_is_refused():
     message = refusal(ReadLines(), Join())
     assert message.startswith("stage join reads column 'source_caption', which no stage before it writes")
     assert "\n" not in message
@@ -52,7 +52,7 @@ def test_column_written_only_further_down_is_refused():
     assert "reads column 'instruction'" in refusal(ReadLines(), Upper(), Join(), Twins())
 
 
-def test_artifact_nobody_builds_is_refused():
+def test_artifact_that_no_stage_builds_is_refused():
     expected = "stage numwords uses artifact 'words', which no stage before it builds (there are none)"
     assert refusal(ReadLines(), NumWords()) == expected
 
@@ -62,12 +62,12 @@ def test_chain_starts_with_a_source_and_has_no_other():
     assert refusal(ReadLines(), ReadLines()).endswith("got readlines at 2")
 
 
-def test_nothing_stands_after_a_sink():
+def test_no_stage_may_follow_a_sink():
     expected = "stage upper stands after pack, which ends the chain; move it before"
     assert refusal(ReadLines(), Pack(), Upper()) == expected
 
 
-def test_stage_stands_once():
+def test_stage_may_be_in_the_chain_only_once():
     expected = "stage upper stands twice in the chain; its columns would replace each other"
     assert refusal(ReadLines(), Upper(), Upper()) == expected
 
