@@ -24,7 +24,7 @@ from evaluation.run import evaluate
 from models import registry
 from models.placement import Placement
 from models.protocols import EditRequest
-from models.schemes.weights import find
+from models.model_ids import find
 from trainer.loop import train
 from trainer.metrics import TIMINGS, read_metrics
 from trainer.recipe import make_recipe
