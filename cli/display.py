@@ -46,19 +46,19 @@ def show_plan(result: Mapping[str, Any]) -> None:
     columns = ["stage", "fingerprint", "recorded"] + (["rows", "disk", "time of one worker"] if probed else [])
     shards, size = result["shards"], result["input_bytes"]
     table = _table(
-        f"{result['manifest']}: {shards:,} shards, {_bytes(size)} of input, run folder {result['out']}", columns
+        f"{result['manifest']}: {shards:,} shards, {size_text(size)} of input, run folder {result['out']}", columns
     )
     for s in result["stages"]:
         row = [s["stage"], s["fingerprint"][:12], f"{s['done']}/{s['total']}"]
         if probed:
-            row += [f"{s['estimated_rows']:,}", _bytes(s["estimated_bytes"]), _seconds(s["estimated_worker_s"])]
+            row += [f"{s['estimated_rows']:,}", size_text(s["estimated_bytes"]), _seconds(s["estimated_worker_s"])]
         table.add_row(*row)
     console = _console()
     console.print(table)
     if probed:
         total_bytes = sum(s["estimated_bytes"] for s in result["stages"])
         total_s = sum(s["estimated_worker_s"] for s in result["stages"])
-        console.print(f"in all about {_bytes(total_bytes)} of disk and {_seconds(total_s)} of one worker")
+        console.print(f"in all about {size_text(total_bytes)} of disk and {_seconds(total_s)} of one worker")
     else:
         console.print("rows, disk and time: unknown; --probe 64 measures them on a sample")
 
@@ -125,7 +125,8 @@ def show_story(story: Sequence[Mapping[str, Any]]) -> None:
                 _plain(f"    {name}: {value}")
 
 
-def _bytes(count: float) -> str:
+def size_text(count: float) -> str:
+    """The number of bytes in the largest unit that leaves at least 1."""
     for unit in ("bytes", "KB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "bytes" else f"{count:.1f} {unit}"

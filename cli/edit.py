@@ -1,7 +1,7 @@
 """`editloom edit`: edit image files."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,11 +12,12 @@ from cli.options import (
     MaskModelOption,
     SeedOption,
     ThresholdOption,
+    masks_of,
     placement,
     say,
 )
 from core.settings import parse_pairs
-from evaluation.masks import THRESHOLD, PhraseMasks
+from evaluation.masks import THRESHOLD
 from models.placement import AUTO
 
 
@@ -54,7 +55,7 @@ def edit_command(
         raise typer.BadParameter("--mask and --mask-model both say where the image may change; give one of them")
     if bool(mask_model) != bool(phrase.strip()):
         raise typer.BadParameter("--mask-model looks for --phrase; give both or neither")
-    masks: Any = PhraseMasks(mask_model, mask_threshold) if mask_model else "given" if mask else "none"
+    masks = masks_of(mask_model, mask_threshold, is_given=mask is not None)
     where = placement(batch_size, device, dtype)
     choice = EditorChoice.of_model(model, parse_pairs(settings or []), seed=seed, masks=masks)
     edit = FileEdit(text=text, source_caption=source_caption, mask=mask, phrase=phrase)

@@ -15,13 +15,14 @@ from cli.options import (
     MaskModelOption,
     SeedOption,
     ThresholdOption,
+    masks_of,
     placement,
     say,
 )
 from core.errors import SettingError
 from core.settings import checked, parse_pairs
 from evaluation.benchmarks import BENCHMARKS, find_benchmark
-from evaluation.masks import THRESHOLD, PhraseMasks
+from evaluation.masks import THRESHOLD
 from models.placement import AUTO
 
 SECTION = "benchmark"
@@ -65,7 +66,7 @@ def evaluate_command(
         raise typer.BadParameter("--given-masks and --mask-model both say where images may change; give one of them")
     of_editor, of_benchmark = _sections(settings or [], has_editor=model is not None)
     read = checked(find_benchmark(benchmark), of_benchmark, f"benchmark {benchmark}").read(folder, limit)
-    masks: Any = PhraseMasks(mask_model, mask_threshold) if mask_model else "given" if given_masks else "none"
+    masks = masks_of(mask_model, mask_threshold, is_given=given_masks)
     choice = None if model is None else EditorChoice.of_model(model, of_editor, seed=seed, masks=masks)
     scores = evaluate(
         read.only(only) if only else read, out, editor=choice, outputs=outputs, system=system,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli import build, edit, evaluate, exits, train
+from cli import build, edit, evaluate, exits, fetch, train
 from cli.options import say
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 app.command(name="plan")(build.plan_command)
+app.command(name="fetch")(fetch.fetch_command)
 app.command(name="build")(build.build_command)
 app.command(name="status")(build.status_command)
 app.command(name="verify")(build.verify_command)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from evaluation.masks import Masks, PhraseMasks
 from models.placement import AUTO, DTYPES, Placement
 
 SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Decides the noise")]
@@ -17,6 +18,13 @@ BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Images at
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 …")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help=f"{AUTO}, {', '.join(DTYPES)}")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout")]
+
+
+def masks_of(mask_model: str | None, threshold: float, *, is_given: bool) -> Masks:
+    """The source of masks that the options name."""
+    if mask_model:
+        return PhraseMasks(mask_model, threshold)
+    return "given" if is_given else "none"
 
 
 def placement(batch_size: int, device: str, dtype: str) -> Placement:

@@ -165,6 +165,11 @@ def _text(node: ast.stmt | None) -> str:
 
 
 def _type(annotation: str, info: FieldInfo) -> str:
+    from pipeline.stage import Serves
+
+    for mark in info.metadata:
+        if isinstance(mark, Serves):
+            return f"id of a model that serves {mark.protocol.__name__}"
     if annotation.startswith("Annotated["):
         annotation = ast.unparse(ast.parse(annotation, mode="eval").body.slice.elts[0])
     if annotation.startswith("Literal["):

@@ -1,4 +1,4 @@
-"""Benchmarks as data: the edits that one asks for, and what their outputs are compared with.
+"""Benchmarks as data: the edits to be made, and the images and texts that their outputs are compared with.
 
 The readers in `evaluation/benchmarks/` read a folder into this; `run` edits and scores it and knows none of them.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from evaluation.views import View
 
 Measure = Literal["clip", "dino", "fid"]
-"""What the judges are called by: see `evaluation.judges`."""
+"""The measures that judges take, as in `evaluation.judges`."""
 
 
 class Output(NamedTuple):
@@ -33,7 +33,7 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditCase:
-    """One edit to be made, with all that the benchmark says of it; a text that it does not have is "".
+    """One edit to be made, with all texts that the benchmark has for it; an absent text is "".
 
     `key` names its output: `<key>.png` below the folder of outputs. Which of the texts an editor is given depends on
     the editor.
@@ -46,7 +46,7 @@ class EditCase:
     target_caption: str = ""
     mask: StoredImage | None = None
     phrase: str = ""
-    """What the edit changes, as a segmenter is asked for it; "" when that is not known or the whole image."""
+    """The phrase that a segmenter looks for: the part that the edit changes; "" when unknown or the whole image."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Sample:
 
     key: str
     sections: tuple[str, ...]
-    """The means that it counts in."""
+    """The means that the sample counts in."""
     reference: StoredImage | None = None
     """Compared with the output by L1, L2, CLIP-I and DINO: the true target, or the source in some benchmarks."""
     source: StoredImage | None = None
@@ -63,7 +63,7 @@ class Sample:
     source_text: str = ""
     target_text: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
-    """Further columns of the table of samples."""
+    """Further columns of `samples.parquet`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class Benchmark:
     """The part of each image that the judges of a measure are shown; the whole image where there is none."""
 
     def fingerprint(self) -> str:
-        """sha256 over all that scores depend on beside the outputs: keys, sections, texts, images, masks."""
+        """The sha256 of everything but the outputs that scores depend on: keys, sections, texts, images, masks."""
         total = hashlib.sha256()
         for case in self.cases:
             source = case.source if isinstance(case.source, Output) else sha256_of(case.source)
@@ -108,7 +108,7 @@ class Benchmark:
 
 
 class BenchmarkReader(Settings, ABC):
-    """The settings of one benchmark, which read a folder of it."""
+    """The settings of one benchmark, and the code that reads a folder of it."""
 
     name: ClassVar[str]
 

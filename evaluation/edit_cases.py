@@ -1,4 +1,4 @@
-"""Runs an editor over the cases of a benchmark, outputs on disk: a run continues where an earlier one ended."""
+"""Runs an editor over the cases of a benchmark; a run continues where an earlier one ended."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     """Called with the kind of work, how much of it is done, and of how much."""
 
 CASES_AT_ONCE = 32
-"""The most work that an interruption costs."""
+"""Outputs are written after so many cases: an interruption costs no more work than that."""
 
 
 def run_edits(
@@ -37,8 +37,9 @@ def run_edits(
     placement: Placement | None = None,
     progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Make each missing `<key>.png` below `folder`; the share of each image that its mask let change, "" without mask.
+    """Make each `<key>.png` that is missing below `folder`.
 
+    Returns for each key the share of its image that its mask let change, "" without a mask.
     Raises EvaluationError for cases that lack what the editor needs and for an output that something else made,
     ModelError for a model that cannot be loaded.
     """
@@ -53,12 +54,12 @@ def run_edits(
 
 
 def seed_of(seed: int, key: str) -> int:
-    """The seed of one case: the same whatever other cases there are, another for every key."""
+    """The seed of one case: it depends on `seed` and the key alone, and every key has another."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:7], "big")
 
 
 class _Run:
-    """One editor at work on one folder; models are loaded when the first case needs them."""
+    """One editor and one folder of outputs; models are loaded when the first case needs them."""
 
     def __init__(self, folder: Path, choice: EditorChoice, placement: Placement) -> None:
         self._folder, self._choice, self._placement = folder, choice, placement

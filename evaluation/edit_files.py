@@ -27,7 +27,7 @@ SAVE_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEdit:
-    """What is done to each image; a part that is not given is "" or None."""
+    """The edit that each image gets; an absent part is "" or None."""
 
     text: str
     """The instruction or the target caption, whichever the editor takes."""
@@ -39,7 +39,7 @@ class FileEdit:
 def edit_files(
     paths: Sequence[Path], edit: FileEdit, out: Path, choice: EditorChoice, placement: Placement | None = None
 ) -> list[Path]:
-    """Edit each image; the files written, one an image.
+    """Edit each image and return the files written, one for each image.
 
     `out` is the file to write when there is one image and the name ends in .png, .jpg, .jpeg or .webp; else a folder,
     in which `<name of the image>.png` is written. The images share the seed, so that none depends on the others, and
@@ -62,7 +62,7 @@ def edit_files(
 
 
 def _cases(paths: Sequence[Path], edit: FileEdit, choice: EditorChoice) -> list[EditCase]:
-    """The edit as a case an image. Raises UsageError for what the editor lacks or does not take."""
+    """One case for each image. Raises UsageError for a field that the editor needs and lacks, or does not take."""
     texts = {_text_field(choice): edit.text, "source_caption": edit.source_caption}
     if edit.source_caption and "source_caption" not in choice.fields:
         raise UsageError(
@@ -76,7 +76,7 @@ def _cases(paths: Sequence[Path], edit: FileEdit, choice: EditorChoice) -> list[
 
 
 def _text_field(choice: EditorChoice) -> str:
-    """The text of a request that the one text of an edit is given as."""
+    """The field of a request that receives the text of the edit."""
     for fields in (choice.needs, choice.uses):
         for name in ("instruction", "target_caption"):
             if name in fields:

@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditorChoice:
-    """An editor with the seed and the masks that its edits are made with; made by `of_model` or `of_editor`.
+    """An editor, a seed and the source of masks; made by `of_model` or `of_editor`.
 
     `masks`: "none"; "given", the benchmark's own; or PhraseMasks, made by a segmenter. An editor that needs masks is
     given the benchmark's own instead of none. Each case has noise of its own, drawn from `seed` and the case's key.
     """
 
     name: str
-    """The model id, or what else the editor is called by."""
+    """The model id, or another name."""
     needs: frozenset[str]
     uses: frozenset[str]
     description: Mapping[str, Any]
-    """What decides the editor's images beside its name, as JSON values: revision, settings."""
+    """Everything beside the name that decides the editor's images, as JSON values: revision, settings."""
     load: Callable[[Placement], Editor]
     seed: int = 0
     masks: Masks = "none"
@@ -64,7 +64,7 @@ class EditorChoice:
     def of_editor(
         cls, editor: Editor, name: str, description: Mapping[str, Any], *, seed: int = 0, masks: Masks = "none"
     ) -> Self:
-        """An editor in memory. `description` has to tell it from every other editor of the same name."""
+        """An editor in memory. `description` must differ between editors that have the same name."""
         return cls(
             name=name, needs=editor.needs, uses=editor.uses, seed=seed, masks=masks, description=description,
             load=lambda _placement: editor,
@@ -77,7 +77,7 @@ class EditorChoice:
 
     @property
     def masks_used(self) -> Masks:
-        """Where the masks come from that the editor is given."""
+        """The source of the masks that the editor is given."""
         return "given" if self.masks == "none" and "mask" in self.needs else self.masks
 
     def described(self) -> dict[str, Any]:

@@ -7,14 +7,14 @@ images takes no memory until it is run. Formats and limits are those of `samples
 from __future__ import annotations
 
 import hashlib
-import io
 from functools import lru_cache
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from core.errors import EvaluationError
-from samples.image_limits import DECODE_ERRORS, ImageProblem
+from samples.image_limits import ImageProblem
 from samples.images import decode_image, open_image
+from samples.png_text import read_png_texts, write_png
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,29 +82,17 @@ def open_mask(stored: StoredImage, size: tuple[int, int]) -> Bools:
 
 def save_png(image: Image, path: Path, texts: dict[str, str] | None = None) -> None:
     """Write the image as a PNG file with text entries; a file that is there is complete."""
-    from PIL.PngImagePlugin import PngInfo
-
-    info = PngInfo()
-    for key, text in (texts or {}).items():
-        info.add_itxt(key, text)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
-    image.save(temporary, "PNG", pnginfo=info)
+    with temporary.open("wb") as file:
+        write_png(image, file, texts or {})
     temporary.replace(path)
 
 
 def png_texts(path: Path) -> dict[str, str]:
     """The text entries of a PNG file; empty for any other image. Raises EvaluationError for a file that is no image."""
-    from PIL import Image
-
     _as_stored(path)
-    try:
-        with Image.open(io.BytesIO(read_bytes(path)), formats=("PNG",)) as image:
-            image.load()
-            texts: dict[str, str] = getattr(image, "text", {})
-    except DECODE_ERRORS:  # none, or more of it than Pillow takes
-        return {}
-    return texts
+    return read_png_texts(read_bytes(path))
 
 
 def read_bytes(stored: StoredImage) -> bytes:

@@ -1,4 +1,4 @@
-"""JSON files of benchmarks, which come from elsewhere: every surprise is one line that names file and entry."""
+"""Reads text and JSON files of benchmarks; whatever is wrong with one is a line that names file and entry."""
 
 from __future__ import annotations
 
@@ -11,9 +11,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file. Raises EvaluationError when it cannot be read."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise EvaluationError(f"{path} cannot be read ({error.strerror}); expected it there") from error
+    except UnicodeDecodeError as error:
+        raise EvaluationError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it again") from error
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """The object in a JSON file. Raises EvaluationError when there is none."""
-    found = _parsed(_text(path), str(path))
+    found = _parsed(read_text(path), str(path))
     if not isinstance(found, dict):
         raise EvaluationError(f"{path} holds a {type(found).__name__}; expected a JSON object")
     return found
@@ -22,7 +32,7 @@ def read_object(path: Path) -> dict[str, Any]:
 def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
     """(where, object) for each line of a JSON lines file that is not blank. Raises EvaluationError for other lines."""
     rows = []
-    for number, line in enumerate(_text(path).split("\n"), start=1):  # splitlines would split at U+2028 too
+    for number, line in enumerate(read_text(path).split("\n"), start=1):  # splitlines would split at U+2028 too
         if not line.strip():
             continue
         where = f"{path} line {number}"
@@ -42,15 +52,6 @@ def text_in(row: dict[str, Any], name: str, where: str, *, default: str | None =
         got = "is absent" if value is None else f"is {value!r}"
         raise EvaluationError(f"{where}: field {name!r} {got}; expected text")
     return value.strip()
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise EvaluationError(f"{path} cannot be read ({error.strerror}); expected it there") from error
-    except UnicodeDecodeError as error:
-        raise EvaluationError(f"{path} is not UTF-8 ({error.reason} at byte {error.start}); save it again") from error
 
 
 def _parsed(text: str, where: str) -> Any:

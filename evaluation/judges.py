@@ -1,4 +1,4 @@
-"""The judges, networks that scores are taken with: their ids by measure, each loaded once."""
+"""The judges: the networks that measure, by measure, each loaded once."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import EvaluationError
 from evaluation import loading
 from models import registry
-from models.schemes.weights import find
+from models.model_ids import find
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -65,7 +65,7 @@ def load_judges(ids: JudgeIds, placement: Placement | None = None) -> Judges:
 
 
 def short_name(model_id: str) -> str:
-    """The id as names of measures carry it: without the commit, which the result lists beside the models."""
+    """The id without its commit, as it stands in names of measures; the result lists the commit elsewhere."""
     return model_id.partition("@")[0] if model_id.startswith("hf:") else model_id
 
 

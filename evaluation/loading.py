@@ -1,4 +1,4 @@
-"""Loads models for evaluation: the registry's models, with one line for whatever keeps them from being used."""
+"""Loads models for evaluation; whatever keeps one from being used is a ModelError of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Masks, the part of an image that an editor may change: from files, or segmented by the phrase of the edit."""
+"""Masks show where an editor may change an image: they come from files, or a segmenter finds a phrase."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 THRESHOLD = 0.4
-"""Probability from which a pixel belongs to the phrase; iEdit does not state one, UltraEdit's choice for CLIPSeg."""
+"""A pixel of at least this probability belongs to the phrase: UltraEdit's choice for CLIPSeg, iEdit states none."""
 
 # H W pixels of an image
 
 
 @dataclass(frozen=True, slots=True)
 class PhraseMasks:
-    """Masks drawn by a TextSegmenter, for the phrase that describes what the edit changes. Bodur et al. 2023, iEdit."""
+    """Masks by a TextSegmenter, for the phrase that names the part to be changed. Bodur et al. 2023, iEdit."""
 
     model: str
     threshold: float = THRESHOLD

@@ -1,4 +1,4 @@
-"""What an editor is given of each case: the fields that it needs or uses, and no others."""
+"""Makes requests of cases: an editor is given the fields that it needs or uses, and no others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from models.protocols import Bools
 
 TEXTS = ("instruction", "source_caption", "target_caption")
-"""Names of the texts, of a case and of an EditRequest alike."""
+"""Names of the texts, the same in EditCase and EditRequest."""
 
 
 def check_cases(cases: Sequence[EditCase], choice: EditorChoice) -> None:
@@ -44,7 +44,7 @@ def check_cases(cases: Sequence[EditCase], choice: EditorChoice) -> None:
 def requests_of(
     cases: Sequence[EditCase], images: Sequence[Image], masks: Sequence[Bools] | None, choice: EditorChoice
 ) -> list[EditRequest]:
-    """One request a case."""
+    """One request for each case."""
     requests = []
     for row, (case, image) in enumerate(zip(cases, images, strict=True)):
         mask = None if masks is None else masks[row]
@@ -53,7 +53,7 @@ def requests_of(
 
 
 def inputs_hash(case: EditCase, source_sha256: str, choice: EditorChoice) -> str:
-    """A hash of all that decides the case's request: its source image, the texts given, mask or phrase."""
+    """A hash of everything that the case's request holds: source image, texts given, mask or phrase."""
     given: dict[str, Any] = {"source": source_sha256, **_texts_given(case, choice)}
     masks = choice.masks_used
     if isinstance(masks, PhraseMasks):
@@ -64,7 +64,7 @@ def inputs_hash(case: EditCase, source_sha256: str, choice: EditorChoice) -> str
 
 
 def has_field(case: EditCase, field: str, masks: Masks) -> bool:
-    """True when a case has what an EditRequest field is filled with."""
+    """True when the case can fill this field of an EditRequest."""
     if field == "mask":
         return case.mask is not None or isinstance(masks, PhraseMasks)
     return field in TEXTS and bool(getattr(case, field))

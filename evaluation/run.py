@@ -37,7 +37,7 @@ def evaluate(
     placement: Placement | None = None,
     progress: Progress | None = None,
 ) -> Scores:
-    """Scores of what `editor` makes below `out`/outputs, or of the images that are in `outputs`; written to `out`.
+    """Score the images that `editor` makes below `out`/outputs, or those in `outputs`; write the scores to `out`.
 
     Outputs that an earlier call with the same settings left in `out` are not made again. Raises EvaluationError for a
     benchmark or outputs that cannot be used, ModelError for models.
@@ -51,13 +51,8 @@ def evaluate(
         shares = run_edits(benchmark.cases, out / OUTPUTS, editor, placement=placement, progress=progress)
     ids = judges or JudgeIds()
     files = _outputs_of(benchmark.samples, outputs or out / OUTPUTS)
-    measured = measure(
-        benchmark.samples,
-        files,
-        load_judges(ids, placement),
-        views=benchmark.views,
-        progress=progress,
-    )
+    judging = load_judges(ids, placement)
+    measured = measure(benchmark.samples, files, judging, views=benchmark.views, progress=progress)
     scores = Scores(
         benchmark=benchmark.name,
         dataset=benchmark.fingerprint(),
@@ -76,7 +71,7 @@ def evaluate(
 def _rows(
     benchmark: Benchmark, outputs: dict[str, Path], shares: dict[str, str], measured: Measured
 ) -> list[dict[str, Any]]:
-    """One row a sample: its case's texts, the benchmark's facts, what was edited, and the measures."""
+    """One row for each sample: texts of its case, facts of the benchmark, the output's hash, the measures."""
     cases = {case.key: case for case in benchmark.cases}
     return [
         {

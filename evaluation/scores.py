@@ -28,7 +28,7 @@ VERSIONS_OF = ("editloom", "torch", "transformers", "diffusers", "scikit-image")
 
 
 class Section(BaseModel):
-    """Means over the samples of one section, and of how many samples each is: a measure may not apply to all."""
+    """Means over the samples of one section, and the number of samples in each: a measure may not apply to all."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +38,7 @@ class Section(BaseModel):
 
 
 class Scores(BaseModel):
-    """What was measured, of what, with what, when."""
+    """The means of one evaluation, and everything that they depend on."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -46,9 +46,9 @@ class Scores(BaseModel):
     dataset: str
     """Fingerprint of the benchmark's texts and images."""
     system: str
-    """Who made the outputs: the editor's model id, or the name given for outputs made elsewhere."""
+    """The maker of the outputs: the editor's name, or the name given for outputs made elsewhere."""
     editor: dict[str, Any] | None
-    """Model, revision and settings; None for outputs made elsewhere."""
+    """Name, revision, settings and needs of the editor; None for outputs made elsewhere."""
     judges: dict[str, str]
     """Model id -> revision of every network that measured."""
     sections: dict[str, Section]
@@ -69,7 +69,7 @@ class Scores(BaseModel):
         return mean[found[0]]
 
     def as_text(self) -> str:
-        """For people: one block a section, one line a measure."""
+        """The scores as text for people: one block for each section, one line for each measure."""
         lines = [f"{self.benchmark} {self.dataset}: {self.system}"]
         for name, section in self.sections.items():
             lines += ["", f"{name} ({section.num_samples})"]
@@ -119,7 +119,7 @@ def now() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of the packages that decide numbers, those that are installed."""
+    """Versions of the installed packages that decide numbers."""
     found = {}
     for name in VERSIONS_OF:
         try:

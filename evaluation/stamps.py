@@ -1,4 +1,4 @@
-"""Stamps: each output carries in its PNG text what made it, a hash of its pixels and the share of its mask.
+"""Stamps: text in each output's PNG file that names its maker, its pixels' hash and its mask's share.
 
 An output with the stamp of this run is kept. One with another stamp, or with other pixels than were written, stops the
 run and is not overwritten.
@@ -22,7 +22,7 @@ STAMP = "editloom"
 MASK_FRAC = "editloom_mask_frac"
 PIXELS = "editloom_pixels"
 INPUTS = "source, text or mask"
-"""What messages call the hash of the inputs."""
+"""The name of the inputs' hash in messages."""
 
 
 def stamp_of(described: dict[str, Any], inputs: str) -> str:
@@ -48,7 +48,7 @@ def mask_frac_of(path: Path, stamp: str) -> str:
 
 
 def _difference(there: str, wanted: str) -> str:
-    """How a message says that one stamp is not the other."""
+    """The clause of a message that tells how one stamp differs from the other."""
     try:
         found = json.loads(there)
     except (ValueError, RecursionError):
@@ -61,7 +61,7 @@ def _difference(there: str, wanted: str) -> str:
 
 
 def _flat(stamp: dict[str, Any]) -> dict[str, Any]:
-    """The stamp with the editor's settings beside the rest, so that a message can name one."""
+    """The stamp with the editor's settings at its top level, so that a message can name one."""
     settings = stamp.get("settings")
     return {**stamp, "settings": None, **settings} if isinstance(settings, dict) else stamp
 
@@ -73,7 +73,7 @@ def _pixels_of(image: Image) -> str:
 
 
 def _is_share(text: str) -> bool:
-    """True for a share as it is written, and for "", an edit without a mask."""
+    """True for a share from 0 to 1, and for "", which stands for no mask."""
     try:
         return not text or 0 <= float(text) <= 1
     except ValueError:

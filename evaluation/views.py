@@ -1,4 +1,4 @@
-"""Views: the part of an image that a judge is shown, where a benchmark's own script shows less than the whole."""
+"""Views: a benchmark may show judges a part of each image, as its own script does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the wrappers of image models share: groups of rows, and the form of what goes in and comes out."""
+"""Helpers shared by the wrappers of image models: groups of rows, RGB images, rows of unit length."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def alike(keys: Iterable[Hashable]) -> list[list[int]]:
 
 
 def as_rgb(images: Iterable[Image]) -> list[Image]:
-    """The images in mode RGB; those that are, unchanged."""
+    """The images in mode RGB; images that are in it already come back unchanged."""
     return [image if image.mode == "RGB" else image.convert("RGB") for image in images]
 
 
@@ -35,15 +35,15 @@ def unit_rows(emb_BD: Any) -> list[Floats]:
 
 
 def stacked(rows: Sequence[Floats], dim: int) -> Floats:
-    """(B, dim) of B rows, (0, dim) of none."""
+    """An array (B, dim) of B rows; (0, dim) when there are none."""
     import numpy as np
 
     return np.stack(rows) if rows else np.zeros((0, dim), np.float32)
 
 
 def same_length(**rows: Sequence[Any]) -> None:
-    """Raises ValueError when the named lists, one entry a row, differ in length."""
+    """Raise ValueError when the named lists, one entry a row, differ in length."""
     lengths = {name: len(values) for name, values in rows.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{length} {name}" for name, length in lengths.items())
-        raise ValueError(f"lists of one call differ in length ({told}); pass one entry a row in each")
+        found = ", ".join(f"{length} {name}" for name, length in lengths.items())
+        raise ValueError(f"lists of one call differ in length ({found}); pass one entry a row in each")

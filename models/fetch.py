@@ -1,46 +1,66 @@
-"""`python -m models.fetch ID…`: downloads the models behind these ids into the local cache of the Hugging Face Hub.
+"""Downloads models by their ids: what each needs, its size and licence before, and the download itself.
 
-`editloom plan` names this command with all that a manifest lacks. Repositories of the Hub come at their pinned
-revision and without pickles (`models.schemes.weights.fetch`), tags of open_clip as its safetensors, WordNet by
-`models.language.fetch_wordnet`. Packages are pip's.
+Used by `editloom fetch`, which is the permission to download. Sources give safetensors, GGUF and text files only.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from core.errors import ModelError
-from models.encoders import open_clip_encoder
-from models.language import fetch_wordnet, wordnet
-from models.schemes.weights import DOWNLOAD_VARIABLE, fetch, find
+from core.errors import ModelError, one_line
+from models import model_ids
 
-
-def main(argv: list[str] | None = None) -> int:
-    """Fetch each id in turn, one line each; 0 when all are there, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m models.fetch", description="Download models by their ids.")
-    parser.add_argument("ids", nargs="+", metavar="ID", help="as in a manifest: hf:owner/name@<commit> …")
-    ids: list[str] = parser.parse_args(argv).ids
-    os.environ[DOWNLOAD_VARIABLE] = "1"  # running this command is the permission
-    return max([_fetched(model_id) for model_id in dict.fromkeys(ids)])
+if TYPE_CHECKING:
+    from models.schemes.weights import Offer, Weights
 
 
-def _fetched(model_id: str) -> int:
-    if model_id == wordnet.MODEL_ID:
-        return fetch_wordnet.main([])
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """One model id, looked up. `offer` is None where nothing has to be downloaded, or nobody could be asked.
+
+    `problem` says in one line why the model cannot be had, or why its size is not known.
+    """
+
+    model_id: str
+    weights: Weights | None = None
+    offer: Offer | None = None
+    problem: str | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """True when the model is on this machine already."""
+        return self.weights is not None and self.offer is None and self.problem is None
+
+
+def look_up(model_id: str) -> Wanted:
+    """The weights of an id and the download that they need. Problems are in the result, not raised."""
+    weights = None
     try:
-        weights = find(model_id)
-        if weights.scheme == "open_clip" and not weights.is_local:
-            place = open_clip_encoder.checkpoint(weights)
-        else:
-            place = fetch(weights).location
-    except (ModelError, OSError) as error:  # huggingface_hub's errors of the network are OSError
-        sys.stderr.write(f"error: {model_id}: {' '.join(str(error).split())}\n")
-        return 1
-    sys.stdout.write(f"{model_id}: now at {place}\n")
-    return 0
+        weights = model_ids.find(model_id)
+        return Wanted(model_id=model_id, weights=weights, offer=model_ids.offer(weights))
+    except ModuleNotFoundError as error:
+        return Wanted(model_id=model_id, problem=f"the package {error.name} is not installed")
+    except ModelError as error:
+        return Wanted(model_id=model_id, problem=str(error))
+    except network_errors() as error:
+        return Wanted(model_id=model_id, weights=weights, problem=one_line(error))
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def download(wanted: Wanted) -> str:
+    """The place of the model on this machine, after its download. Raises ModelError naming the id and the reason."""
+    if wanted.weights is None:
+        raise ModelError(f"{wanted.model_id}: {wanted.problem}")
+    try:
+        return model_ids.download(wanted.weights).location
+    except ModelError as error:
+        raise ModelError(f"{wanted.model_id}: {error}") from error
+    except network_errors() as error:
+        raise ModelError(f"{wanted.model_id}: {one_line(error)}") from error
+
+
+def network_errors() -> tuple[type[Exception], ...]:
+    """Errors of the Hub's client and of its connections."""
+    import httpx2
+
+    return (OSError, httpx2.HTTPError)

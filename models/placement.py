@@ -1,7 +1,7 @@
-"""Where a model runs, in which precision, and how many rows at a time: what decides speed and not the result.
+"""The device, the precision and the batch size of a model, which decide its speed and not its result.
 
-Half precision rounds differently from float32, so numbers agree to about three digits, not to the bit; that is why
-none of this enters a fingerprint and why the CPU, which tests run on, uses float32. Importing the module is light.
+Half precision rounds differently from float32, so numbers agree to about three digits, not to the bit. Therefore a
+placement is in no fingerprint, and the CPU, which tests run on, uses float32. Importing the module is light.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Placement:
             raise ValueError(f"batch_size is {self.batch_size}; expected at least 1")
 
     def torch_device(self) -> Any:
-        """The `torch.device` meant."""
+        """The `torch.device` that `device` names."""
         import torch
 
         if self.device != AUTO:
@@ -47,7 +47,7 @@ class Placement:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def torch_dtype(self) -> Any:
-        """The `torch.dtype` meant."""
+        """The `torch.dtype` that `dtype` names."""
         import torch
 
         if self.dtype != AUTO:
@@ -59,10 +59,10 @@ class Placement:
 
 
 def in_batches(run: Callable[[Sequence[T]], Sequence[R]], rows: Sequence[T], batch_size: int) -> list[R]:
-    """`run` over slices of at most `batch_size` rows, one result a row, in order.
+    """Call `run` on slices of at most `batch_size` rows; one result a row, in order.
 
-    When a GPU has no room for a batch it is halved, for the rest of the call too. Raises `torch.OutOfMemoryError`
-    when one row alone does not fit.
+    A batch that does not fit into the GPU's memory is halved, and so are the later ones of the call. Raises
+    `torch.OutOfMemoryError` when one row alone does not fit.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""What stages, trainer and evaluation may ask of a model; one protocol a task, each served by several libraries.
+"""Protocols of models, one a task, each served by several libraries; used by stages, trainer and evaluation.
 
 Images are RGB PIL images of any size, one or many; sizes may differ within a call. Arrays come back in numpy on the
 CPU. Wrappers batch inside: callers pass what they have. A shape suffix names the axes: B rows, D embedding, N boxes,
@@ -47,7 +47,7 @@ class Segments(NamedTuple):
 
 
 class Captioner(Protocol):
-    """Says what is on an image."""
+    """Describes images in a sentence."""
 
     def caption(self, images: Sequence[Image]) -> list[str]:
         """One caption an image, stripped, never empty on purpose."""
@@ -75,7 +75,7 @@ class TextGenerator(Protocol):
 
 
 class ImageTextEncoder(Protocol):
-    """Images and texts in one space, where the dot product is the cosine."""
+    """Encodes images and texts in one space, where the dot product is the cosine."""
 
     dim: int
 
@@ -89,7 +89,7 @@ class ImageTextEncoder(Protocol):
 
 
 class ImageEncoder(Protocol):
-    """Images alone in a space, where the dot product is the cosine."""
+    """Encodes images in a space where the dot product is the cosine."""
 
     dim: int
 
@@ -99,7 +99,7 @@ class ImageEncoder(Protocol):
 
 
 class LatentEncoder(Protocol):
-    """Images in the latent space of a diffusion model."""
+    """Encodes images in the latent space of a diffusion model."""
 
     factor: int
 
@@ -109,7 +109,7 @@ class LatentEncoder(Protocol):
 
 
 class TextSegmenter(Protocol):
-    """Where a phrase is on an image."""
+    """Finds where a phrase is on an image."""
 
     def segment_phrases(self, images: Sequence[Image], phrases: Sequence[str]) -> list[Floats]:
         """One phrase an image: a (H, W) map of probabilities at the image's own size."""
@@ -117,7 +117,7 @@ class TextSegmenter(Protocol):
 
 
 class Detector(Protocol):
-    """Boxes of what phrases name."""
+    """Finds boxes of the things that phrases name."""
 
     def detect(
         self, images: Sequence[Image], phrases: Sequence[Sequence[str]], *, threshold: float
@@ -127,7 +127,7 @@ class Detector(Protocol):
 
 
 class BoxSegmenter(Protocol):
-    """Masks of what boxes hold."""
+    """Finds the mask of the thing in each box."""
 
     def segment_boxes(self, images: Sequence[Image], boxes_BN4: Sequence[Floats]) -> list[BoxMasks]:
         """For each image one mask a box (x0, y0, x1, y1 in pixels); an image without boxes gets none."""
@@ -135,7 +135,7 @@ class BoxSegmenter(Protocol):
 
 
 class PanopticSegmenter(Protocol):
-    """Everything on an image, each pixel once."""
+    """Divides an image into segments, each pixel once."""
 
     def segment_panoptic(self, images: Sequence[Image]) -> list[Segments]:
         """One map an image, at the image's own size."""
@@ -143,7 +143,7 @@ class PanopticSegmenter(Protocol):
 
 
 class Tagger(Protocol):
-    """Words for what is on an image."""
+    """Gives words for the things on an image."""
 
     def tag(self, images: Sequence[Image], *, threshold: float) -> list[list[tuple[str, float]]]:
         """For each image (tag, score) from high to low, scores of at least `threshold`."""
@@ -161,7 +161,7 @@ class ImageSynthesizer(Protocol):
 
 
 class EditSynthesizer(Protocol):
-    """Draws something else into a part of an image."""
+    """Paints a part of an image anew."""
 
     def inpaint(
         self,
@@ -178,7 +178,7 @@ class EditSynthesizer(Protocol):
 
 
 class DifferentiableImageText(Protocol):
-    """How far images are from texts, as a loss."""
+    """Measures how far images are from texts, as a loss."""
 
     def distance(self, image_BCHW: Tensor, texts: Sequence[str]) -> Tensor:
         """(B,): 1 - cosine of each image with the text of its row, 0 to 2."""
@@ -186,7 +186,7 @@ class DifferentiableImageText(Protocol):
 
 
 class PerceptualFeatures(Protocol):
-    """Feature maps of images, to be compared as a loss."""
+    """Gives feature maps of images, to be compared as a loss."""
 
     def features(self, image_BCHW: Tensor) -> list[Tensor]:
         """Maps (B, C, h, w), from shallow to deep; their number and sizes are the model's."""

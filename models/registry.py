@@ -1,7 +1,7 @@
-"""From a model id in a manifest to the loaded model: which wrapper serves it, what pins it, and what is missing.
+"""From a model id to the loaded model: the wrapper that serves it, its pin, and the parts that are missing.
 
 A wrapper is chosen by the protocol that a stage asks for and by the kind of model that lies behind the id: the
-`model_type` of a config.json, or what stands in for it. Importing this module is light, and so is every function but
+`model_type` of a config.json, or a name that replaces it. Importing this module is light, and so is every function but
 `load`: a wrapper's libraries are imported when a model is loaded. Only `missing` of an `open_clip:` id imports that.
 """
 
@@ -14,18 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError
-from models.language import wordnet
+from core.missing import Missing, missing_package
+from models import model_ids
+from models.model_ids import SCHEMES, fetch, find
 from models.placement import Placement
-from models.schemes.weights import fetch, find, not_here
-from models.schemes.weights import licence as licence_of
-from models.schemes.weights import pin as pin_of
+from models.task_kinds import CAUSAL, CHAT, task_kinds
 
 if TYPE_CHECKING:
     from core.settings import Settings
     from models.schemes.weights import Weights
-
-CHAT, CAUSAL = "any image-text-to-text model", "any causal language model"
-"""Kinds that stand for all models that transformers lists under a task, where no kind of the table fits better."""
 
 _SD, _SDXL = "StableDiffusionPipeline", "StableDiffusionXLPipeline"
 _SD_INPAINT, _SDXL_INPAINT = "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"
@@ -63,14 +60,17 @@ WRAPPERS: dict[str, dict[str, str]] = {
         "timm": "models.encoders.features:TimmFeatures",
         "dinov2": "models.encoders.features:DinoFeatures",
     },
-    "WordNet": {"wordnet": "models.language.wordnet:WordNet"},
+    "WordNet": {"wordnet": "models.language.wordnet:load_wordnet"},
 }
-"""Protocol -> kind of model -> wrapper; all but the lexicon and the tagger are made by `Class(weights, placement)`."""
+"""Protocol -> kind of model -> wrapper, which is made by `Class(weights, placement, **settings)`."""
 
-PACKAGES = {"open_clip": ("open_clip",), "openai": ("httpx2",), "vllm": ("vllm",), "wordnet": ()}
-"""Scheme -> packages that its wrappers import; torch and transformers for all others."""
+OVER = {"Tagger": "ImageTextEncoder"}
+"""Protocol -> the protocol whose model, of the same id, its wrapper is made over: `Class(model, **settings)`."""
+
+FOLDER_PACKAGES = {"models.diffusion": ("diffusers",)}
+"""Folder of wrappers -> packages that they import, besides those of the scheme."""
 DISTRIBUTIONS = {"open_clip": "open_clip_torch", "vllm": "'.[vllm]'"}
-"""What to ask pip for, where that is not the package's own name."""
+"""Arguments for pip, where they are not the package's own name."""
 
 
 def load(protocol: str, model_id: str, placement: Placement | None = None, **settings: Any) -> Any:
@@ -83,13 +83,12 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
     try:
         weights = fetch(find(model_id))
         wrapper = _wrapper(protocol, weights)
-        if protocol == "WordNet":
-            return wrapper(Path(weights.location))
-        if protocol == "Tagger":
-            return wrapper(load("ImageTextEncoder", model_id, placement), **settings)
+        if protocol in OVER:
+            return wrapper(load(OVER[protocol], model_id, placement), **settings)
         return wrapper(weights, placement or Placement(), **settings)
     except ModuleNotFoundError as error:
-        raise ModelError(_install_line(model_id, str(error.name).partition(".")[0])) from error
+        package = str(error.name).partition(".")[0]
+        raise ModelError(f"model {model_id!r}: {_package(package).message}") from error
 
 
 def editor_class(model_id: str) -> Any:
@@ -104,56 +103,57 @@ def editor_settings(model_id: str) -> type[Settings]:
 
 
 def revision(model_id: str) -> str:
-    """What identifies the weights or data behind `model_id`; enters the fingerprint of stages. Raises ModelError."""
-    return pin_of(find(model_id))
+    """The identity of the weights or data behind `model_id`; enters the fingerprint of stages. Raises ModelError."""
+    return model_ids.pin(find(model_id))
 
 
 def licence(model_id: str) -> str | None:
     """The licence that came with the model; None when it says none or is not on this machine."""
     try:
-        return licence_of(find(model_id))
+        return find(model_id).licence()
     except ModelError:
         return None
 
 
-def missing(model_id: str) -> str | None:
-    """One line saying why `model_id` cannot be loaded and what to do; None when it can."""
+def missing(model_id: str, protocol: str = "") -> list[Missing]:
+    """All that `model_id` needs, to serve `protocol`, and this machine lacks; empty when it can be loaded."""
     try:
         weights = find(model_id)
+        if weights.is_local:
+            kind_of(weights)
     except ModelError as error:
-        return str(error)
-    lines = [_install_line(model_id, package) for package in _not_installed(weights)]
-    if not lines or weights.scheme != "open_clip":  # which alone knows its tags
-        lines += [message] if (message := not_here(weights)) else []
-    return "; ".join(lines) or None
-
-
-def installs(model_id: str) -> tuple[str, ...]:
-    """Arguments for `pip install` that bring the packages which `model_id` needs and that are not installed."""
+        return [Missing(what=str(error))]
+    lacks = [_package(name) for name in _packages(weights, protocol) if importlib.util.find_spec(name) is None]
     try:
-        return tuple(DISTRIBUTIONS.get(package, package) for package in _not_installed(find(model_id)))
-    except ModelError:
-        return ()
+        absent = model_ids.missing(weights)
+    except ModuleNotFoundError:  # one of the packages; it knows where the weights are
+        absent = None
+    except ModelError as error:
+        absent = Missing(what=str(error))
+    return [*lacks, absent] if absent else lacks
 
 
-def can_fetch(model_id: str) -> bool:
-    """True for an id that `python -m models.fetch` can download; False where the id has to be corrected first."""
-    if model_id == wordnet.MODEL_ID:
-        return True
+def cannot_serve(protocol: str, model_id: str) -> str | None:
+    """One clause saying why the model cannot serve; None when it can, or when it is not here to be looked at."""
     try:
         weights = find(model_id)
-    except ModelError:
-        return False
-    return weights.scheme in ("hf", "vllm", "open_clip") and not weights.is_local
+        if not weights.is_local and not SCHEMES[weights.scheme].KIND:
+            return None
+        kind = kind_of(weights)
+    except ModelError:  # `missing` reports it
+        return None
+    if not task_kinds() and {CHAT, CAUSAL} & _served(protocol).keys():
+        return None
+    return _refusal(protocol, kind)
 
 
 def kind_of(weights: Weights) -> str:
-    """The kind of model: `model_type` of its config.json, a pipeline class of diffusers, timm, gguf, or a scheme.
+    """The kind of model: `model_type` of its config.json, a pipeline class of diffusers, timm, gguf, or a scheme's.
 
     Raises ModelError.
     """
-    if weights.scheme in ("openai", "vllm", "open_clip", "wordnet"):
-        return weights.scheme
+    if kind := SCHEMES[weights.scheme].KIND:
+        return kind
     root = Path(weights.location)
     if root.is_file() or not (root / "config.json").is_file():
         if (root / "model_index.json").is_file():
@@ -182,39 +182,40 @@ def _named(weights: Weights, path: Path, field: str) -> str:
 
 
 def _wrapper(protocol: str, weights: Weights) -> Any:
-    if protocol not in WRAPPERS:
-        raise ModelError(f"no protocol is called {protocol!r} (known: {', '.join(WRAPPERS)})")
-    kind, served = kind_of(weights), WRAPPERS[protocol]
-    target = served.get(kind) or served.get(_task_of(kind, served))
-    if target is None:
-        raise ModelError(
-            f"model {weights.model_id!r} is of kind {kind!r}, which cannot serve {protocol} "
-            f"(served by: {', '.join(served)}); name another model"
-        )
-    module, _, name = target.partition(":")
+    kind = kind_of(weights)
+    if refusal := _refusal(protocol, kind):
+        raise ModelError(f"model {weights.model_id!r} {refusal}; name another model")
+    module, _, name = _target(protocol, kind).partition(":")
     return getattr(importlib.import_module(module), name)
 
 
-def _task_of(kind: str, served: dict[str, str]) -> str:
-    """The task whose models `kind` is one of, when the protocol is served by a task's models; else nothing."""
-    if not {CHAT, CAUSAL} & served.keys():
-        return ""
-    from transformers.models.auto import modeling_auto as known
-
-    if CHAT in served and kind in known.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-        return CHAT
-    return CAUSAL if CAUSAL in served and kind in known.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES else ""
+def _refusal(protocol: str, kind: str) -> str | None:
+    if _target(protocol, kind):
+        return None
+    return f"is of kind {kind!r}, which cannot serve {protocol} (served by: {', '.join(WRAPPERS[protocol])})"
 
 
-def _packages(weights: Weights) -> tuple[str, ...]:
-    gguf = ("accelerate", "gguf") if weights.location.endswith(".gguf") else ()
-    return PACKAGES.get(weights.scheme, ("torch", "transformers", *gguf))
+def _target(protocol: str, kind: str) -> str:
+    """The wrapper in the table: that of the kind, else of a task whose models it is one of; empty for none."""
+    served = _served(protocol)
+    if kind in served:
+        return served[kind]
+    return next((served[task] for task in (CHAT, CAUSAL) if task in served and kind in task_kinds().get(task, ())), "")
 
 
-def _not_installed(weights: Weights) -> list[str]:
-    return [package for package in _packages(weights) if importlib.util.find_spec(package) is None]
+def _served(protocol: str) -> dict[str, str]:
+    """The row of the table. Raises ModelError for a protocol that is not in it."""
+    if protocol not in WRAPPERS:
+        raise ModelError(f"no protocol is called {protocol!r} (known: {', '.join(WRAPPERS)})")
+    return WRAPPERS[protocol]
 
 
-def _install_line(model_id: str, package: str) -> str:
-    distribution = DISTRIBUTIONS.get(package, package)
-    return f"model {model_id!r} needs the package {package}: pip install {distribution}"
+def _packages(weights: Weights, protocol: str) -> list[str]:
+    folders = {target.partition(":")[0].rpartition(".")[0] for target in WRAPPERS.get(protocol, {}).values()}
+    names = [*SCHEMES[weights.scheme].PACKAGES, *(("accelerate", "gguf") if weights.location.endswith(".gguf") else ())]
+    names += [package for folder in sorted(folders) for package in FOLDER_PACKAGES.get(folder, ())]
+    return list(dict.fromkeys(names))
+
+
+def _package(name: str) -> Missing:
+    return missing_package(name, DISTRIBUTIONS.get(name, name))

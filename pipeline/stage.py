@@ -61,6 +61,20 @@ class Needs:
     extra: str = ""
 
 
+MODEL_NEEDS = Needs(gpu=0.25, memory_bytes=1 << 30)
+"""Needs of a stage with a model field, where its class has none of its own; a model's packages are the registry's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serves:
+    """Marks a setting as a model id, and names the protocol that the model has to serve.
+
+    `model: Annotated[str, Serves(Captioner)]`; the type of a setting that may be unset is `str | None` in there.
+    """
+
+    protocol: type
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
     """One unit of scheduling and resume: a name unique in the run and where its rows come from.
@@ -174,6 +188,7 @@ class Stage(Settings):
     writes: ClassVar[tuple[str, ...]] = ()
     rejects: ClassVar[type[StrEnum] | None] = None
     needs: ClassVar[Needs] = Needs()
+    """Without one of its own, a class with a model field has MODEL_NEEDS."""
     uses_rng: ClassVar[bool] = False
     """True when results depend on the manifest's seed."""
 
@@ -185,9 +200,25 @@ class Stage(Settings):
         """Names of artifacts of upstream global stages that these settings use."""
         return ()
 
+    @classmethod
+    def __pydantic_init_subclass__(cls, **settings: Any) -> None:
+        super().__pydantic_init_subclass__(**settings)
+        if cls.needs is Stage.needs and cls.model_settings():
+            cls.needs = MODEL_NEEDS
+
+    @classmethod
+    def model_settings(cls) -> dict[str, str]:
+        """Each setting that is a model id -> the name of the protocol that the model has to serve."""
+        marks = {
+            name: [mark for mark in info.metadata if isinstance(mark, Serves)]
+            for name, info in cls.model_fields.items()
+        }
+        return {name: found[0].protocol.__name__ for name, found in marks.items() if found}
+
     def needs_models(self) -> tuple[str, ...]:
         """Model ids that these settings use; their revisions enter the fingerprint."""
-        return ()
+        used = [getattr(self, name) for name in self.model_settings()]
+        return tuple(dict.fromkeys(model for model in used if model is not None))
 
     @abstractmethod
     def open(self, ctx: Context) -> Callable[..., Any]:

@@ -1,1 +1,1 @@
-"""Samples apart from any stage: the images that they may hold, and how these are decoded."""
+"""The parts of a sample: its columns, its members in a tar, its images, and the datasets that hold it."""

@@ -1,4 +1,4 @@
-"""Colour profiles: what makes an image's numbers sRGB, with LittleCMS as Pillow has it.
+"""Convert colours from an image's profile to sRGB, with LittleCMS as Pillow has it.
 
 Relative colorimetric with black point compensation, as photo programs and browsers do it. A profile that is sRGB up to
 rounding changes nothing and costs a look-up. Not covered: colours that are described otherwise than by a profile (gAMA,

@@ -92,7 +92,7 @@ COLUMNS: dict[str, Column] = _columns(
     _c("image_embedding", pa.list_(pa.float16()), "unit length", "the source image in a space of images and texts",
        bulk=True),
     # retrieve
-    _c("target_id", pa.string(), "sample_id", "the image of the collection that stands for the edited image"),
+    _c("target_id", pa.string(), "sample_id", "the image of the collection that is used as the edited image"),
     _c("target_pool", pa.string(), "text", "the pool of images that the target was found in"),
     _c("retrieval_cos", pa.float32(), "cosine, -1 to 1", "of the retrieved image and the query"),
     _c("target_image_cos", pa.float32(), "cosine, -1 to 1", "of source image and target image"),
@@ -124,7 +124,7 @@ COLUMNS: dict[str, Column] = _columns(
 
 
 def column(name: str) -> Column:
-    """The declaration of `name`; `ContractError` with the nearest name when nobody declared it."""
+    """The declaration of `name`; `ContractError` with the nearest name when it is not declared."""
     if name not in COLUMNS:
         raise ContractError(f"column {name!r} is not declared in samples/columns.py{nearest(name, COLUMNS)}")
     return COLUMNS[name]

@@ -1,4 +1,4 @@
-"""Limits of what is decoded, and the one exception for a file that is no image of use.
+"""Limits of what is decoded, and the one exception for a file that gives no image.
 
 One image at these limits takes at most `MAX_DECODE_BYTES` beside the process, whatever its file says: the copies of the
 pixels, the decoder's own buffers, the file's text and its colour profile. A caller that decodes several at once pays
@@ -68,7 +68,7 @@ class ImageProblem(ValueError):
 
 
 def too_complex(what: str, count: int, most: int) -> ImageProblem:
-    """The exception for a file with more parts than a picture has; `count` may be where counting stopped."""
+    """The exception for a file with more parts than an image has; `count` may be where counting stopped."""
     return ImageProblem(Problem.TOO_COMPLEX, f"{count} {what}, more than {most}")
 
 

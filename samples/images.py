@@ -1,7 +1,7 @@
-"""Image files to pixels: the one list of formats, the one limit, upright, RGB, in sRGB.
+"""Decode image files to upright RGB in sRGB: one list of formats, one limit of pixels, one exception.
 
-Every reader of images that are not our own makes them here: stages, downloads, benchmarks, `editloom edit` and the
-trainer. What a file says beside its pixels never decides whether they can be read, as far as Pillow allows.
+Stages, downloads, benchmarks and `editloom edit` decode images of unknown origin here; images of a finished dataset are
+decoded by `samples.stored_images`. Damage in metadata does not stop an image from being read, as far as Pillow allows.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class ImageFile:
         return self.image
 
     def decode(self, side: int | None = None) -> Decoded:
-        """The image upright in RGB and sRGB, after which this file is spent. Raises as `load` does."""
+        """The image upright in RGB and sRGB, after which this object cannot be used again. Raises as `load` does."""
         from PIL import Image
 
         size = self.size
@@ -121,9 +121,9 @@ class ImageFile:
 
 
 def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None) -> ImageFile:
-    """The image file with its header read. Raises ImageProblem when it is none that is read, or too large or complex.
+    """Read an image file's header. Raises ImageProblem for no image, and for one that is too large or complex.
 
-    MemoryError passes: a lack of memory says nothing of the image.
+    MemoryError is not caught: a lack of memory says nothing about the image.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -152,7 +152,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
 
 
 def _verdict(error: Exception) -> Exception:
-    """The problem that a decoder's error says of the file, or the error itself where it is the machine's."""
+    """The problem with the file that a decoder's error reports, or the error itself where it is the machine's."""
     if isinstance(error, OSError) and error.errno is not None:
         return error
     is_cut = "truncated" in str(error).lower() or isinstance(error, EOFError)

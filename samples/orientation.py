@@ -1,4 +1,4 @@
-"""How an image file says that it is turned, read with a bound on what that may cost."""
+"""Read from EXIF or XMP how an image is turned, with a bound on the cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixels of any mode to RGB with 8 bits a channel, in sRGB where a colour profile says how."""
+"""Convert pixels of any mode to RGB with 8 bits a channel, in sRGB where a colour profile says how."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The reading half of a dataset that `emit` wrote: which tars it has, how many samples each holds, what identifies it.
+"""Read the list of shards of a finished dataset: its tars, their samples and hashes.
 
-Owns the meaning of shards.json, and that a tar is the one that it lists. Does not cover what lies inside a sample;
-trainers and evaluation read that.
+Owns the meaning of shards.json, and the check that a tar is the one listed. Does not cover the members of a sample:
+`samples.members` names them.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class ShardList:
         return sum(shard.num_samples for shard in self.shards)
 
     def check_sizes(self) -> None:
-        """Compare the bytes of every tar with the list; no tar is opened. Raises DatasetError for the first other."""
+        """Compare the size of every tar with the list; no tar is opened. Raises DatasetError for a difference."""
         found = _sizes(self.url)
         for shard in self.shards:
             try:
@@ -143,7 +143,7 @@ def _altered(url: str, shard: ShardFile, what: str) -> DatasetError:
 
 
 def _sizes(folder: str) -> dict[str, int | None]:
-    """Bytes of the files in a remote folder, by one listing; empty for a local one, and where there is no listing."""
+    """Bytes of the files in a remote folder, by one listing. Empty for a local folder, and without a listing."""
     found: dict[str, int | None] = {}
     if "://" in folder:
         fs, path = connect(folder)
@@ -154,7 +154,7 @@ def _sizes(folder: str) -> dict[str, int | None]:
 
 
 def _stamp(place: str) -> tuple[int | None, str]:
-    """(bytes, when it was written) of a file; None where a server does not say. Raises OSError when it is not there."""
+    """(bytes, time of writing) of a file; None where a server gives none. Raises OSError for no file."""
     if "://" not in place:
         stat = Path(place).stat()
         return stat.st_size, str(stat.st_mtime_ns)

@@ -1,4 +1,4 @@
-"""Say in a short sentence what is on the image, with a captioning model.
+"""Describe each image in a short sentence, with a captioning model.
 
 Reads   source_images (list<binary>)
 Writes  generated_caption (string)
@@ -10,13 +10,13 @@ Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.1: captions of th
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import Captioner
-from pipeline.stage import Context, MapStage, Needs
+from pipeline.stage import Context, MapStage, Serves
 from samples.columns import REJECT_REASON
 from samples.stored_images import first_images
 from stages.inputs.rows import clean_caption
@@ -38,17 +38,12 @@ class Caption(MapStage):
     reads: ClassVar = ("source_images",)
     writes: ClassVar = ("generated_caption",)
     rejects: ClassVar = CaptionReject
-    needs: ClassVar = Needs(gpu=0.25, memory_bytes=1 << 30, packages=("PIL", "torch", "transformers"))
 
-    model: str
+    model: Annotated[str, Serves(Captioner)]
     """A Captioner: `zoo:blip`, `hf:Salesforce/blip-image-captioning-large@<commit>` …"""
     prompt: str = ""
-    """What the model goes on from; whether it stays a part of the caption is the model's way (models/caption_*.py)."""
+    """Text that the model continues; whether the caption keeps it depends on the model (models/captioners/)."""
     max_new_tokens: int = Field(default=30, ge=1)
-
-    def needs_models(self) -> tuple[str, ...]:
-        """The captioner."""
-        return (self.model,)
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the model once."""

@@ -41,7 +41,7 @@ MIN_GAIN = 0.5
 
 
 class DuplicateReject(StrEnum):
-    """How the row is a duplicate of the one kept."""
+    """Why a row is a duplicate of the one kept."""
 
     EXACT = "duplicate_exact"  # the same bytes
     NEAR = "duplicate_near"  # a perceptual hash within max_distance, directly or through others
@@ -136,7 +136,7 @@ def _verdict(rows: dict[str, Any], best: NDArray[np.int64], sizes: NDArray[np.in
 
 
 def near_clusters(values: NDArray[np.uint64], max_distance: int) -> Indices:
-    """Cluster number of each of the distinct `values` (N,): linked are those that differ in at most so many bits."""
+    """Cluster number of each of the distinct `values` (N,); values within `max_distance` bits are linked."""
     cluster = np.arange(len(values))
     left: list[Indices] = []
     right: list[Indices] = []

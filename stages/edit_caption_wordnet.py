@@ -10,14 +10,14 @@ Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.1.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from core.strict_json import Count, State, parse
 from models.language.wordnet import MODEL_ID, WordNet
-from pipeline.stage import BatchFn, Context, ExpandStage, Needs
+from pipeline.stage import BatchFn, Context, ExpandStage, Needs, Serves
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from stages.wordnet_edits.edits import EditFinder
 from stages.wordnet_edits.grammar import pluralise
@@ -54,19 +54,19 @@ class EditCaptionWordnet(ExpandStage):
         "target_phrase",
     )  # fmt: skip
     rejects: ClassVar[type[StrEnum] | None] = NoEdit
-    needs: ClassVar[Needs] = Needs(memory_bytes=400 << 20, packages=("nltk", "wordfreq", "inflect"))
+    needs: ClassVar[Needs] = Needs(memory_bytes=400 << 20, packages=("wordfreq", "inflect"))
     uses_rng: ClassVar[bool] = True
 
-    lexicon: str = MODEL_ID
+    lexicon: Annotated[str, Serves(WordNet)] = MODEL_ID
     caption_column: Literal["caption", "generated_caption"] = "caption"
-    """What is edited: the caption that came with the image, or the one that stage `caption` gave it."""
+    """Column to edit: the caption that came with the image, or the one that stage `caption` wrote."""
     edits_per_caption: int = Field(default=1, ge=1)
     cohyponym_depth: int = Field(default=5, ge=1)
     """Steps up to the hypernym that a noun and its replacement share: 1 is the direct one."""
     scope: Literal["visual", "any"] = "visual"
     """`visual` keeps to nouns that look alike (`visual_kinds`); `any` takes every co-hyponym, as the paper."""
     vocabulary: Literal["frequency", "corpus", "both"] = "frequency"
-    """What makes a word common: wordfreq, the captions themselves, or wordfreq with the captions raising the rank."""
+    """Source of a word's frequency: wordfreq, the captions, or wordfreq with the captions raising the rank."""
     min_zipf: float = Field(default=2.8, ge=0, le=8)
     """Floor of wordfreq's scale (3 is once in a million words), for `frequency` and `both`."""
     min_corpus_count: int = Field(default=5, ge=1)
@@ -78,16 +78,12 @@ class EditCaptionWordnet(ExpandStage):
         """The captions to edit."""
         return (self.caption_column,)
 
-    def needs_models(self) -> tuple[str, ...]:
-        """The lexicon."""
-        return (self.lexicon,)
-
     def needs_artifacts(self) -> tuple[str, ...]:
         """The vocabulary, when the captions' own counts are used."""
         return () if self.vocabulary == "frequency" else (VOCABULARY,)
 
     def open(self, ctx: Context) -> BatchFn:
-        """Load the lexicon once; the worker keeps what it learns of each noun."""
+        """Load the lexicon once; the worker caches its answers for each noun."""
         corpus: dict[str, int] = {}
         if self.needs_artifacts():
             path = ctx.artifacts[VOCABULARY]

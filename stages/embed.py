@@ -8,13 +8,13 @@ Source  Radford et al. 2021, CLIP.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from models.protocols import ImageTextEncoder
-from pipeline.stage import Context, MapStage, Needs
+from pipeline.stage import Context, MapStage, Serves
 from samples.stored_images import first_images
 
 if TYPE_CHECKING:
@@ -27,14 +27,9 @@ class Embed(MapStage):
     version: ClassVar[int] = 1
     reads: ClassVar = ("source_images",)
     writes: ClassVar = ("image_embedding",)
-    needs: ClassVar = Needs(gpu=0.25, memory_bytes=1 << 30, packages=("PIL", "torch", "transformers"))
 
-    model: str
+    model: Annotated[str, Serves(ImageTextEncoder)]
     """An ImageTextEncoder: `zoo:clip`, `open_clip:ViT-L-14/openai`, `hf:openai/clip-vit-large-patch14@<commit>` …"""
-
-    def needs_models(self) -> tuple[str, ...]:
-        """The encoder."""
-        return (self.model,)
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the model once."""

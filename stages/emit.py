@@ -1,6 +1,6 @@
 """Write the dataset: WebDataset tars, a table of everything but pixels, the rejects, a data card and a report.
 
-Reads   source_images (list<binary>), source_format (string), duplicate_cluster_id (string: each image stands once),
+Reads   source_images (list<binary>), source_format (string), duplicate_cluster_id (string: each image is there once),
         and every other column that some stage wrote, among them target_image (binary), source_mask_png (binary),
         target_mask_png (binary), source_latent (binary) and target_latent (binary)
 Writes  dataset_shard (string)

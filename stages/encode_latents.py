@@ -10,7 +10,7 @@ Source  Rombach et al. 2022, Latent Diffusion. The latent is the mode of the pos
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +18,7 @@ from pydantic import Field
 
 from models.protocols import LatentEncoder
 from models.registry import revision
-from pipeline.stage import Context, MapStage, Needs
+from pipeline.stage import Context, MapStage, Serves
 from samples.stored_images import centre_square, first_images, rgb_images
 
 if TYPE_CHECKING:
@@ -32,15 +32,10 @@ class EncodeLatents(MapStage):
     version: ClassVar[int] = 1
     reads: ClassVar = ("source_images", "target_image")
     writes: ClassVar = ("source_latent", "target_latent", "latent_model", "latent_revision", "latent_size_px")
-    needs: ClassVar = Needs(gpu=0.25, memory_bytes=1 << 30, packages=("PIL", "torch", "diffusers"))
 
-    model: str
+    model: Annotated[str, Serves(LatentEncoder)]
     """A diffusers checkpoint with an autoencoder, the one that will be trained: `zoo:sd`, `hf:…`."""
     size_px: int = Field(ge=8)
-
-    def needs_models(self) -> tuple[str, ...]:
-        """The checkpoint."""
-        return (self.model,)
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the autoencoder once."""

@@ -123,6 +123,6 @@ def _without_marks(caption: str) -> str:
 
 
 def _passage(caption: str, found: re.Match[str]) -> str:
-    """What was found, from the start of its word."""
+    """The text that was found, from the start of its word."""
     start = max(caption.rfind(" ", 0, found.start() + 1) + 1, found.start() - 60)
     return caption[min(start, found.start()) : found.end()][:80]

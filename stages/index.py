@@ -45,7 +45,7 @@ class Index(GlobalStage):
     pools: dict[PoolName, Glob] = Field(default={"all": "*"}, min_length=1)
     """Pool -> glob of shard names. A shard may be in several; rows of one that is in none are noted and not indexed."""
     memory_budget_bytes: int = Field(default=IndexSettings().memory_budget_bytes, ge=1)
-    """What the index of one pool may take while it is built, and in each worker that searches it."""
+    """Memory that the index of one pool may take while it is built, and in each worker that searches it."""
     flat_below: int = Field(default=IndexSettings().flat_below, ge=0)
     num_probes: int | None = Field(default=None, ge=1)
     """Lists that a query looks at; none: 64, or 2 sqrt(lists) if more."""

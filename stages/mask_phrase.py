@@ -1,4 +1,4 @@
-"""Find what the edit is about: a mask of the source phrase on the source and of the target phrase on the target.
+"""Mask what the edit changes: the source phrase on the source, the target phrase on the target.
 
 Reads   source_images (list<binary>), target_image (binary), source_phrase (string), target_phrase (string)
 Writes  source_mask_png (binary), target_mask_png (binary), source_mask_frac (float32, 0 to 1),
@@ -11,14 +11,14 @@ Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.4: CLIPSeg asked 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import TextSegmenter
-from pipeline.stage import Context, MapStage, Needs
+from pipeline.stage import Context, MapStage, Serves
 from samples.stored_images import first_images, rgb_images
 
 if TYPE_CHECKING:
@@ -33,15 +33,10 @@ class MaskPhrase(MapStage):
     version: ClassVar[int] = 1
     reads: ClassVar = ("source_images", "target_image", "source_phrase", "target_phrase")
     writes: ClassVar = ("source_mask_png", "target_mask_png", "source_mask_frac", "target_mask_frac")
-    needs: ClassVar = Needs(gpu=0.25, memory_bytes=1 << 30, packages=("PIL", "torch", "transformers"))
 
-    model: str
+    model: Annotated[str, Serves(TextSegmenter)]
     """A TextSegmenter: `zoo:clipseg`, `hf:CIDAS/clipseg-rd64-refined@<commit>`."""
     threshold: float = Field(default=0.4, gt=0, lt=1)
-
-    def needs_models(self) -> tuple[str, ...]:
-        """The segmenter."""
-        return (self.model,)
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the model once."""

@@ -1,4 +1,4 @@
-"""Find for each edit the image of the collection that is nearest to the mean of source image and target caption.
+"""Find for each edit the image nearest to the mean of source image and target caption.
 
 Reads   image_embedding (list<float16>, unit length), source_sha256 (string), target_caption (string)
 Writes  target_id (string), target_pool (string), retrieval_cos (float32, cosine of target and query),
@@ -12,7 +12,7 @@ Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.1; the exclusions
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +21,7 @@ from pydantic import Field
 from core.errors import RunStopped
 from models.protocols import ImageTextEncoder
 from models.vector_index.index import VectorIndex, VectorIndexError, list_indexes
-from pipeline.stage import Context, MapStage, Needs
+from pipeline.stage import Context, MapStage, Needs, Serves
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, column
 from stages.retrieval.embeddings import embeddings_of
 from stages.retrieval.neighbours import DECIMALS, find_neighbours
@@ -56,11 +56,9 @@ class Retrieve(MapStage):
         "target_id", "target_pool", "retrieval_cos", "target_image_cos", "neighbour_ids", "neighbour_cos",
     )  # fmt: skip
     rejects: ClassVar[type[StrEnum] | None] = NoTarget
-    needs: ClassVar[Needs] = Needs(
-        gpu=0.25, memory_bytes=2 << 30, packages=("faiss", "torch", "transformers"), extra="cpu"
-    )
+    needs: ClassVar[Needs] = Needs(gpu=0.25, memory_bytes=2 << 30, packages=("faiss",), extra="cpu")
 
-    model: str
+    model: Annotated[str, Serves(ImageTextEncoder)]
     """The ImageTextEncoder that made `image_embedding`."""
     text_weight: float = Field(default=0.5, ge=0, le=1)
     """Share of the caption in the query; one half is the paper's plain mean."""
@@ -72,12 +70,8 @@ class Retrieve(MapStage):
     pools: tuple[str, ...] = Field(default=(), strict=False)
     """Pools that are searched; none named: all."""
 
-    def needs_models(self) -> tuple[str, ...]:
-        """The encoder."""
-        return (self.model,)
-
     def needs_artifacts(self) -> tuple[str, ...]:
-        """What `index` built."""
+        """The index that `index` built."""
         return (INDEX,)
 
     def open(self, ctx: Context) -> BatchFn:

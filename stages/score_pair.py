@@ -11,13 +11,13 @@ Source  Brooks et al. 2023, InstructPix2Pix, section 3.1.2 (the directional simi
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import pyarrow as pa
 
 from models.protocols import ImageTextEncoder
-from pipeline.stage import Context, MapStage, Needs
+from pipeline.stage import Context, MapStage, Serves
 from samples.stored_images import first_images, rgb_images
 
 if TYPE_CHECKING:
@@ -40,14 +40,9 @@ class ScorePair(MapStage):
         "pair_image_cos",
         "pair_direction_cos",
     )
-    needs: ClassVar = Needs(gpu=0.25, memory_bytes=1 << 30, packages=("PIL", "torch", "transformers"))
 
-    model: str
+    model: Annotated[str, Serves(ImageTextEncoder)]
     """An ImageTextEncoder: `zoo:clip`, `open_clip:ViT-L-14/openai` …"""
-
-    def needs_models(self) -> tuple[str, ...]:
-        """The encoder."""
-        return (self.model,)
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the model once."""

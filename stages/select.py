@@ -65,7 +65,7 @@ class Bounds(Settings):
 
 
 class Best(Settings):
-    """Of the pairs with one value of the column `per`, keep as many, the best by a score; ties go by sample_id."""
+    """Keep the best pairs by a score among those with one value of a column; ties go by sample_id."""
 
     per: str
     keep: int = Field(ge=1)
@@ -80,7 +80,7 @@ class Best(Settings):
 
 
 def _check_table(table: Mapping[str, Bounds]) -> Mapping[str, Bounds]:
-    """Refuse bounds that no value of a declared column can have; the plan refuses columns that nobody writes."""
+    """Refuse bounds that no value of a declared column can have; the plan refuses columns that no stage writes."""
     for name, bounds in table.items():
         if name in COLUMNS and name not in NUMBERS:
             raise ValueError(f"column {name!r} holds no numbers: it cannot have a bound")

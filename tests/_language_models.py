@@ -3,8 +3,8 @@
 import numpy as np
 from PIL import Image
 
+from models.model_ids import find
 from models.placement import Placement
-from models.schemes.weights import find
 
 CHAT_TEMPLATE = (
     "{% for turn in messages %}<|im_start|>{{ turn['role'] }}\n"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from PIL import Image
 
+from samples.stored_images import mask_image
 from zoo.evaluation.metrics import iou
 from zoo.world import COLOURS, NOUNS, Scene, facts_of, read_facts, scene_of, thing_masks
 
@@ -60,8 +59,7 @@ def shows_change(change: Change, target: Scene) -> bool:
 
 def mask_iou(png: bytes, phrase: str, scene: Scene) -> float | None:
     """Intersection over union of a mask with the things that the phrase names; None when the scene has none of them."""
-    with Image.open(io.BytesIO(png)) as opened:
-        mask_HW = np.asarray(opened.convert("L")) > 127
+    mask_HW = np.asarray(mask_image(png)) > 127
     true_HW = phrase_mask(phrase, scene, mask_HW.shape[0])
     return iou(mask_HW, true_HW) if true_HW.any() else None
 

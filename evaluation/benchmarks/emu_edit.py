@@ -1,7 +1,8 @@
-"""The benchmark `emu_edit`: Emu Edit's test set, without true results: the edited image is compared with its source.
+"""The benchmark `emu_edit`: Emu Edit's test set, which compares edited images with their sources.
 
-Sheynin et al. 2024. A folder of Parquet files as the Hub has them (`facebook/emu_edit_test_set`), or a `metadata.jsonl`
-with `file_name` beside the images; columns image, instruction, task, split, idx, hash, input_caption, output_caption.
+Sheynin et al. 2024. There are no true results. A folder of Parquet files as the Hub has them
+(`facebook/emu_edit_test_set`), or a `metadata.jsonl` with `file_name` beside the images; columns image, instruction,
+task, split, idx, hash, input_caption, output_caption.
 Outputs are named `<idx>.png`. The published measures by their names here: L1 `l1`, CLIPimg `clip_i`, DINO `dino`,
 CLIPout `clip_t`, CLIPdir `clip_direction`. UltraEdit's table is with CLIP ViT-B/32 and DINO ViT-S/16, others are with
 CLIP ViT-L/14, and the same images differ by .05 in CLIPout between the two: take both. The size at which L1 was taken

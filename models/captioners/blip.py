@@ -1,16 +1,16 @@
 """BLIP through transformers: one sentence an image.
 
 Source  Li et al. 2022, BLIP (arXiv 2201.12086); beam search with 3 beams as in the authors' COCO configuration, whose
-prompt "a picture of " is left out here unless asked for. Preprocessing is the checkpoint's own processor.
+prompt "a picture of " is used here only where `prompt` says so. Preprocessing is the checkpoint's own processor.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.batches import as_rgb
-from models.language.sampling import no_progress_bars
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,13 +35,7 @@ class Blip:
         """Load the checkpoint."""
         from transformers import AutoProcessor, BlipForConditionalGeneration
 
-        arguments = weights.pretrained_arguments()
-        with no_progress_bars():
-            self._processor: Any = AutoProcessor.from_pretrained(weights.location, **arguments)
-            model: Any = BlipForConditionalGeneration.from_pretrained(
-                weights.location, dtype=placement.torch_dtype(), **arguments
-            )
-        self._model = model.to(placement.torch_device()).eval()
+        self._processor, self._model = load_pretrained(AutoProcessor, BlipForConditionalGeneration, weights, placement)
         self._batch_size = placement.batch_size
         self._prompt = prompt
         self._decoding = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "do_sample": False}

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb
-from models.language.sampling import no_progress_bars
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Blip2:
     """A Captioner over a `Blip2ForConditionalGeneration` checkpoint, for example Salesforce/blip2-opt-2.7b.
 
-    `prompt` is what the language model goes on from and is no part of the caption: "Question: what is on the image?
+    The language model continues `prompt`, which is no part of the caption: "Question: what is on the image?
     Answer:". All rows share it, so no row is padded.
     """
 
@@ -36,14 +36,8 @@ class Blip2:
         """Load the checkpoint. Raises ValueError for one saved before images had tokens of their own."""
         from transformers import AutoProcessor, Blip2ForConditionalGeneration
 
-        arguments = weights.pretrained_arguments()
-        with no_progress_bars():
-            self._processor: Any = AutoProcessor.from_pretrained(weights.location, **arguments)
-            model: Any = Blip2ForConditionalGeneration.from_pretrained(
-                weights.location, dtype=placement.torch_dtype(), **arguments
-            )
-        _check_image_token(weights.model_id, self._processor, model.config)
-        self._model = model.to(placement.torch_device()).eval()
+        self._processor, self._model = load_pretrained(AutoProcessor, Blip2ForConditionalGeneration, weights, placement)
+        _check_image_token(weights.model_id, self._processor, self._model.config)
         self._batch_size = placement.batch_size
         self._prompt = prompt
         self._decoding = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "do_sample": False}
@@ -60,14 +54,16 @@ class Blip2:
         inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
         with torch.inference_mode():
             tokens_BL = self._model.generate(**inputs, **self._decoding)
-        if self._model.config.use_decoder_only_language_model:  # it repeats what it was given, or gave itself: a start
+        if (
+            self._model.config.use_decoder_only_language_model
+        ):  # its output begins with its input, or with a start token
             given = inputs["input_ids"].shape[1] if texts else self._model.config.num_query_tokens + 1
             tokens_BL = tokens_BL[:, given:]
         return [text.strip() for text in self._processor.batch_decode(tokens_BL, skip_special_tokens=True)]
 
 
 def _check_image_token(model_id: str, processor: Any, config: Any) -> None:
-    """Without places for the queries in the text, the library captions without looking at the image."""
+    """Raise ValueError where the text has no places for the queries: the library would not look at the image."""
     token = processor.tokenizer.convert_tokens_to_ids(str(processor.image_token))
     if processor.num_query_tokens != config.num_query_tokens or token != config.image_token_index:
         raise ValueError(

@@ -1,15 +1,16 @@
-"""Chat models that see (Qwen-VL, LLaVA, SmolVLM …) as captioners: any AutoModelForImageTextToText with a chat template.
+"""Vision-language chat models (Qwen-VL, LLaVA, SmolVLM …) as captioners: checkpoints with a chat template.
 
 Decoding is greedy and by these settings alone (`language.sampling`); preprocessing is the checkpoint's own processor.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.batches import as_rgb
-from models.language.sampling import no_progress_bars, plain_generation
+from models.language.sampling import plain_generation
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,16 +34,10 @@ class ChatCaptioner:
         """Load the checkpoint. Raises ValueError for one without a chat template."""
         from transformers import AutoModelForImageTextToText, AutoProcessor
 
-        arguments = weights.pretrained_arguments()
-        with no_progress_bars():
-            self._processor: Any = AutoProcessor.from_pretrained(weights.location, **arguments)
-            model: Any = AutoModelForImageTextToText.from_pretrained(
-                weights.location, dtype=placement.torch_dtype(), **arguments
-            )
+        self._processor, self._model = load_pretrained(AutoProcessor, AutoModelForImageTextToText, weights, placement)
         if not getattr(self._processor, "chat_template", None):
             raise ValueError(f"{weights.model_id} has no chat template; name an instruction-tuned checkpoint")
-        plain_generation(model, self._processor.tokenizer)
-        self._model = model.to(placement.torch_device()).eval()
+        plain_generation(self._model, self._processor.tokenizer)
         self._batch_size = placement.batch_size
         self._prompt = prompt
         self._max_new_tokens = max_new_tokens

@@ -1,4 +1,4 @@
-"""Stable Diffusion inpainting through diffusers: something else in a part of an image.
+"""Stable Diffusion inpainting through diffusers: repaints a part of an image.
 
 Source  Rombach et al. 2022, Latent Diffusion, section 4.5: a UNet that sees the mask and the masked image as five
 more channels, nine in all.
@@ -30,7 +30,7 @@ UNET_CHANNELS = 9
 class StableDiffusionInpaint:
     """An EditSynthesizer over an inpainting pipeline of diffusers, with the checkpoint's scheduler.
 
-    A checkpoint that comes with a safety checker keeps it: where it objects, the mask comes back black.
+    A checkpoint that comes with a safety checker keeps it: an image that it rejects is black within the mask.
     """
 
     def __init__(self, weights: Weights, placement: Placement) -> None:

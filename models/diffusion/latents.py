@@ -1,4 +1,4 @@
-"""The autoencoder of a diffusers pipeline: images into the latent space that its UNet works in.
+"""The autoencoder of a diffusers pipeline: encodes images in the latent space of its UNet.
 
 Source  Rombach et al. 2022, Latent Diffusion, section 3.1.
 """
@@ -33,7 +33,7 @@ class VaeEncoder:
         )
         self._vae = vae.to(placement.torch_device()).eval()
         self.factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
-        """Pixels of the image to one of the latent."""
+        """Pixels of an image, along each side, for one pixel of its latent."""
 
     def encode_latents(self, images: Sequence[Image]) -> list[Floats]:
         """(C, h, w) for each image, all of one size: the mode of the posterior times the checkpoint's scaling factor.

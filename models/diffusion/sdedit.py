@@ -1,6 +1,6 @@
-"""SDEdit over Stable Diffusion through diffusers: noise a source part of the way, denoise it towards a text.
+"""SDEdit over Stable Diffusion through diffusers: noises an image part of the way and denoises it towards a text.
 
-With masks the source is put back outside them after every step. Serves latent diffusion of Stable Diffusion 1 and 2,
+Outside a mask the source is put back after every step. Serves latent diffusion of Stable Diffusion 1 and 2,
 where the network takes the latent alone; not SDXL, and no network trained to inpaint or to read a source image.
 
 Source  Meng et al. 2022, SDEdit; Song et al. 2021, DDIM; masks: Bodur et al. 2023, iEdit, equation 13.
@@ -48,7 +48,7 @@ class SdEdit:
 
     The longer side of an image is scaled to `size_px`, its shape kept, both sides rounded to what the network can halve
     and double again: for Stable Diffusion 1 to 512 and multiples of 64 pixels. A checkpoint that comes with a safety
-    checker keeps it: what it objects to comes back black.
+    checker keeps it: an image that it rejects is black.
     """
 
     Settings: ClassVar = SdEditSettings
@@ -56,7 +56,7 @@ class SdEdit:
     uses: frozenset[str] = frozenset({"mask"})
 
     def __init__(self, weights: Weights, placement: Placement, settings: SdEditSettings) -> None:
-        """Load the checkpoint. Raises ValueError when its network takes something else than a text and a latent."""
+        """Load the checkpoint. Raises ValueError for a network that takes more than a text and a latent."""
         from diffusers import StableDiffusionImg2ImgPipeline
 
         pipeline: Any = StableDiffusionImg2ImgPipeline.from_pretrained(
@@ -148,10 +148,10 @@ class SdEdit:
         pipeline.scheduler.set_timesteps(num_steps, device=pipeline.device)
         with torch.inference_mode():
             source_BChw = self._encode(images, drawn)
-            noise_BChw = _noise_to_come(source_BChw, drawn)
+            noise_BChw = _coming_noise(source_BChw, drawn)
             more = {"callback_on_step_end": _kept_outside(source_BChw, noise_BChw, masks)} if masks else {}
             if num_run == num_steps:
-                source_BChw = _drowned(noise_BChw, pipeline.scheduler)
+                source_BChw = _as_pure_noise(noise_BChw, pipeline.scheduler)
             edited: list[Image] = pipeline(
                 prompt=prompts,
                 image=source_BChw,
@@ -177,8 +177,8 @@ class SdEdit:
         return torch.cat(rows) * pipeline.vae.config.scaling_factor
 
 
-def _noise_to_come(latent_BChw: Any, drawn: list[Any]) -> Any:
-    """The noise that each row's generator gives next, the generators as they were."""
+def _coming_noise(latent_BChw: Any, drawn: list[Any]) -> Any:
+    """The noise that each row's generator will give next; the generators' states are restored."""
     from diffusers.utils.torch_utils import randn_tensor
 
     states = [generator.get_state() for generator in drawn]
@@ -188,17 +188,17 @@ def _noise_to_come(latent_BChw: Any, drawn: list[Any]) -> Any:
     return noise_BChw
 
 
-def _drowned(noise_BChw: Any, scheduler: Any) -> Any:
-    """What the pipeline has to be given as the source, so that its first latent is `noise_BChw` and nothing else.
+def _as_pure_noise(noise_BChw: Any, scheduler: Any) -> Any:
+    """The source for which the first latent of the pipeline is `noise_BChw` alone.
 
-    It adds noise as sqrt(a) z + sqrt(1 - a) e, and at the first timestep a is not quite 0.
+    The pipeline adds noise as sqrt(a) z + sqrt(1 - a) e, and at the first timestep a is not quite 0.
     """
     alpha = scheduler.alphas_cumprod[scheduler.timesteps[0].cpu()]
     return noise_BChw * float((1 - (1 - alpha).sqrt()) / alpha.sqrt())
 
 
 def _kept_outside(source_BChw: Any, noise_BChw: Any, masks: list[Bools]) -> Callable[..., dict[str, Any]]:
-    """A callback after each step, which puts the source back where the mask is false: iEdit, equation 13."""
+    """A callback that puts the source back after each step where the mask is false: iEdit, equation 13."""
     import torch
     from torch.nn.functional import interpolate
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion through diffusers: images from text. SD 1.x, 2.x and SDXL, as the checkpoint's own index says.
+"""Stable Diffusion through diffusers: draws images from text with checkpoints of SD 1.x, 2.x and SDXL.
 
 Source  Rombach et al. 2022, Latent Diffusion; Podell et al. 2023, SDXL; Ho & Salimans 2022 for the guidance scale.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class StableDiffusion:
     """An ImageSynthesizer over a text-to-image pipeline of diffusers, with the checkpoint's scheduler.
 
-    A checkpoint that comes with a safety checker keeps it: what it objects to comes back black.
+    A checkpoint that comes with a safety checker keeps it: an image that it rejects is black.
     """
 
     def __init__(self, weights: Weights, placement: Placement) -> None:

@@ -5,10 +5,11 @@ Source  Radford et al. 2021, CLIP; Zhai et al. 2023, SigLIP. Preprocessing is th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.batches import as_rgb, stacked, unit_rows
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,17 +32,14 @@ class Clip:
         """Load the checkpoint. Raises ValueError when it is of a kind that has no text or no image tower."""
         from transformers import AutoModel, AutoProcessor
 
-        arguments = weights.pretrained_arguments()
-        self._processor: Any = AutoProcessor.from_pretrained(weights.location, **arguments)
-        model: Any = AutoModel.from_pretrained(weights.location, dtype=placement.torch_dtype(), **arguments)
-        if not (hasattr(model, "get_image_features") and hasattr(model, "get_text_features")):
+        self._processor, self._model = load_pretrained(AutoProcessor, AutoModel, weights, placement)
+        if not (hasattr(self._model, "get_image_features") and hasattr(self._model, "get_text_features")):
             raise ValueError(
-                f"{weights.model_id} is a {type(model).__name__}, which does not embed both images and texts; "
+                f"{weights.model_id} is a {type(self._model).__name__}, which does not embed both images and texts; "
                 "name a CLIPModel or SiglipModel checkpoint"
             )
-        self._model = model.to(placement.torch_device()).eval()
         self._batch_size = placement.batch_size
-        config = model.config
+        config = self._model.config
         self.dim = getattr(config, "projection_dim", None) or config.vision_config.hidden_size
         self._is_siglip = config.model_type.startswith("siglip")
 

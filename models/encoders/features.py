@@ -1,6 +1,6 @@
 """Losses through frozen networks: image tensors in, distances or feature maps out, with gradients to the image.
 
-The wrappers of stages take PIL images and give numpy; what trains a model needs the same networks on tensors.
+The wrappers for stages take PIL images and return numpy arrays; a loss needs the same networks on tensors.
 Preprocessing is therefore written out here, differentiably, from the numbers of the checkpoint's own processor, and
 held against that processor by tests. All images are (B, 3, H, W) from 0 to 1, not clamped: a decoder overshoots a
 little, and a clamp would take the gradient away there.
@@ -65,7 +65,7 @@ class ClipDistance:
 class TimmFeatures:
     """PerceptualFeatures over a checkpoint that timm saved; by default VGG's relu3_3, any size of image.
 
-    `taps` counts the model's own feature levels. What lies behind the last one is never loaded onto the device.
+    `taps` counts the model's own feature levels. Layers behind the last one are never loaded onto the device.
     """
 
     def __init__(self, weights: Weights, placement: Placement, *, taps: tuple[int, ...] = (RELU3_3,)) -> None:
@@ -101,8 +101,8 @@ class TimmFeatures:
 class DinoFeatures:
     """PerceptualFeatures over a `Dinov2Model` checkpoint: patch tokens after some of its blocks.
 
-    `taps` counts hidden states from 1, the output of the first block; by default the one half way, where positions are
-    still told apart. An image whose sides are no multiples of the patch is resized to the nearest that are.
+    `taps` counts hidden states from 1, the output of the first block; by default the one half way, where positions can
+    still be distinguished. An image whose sides are no multiples of the patch is resized to the nearest that are.
     """
 
     def __init__(self, weights: Weights, placement: Placement, *, taps: tuple[int, ...] = ()) -> None:
@@ -130,7 +130,7 @@ class DinoFeatures:
 
 
 class Preprocess:
-    """What an image processor of transformers does, on tensors and with gradients: resize, centre crop, normalise."""
+    """The steps of an image processor of transformers, with gradients: resize, centre crop, normalise."""
 
     def __init__(self, processor: Any, model_id: str) -> None:
         """Take the numbers of `processor`. Raises ValueError for steps or a resampling that are not done here."""
@@ -156,7 +156,7 @@ class Preprocess:
 
 
 def normalised(image_BCHW: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """(image - mean) / std by channel."""
+    """Compute (image - mean) / std by channel."""
     mean_C11, std_C11 = (image_BCHW.new_tensor(values)[:, None, None] for values in (mean, std))
     return (image_BCHW - mean_C11) / std_C11
 

@@ -5,10 +5,11 @@ Source  Caron et al. 2021, DINO; Oquab et al. 2023, DINOv2. Preprocessing is the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from models.batches import as_rgb, stacked, unit_rows
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,12 +33,9 @@ class DinoEncoder:
     def __init__(self, weights: Weights, placement: Placement) -> None:
         from transformers import AutoImageProcessor, AutoModel
 
-        arguments = weights.pretrained_arguments()
-        self._processor: Any = AutoImageProcessor.from_pretrained(weights.location, **arguments)
-        model: Any = AutoModel.from_pretrained(weights.location, dtype=placement.torch_dtype(), **arguments)
-        self._model = model.to(placement.torch_device()).eval()
+        self._processor, self._model = load_pretrained(AutoImageProcessor, AutoModel, weights, placement)
         self._batch_size = placement.batch_size
-        self.dim = model.config.hidden_size
+        self.dim = self._model.config.hidden_size
 
     def encode_images(self, images: Sequence[Image]) -> Floats:
         """(B, D), each row of length 1."""

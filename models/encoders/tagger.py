@@ -1,4 +1,4 @@
-"""Zero-shot tagging: which words of a vocabulary an image is near to, by any encoder of images and texts."""
+"""Zero-shot tagging: the words of a vocabulary that an encoder places near to an image."""
 
 from __future__ import annotations
 

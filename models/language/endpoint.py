@@ -1,6 +1,6 @@
 """A server with OpenAI's chat interface (vLLM, llama.cpp, SGLang, Ollama, hosted ones): requests, retries, errors.
 
-The key comes from the environment and stands in no message, record or repr. Retries are few and for faults that pass:
+The key comes from the environment and is in no message, record or repr. Retries are few, and only for passing faults:
 no answer, too many requests, a server's own error. Redirects are not followed: the key is for one address.
 """
 

@@ -1,8 +1,8 @@
-"""`python -m models.language.fetch_wordnet [--to FOLDER]`: gets the WordNet database from the first source that works.
+"""Downloads the WordNet database from the first source that works.
 
-Owns fetching and unpacking. Where the database is looked for is `wordnet`'s. Sources, in order: what is there
-already, nltk's own downloader, Debian's packages wordnet-base and wordnet-sense-index. The folder appears complete
-or not at all.
+Command: `python -m models.language.fetch_wordnet --to FOLDER`, for a folder of nltk data.
+Owns fetching and unpacking; `models.language.wordnet` owns where the database is looked for. Sources, in order: nltk's
+own downloader, Debian's packages wordnet-base and wordnet-sense-index. The folder appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.errors import ModelError
 from models.language.wordnet import FILES, data_folder, wordnet_folder
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 NLTK_TIMEOUT_S = 90
 APT_TIMEOUT_S = 300
+ARCHIVE_BYTES = 10_775_600
+"""Size of nltk's wordnet.zip."""
 DEBIAN_PACKAGES = ("wordnet-base", "wordnet-sense-index")
 
 _LEXICOGRAPHER_FILES = (
@@ -60,18 +63,26 @@ def main(argv: list[str] | None = None) -> int:
     if present is not None:
         sys.stdout.write(f"wordnet: already at {present}\n")
         return 0
+    try:
+        sys.stdout.write(f"wordnet: now at {fetch(folder)}\n")
+    except ModelError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def fetch(folder: Path) -> Path:
+    """Fill the nltk data folder and return the database in it. Raises ModelError when no source worked."""
     problems = []
     for source in (fetch_with_nltk, fetch_from_debian):
         problem = source(folder)
         if problem is None:
-            sys.stdout.write(f"wordnet: now at {folder / 'corpora' / 'wordnet'}\n")
-            return 0
+            return folder / "corpora" / "wordnet"
         problems.append(problem)
-    sys.stderr.write(
-        f"error: WordNet could not be fetched ({'; '.join(problems)}); copy a folder corpora/wordnet from a machine "
-        f"where python -c \"import nltk; nltk.download('wordnet')\" works into {folder}\n"
+    raise ModelError(
+        f"WordNet could not be fetched ({'; '.join(problems)}); copy a folder corpora/wordnet from a machine "
+        f"where python -c \"import nltk; nltk.download('wordnet')\" works into {folder}"
     )
-    return 1
 
 
 def is_complete(folder: Path) -> bool:

@@ -1,6 +1,6 @@
 """A language model behind OpenAI's chat interface, local or hosted.
 
-What it answers is not pinned: a server may change its weights under the same name, and few give the same text for the
+Its answers are not pinned: a server may change its weights under the same name, and few give the same text for the
 same seed. A build that must be repeatable runs the model itself (`hf:`, `path:`, `vllm:`).
 """
 

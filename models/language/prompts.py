@@ -1,6 +1,6 @@
 """From a prompt to the tokens that a language model reads, the same for every library that runs one.
 
-What stands in a prompt is text: a caption from the web that holds `<|im_end|>` does not end the turn.
+A prompt is text, never markup: a caption from the web that holds `<|im_end|>` does not end the turn.
 """
 
 from __future__ import annotations

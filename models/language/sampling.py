@@ -1,4 +1,4 @@
-"""How tokens are chosen, the same for every language model in transformers: the likeliest, or by a row's own seed.
+"""The choice of tokens by language models in transformers: the likeliest, or by a row's own seed.
 
 A checkpoint's own defaults (temperature, top-p, repetition penalty) are set aside: they would change results that the
 manifest does not show, and penalties break constrained JSON. Importing the module is light.
@@ -6,11 +6,10 @@ manifest does not show, and penalties break constrained JSON. Importing the modu
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 # B rows, V vocabulary, L tokens
 
@@ -53,7 +52,7 @@ class SeededChoice:
 
     The Gumbel-max trick: the largest of logits / temperature + Gumbel noise is such a draw. A row's noise comes from
     its own generator on the CPU, one draw a step, so it hangs on neither the device nor the other rows of the batch.
-    What can differ between batches is the last bits of the logits, which padding and batch size round differently.
+    Between batches only the last bits of the logits can differ, which padding and batch size round differently.
     """
 
     def __init__(self, seeds: Sequence[int], temperature: float) -> None:
@@ -70,17 +69,3 @@ class SeededChoice:
         size = scores.shape[1]
         noise_BV = torch.stack([-torch.empty(size).exponential_(generator=g).log() for g in self._generators])
         return scores.float() / self._temperature + noise_BV.to(scores.device)
-
-
-@contextmanager
-def no_progress_bars() -> Iterator[None]:
-    """Keep transformers from drawing bars while it loads weights: a worker has no terminal."""
-    from transformers.utils import logging
-
-    was_on = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_on:
-            logging.enable_progress_bar()

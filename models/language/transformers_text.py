@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ModelError
 from models.language.json_schemas import JsonGrammar
 from models.language.prompts import prompt_ids, system_turns
-from models.language.sampling import SeededChoice, checked_seeds, no_progress_bars, plain_generation
+from models.language.sampling import SeededChoice, checked_seeds, plain_generation
 from models.placement import in_batches
+from models.pretrained import no_progress_bars
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

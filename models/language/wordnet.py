@@ -1,4 +1,4 @@
-"""WordNet 3.0 through nltk's corpus reader: finding the database, its revision, and the few look-ups stages need.
+"""WordNet 3.0 through nltk's corpus reader: the place of the database, its revision, and the look-ups of stages.
 
 Owns where the database may lie and what identifies it. Does not fetch it (`models.language.fetch_wordnet`) and holds no
 editing policy (`stages.wordnet_edits.edits`). Importing the module, finding the database and hashing it import no nltk.
@@ -12,9 +12,13 @@ import sys
 import zipfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError
+
+if TYPE_CHECKING:
+    from models.placement import Placement
+    from models.schemes.weights import Weights
 
 MODEL_ID = "wordnet:3.0"
 DATA_VARIABLE = "EDITLOOM_DATA"
@@ -23,13 +27,14 @@ FILES = (
     "cntlist.rev", "lexnames", "index.sense", "index.adj", "index.adv", "index.noun", "index.verb", "data.adj",
     "data.adv", "data.noun", "data.verb", "adj.exc", "adv.exc", "noun.exc", "verb.exc",
 )  # fmt: skip
-"""What nltk's reader opens."""
+"""The files that nltk's reader opens."""
+REMEDY = f"get it with `editloom fetch {MODEL_ID}`"
 
 REPO_ROOT = Path(__file__).resolve().parents[2]
 
 
 class MissingDataError(ModelError):
-    """A data set that a model wrapper reads is nowhere to be found; `str()` says what, where, and what to run."""
+    """A data set that a model wrapper reads is nowhere to be found."""
 
 
 def data_folder() -> Path:
@@ -60,22 +65,17 @@ def wordnet_folder() -> Path | None:
     return None
 
 
-def missing_message() -> str | None:
-    """One line saying what is missing, where it was looked for and what to run; None when WordNet is there."""
-    if wordnet_folder() is not None:
-        return None
+def not_found() -> str:
+    """One clause saying that the database is nowhere, and where it was looked for."""
     places = ", ".join(str(place) for place in search_places())
-    return (
-        f"the WordNet 3.0 database (corpora/wordnet) is missing; looked in {places}; "
-        f"run `make data`, or python -c \"import nltk; nltk.download('wordnet')\""
-    )
+    return f"the WordNet 3.0 database (corpora/wordnet) is missing; looked in {places}"
 
 
 def wordnet_revision() -> str:
     """`3.0@` and 12 hex digits over the database files, the same for a folder and a zip. Raises MissingDataError."""
     path = wordnet_folder()
     if path is None:
-        raise MissingDataError(missing_message())
+        raise MissingDataError(f"{not_found()}; {REMEDY}")
     return _revision_of(path, path.stat().st_mtime_ns)
 
 
@@ -103,10 +103,10 @@ class WordNet:
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        """Open the database at `path`, or wherever it is found. Raises MissingDataError."""
+        """Open the database at `path`, or in the first folder that has it. Raises MissingDataError."""
         found = path or wordnet_folder()
         if found is None:
-            raise MissingDataError(missing_message())
+            raise MissingDataError(f"{not_found()}; {REMEDY}")
         self._path = path
         self._reader = _open_reader(found)
         self.synsets = lru_cache(maxsize=None)(self._synsets)
@@ -180,6 +180,11 @@ class WordNet:
         entries = [entry for entry in synset.lemmas() if entry.name().lower() == lemma]
         found = {other.name().replace("_", " ") for entry in entries for other in entry.antonyms()}
         return tuple(sorted(found))
+
+
+def load_wordnet(weights: Weights, _placement: Placement) -> WordNet:
+    """The lexicon, for the registry."""
+    return WordNet(Path(weights.location))
 
 
 def _open_reader(path: Path) -> Any:

@@ -1,9 +1,14 @@
-"""Snapshots of Hub repositories: which files hold weights, what a folder still lacks, what is not worth fetching."""
+"""Files of a checkpoint: which hold weights, what a folder lacks, what pins its content, which licence it states."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from core.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -11,10 +16,13 @@ if TYPE_CHECKING:
 
 WEIGHT_SUFFIXES = frozenset({".safetensors", ".gguf"})
 PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl"})
+PINNED_SUFFIXES = WEIGHT_SUFFIXES | {".json", ".txt", ".jinja", ".model"}
+"""Files that decide a result: weights, configurations, vocabularies, chat templates."""
+SHOWN_DIGITS = 16
 ENTRY_FILES = ("config.json", "model_index.json", "open_clip_config.json")
 """One of them says what a folder holds, unless a GGUF file does."""
 WITHOUT_WEIGHTS = ("Scheduler", "Tokenizer", "TokenizerFast", "FeatureExtractor", "Processor")
-"""How classes end that are components of a diffusers pipeline and no models."""
+"""Endings of classes that are components of a diffusers pipeline and no models."""
 COPIES = (".fp16.", ".non_ema.")
 """In names of weights that a diffusers repository holds once more, and that are not loaded."""
 
@@ -24,8 +32,55 @@ def files_in(folder: Path, suffixes: frozenset[str]) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if p.suffix in suffixes and p.is_file())
 
 
+def check_weights(model_id: str, path: Path) -> None:
+    """Refuse a folder without weights that can be read without running code. Raises ModelError."""
+    if path.is_file() or files_in(path, WEIGHT_SUFFIXES):
+        return
+    pickled = files_in(path, PICKLE_SUFFIXES)
+    if pickled:
+        raise ModelError(
+            f"model {model_id!r}: {path} holds pickled weights only ({pickled[0].name}), which run code when they are "
+            "opened; expected safetensors only: take a revision that has them, or convert with save_pretrained"
+        )
+    raise ModelError(f"model {model_id!r}: {path} holds no weights; expected *.safetensors or a *.gguf file")
+
+
+def content_pin(root: Path) -> str:
+    """A hash over the files of a folder, or over one file, that decide a result."""
+    files = [root] if root.is_file() else files_in(root, PINNED_SUFFIXES)
+    total = hashlib.sha256()
+    for file in files:
+        stat = file.stat()
+        name = file.name if file == root else file.relative_to(root).as_posix()
+        total.update(f"{name} {stat.st_size} {_sha256(file, stat.st_size, stat.st_mtime_ns)}\n".encode())
+    return f"sha256:{total.hexdigest()[:SHOWN_DIGITS]}"
+
+
+@lru_cache(maxsize=4096)
+def _sha256(file: Path, _size_bytes: int, _mtime_ns: int) -> str:
+    with file.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def licence_in(readme: str) -> str | None:
+    """The value of `license` in YAML front matter, or of `license_name` where that is `other`."""
+    front = re.match(r"\s*---\s*\n(.*?)\n---\s*(\n|$)", readme, re.DOTALL)
+    if front is None:
+        return None
+    found = dict(re.findall(r"^(license|license_name):[ \t]*(?:\n[ \t]*-[ \t]*)?([^\n]*)$", front[1], re.MULTILINE))
+    values = {key: value.strip().strip("'\"[]") for key, value in found.items()}
+    return card_licence(values)
+
+
+def card_licence(card: Any) -> str | None:
+    """The licence that a model card states by `license`, or by `license_name` where that is `other`."""
+    licence: str | None = card.get("license")
+    named: str | None = card.get("license_name") if licence == "other" else None
+    return named or licence or None
+
+
 def gaps(folder: Path) -> list[str]:
-    """What a snapshot lacks, by name: an entry file, weights, parts of split weights, models of a pipeline.
+    """Names of the parts that a snapshot lacks: an entry file, weights, parts of split weights, models of a pipeline.
 
     Pickles count as the weights of a folder, so that the refusal can name them, but not as those of a component.
     """
@@ -60,9 +115,9 @@ def _described(file: Path) -> dict[str, Any] | None:
 
 
 def unwanted(names: Sequence[str]) -> list[str]:
-    """Patterns of what a repository with these files holds twice.
+    """Patterns of weights that a repository with these files holds twice.
 
-    Of a diffusers one that is the single-file checkpoints at the root and the copies, of others GGUF beside
+    In a diffusers repository those are the single-file checkpoints at the root and the copies, in others GGUF beside
     safetensors.
     """
     if "model_index.json" in names:
@@ -72,7 +127,7 @@ def unwanted(names: Sequence[str]) -> list[str]:
 
 
 def _is_model(component: Any) -> bool:
-    """True for an entry of model_index.json, `[library, class]`, that stands for a model."""
+    """True for an entry of model_index.json, `[library, class]`, that is a model."""
     if not isinstance(component, list) or not all(isinstance(name, str) for name in component):
         return False
     return not component[-1].endswith(WITHOUT_WEIGHTS)

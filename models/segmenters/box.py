@@ -1,4 +1,4 @@
-"""Segment Anything through transformers: the mask of what a box holds.
+"""Segment Anything through transformers: the mask of the thing in a box.
 
 Source  Kirillov et al. 2023, Segment Anything. A box is one prompt, and for a single prompt the paper takes the three
 masks of the ambiguity-aware head (appendix A: the fourth, single mask is returned for several prompts only) and goes
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb, same_length
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 from models.protocols import BoxMasks
 
 if TYPE_CHECKING:
@@ -35,10 +36,7 @@ class Sam:
     def __init__(self, weights: Weights, placement: Placement) -> None:
         from transformers import SamModel, SamProcessor
 
-        arguments = weights.pretrained_arguments()
-        self._processor: Any = SamProcessor.from_pretrained(weights.location, **arguments)
-        model: Any = SamModel.from_pretrained(weights.location, dtype=placement.torch_dtype(), **arguments)
-        self._model = model.to(placement.torch_device()).eval()
+        self._processor, self._model = load_pretrained(SamProcessor, SamModel, weights, placement)
         self._batch_size = placement.batch_size
 
     def segment_boxes(self, images: Sequence[Image], boxes_BN4: Sequence[Floats]) -> list[BoxMasks]:

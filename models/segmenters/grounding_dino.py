@@ -1,4 +1,4 @@
-"""Grounding DINO through transformers: boxes of what phrases name.
+"""Grounding DINO through transformers: boxes of the things that phrases name.
 
 Source  Liu et al. 2023, Grounding DINO. The phrases of an image are read together, "red car. blue cat.", in lower case;
 the library's post-processing gives boxes and scores (a box's score is its strongest token's).
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.batches import alike, as_rgb, same_length
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 from models.protocols import Detections
 
 if TYPE_CHECKING:
@@ -34,12 +35,9 @@ class GroundingDino:
     def __init__(self, weights: Weights, placement: Placement) -> None:
         from transformers import AutoProcessor, GroundingDinoForObjectDetection
 
-        arguments = weights.pretrained_arguments()
-        self._processor: Any = AutoProcessor.from_pretrained(weights.location, **arguments)
-        model: Any = GroundingDinoForObjectDetection.from_pretrained(
-            weights.location, dtype=placement.torch_dtype(), **arguments
+        self._processor, self._model = load_pretrained(
+            AutoProcessor, GroundingDinoForObjectDetection, weights, placement
         )
-        self._model = model.to(placement.torch_device()).eval()
         self._batch_size = placement.batch_size
 
     def detect(
@@ -98,7 +96,7 @@ class GroundingDino:
 
 
 def _normalised(phrases: Sequence[str]) -> dict[str, str]:
-    """What the model is asked, in lower case and without its separators, to what the caller wrote; in order."""
+    """Each phrase as the model reads it, in lower case without separators -> as the caller wrote it; in order."""
     asked: dict[str, str] = {}
     for phrase in phrases:
         text = " ".join(phrase.lower().replace(".", " ").replace("?", " ").split())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.batches import alike, as_rgb
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 from models.protocols import Segments
 
 if TYPE_CHECKING:
@@ -32,12 +33,9 @@ class Mask2Former:
     def __init__(self, weights: Weights, placement: Placement) -> None:
         from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
 
-        arguments = weights.pretrained_arguments()
-        self._processor: Any = AutoImageProcessor.from_pretrained(weights.location, **arguments)
-        model: Any = Mask2FormerForUniversalSegmentation.from_pretrained(
-            weights.location, dtype=placement.torch_dtype(), **arguments
+        self._processor, self._model = load_pretrained(
+            AutoImageProcessor, Mask2FormerForUniversalSegmentation, weights, placement
         )
-        self._model = model.to(placement.torch_device()).eval()
         self._batch_size = placement.batch_size
         self._size_is_fixed = bool(getattr(self._processor.size, "height", None))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb, same_length
 from models.placement import in_batches
+from models.pretrained import load_pretrained
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,12 +29,7 @@ class ClipSeg:
     def __init__(self, weights: Weights, placement: Placement) -> None:
         from transformers import AutoProcessor, CLIPSegForImageSegmentation
 
-        arguments = weights.pretrained_arguments()
-        self._processor: Any = AutoProcessor.from_pretrained(weights.location, **arguments)
-        model: Any = CLIPSegForImageSegmentation.from_pretrained(
-            weights.location, dtype=placement.torch_dtype(), **arguments
-        )
-        self._model = model.to(placement.torch_device()).eval()
+        self._processor, self._model = load_pretrained(AutoProcessor, CLIPSegForImageSegmentation, weights, placement)
         self._batch_size = placement.batch_size
 
     def segment_phrases(self, images: Sequence[Image], phrases: Sequence[str]) -> list[Floats]:

@@ -41,7 +41,7 @@ def build_index(
     num_threads: int | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Index the vectors that a `VectorWriter` left in `folder` under `name`; gives back what it wrote to the meta file.
+    """Index the vectors that a `VectorWriter` left in `folder` under `name`; returns the content of the meta file.
 
     At most `num_threads` (default: all cores of this process, as nothing else runs while a collection is indexed) fill
     it, fewer where the memory budget asks for that; they decide nothing but speed. Where Faiss has GPUs, they find the
@@ -76,12 +76,12 @@ def usable_cores() -> int:
 
 
 def index_path(folder: Path, name: str) -> Path:
-    """Where Faiss's own file of pool `name` lies; there is none for a flat index."""
+    """The path of Faiss's own file of pool `name`; a flat index has none."""
     return folder / f"{name}.index.faiss"
 
 
 def meta_path(folder: Path, name: str) -> Path:
-    """Where count, dimension and rule of pool `name` lie."""
+    """The path of the file with count, dimension and rule of pool `name`."""
     return folder / f"{name}.meta.json"
 
 
@@ -113,12 +113,12 @@ def _train(store: VectorStore, rule: Rule, seed: int, num_threads: int, *, uses_
 
 
 def _trained(vectors_RD: Floats, rule: Rule, seed: int, comparing: Any) -> Any:
-    """An index with its centres and codes; `comparing` is what vectors and centres are compared by, on GPUs."""
+    """An index with its centres and codes; `comparing` compares vectors and centres, on GPUs."""
     import faiss
 
     kind = f"IVF{rule.num_lists},PQ{rule.num_codes}x4fs"
     index: Any = faiss.index_factory(vectors_RD.shape[1], kind, faiss.METRIC_INNER_PRODUCT)
-    index.by_residual = True  # Faiss codes whole vectors here unless told; candidates are then far worse
+    index.by_residual = True  # by default Faiss codes whole vectors here; candidates are then far worse
     index.cp.niter, index.cp.seed, index.pq.cp.seed = KMEANS_ROUNDS, seed, seed
     index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, rule.train_rows
     index.clustering_index = comparing

@@ -4,8 +4,8 @@ A folder holds one index a pool: `<pool>.vectors.npy` (float16), `<pool>.ids.npy
 vectors than are compared one by one, `<pool>.index.faiss`. Which kind is built and what memory it takes is in
 `models.vector_index.rules`; writing rows is `VectorWriter`, building `build_index`, searching `VectorIndex`.
 
-What comes back for one query does not depend on the queries beside it, nor on the number of threads: candidates are
-found alike whatever sums BLAS reorders, their cosines are computed row by row from the stored vectors, and ties go to
+The hits of one query do not depend on the queries beside it, nor on the number of threads: candidates are the
+same however BLAS orders its sums, their cosines are computed row by row from the stored vectors, and ties go to
 the smaller id. With other vector instructions cosines differ in their last bits, and lists may be other ones, as
 `build` says. Where Faiss has a GPU, it finds the centres of the lists, and all vectors are compared on
 it when they fit: see `gpu`.
@@ -71,7 +71,7 @@ class VectorIndex:
     def __init__(
         self, folder: Path, name: str, *, memory_budget_bytes: int | None = None, device: str = "auto"
     ) -> None:
-        """Load what `build_index` left.
+        """Load the files that `build_index` left.
 
         Vectors are mapped into memory when they fit the budget (default: that of the build) beside the index;
         otherwise they are read from their file row by row, which is slower. On `device`, unless it is `cpu`, vectors
@@ -132,10 +132,10 @@ def _dots(vectors_RD: Floats, query_D: Floats) -> Floats:
     return dots_R
 
 
-def _check_same(folder: Path, name: str, what: str, found: tuple[int, ...], told: tuple[int, ...]) -> None:
-    if found != told:
+def _check_same(folder: Path, name: str, what: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if found != wanted:
         raise VectorIndexError(
-            f"{folder}: pool {name} is damaged or mixed from two builds: {what} {found}, expected {told}; build again"
+            f"{folder}: pool {name} is damaged or mixed from two builds: {what} {found}, expected {wanted}; build again"
         )
 
 

@@ -1,4 +1,4 @@
-"""Which index suits so many vectors of so many dimensions, and how much memory it takes, known before it is built.
+"""The index that suits so many vectors of so many dimensions, and its memory, known before it is built.
 
 Up to `flat_below` vectors are compared with every query (`flat`): exact, and 100,000 of 512 dimensions take 0.2 GB and
 a millisecond of one core a query in large batches, eight in small ones. More go into an inverted file with
@@ -29,7 +29,7 @@ MIN_LISTS, MAX_LISTS = 16, 65_536
 MIN_PROBES = 64
 
 BUILD_BYTES = 128 << 20
-"""What does not grow with the index: buffers of BLAS and Faiss, and what is left of the rows that were written."""
+"""Memory that does not grow with the index: buffers of BLAS and Faiss, and remains of the rows that were written."""
 QUERY_BYTES = 64 << 20
 """The same, and the queries in hand."""
 THREAD_BYTES = 32 << 20
@@ -49,10 +49,10 @@ class VectorIndexError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IndexSettings:
-    """What decides an index, together with its vectors."""
+    """The settings that decide an index, together with its vectors."""
 
     memory_budget_bytes: int = 4 << 30
-    """What building and, later, searching may each take above a process with Faiss loaded."""
+    """Memory that building, and later searching, may each take above a process with Faiss loaded."""
     flat_below: int = 100_000
     """Fewer vectors than this are compared one by one, where the budget has room for them in float32."""
     num_probes: int | None = None
@@ -64,13 +64,13 @@ class IndexSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """What kind of index is built. All but `kind` is 0 for a flat one."""
+    """The kind of index that is built. All but `kind` is 0 for a flat one."""
 
     kind: Literal["flat", "ivf_pq"]
     num_lists: int = 0
     num_probes: int = 0
     num_codes: int = 0
-    """Codes of 4 bits that stand for one vector."""
+    """Codes of 4 bits that represent one vector."""
     train_rows: int = 0
 
     @property
@@ -97,7 +97,7 @@ def choose_rule(count: int, dim: int, settings: IndexSettings) -> Rule:
 
 
 def choose_threads(most: int, rule: Rule, count: int, dim: int, settings: IndexSettings) -> int:
-    """How many threads, up to `most`, may fill the index within the budget; at least 1."""
+    """The number of threads, up to `most`, that may fill the index within the budget; at least 1."""
     fitting = (n for n in range(most, 1, -1) if build_bytes(rule, count, dim, n) <= settings.memory_budget_bytes)
     return next(fitting, 1)
 

@@ -47,7 +47,7 @@ class _NpyWriter:
         self._rows += len(rows)
 
     def widen(self, dtype: npt.DTypeLike) -> None:
-        """Write what is there again, as another type."""
+        """Write the rows so far again, as another type."""
         self.close()
         old = np.load(self._path, mmap_mode="r")
         self._file, self._rows, self._like = self._path.with_suffix(".wider").open("wb"), 0, None
@@ -181,12 +181,12 @@ def row_lengths(vectors_RD: Floats) -> Floats:
 
 
 def vectors_path(folder: Path, name: str) -> Path:
-    """Where the vectors of pool `name` lie."""
+    """The path of the vectors of pool `name`."""
     return folder / f"{name}.vectors.npy"
 
 
 def ids_path(folder: Path, name: str) -> Path:
-    """Where the ids of pool `name` lie."""
+    """The path of the ids of pool `name`."""
     return folder / f"{name}.ids.npy"
 
 

@@ -5,6 +5,8 @@ shards = "data/{00000..00003}.tar"   default input; the command line's --shards 
 seed = 0
 allow_empty = false              true: a build that keeps no row is no failure
 [run_on]                         what only decides speed and patience: attempts, deadline_s …
+[models]                         names for model ids, for stages to refer to: model = "clip"
+clip = "zoo:clip"
 [[stage]]                        in order; every further key is a setting of that stage
 use = "normalise_image"
 shorter_side_px = 512
@@ -22,8 +24,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.errors import ManifestError
-from core.settings import Settings, checked, refuse_unknown
+from core.errors import ManifestError, nearest
+from core.settings import NONE, Settings, checked, may_be_none, refuse_unknown
 from pipeline.plan.plugins import stage_class
 from pipeline.stage import Stage
 
@@ -74,6 +76,8 @@ class StageEntry(Settings):
 class Manifest(Settings):
     """One dataset: what goes in, the chain of stages, what the data card says."""
 
+    path: str = Field(default="", exclude=True)
+    """The file that it was read from, for messages."""
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     summary: str = ""
     license: str = "other"
@@ -86,12 +90,41 @@ class Manifest(Settings):
     stages: tuple[StageEntry, ...]
 
     def plain(self) -> dict[str, Any]:
-        """The manifest as plain data, stages with all settings spelt out."""
+        """The manifest as plain data, stages with all settings spelt out and models by their ids."""
         data = self.model_dump(mode="json", exclude={"stages"})
         data["stages"] = [
             {"use": e.name, **e.stage.model_dump(mode="json"), "run_on": e.run_on.model_dump()} for e in self.stages
         ]
         return data
+
+
+class ModelNames:
+    """The [models] table of a manifest: names that stand for model ids. An id has a colon, a name has none."""
+
+    def __init__(self, table: Any, path: str) -> None:
+        """Check the table. Raises `ManifestError`."""
+        if not isinstance(table, dict):
+            raise ManifestError(f"{path}: models: expected a table of names and model ids, got {table!r}")
+        for name, model in table.items():
+            if ":" in name or not isinstance(model, str) or ":" not in model:
+                raise ManifestError(f'{path}: models: expected name = "scheme:…", got {name} = {model!r}')
+        self._ids: dict[str, str] = table
+        self._path = path
+        self._unused = list(table)
+
+    def id_of(self, value: Any, where: str) -> Any:
+        """The model id that a name stands for; any other value is returned as it is. Raises `ManifestError`."""
+        if not isinstance(value, str) or ":" in value:
+            return value
+        if value not in self._ids:
+            raise ManifestError(f"{where}: {value!r} is no model id and no name in [models]{nearest(value, self._ids)}")
+        self._unused = [name for name in self._unused if name != value]
+        return self._ids[value]
+
+    def refuse_unused(self) -> None:
+        """Raise `ManifestError` for a name that no stage refers to."""
+        if self._unused:
+            raise ManifestError(f"{self._path}: models: no stage refers to {self._unused[0]!r}; remove the line")
 
 
 def load_manifest(path: str | Path) -> Manifest:
@@ -105,11 +138,14 @@ def load_manifest(path: str | Path) -> Manifest:
     entries = raw.pop("stage", None)
     if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
         raise ManifestError(f"{path}: has no [[stage]] table; a manifest lists its stages in order")
-    known = set(Manifest.model_fields) - {"stages"} | {"stage"}
+    known = set(Manifest.model_fields) - {"stages", "path"} | {"stage", "models"}
     refuse_unknown(raw, known, f"{path}: manifest", ManifestError)
     run_on = checked(RunOn, raw.pop("run_on", {}), f"{path}: run_on", ManifestError)
-    stages = tuple(_stage_entry(entry, f"{path}: stage {i}") for i, entry in enumerate(entries, 1))
-    return checked(Manifest, {**raw, "run_on": run_on, "stages": stages}, str(path), ManifestError)
+    models = ModelNames(raw.pop("models", {}), str(path))
+    stages = tuple(_stage_entry(entry, f"{path}: stage {i}", models) for i, entry in enumerate(entries, 1))
+    models.refuse_unused()
+    found = {**raw, "path": str(path), "run_on": run_on, "stages": stages}
+    return checked(Manifest, found, str(path), ManifestError)
 
 
 def default_out(manifest: str | Path) -> str:
@@ -122,7 +158,7 @@ def default_out(manifest: str | Path) -> str:
     return "runs/" + "-".join(parts[1:] if parts[0] == "manifests" and len(parts) > 1 else parts)
 
 
-def _stage_entry(entry: dict[str, Any], where: str) -> StageEntry:
+def _stage_entry(entry: dict[str, Any], where: str, models: ModelNames) -> StageEntry:
     if "use" not in entry:
         raise ManifestError(f'{where}: needs `use = "<stage>"`')
     settings = dict(entry)
@@ -134,5 +170,8 @@ def _stage_entry(entry: dict[str, Any], where: str) -> StageEntry:
         raise ManifestError(f"{where}: {error}") from None
     where = f"{where} ({name})"
     refuse_unknown(settings, set(cls.model_fields) | {"use", "run_on"}, where, ManifestError)
+    for setting in [name for name in cls.model_settings() if name in settings]:
+        if not (settings[setting] == NONE and may_be_none(cls, setting)):
+            settings[setting] = models.id_of(settings[setting], f"{where}: {setting}")
     stage = checked(cls, settings, where, ManifestError)
     return StageEntry(name=name, stage=stage, run_on=checked(StageRunOn, run_on, f"{where}.run_on", ManifestError))

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from core.errors import MissingDependencyError, PlanError, nearest
 from core.locations import lies_in
+from core.missing import missing_package
 from pipeline.plan.fingerprint import fingerprint, stage_folder
-from pipeline.plan.missing import Lack, refusal
-from pipeline.plan.plugins import model_licence, model_missing, model_remedy, model_revision, packages_missing
+from pipeline.plan.missing import refusal
+from pipeline.plan.plugins import model_licence, model_missing, model_refusal, model_revision, packages_missing
 from pipeline.stage import GlobalStage, SinkStage, SourceStage
 from pipeline.store.records import ModelEntry
 from samples.columns import PARENT_ID, column
@@ -21,6 +22,7 @@ from samples.columns import PARENT_ID, column
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from core.missing import Missing
     from pipeline.plan.manifest import Manifest, StageRunOn
     from pipeline.stage import Shard, Stage
 
@@ -126,10 +128,11 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
             raise PlanError(f"--only {only!r} is not a stage of {manifest.name!r}{nearest(only, names)}")
         entries = entries[: names.index(only) + 1]
     planned: list[PlannedStage] = []
-    lacks: list[Lack] = []
+    lacks: list[tuple[str, Missing]] = []
     for entry in entries:
         _check_place(entry.name, entry.stage, planned)
-        lacks += _lacks(entry.name, entry.stage)
+        _check_models(entry.name, entry.stage)
+        lacks += [(entry.name, lack) for lack in _lacks(entry.stage)]
         models = {} if lacks else {
             m: ModelEntry(revision=model_revision(m), licence=model_licence(m)) for m in entry.stage.needs_models()
         }  # fmt: skip
@@ -152,7 +155,7 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
             )
         )  # fmt: skip
     if lacks:  # said last: what is wrong with the chain itself should not wait for a download
-        raise MissingDependencyError(refusal(lacks))
+        raise MissingDependencyError(refusal(lacks, manifest.path or "MANIFEST"))
     return tuple(planned)
 
 
@@ -169,20 +172,22 @@ def _check_place(name: str, stage: Stage, before: list[PlannedStage]) -> None:
         column(written)
 
 
-def _lacks(name: str, stage: Stage) -> Iterator[Lack]:
+def _check_models(name: str, stage: Stage) -> None:
+    """Refuse a model of a kind that cannot serve, as far as the model is on this machine."""
+    for setting, protocol in stage.model_settings().items():
+        model = getattr(stage, setting)
+        clause = model_refusal(model, protocol) if model is not None else None
+        if clause:
+            raise PlanError(f"stage {name}: {setting} = {model!r} {clause}; name another model")
+
+
+def _lacks(stage: Stage) -> Iterator[Missing]:
     """Packages and models that the stage needs and this machine has not."""
-    lacking = packages_missing(stage.needs.packages)
-    if lacking:
-        install = (f"'.[{stage.needs.extra}]'",) if stage.needs.extra else tuple(lacking)
-        yield Lack(
-            message=f"stage {name} needs {', '.join(lacking)}: pip install {' '.join(install)}",
-            remedy_at=": ", install=install,
-        )  # fmt: skip
-    for model in stage.needs_models():
-        message = model_missing(model)
-        if message:
-            install, can_fetch = model_remedy(model)
-            yield Lack(message=f"stage {name}: {message}", install=install, fetch=model if can_fetch else None)
+    for package in packages_missing(stage.needs.packages):
+        yield missing_package(package, f"'.[{stage.needs.extra}]'" if stage.needs.extra else package)
+    for setting, protocol in stage.model_settings().items():
+        if (model := getattr(stage, setting)) is not None:
+            yield from model_missing(model, protocol)
 
 
 def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:

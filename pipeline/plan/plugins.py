@@ -12,6 +12,7 @@ from core.errors import ManifestError, nearest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from core.missing import Missing
     from pipeline.stage import Stage
 
 STAGES_PACKAGE = "stages"
@@ -19,7 +20,7 @@ MODELS_REGISTRY = "models.registry"
 
 
 def stage_names() -> list[str]:
-    """Names of all stages in the catalogue, sorted: its modules; its packages hold what stages share."""
+    """Names of all stages in the catalogue, sorted: its modules; its packages are shared by stages."""
     package = importlib.import_module(STAGES_PACKAGE)
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
 
@@ -50,7 +51,7 @@ def load_model(protocol: str, model_id: str, *, placement: Mapping[str, Any] | N
 
 
 def model_revision(model_id: str) -> str:
-    """What pins the model's content, for the fingerprint. Light."""
+    """The pin of the model's content, for the fingerprint. Light."""
     revision: str = importlib.import_module(MODELS_REGISTRY).revision(model_id)
     return revision
 
@@ -61,16 +62,16 @@ def model_licence(model_id: str) -> str | None:
     return licence
 
 
-def model_missing(model_id: str) -> str | None:
-    """One line that says why the model cannot be loaded and what to do, or None. Light."""
-    message: str | None = importlib.import_module(MODELS_REGISTRY).missing(model_id)
-    return message
+def model_missing(model_id: str, protocol: str) -> list[Missing]:
+    """All that the model needs, to serve the protocol, and this machine lacks. Light."""
+    found: list[Missing] = importlib.import_module(MODELS_REGISTRY).missing(model_id, protocol)
+    return found
 
 
-def model_remedy(model_id: str) -> tuple[tuple[str, ...], bool]:
-    """(arguments for `pip install`, whether `python -m models.fetch` can download it). Light."""
-    registry = importlib.import_module(MODELS_REGISTRY)
-    return registry.installs(model_id), registry.can_fetch(model_id)
+def model_refusal(model_id: str, protocol: str) -> str | None:
+    """One clause saying why the model cannot serve the protocol, or None. Light."""
+    clause: str | None = importlib.import_module(MODELS_REGISTRY).cannot_serve(protocol, model_id)
+    return clause
 
 
 def packages_missing(packages: tuple[str, ...]) -> list[str]:

@@ -1,1 +1,1 @@
-"""One module for each format: it measures a file, and strips it of what no pixel needs, before Pillow decodes it."""
+"""One module for each image format: it measures a file and strips unneeded parts before Pillow decodes it."""

@@ -28,7 +28,7 @@ KEPT_FRAMES = 10
 
 
 class Bits:
-    """A reader of numbers of any number of bits. Raises EOFError behind the end."""
+    """A reader of numbers of any number of bits. Raises EOFError beyond the end."""
 
     def __init__(self, data: bytes | memoryview, start: int, end: int) -> None:
         self.data, self.at, self.end = data, 8 * start, 8 * end
@@ -45,7 +45,7 @@ class Bits:
 
 @dataclass(slots=True)
 class _Sequence:
-    """What bounds the frames of a sequence, and what stands before a frame header's size flag."""
+    """The bounds on the frames of a sequence, and the fields that precede a frame header's size flag."""
 
     size: tuple[int, int]
     largest: tuple[int, int]
@@ -147,7 +147,7 @@ def _sequence(bits: Bits) -> _Sequence:
 
 
 def _operating_points(bits: Bits) -> int:
-    """Skip what a sequence header says of timing; how many bits of it a frame header has."""
+    """Skip the timing in a sequence header. Returns how many bits of timing a frame header has."""
     read = bits.read
     delay_bits = timing_bits = 0
     if read(1):
@@ -174,7 +174,7 @@ def _operating_points(bits: Bits) -> int:
 
 
 def _has_own_size(bits: Bits, sequence: _Sequence) -> bool:
-    """Whether a frame header says a size of its own."""
+    """True when a frame header has a size of its own."""
     read = bits.read
     if sequence.is_reduced or read(1):  # or an earlier frame is shown
         return False

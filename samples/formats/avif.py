@@ -1,4 +1,4 @@
-"""Look through an AVIF file before Pillow does: its coded frames are strip_avif, whatever size the boxes say.
+"""Measure the coded frames of an AVIF file before Pillow decodes it, whatever size the boxes say.
 
 Of the boxes' sizes (ispe, tkhd) and those in the coded data the larger counts: the decoder allocates both and scales.
 All AV1 items count, used or not, and of each track the first sample, which is all that is ever decoded here.
@@ -34,7 +34,7 @@ FRAME_BYTES = 12
 
 @dataclass(slots=True)
 class _Walk:
-    """What was found so far."""
+    """The state of one pass over a file."""
 
     data: bytes
     max_pixels: int
@@ -48,7 +48,7 @@ class _Walk:
     items_bytes: float = 0
     samples_bytes: float = 0
     hidden: list[int] = field(default_factory=list)
-    """Where the types of items stand that Pillow shall not see."""
+    """Places of the types of items that are hidden from Pillow."""
 
     def count(self) -> None:
         self.parts += 1
@@ -175,7 +175,7 @@ def _sizes(walk: _Walk, boxes: list[tuple[bytes, int, int]]) -> dict[int, tuple[
 
 
 def _types(walk: _Walk, start: int, end: int) -> list[tuple[int, bytes, int]]:
-    """(number, type, where the type stands) of each item that an `iinf` box names."""
+    """(number, type, place of the type) of each item that an `iinf` box names."""
     found = []
     for kind, inside, stop in _boxes(walk, start + (8 if walk.data[start : start + 1] > b"\0" else 6), end):
         at = inside + (8 if walk.data[inside : inside + 1] == b"\2" else 10)

@@ -37,6 +37,6 @@ def strip_gif(data: bytes) -> StrippedFile:
 
 
 def _behind_palette(data: bytes, flags_at: int, at: int) -> int:
-    """Where what follows the palette begins, if the flags say that there is one at `at`."""
+    """The place behind the palette, if the flags say that there is one at `at`."""
     flags = data[flags_at] if flags_at < len(data) else 0
     return at + (3 << (flags & 7) + 1 if flags & 0x80 else 0)

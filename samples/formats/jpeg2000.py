@@ -57,7 +57,7 @@ def _ceil(side: int, exponent: int) -> int:
 
 
 def check_parts(data: bytes, max_pixels: int) -> None:
-    """Raise ImageProblem for a file that is cut into more pieces than a picture needs, or is too large."""
+    """Raise ImageProblem for a file that is cut into more pieces than an image needs, or is too large."""
     parts = 0
     for number, found in enumerate(START.finditer(data)):
         if number >= MAX_STREAMS:

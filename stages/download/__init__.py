@@ -1,1 +1,1 @@
-"""Images behind a table of URLs: addresses checked, fetched politely, stored with a status each."""
+"""Download the images of a table of URLs: addresses checked, hosts spared, a status stored for each URL."""

@@ -1,4 +1,4 @@
-"""Read the body of an answer within bounds: its size, what it unpacks to, and how many large ones are held at once."""
+"""Read the body of an answer within bounds on its size, and on the number of large bodies held at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DRAINED_BYTES = 16 << 10
 DRAINED_S = 0.5
 LARGE_BYTES = 2 << 20
 LARGE_AT_ONCE = 8
-"""Bodies beyond `LARGE_BYTES` are held a few at a time: what bounds the memory, whatever the servers send."""
+"""Bodies beyond `LARGE_BYTES` are held a few at a time: this bounds the memory, whatever the servers send."""
 SNIFFED_BYTES = 32
 """So many bytes tell the format of an image."""
 
@@ -43,13 +43,13 @@ class Body:
 
 
 class LargeGate:
-    """Holds a place among the large bodies from when one turns out to be large until the work on it is over."""
+    """A place among the large bodies, held from when a body proves large until it has been processed."""
 
     def __init__(self, places: asyncio.Semaphore) -> None:
         self._places, self._is_held = places, False
 
     async def enter(self, limit: asyncio.Timeout) -> None:
-        """Wait for a place, once; the time limit, which is the server's, is paused meanwhile."""
+        """Wait for a place, once; the time limit, which is for the server, is paused meanwhile."""
         if self._is_held:
             return
         loop = asyncio.get_running_loop()
@@ -69,15 +69,14 @@ class LargeGate:
 async def read_body(response: aiohttp.ClientResponse, decoder: Decoder, most: int, doubted: str, enter: Enter) -> bytes:
     """The body, content encoding undone, of at most `most` bytes, both as sent and as unpacked.
 
-    Of the content type `doubted` it is read only when it begins as an image. A place among the large ones is asked
-    for when so much has come, not when it is announced: a server that announces and is slow to send holds up
-    nobody.
+    A body of the content type `doubted` is read only when it begins as an image. The place among the large bodies is
+    taken when that many bytes have come, not when they are announced, so that a slow server does not delay others.
     """
     declared = response.content_length or 0
     if declared > most:
         raise DownloadFailed(LaionReject.TOO_LARGE, f"{declared} bytes, more than {most}", http_status=200)
     if 0 < declared <= LARGE_BYTES and decoder.is_plain and not doubted:
-        return await response.read()  # the parser hands out as much as was declared, and no more
+        return await response.read()  # the parser gives as much as was declared, and no more
     parts, sent, size = [], 0, 0
     async for chunk in response.content.iter_any():
         sent += len(chunk)

@@ -1,4 +1,4 @@
-"""Undoes the content encoding of a body as its bytes come in, never more of it than may be kept.
+"""Undo the content encoding of a body as its bytes come in, never beyond the bytes that may be kept.
 
 No encoding is asked for, so one that comes is often a mistake: browsers and urllib take the body as it is where it is
 named wrongly, and so does this.
@@ -18,7 +18,7 @@ _NONE = frozenset({"", "identity", "none", "utf-8", "binary"})
 
 
 class Decoder:
-    """Takes a body chunk by chunk; what turns out to be no such encoding, or is of an unknown one, stays as it is."""
+    """Decodes a body chunk by chunk; a body of another or unknown encoding stays as it is."""
 
     def __init__(self, header: str) -> None:
         """Prepare for the header `Content-Encoding`, empty when there is none."""

@@ -1,4 +1,4 @@
-"""Reads the heads of HTTP answers as browsers and urllib do: what aiohttp's parser refuses is put right before it.
+"""Rewrite heads of HTTP answers that browsers read and aiohttp's parser refuses, before it parses them.
 
 Servers send headers of any size and number, names with spaces, lines without a colon, a length twice, or a length
 beside chunks. `PlainResponses` sees the bytes of a connection first. It holds an answer's head, up to `MAX_HEAD_BYTES`,
@@ -33,14 +33,14 @@ _CONTROL_TO_SPACE = bytes(c if c >= 32 and c != 127 else 32 for c in range(256))
 _LENGTH = re.compile(rb"\d{1,18}")
 
 
-class Heard:
+class Answered:
     """Whether the server has sent any byte in an attempt."""
 
     def __init__(self) -> None:
         self.is_any = False
 
 
-HEARD: ContextVar[Heard | None] = ContextVar("heard", default=None)
+ANSWERED: ContextVar[Answered | None] = ContextVar("answered", default=None)
 """Of the attempt that the running task makes."""
 
 
@@ -50,17 +50,17 @@ class PlainResponses(ResponseHandler):
     _head: bytearray | None = None
     """The bytes of a head that is not complete; None while a body passes."""
     _interim_bytes = 0
-    _heard: Heard | None = None
+    _answered: Answered | None = None
 
     def set_response_params(self, **params: Any) -> None:
         """Expect the head of an answer: aiohttp calls this in the task that is about to ask."""
-        self._head, self._interim_bytes, self._heard = bytearray(), 0, HEARD.get()
+        self._head, self._interim_bytes, self._answered = bytearray(), 0, ANSWERED.get()
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
         """Pass on what belongs to a body; hold what belongs to a head until the head is complete."""
-        if data and self._heard is not None:
-            self._heard.is_any = True
+        if data and self._answered is not None:
+            self._answered.is_any = True
         if self._head is None or not data:
             super().data_received(data)
             return
@@ -102,7 +102,7 @@ class PlainConnector(aiohttp.TCPConnector):
 
 
 def plain_head(head: bytes) -> tuple[bytes, bool]:
-    """(a head that any parser takes, True for a `1xx` answer that another one follows); bytes that are no head stay."""
+    """(a head that any parser takes, True for a `1xx` answer); bytes that are no head stay as they are."""
     lines = [line.rstrip(b"\r") for line in head.split(b"\n")]
     status = _STATUS.match(lines[0])
     if status is None:
@@ -118,7 +118,7 @@ def plain_head(head: bytes) -> tuple[bytes, bool]:
 
 
 def _values_of(lines: list[bytes]) -> dict[bytes, list[bytes]]:
-    """Values by lower-case name; a line that starts with a blank goes on with the value before it."""
+    """Values by lower-case name; a line that starts with a blank continues the value before it."""
     values: defaultdict[bytes, list[bytes]] = defaultdict(list)
     last: list[bytes] | None = None
     for line in lines:

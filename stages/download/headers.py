@@ -1,4 +1,4 @@
-"""Says what headers of an answer ask for: not to use the image, or to come again later."""
+"""Read from an answer's headers whether the image may be used, and how long to wait."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def opt_outs(headers: Iterable[str], agents: frozenset[str]) -> set[str]:
 
 
 def retry_after_s(header: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks to wait, given as a number or as a date; None when it says nothing."""
+    """Seconds to wait by a `Retry-After` header, a number or a date; None when it says nothing."""
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

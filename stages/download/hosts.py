@@ -1,4 +1,4 @@
-"""Whose turn it is: URLs in their order, at most so many of one host at a time, hosts that are down given up.
+"""Decide which URL comes next: few of one host at a time, and none of a host that is down.
 
 A host is given up after `max_failures` failures without an answer between them, of which the last `PROBES` must be
 probes. Before each probe the host rests, with a back-off that doubles, and all that was under way ends; then one URL is
@@ -86,7 +86,7 @@ class HostQueue(Generic[T]):
             self._turn.put_nowait(None)
 
     def put_back(self, host: str, item: T, wait_s: float) -> None:
-        """The item that was got lines up again after a while; its place is free meanwhile."""
+        """Queue the item again after a while; its place is free meanwhile."""
         self._release(host)
         asyncio.get_running_loop().call_later(wait_s, self._line_up, host, item)
 
@@ -95,7 +95,7 @@ class HostQueue(Generic[T]):
         self._hand_out(host)
 
     def note(self, host: str, *, answered: bool) -> None:
-        """Remember, while the item is held, whether the host answered; any answer makes up for all failures before."""
+        """Record, while the item is held, whether the host answered; any answer resets its count of failures."""
         state = self._hosts[host]
         if answered:
             self._restore(state)
@@ -117,7 +117,7 @@ class HostQueue(Generic[T]):
     def _rest(self, host: str, state: _Host) -> None:
         state.is_probed = False
         if state.rests == self._probes:
-            state.is_given_up, state.places = True, self._per_host  # all that waits is handed out, to be told so
+            state.is_given_up, state.places = True, self._per_host  # all waiting items are given out, to fail at once
             return
         state.rests += 1
         state.places = 0

@@ -1,6 +1,6 @@
-"""One attempt at one URL: redirects by hand, every hop checked, opt-outs heeded, bytes bounded as they come in.
+"""Make one attempt at one URL: every redirect is checked, opt-outs are respected, and bytes are bounded.
 
-Owns what HTTP means for the end of a URL. Does not own turns, retries (`_download_shard`) or pixels.
+Owns which status of a URL follows from an HTTP answer. Does not own turns, retries (`stages.download.shard`) or pixels.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import aiohttp
 from core.errors import RunStopped
 from stages.download.body import LARGE_AT_ONCE, Body, drain, read_body
 from stages.download.encoding import Decoder
-from stages.download.head import HEARD, MAX_HEAD_BYTES, Heard, PlainConnector
+from stages.download.head import ANSWERED, MAX_HEAD_BYTES, Answered, PlainConnector
 from stages.download.headers import opt_outs, retry_after_s
 from stages.download.proxy import Proxies, ProxyError
 from stages.download.status import DownloadFailed, LaionReject
@@ -40,7 +40,7 @@ LOOK_UP_S = 3.0
 
 
 class Fetcher:
-    """Connections that are kept for the whole of a shard."""
+    """The client of one shard; its connections are kept for all URLs of the shard."""
 
     def __init__(self, options: DownloadSettings, resolver: GuardedResolver | None = None) -> None:
         self._options = options
@@ -73,12 +73,12 @@ class Fetcher:
 
     async def fetch(self, url: URL, gate: LargeGate) -> Body:
         """The image's bytes after one attempt of at most `timeout_s`, `gate`'s waits apart. Raises `DownloadFailed`."""
-        heard = Heard()
-        HEARD.set(heard)
+        answered = Answered()
+        ANSWERED.set(answered)
         try:
             return await self._in_time(url, gate)
         except DownloadFailed as failure:
-            failure.is_answered = failure.is_answered or heard.is_any
+            failure.is_answered = failure.is_answered or answered.is_any
             raise
 
     async def _in_time(self, url: URL, gate: LargeGate) -> Body:
@@ -104,8 +104,8 @@ class Fetcher:
                 await self._check_addresses(url.raw_host or "")
             seen.add(url)
             async with self._session.get(url, allow_redirects=False, proxy=self._proxies.of(url)) as response:
-                if not _is_busy(response.status):  # an error page says nothing of the image
-                    self._heed_opt_out(response)
+                if not _is_busy(response.status):  # an error page says nothing about the image
+                    self._refuse_opt_out(response)
                 if response.status not in REDIRECTS or "Location" not in response.headers:
                     return await self._accepted(response, enter)
                 await drain(response)
@@ -139,7 +139,7 @@ class Fetcher:
             return failure.detail if failure.reason is LaionReject.FORBIDDEN_ADDRESS else ""
         return ""
 
-    def _heed_opt_out(self, response: aiohttp.ClientResponse) -> None:
+    def _refuse_opt_out(self, response: aiohttp.ClientResponse) -> None:
         if not self._directives or "X-Robots-Tag" not in response.headers:
             return
         found = opt_outs(response.headers.getall("X-Robots-Tag"), self._agents) & self._directives
@@ -172,7 +172,7 @@ def _is_busy(status: int) -> bool:
 
 
 def _next(url: URL, location: str) -> URL:
-    """Where a redirect leads, read as browsers do. Raises `DownloadFailed` for a place that may not be asked.
+    """The URL that a redirect names, read as browsers do. Raises `DownloadFailed` for one that may not be asked.
 
     A byte that is not UTF-8 is escaped as it is, and a backslash before the query is a slash.
     """

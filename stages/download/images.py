@@ -1,4 +1,4 @@
-"""What was received, as an image: is it one, how big, and, if asked for, shrunk on arrival."""
+"""Check that a downloaded file is an image, measure it, and shrink it where the settings ask for that."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from samples.image_limits import DECODE_ERRORS, MAX_PROFILE_BYTES, ImageProblem, Problem
 from samples.images import NO_FORMAT, SUFFIX_OF_FORMAT, open_image, readable_formats
 from samples.orientation import SIDEWAYS
-from stages.download.status import DownloadFailed, LaionReject, Picture, bounded
+from stages.download.status import DownloadFailed, KeptImage, LaionReject, bounded
 
 if TYPE_CHECKING:
     from samples.images import ImageFile
@@ -43,11 +43,11 @@ def begins_as_image(start: bytes) -> bool:
     return any(check is not None and check(start) is True for check in checks)
 
 
-def keep(data: bytes, options: DownloadSettings) -> Picture:
+def keep(data: bytes, options: DownloadSettings) -> KeptImage:
     """The image as it is stored. Raises `DownloadFailed` when it is none, or has more than `max_pixels`.
 
-    Unshrunk it is stored byte for byte, and only its header is looked at: `normalise_image` judges the rest. A lack of
-    memory says nothing of the image: `MemoryError` passes, for the engine to try again.
+    Unshrunk it is stored byte for byte, and only its header is looked at: `normalise_image` judges the rest.
+    `MemoryError` is not caught: it says nothing about the image, and the engine tries again.
     """
     try:
         return _keep(data, options)
@@ -61,7 +61,7 @@ def _detail(problem: ImageProblem, data: bytes) -> str:
     return f"begins with {data[:16]!r}" if problem.detail == NO_FORMAT else problem.detail
 
 
-def _keep(data: bytes, options: DownloadSettings) -> Picture:
+def _keep(data: bytes, options: DownloadSettings) -> KeptImage:
     file = open_image(data, max_pixels=options.max_pixels, formats=stored_formats())
     width, height = file.size
     upright = (height, width) if file.turn in SIDEWAYS else (width, height)
@@ -71,7 +71,7 @@ def _keep(data: bytes, options: DownloadSettings) -> Picture:
         with _ONE_LARGE if width * height > LARGE_PIXELS else contextlib.nullcontext():
             stored, size = _shrunk(file, upright, side)
         suffix = "jpg"
-    return Picture(
+    return KeptImage(
         data=stored, suffix=suffix, sha256=hashlib.sha256(data).hexdigest(), width=size[0], height=size[1],
         original_width=upright[0], original_height=upright[1],
     )  # fmt: skip

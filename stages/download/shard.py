@@ -1,8 +1,8 @@
-"""All URLs of a shard: many at once, few of one host, failures that may pass tried again after a while.
+"""Download all URLs of a shard: many at once, few of one host, temporary failures tried again.
 
-One event loop asks, and looks at each image between answers: a worker has one core, and handing images to a thread and
-back cost a sixth of it. Only large ones go to a thread, so that nobody waits for them. Nothing escapes as an exception
-but bugs and faults of the machine: every URL has its status afterwards.
+One event loop sends requests and checks each image between answers: a worker has one core, and passing images to a
+thread and back cost a sixth of it. Only large images go to a thread, so that they delay no other URL. Every URL has a
+status afterwards; only bugs and faults of the machine are raised.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from stages.download.body import Body, LargeGate
 from stages.download.hosts import HostQueue
 from stages.download.http_client import Fetcher
 from stages.download.images import keep
-from stages.download.status import SUCCESS, DownloadFailed, LaionReject, Picture, UrlStatus, identity_of
+from stages.download.status import SUCCESS, DownloadFailed, KeptImage, LaionReject, UrlStatus, identity_of
 from stages.download.store import Spool, Stored, is_retried, marker_of, published, sound_images, stored
 from stages.download.url_guard import parse_url
 
@@ -43,9 +43,9 @@ _Item = tuple[UrlStatus, "URL"]
 def provide(
     store: ShardStore, shard: str, make_statuses: Callable[[], list[UrlStatus]], options: DownloadSettings
 ) -> Iterator[tuple[Path, list[UrlStatus]]]:
-    """(tar, statuses) of the shard for the block: as stored, mended, with what its marker asks for, or downloaded now.
+    """(tar, statuses) of the shard for the block: as stored, repaired, with its marker's retries, or new.
 
-    What is stored counts for the same rows only, wherever their table lies and however old it is.
+    Stored files are used for the same rows only, wherever their table lies and however old it is.
     """
     rows = make_statuses()
     identity = identity_of(rows)
@@ -128,17 +128,17 @@ class _Download:
         """One attempt; seconds until the next, or None when the URL has its status."""
         gate = LargeGate(self._fetcher.large)
         try:
-            body, picture = await self._get(host, status, url, gate)
+            body, image = await self._get(host, status, url, gate)
         except DownloadFailed as failure:
             status.end(failure)
             return self._wait_s(status, failure)
         finally:
             gate.leave()
-        self._spool.add(status.key, picture.data)
-        _succeed(status, url, body, picture)
+        self._spool.add(status.key, image.data)
+        _succeed(status, url, body, image)
         return None
 
-    async def _get(self, host: str, status: UrlStatus, url: URL, gate: LargeGate) -> tuple[Body, Picture]:
+    async def _get(self, host: str, status: UrlStatus, url: URL, gate: LargeGate) -> tuple[Body, KeptImage]:
         if self._queue.is_given_up(host):
             text = f"host given up after {self._queue.failures(host)} failures in a row"
             raise DownloadFailed(LaionReject.CONNECTION_FAILURE, text, is_hopeless=True)
@@ -167,8 +167,8 @@ class _Download:
         return float(max(asked_s, min(own_s, speed.backoff_cap_s)))
 
 
-def _keep(body: Body, options: DownloadSettings) -> Picture:
-    """The picture in the body; a body that is none because of an encoding fails for that reason."""
+def _keep(body: Body, options: DownloadSettings) -> KeptImage:
+    """The image in the body; a body that is none because of an encoding fails for that reason."""
     try:
         return keep(body.data, options)
     except DownloadFailed as failure:
@@ -178,11 +178,11 @@ def _keep(body: Body, options: DownloadSettings) -> Picture:
         raise DownloadFailed(LaionReject.BROKEN_ENCODING, text, http_status=status) from None
 
 
-def _succeed(status: UrlStatus, url: URL, body: Body, picture: Picture) -> None:
+def _succeed(status: UrlStatus, url: URL, body: Body, image: KeptImage) -> None:
     status.status, status.error, status.http_status = SUCCESS, "", body.http_status
-    status.bytes, status.suffix, status.sha256 = len(body.data), picture.suffix, picture.sha256
+    status.bytes, status.suffix, status.sha256 = len(body.data), image.suffix, image.sha256
     status.final_url = body.url if body.url != str(url) else None
-    status.width, status.height = picture.width, picture.height
-    status.original_width, status.original_height = picture.original_width, picture.original_height
-    is_as_received = picture.data is body.data
-    status.stored_sha256 = picture.sha256 if is_as_received else hashlib.sha256(picture.data).hexdigest()
+    status.width, status.height = image.width, image.height
+    status.original_width, status.original_height = image.original_width, image.original_height
+    is_as_received = image.data is body.data
+    status.stored_sha256 = image.sha256 if is_as_received else hashlib.sha256(image.data).hexdigest()

@@ -1,4 +1,4 @@
-"""How the download of one URL can end, and the table that says so for every URL of a shard."""
+"""The ways in which the download of a URL ends, and the table with the end of every URL of a shard."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LaionReject(StrEnum):
     EMPTY_IMAGE = "empty_image"  # no bytes
     NOT_AN_IMAGE = "not_an_image"  # bytes that are no image of a format that is read
     PIXEL_BOMB = "pixel_bomb"  # more pixels than max_pixels
-    TOO_COMPLEX = "too_complex"  # more scans, chunks or strips than a picture has
+    TOO_COMPLEX = "too_complex"  # more scans, chunks or strips than an image has
 
 
 TRANSIENT = frozenset(
@@ -126,11 +126,11 @@ class UrlStatus:
     """Of the image as it is in the tar."""
 
     def end(self, failure: DownloadFailed) -> None:
-        """Ended with this failure."""
+        """Record this failure as the URL's end."""
         self.status, self.error, self.http_status = failure.reason.value, failure.detail, failure.http_status
 
     def sample_json(self) -> str:
-        """What img2dataset writes as `<key>.json`: the columns of the table, then what is known of the image."""
+        """The content of `<key>.json` as img2dataset writes it: the table's columns, then facts about the image."""
         ours: dict[str, Any] = {
             "url": self.url, "caption": self.caption, "key": self.key, "status": self.status,
             "error_message": self.error or None, "width": self.width, "height": self.height,
@@ -194,7 +194,7 @@ def read_labelled(path: Path) -> tuple[list[UrlStatus], str, str]:
 def without_credentials(url: str) -> str:
     """The URL as it may be kept: no user and no password; beyond `MAX_URL_CHARS` cut there, with a mark.
 
-    What was cut is longer than an URL may be, mark included, so that it is never asked for by mistake.
+    A URL that was cut is longer than a URL may be, mark included, so that it is never requested by mistake.
     """
     plain = _CREDENTIALS.sub(r"\1", url)
     plain = plain if len(plain) <= MAX_URL_CHARS else plain.strip()
@@ -208,8 +208,8 @@ def bounded(text: str, limit: int = MAX_ERROR_CHARS) -> str:
 
 
 @dataclass(kw_only=True, slots=True)
-class Picture:
-    """An image that is kept: its bytes and what the status table says of it. Sizes in px, EXIF orientation applied."""
+class KeptImage:
+    """An image that is kept: its bytes and its entries in the status table. Sizes in px, upright."""
 
     data: bytes = field(repr=False)
     suffix: str

@@ -1,4 +1,4 @@
-"""What is kept of a downloaded shard: a WebDataset tar in img2dataset's layout and the status of every URL.
+"""Store a downloaded shard: a WebDataset tar in img2dataset's layout and the status of every URL.
 
 `<shard>.tar` is put first and `<shard>.status.parquet` last; the second has the hash of the first and of the rows that
 both are of. Both are in the order of the input's rows, whatever order the answers came in. The shard's record lists
@@ -118,7 +118,7 @@ class Stored:
 def published(
     store: ShardStore, shard: str, statuses: Sequence[UrlStatus], image_of: Callable[[UrlStatus], bytes], identity: str
 ) -> Iterator[Path]:
-    """Put tar and status table of the shard into the store, in that order; the tar's local path for the block."""
+    """Store the shard's tar, then its status table. Gives the tar's local path for the block."""
     folder = store.scratch()
     names = f"{shard}.tar", f"{shard}.status.parquet"
     tar, table = (folder / f"{uuid.uuid4().hex}-{name}" for name in names)
@@ -136,7 +136,7 @@ def published(
 
 @contextlib.contextmanager
 def stored(store: ShardStore, shard: str, identity: str) -> Iterator[Stored | None]:
-    """What is stored of the shard, for its record to list; None without a readable table of statuses of these rows."""
+    """The shard as stored, for its record to list; None without a readable status table of these rows."""
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(store.fetch(f"{shard}.status.parquet"))
         try:
@@ -182,7 +182,7 @@ def sound_images(tar: Path, statuses: Iterable[UrlStatus]) -> Iterator[tuple[str
 
 
 def marker_of(store: ShardStore, shard: str) -> str | None:
-    """What the shard's marker says, in small letters; None without one."""
+    """The text of the shard's marker, in lower case; None without one."""
     with store.fetch(f"{shard}.retry") as marker:
         return None if marker is None else marker.read_text(errors="replace").strip().lower()
 

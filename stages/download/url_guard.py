@@ -32,12 +32,12 @@ TUNNELS = tuple(ipaddress.IPv6Network(n) for n in ("::/96", "64:ff9b:1::/48", "2
 RESOLVER_THREADS = 32
 UNKNOWN_NAME = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 _ESCAPED = re.compile(r"(?:[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})*")
-"""An URL that needs no escaping; it is sent as it stands, as signatures cover the letter of it."""
+"""An URL that needs no escaping; it is sent unchanged, as signatures cover every letter of it."""
 _CONTROL = re.compile(r"[\x00-\x20\x7f\\\ufffd]")
 
 
 def parse_url(text: str | None) -> URL:
-    """The URL without fragment and credentials, escaped as HTTP wants it. Raises `DownloadFailed`."""
+    """The URL without fragment and credentials, escaped as HTTP requires. Raises `DownloadFailed`."""
     plain = (text or "").strip()
     if not plain or len(plain) > MAX_URL_CHARS:
         text = f"more than {MAX_URL_CHARS} characters" if plain else "no URL"
@@ -129,19 +129,19 @@ class AddressGuard:
 
 
 def look_up(host: str, port: int, family: int) -> list[tuple[Any, ...]]:
-    """What `socket.getaddrinfo` says; numeric addresses, so that nothing is resolved again later."""
+    """The answer of `socket.getaddrinfo`: numeric addresses, so that nothing is resolved again later."""
     return socket.getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
 
 
 class GuardedResolver(AbstractResolver):
-    """Resolves names in threads of its own and hands out permitted addresses only."""
+    """Resolves names in threads of its own and gives permitted addresses only."""
 
     def __init__(self, guard: AddressGuard, lookup: Callable[[str, int, int], list[tuple[Any, ...]]] = look_up) -> None:
         self._guard, self._lookup = guard, lookup
         self._threads = ThreadPoolExecutor(RESOLVER_THREADS, thread_name_prefix="resolve")
 
     def also_to(self, hosts: Iterable[str]) -> GuardedResolver:
-        """A resolver that hands out every address of these hosts too: those of the proxies that the user has."""
+        """A resolver that gives every address of these hosts too, which are the user's proxies."""
         return GuardedResolver(self._guard.also_to(hosts), self._lookup)
 
     async def resolve(
@@ -175,5 +175,5 @@ class GuardedResolver(AbstractResolver):
         return results
 
     async def close(self) -> None:
-        """Let go of the threads; look-ups that hang end by themselves."""
+        """Release the threads; look-ups that hang end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -24,7 +24,7 @@ MAX_CAPTION_CHARS, MAX_METADATA_CHARS = 1 << 17, 1 << 16
 
 
 def count_rows(url: str, options: UrlTableSettings) -> int:
-    """Rows of a Parquet file, by its footer. Raises `PlanError` when a column cannot serve as the settings want it."""
+    """Rows of a Parquet file, by its footer. Raises `PlanError` when a column cannot serve as the settings need it."""
     try:
         with contextlib.closing(TableReader(url, lambda schema: named_columns(schema, options, url))) as table:
             return table.num_rows
@@ -58,7 +58,7 @@ def named_columns(schema: pa.Schema, options: UrlTableSettings, url: str) -> lis
 
 
 def to_status(number: int, row: dict[str, Any], options: UrlTableSettings, notes: Counter[str]) -> UrlStatus:
-    """The row as one URL to download, or ended already by what the table says of it."""
+    """The row as one URL to download, or with its end where the table already decides it."""
     url, caption = row.pop(options.url_column, None), row.pop(options.caption_column, None)
     caption = caption if isinstance(caption, str) else None
     if caption is not None and len(caption) > MAX_CAPTION_CHARS:

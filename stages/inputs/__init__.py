@@ -1,1 +1,1 @@
-"""What users hand in: tars, tables, folders of images and files of captions, read with every fault named."""
+"""Read users' inputs (tars, tables, image folders, captions files), naming every fault."""

@@ -1,4 +1,4 @@
-"""Values of Arrow arrays as JSON has them: null, truth, numbers, text, lists and objects. No value raises.
+"""Convert values of Arrow arrays to JSON's types: null, booleans, numbers, text, lists and objects. No value raises.
 
 A value that JSON cannot hold and text cannot say (pixels, a date of the year 200,000) is None, and so is a text or a
 list beyond the limits below: what is read here are captions, addresses and figures.

@@ -1,4 +1,4 @@
-"""A captions file of any kind: its columns found or refused by name, listed in one pass, read a span at a time."""
+"""Read a captions file of any kind: find its columns by name, list it once, then read spans."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Columns:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One row as it is listed: where it begins in the file (None in Parquet) and the image that it names."""
+    """One listed row: its first byte in the file (None in Parquet) and the image that it names."""
 
     at: int | None
     name: Any
@@ -74,7 +74,7 @@ def list_lines(url: str, wanted: Wanted) -> Iterator[Line]:
 def read_lines(
     url: str, wanted: Wanted, span: tuple[int, int], at: int | None, readers: dict[str, TableReader]
 ) -> Iterator[tuple[Columns, dict[str, Any] | None]]:
-    """(columns, row) of the rows of a span that begins at byte `at`; a row is None when it is no JSON object.
+    """(columns, row) of the rows of a span from byte `at`; None for a row that is no JSON object.
 
     `readers` keeps a Parquet file open from span to span. Raises `ShardFailed` when the file has changed.
     """

@@ -93,7 +93,7 @@ def _by_separator(raw: bytes, begin: int, number: int, suffix: str, url: str) ->
 
 
 def records_of(handle: IO[bytes], form: TextFormat, at: int | None = None) -> Iterator[tuple[int, bytes | None]]:
-    """(byte, text) of each record from byte `at`, or the first; None for one that is too long to be read.
+    """(byte, text) of each record from byte `at`, or the first; None for a record that is too long.
 
     Raises `ValueError` for an array that is damaged. Blank lines are records of no text.
     """
@@ -179,7 +179,7 @@ def _fields(raw: bytes, form: TextFormat) -> list[str]:
 
 
 def _unquoted(field: str, form: TextFormat) -> str:
-    """A field of a tsv. Marks around it are letters, unless marks within it are doubled or the header is quoted too."""
+    """A field of a tsv; its quotation marks are text, unless inner marks are doubled or the header is quoted."""
     if _QUOTED.fullmatch(field) and (form.is_quoted or '""' in field[1:-1]):
         return field[1:-1].replace('""', '"')
     return field

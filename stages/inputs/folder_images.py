@@ -1,4 +1,4 @@
-"""Image files that a captions file names: found, checked to be in its folder, told apart by size and time."""
+"""Find the image files that a captions file names, inside its folder only, with size and time as their identity."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class ImageFolder:
         return list(dict.fromkeys(spelled))
 
     def stamps(self) -> Callable[[Any], tuple[int, str]]:
-        """A function from an image's name to (bytes, what tells it from the image it replaced); (0, "") for none."""
+        """A function from an image's name to (bytes, text that changes with the file); (0, "") for none."""
         look = self._local_stamp if self._is_local else self._listed_stamps()
 
         def stamp(name: Any) -> tuple[int, str]:

@@ -1,4 +1,4 @@
-"""Rows of a Parquet file that may be hostile: a span at a time, forwards, in bounded memory.
+"""Read rows of a Parquet file that may be hostile, a span at a time, forwards, in bounded memory.
 
 The limits are those of `parquet_pages` and `arrow_values`, beside this module. Arrow reads in the calling thread only:
 a thread of its own pool that holds a Python file outlives the interpreter now and then, which aborts the process.
@@ -34,7 +34,7 @@ MAX_ERROR_CHARS = 200
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Leaf:
-    """A column of values of the file: its top-level column, and the bytes of a value that is no text (0 for text)."""
+    """A leaf column of the file: its top-level column, and the bytes of a value (0 for text)."""
 
     column: str
     path: str
@@ -158,7 +158,7 @@ class TableReader:
                 self._num_lost[field.name] += max(0, num_absent[field.name] - column.null_count)
 
     def take_notes(self) -> Counter[str]:
-        """Notes on what the rows since the last call have lost: whole columns, and single values."""
+        """Notes on the columns and values that the rows since the last call have lost."""
         notes = Counter({f"column {name!r} too large for metadata, not read": self._num_read for name in self.skipped})
         lost = {name: count for name, count in self._num_lost.items() if count}
         notes.update({f"values of column {name!r} that are no text or too long, left out": lost[name] for name in lost})
@@ -174,7 +174,7 @@ class TableReader:
 def table_reader(
     url: str, readers: dict[str, TableReader], needed: Callable[[pa.Schema], Sequence[str]]
 ) -> Iterator[TableReader]:
-    """The table's reader, left in `readers` for the next who asks, alone; closed and forgotten when anything fails."""
+    """The table's reader, kept in `readers` alone for the next call; closed and removed on any error."""
     reader = readers.pop(url, None)
     for other in readers.values():
         other.close()
@@ -203,7 +203,7 @@ def _group_sizes(metadata: pq.FileMetaData) -> list[int]:
 
 
 def _is_shared(file: pq.ParquetFile, number: int) -> bool:
-    """True for a leaf of texts that Arrow can read as a dictionary; it cannot where some are coded as differences."""
+    """True for a leaf of texts that Arrow reads as a dictionary; texts coded as differences are not."""
     groups = (file.metadata.row_group(group).column(number) for group in range(file.metadata.num_row_groups))
     return _is_text(file.schema.column(number)) and not any(DIFFERENCES.intersection(g.encodings) for g in groups)
 

@@ -1,4 +1,4 @@
-"""From what an input holds for one sample to a row of the source columns, or a reject with its reason."""
+"""Turn a sample of an input into a row of the source columns, or a reject with its reason."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _caption_in(metadata: dict[str, Any], notes: list[str]) -> tuple[str | None,
 
 
 def first_caption(value: Any, notes: list[str]) -> str | None:
-    """The caption that a value holds: the text itself, or the first of a list that is not blank; None for no text."""
+    """The caption in a value: the text itself, or the first text of a list that is not blank."""
     if isinstance(value, list):
         notes.append("lists of captions: the first of each is taken")
         value = next((text for text in value if isinstance(text, str) and text.strip()), None)
@@ -222,7 +222,7 @@ def to_table(rows: list[dict[str, Any]]) -> pa.Table:
 def tables_of(
     samples: Iterable[InputSample], shard: str, notes: Counter[str], *, require_caption: bool
 ) -> Iterator[pa.Table]:
-    """Rows of the samples in tables that stay small whatever images and texts weigh."""
+    """Rows of the samples in tables that stay small, however large images and texts are."""
     rows: list[dict[str, Any]] = []
     num_bytes = 0
     for sample in samples:

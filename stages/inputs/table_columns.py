@@ -1,4 +1,4 @@
-"""Which column of a table of captions holds what: names as people write them, and types that can serve."""
+"""Find the columns of a table of captions by the names that people write, and check their types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks the headers of a tar that may be damaged or hostile, and says where the content of each member lies.
+"""Find the content of each member of a tar that may be damaged or hostile, by its headers.
 
 Owns the format: numbers, checksums, long names, sparse maps, end markers; v7, ustar, GNU and pax. Of a
 header it keeps the name, the kind and the size: all other content takes no memory, and may be anything. Zeros
@@ -73,7 +73,7 @@ class TarWalk:
         self._common = Extras()
 
     def members(self, notes: Counter[str]) -> Iterator[Member]:
-        """Members up to the end or to where headers make no sense, which is noted. Raises NoTarError without any."""
+        """Members up to the end, or up to the first damage, which is noted. Raises NoTarError without any."""
         has_any = False
         try:
             while self._find_header():
@@ -174,7 +174,7 @@ class TarWalk:
 
 
 def _is_header(block: bytes) -> bool:
-    """True where the checksum is that of the block, its bytes taken as unsigned or, as old tars have it, as signed."""
+    """True where the checksum fits the block, its bytes as unsigned or, as in old tars, as signed."""
     if len(block) < BLOCK:
         return False
     try:

@@ -1,4 +1,4 @@
-"""Which members belong to which sample of a tar, in flat arrays.
+"""Group the members of a tar by sample, in flat arrays.
 
 A key is a member's path up to the first dot of its file name, as WebDataset has it.
 

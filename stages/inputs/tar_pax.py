@@ -1,4 +1,4 @@
-"""Reads the records of a pax header: only a name, a size, and that a file is sparse."""
+"""Read the records of a pax header: the name, the size, and whether a file is sparse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads samples out of a WebDataset tar that may be damaged or hostile. Nothing is ever extracted to disk.
+"""Read samples of a WebDataset tar that may be damaged or hostile. Nothing is extracted to disk.
 
 Members of one key need not lie together: the headers are read first, content one sample at a time. So the memory is
 that of the index and of one sample, whose image has at most `max_image_bytes` and whose texts MAX_TEXT_BYTES each.
@@ -44,7 +44,7 @@ def open_local(url: str) -> Iterator[IO[bytes]]:
 
 
 def read_samples(url: str, max_image_bytes: int, notes: Counter[str]) -> Iterator[InputSample]:
-    """All samples of a tar in the order of their first member. Raises `ShardFailed` when it is no tar at all."""
+    """All samples of a tar, in the order of their first member. Raises `ShardFailed` for no tar."""
     with open_local(url) as handle:
         size = handle.seek(0, 2)
         if size == 0:

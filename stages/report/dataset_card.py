@@ -68,7 +68,7 @@ class Card:
 def render_card(card: Card) -> str:
     """README.md of the dataset, the same for the same card.
 
-    Raises `ValueError` for a language that is no ISO 639 code, and `ContractError` for a column nobody declared.
+    Raises `ValueError` for a language that is no ISO 639 code, and `ContractError` for a column that is not declared.
     """
     for language in card.languages:
         if not re.fullmatch("[a-z]{2,3}", language):

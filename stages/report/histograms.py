@@ -90,7 +90,7 @@ class NumericTally:
             self._coarsen()
 
     def histogram(self) -> Histogram:
-        """What was counted so far."""
+        """The histogram of all values so far."""
         if not self._cells:
             return self._made((), ())
         first, last = min(self._cells), max(self._cells)
@@ -150,7 +150,7 @@ class CategoryTally:
                 self._counts[_category_label(pair["values"])] += pair["counts"]
 
     def histogram(self) -> Histogram:
-        """What was counted so far."""
+        """The histogram of all values so far."""
         ranked = sorted(self._counts.items(), key=lambda pair: (-pair[1], pair[0]))
         return Histogram(
             column=self._column,

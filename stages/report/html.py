@@ -2,7 +2,7 @@
 
 Captions come from the open web, so: text reaches the page through Jinja's autoescape or as JSON with `<`, `>` and `&`
 escaped; the page's script builds elements with textContent only; a content security policy allows that one script and
-style sheet, by hash, and pictures from data: URLs. No value from the data becomes a link. Which samples and columns to
+style sheet, by hash, and images from data: URLs. No value from the data becomes a link. Which samples and columns to
 show is the caller's choice (`stages.emit`).
 """
 
@@ -36,7 +36,7 @@ _MIME_BY_MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageCount:
-    """What one stage did: rows, reject reasons (reason -> rows), models (id -> revision), seconds of work.
+    """The work of one stage: rows, reject reasons (reason -> rows), models (id -> revision), seconds of work.
 
     `licences` holds the licence (id -> name) of each model that states one.
     """
@@ -195,7 +195,7 @@ def _csp_hash(text: str) -> str:
 
 
 def _percent(part: float, whole: float) -> str:
-    """A share as an SVG length; a share above nothing stays visible."""
+    """A share as an SVG length; a share above 0 stays visible."""
     if not part or not whole:
         return "0%"
     return f"{max(100 * part / whole, 0.2):.4g}%"

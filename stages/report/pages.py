@@ -1,4 +1,4 @@
-"""Gathers from a finished run what the data card and the HTML report show. Owns no layout."""
+"""Gather the content of the data card and the HTML report from a finished run. Owns no layout."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAX_SAMPLE_SHARDS = 12
 
 
 def further_image(number: int) -> str:
-    """The note that `emit` counts for each sample with a source image at this place, from 1; the card reads it."""
+    """The note that `emit` counts for samples with this further source image; the card reads it."""
     return f"samples with a member source{number}"
 
 

@@ -1,4 +1,4 @@
-"""Which colours and other adjectives of a noun phrase can change, and into what.
+"""Find the colours and other adjectives of a noun phrase that can change, with their replacements.
 
 A colour becomes another that the thing can have, an adjective its direct antonym in WordNet where the noun suits
 both. What a thing can have and what suits it is `stages.wordnet_edits.visual_kinds`.

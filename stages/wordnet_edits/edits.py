@@ -1,4 +1,4 @@
-"""Which words of a caption can change, and into what: every edit a caption allows, as `Site`s.
+"""Find the words of a caption that can change, with their replacements, as `Site`s.
 
 One noun becomes a co-hyponym (`sisters`), one colour another colour, one adjective its antonym. What
 suits what is `visual_kinds`; the words of the request are `requests`.
@@ -165,7 +165,7 @@ def _repeats(word: str, known: Caption, phrase: NounPhrase) -> bool:
 
 
 def _is_name(known: Caption, phrase: NounPhrase) -> bool:
-    """True when the phrase has a capital inside a sentence, or stands right before one."""
+    """True when the phrase has a capital inside a sentence, or is right before one."""
     start = phrase.modifiers[0].token.start if phrase.modifiers else phrase.start
     following = [token for token in known.tokens if token.start == phrase.end + 1]
     inside = [token for token in known.tokens if token.start >= start and token.end <= phrase.end]

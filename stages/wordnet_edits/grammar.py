@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import Any
 
-_MARK = "\x01"  # stands for a combining mark: `re` knows no class of them
+_MARK = "\x01"  # replaces a combining mark: `re` knows no class of them
 _WORD = re.compile(rf"(?:[^\W_]{_MARK}*)+(?:['\u2019-](?:[^\W_]{_MARK}*)+)*")  # \u2019 is the typographic apostrophe
 
 _ARTICLE_AT_END = re.compile(r"(?<![^\s])(an?)\s+$", re.IGNORECASE)
@@ -23,7 +23,7 @@ INDEFINITE_ARTICLES = frozenset({"a", "an"})
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word of a caption and where it stands: `caption[start:end] == text`; `lower` is what look-ups use."""
+    """A word of a caption and its place: `caption[start:end] == text`; `lower` is what look-ups use."""
 
     text: str
     start: int

@@ -114,7 +114,7 @@ def _joins_adjectives(token: Token, current: list[Word], following: Token | None
 
 
 def _tag(tokens: list[Token], index: int, current: list[Word], determiner: str, wordnet: WordNet) -> str:
-    """What the token is, given the phrase so far: it carries the phrase on, begins another, or stands outside."""
+    """The kind of a token, given the phrase so far: it continues the phrase, begins another, or is outside."""
     token = tokens[index]
     following = tokens[index + 1] if index + 1 < len(tokens) else None
     if token.lower in DETERMINERS:
@@ -165,7 +165,7 @@ def _is_participle(word: str, wordnet: WordNet) -> bool:
 
 
 def _reads_as_verb(word: str, current: list[Word], determiner: str, wordnet: WordNet) -> bool:
-    """True for "rides" in "a man rides a bike": after a complete phrase, more often a verb, and agreeing with it."""
+    """True for "rides" in "a man rides a bike": after a complete phrase, more often a verb."""
     verb = wordnet.lemma(word, "v")
     if verb is None or word in NEVER_VERBS:
         return False
@@ -179,7 +179,7 @@ def _reads_as_verb(word: str, current: list[Word], determiner: str, wordnet: Wor
 
 
 def _is_adjective(word: str, wordnet: WordNet) -> bool:
-    """True when the word is used as an adjective at least as often as as a noun, or names a colour."""
+    """True when the word is at least as often an adjective as a noun, or names a colour."""
     if not wordnet.synsets(word, "a"):
         return False
     noun = wordnet.lemma(word, "n")

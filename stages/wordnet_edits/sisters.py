@@ -1,4 +1,4 @@
-"""Which nouns may take the place of a noun: co-hyponyms in WordNet, limited to what is common and looks alike.
+"""Find nouns that may replace a noun: co-hyponyms in WordNet that are common and look alike.
 
 `Sisters` knows words, not captions. The kinds that keep a replacement visually comparable are `visual_kinds`.
 """
@@ -79,7 +79,7 @@ class Sisters:
         return weapon or word in BLOCKED_WORDS or not usage.isdisjoint(BLOCKED_USAGE)
 
     def _distance(self, climb: dict[Any, int], other: Any) -> int | None:
-        """Steps between two synsets through an ancestor `depth` steps up at most; None for kin in a straight line."""
+        """Steps between two synsets through an ancestor `depth` steps up at most; None for an ancestor itself."""
         theirs = self.wordnet.ancestors(other)
         shared = [(up + theirs[node], up, theirs[node]) for node, up in climb.items() if node in theirs]
         if not shared:
@@ -142,7 +142,7 @@ class Sisters:
         return words
 
     def class_of(self, lemma: str) -> tuple[Any, frozenset[str]]:
-        """The sense of a noun that a picture shows, and its kinds; (None, no kinds) when it shows none."""
+        """The sense of a noun that an image shows, and its kinds; (None, no kinds) when it shows none."""
         if lemma not in self._classes:
             self._classes[lemma] = self._classify(lemma)
         return self._classes[lemma]

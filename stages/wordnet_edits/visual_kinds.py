@@ -1,4 +1,4 @@
-"""Which words may stand in for each other in a picture: curated word lists, no code that reads captions.
+"""Curated lists of words that may replace each other in an image. No code here reads captions.
 
 WordNet says what is a co-hyponym of what; it does not say what looks alike. A *kind* names synsets that can take
 each other's place in a photograph (size, place and use agree), so that a dog on a bench becomes a cat and not a whale.
@@ -122,7 +122,7 @@ MASS_KINDS = frozenset({"alcoholic drink", "bowl food", "cold drink", "hot drink
 """Food that can be named without an article, as in "a slice of pizza"."""
 
 MASS_NOUNS = word_set("grass hair hay sand snow water wood")
-"""What cannot be counted, as far as its colour or look is edited."""
+"""Nouns that cannot be counted, as far as edits of colour or look concern them."""
 
 ANTONYM_NOUNS = (("man", "woman"), ("boy", "girl"))
 """The only persons that change: pairs that are antonyms in WordNet. No other trait of a person is ever edited."""
@@ -132,7 +132,7 @@ FLAT = word_set("plate saucer tray")
 """Things lie in the hollow and on the flat: after "in", "on" and before "of" one never becomes the other."""
 
 MOUNTS = word_set("camel donkey elephant horse mule")
-"""What an animal that is being ridden may become."""
+"""Animals that may replace one that is being ridden."""
 
 OWN_COLOURS = word_set("crow daisy flamingo giraffe leopard panda raven swan tiger zebra") | {"polar bear"}
 """Living things known by their colours: never offered after a colour word, and never given another colour."""

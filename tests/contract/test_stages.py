@@ -20,6 +20,7 @@ from _fakes import entry, manifest_of
 from _stage_cases import CASES
 from pydantic import ValidationError
 
+from core.errors import PlanError
 from pipeline.plan.fingerprint import canonical
 from pipeline.plan.manifest import StageEntry
 from pipeline.plan.plan import plan_stages
@@ -106,7 +107,7 @@ def makes(artifact_name):
 @pytest.fixture
 def any_model(monkeypatch):
     """Planning goes through for models that are not there."""
-    monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda model: None)
+    monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda *_: [])
     monkeypatch.setattr("pipeline.plan.plan.model_revision", lambda model: f"revision of {model}")
 
 
@@ -410,3 +411,51 @@ def test_sink_gives_every_row_back_and_the_same_bytes_for_any_batches(name, tmp_
 def test_sink_writes_a_file_for_a_shard_without_rows(name, tmp_path):
     list(opened(name, tmp_path)("a", iter(()), tmp_path / "empty"))
     assert (tmp_path / "empty").is_file()
+
+
+SERVED = {
+    "Captioner": "zoo:clip",
+    "ImageTextEncoder": "zoo:blip",
+    "LatentEncoder": "zoo:clip",
+    "TextSegmenter": "zoo:clip",
+    "WordNet": "zoo:clip",
+}
+"""Protocol -> a model on this machine that cannot serve it."""
+MODEL_FIELDS = [
+    (name, field, protocol) for name in NAMES for field, protocol in stage_class(name).model_settings().items()
+]
+
+
+def loads_of(name):
+    """(setting, protocol) of each `ctx.load(Protocol, self.setting, …)` in a stage's file."""
+    tree = ast.parse(Path(sys.modules[stage_class(name).__module__].__file__).read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "ctx.load"]
+    return {(ast.unparse(call.args[1]).removeprefix("self."), ast.unparse(call.args[0])) for call in calls}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_that_a_stage_loads_is_a_typed_setting(name):
+    assert loads_of(name) == set(stage_class(name).model_settings().items())
+
+
+def test_some_stages_have_model_settings():
+    assert {protocol for _, _, protocol in MODEL_FIELDS} == set(SERVED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_setting_with_the_name_of_a_model_is_typed(name):
+    cls = stage_class(name)
+    like = {field for field in cls.model_fields if field.endswith(("model", "lexicon")) or field.startswith("model_")}
+    assert like <= set(cls.model_settings())
+
+
+@pytest.mark.parametrize(("name", "field", "protocol"), MODEL_FIELDS)
+def test_plan_refuses_a_model_that_cannot_serve_the_stage(name, field, protocol):
+    wrong = SERVED[protocol]
+    with pytest.raises(PlanError) as caught:
+        planned(name, stage_of(name, **{field: wrong}))
+    message = str(caught.value)
+    kind = wrong.removeprefix("zoo:")
+    assert message.startswith(f"stage {name}: {field} = {wrong!r} is of kind {kind!r}, which cannot serve {protocol} ")
+    assert message.endswith("); name another model")
+    assert "(served by: " in message

@@ -128,7 +128,7 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
 def test_only_input_and_middle_layers_of_the_unet_have_changed(through):
     from diffusers import StableDiffusionPipeline
 
-    from models.schemes.weights import ZOO
+    from models.schemes.zoo import ZOO
 
     before = StableDiffusionPipeline.from_pretrained(ZOO / "sd", dtype=torch.float32, use_safetensors=True)
     after = StableDiffusionPipeline.from_pretrained(through[1].model, dtype=torch.float32, use_safetensors=True)

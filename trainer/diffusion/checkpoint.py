@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from core.errors import ModelError, UsageError, one_line
+from models.model_ids import fetch, find, pin
 from models.registry import kind_of
-from models.schemes.weights import fetch, find, pin
 from trainer.diffusion.conv_in import widen_conv_in
 from trainer.diffusion.latents import Latents, LatentSpec
 from trainer.diffusion.schedule import Schedule

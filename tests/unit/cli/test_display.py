@@ -92,7 +92,7 @@ def test_story_has_a_block_a_step_and_leaves_out_what_is_empty(shown):
     ("count", "text"), [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 KB"), (2.5e9, "2.5 GB"), (3e12, "3.0 TB")]
 )
 def test_sizes_are_in_decimal_units(count, text):
-    assert display._bytes(count) == text
+    assert display.size_text(count) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(0.04, "0.0 s"), (59.9, "59.9 s"), (60, "1.0 min"), (7200, "2.0 h")])

@@ -14,6 +14,7 @@ from core.errors import ContractError, PlanError, RunStopped, SettingError
 LOAD_MANIFEST = "pipeline.plan.manifest.load_manifest"
 COMMANDS = {
     "plan": (["m.toml"], LOAD_MANIFEST),
+    "fetch": (["m.toml"], LOAD_MANIFEST),
     "build": (["m.toml"], LOAD_MANIFEST),
     "status": (["m.toml"], LOAD_MANIFEST),
     "verify": (["m.toml"], LOAD_MANIFEST),
@@ -23,7 +24,7 @@ COMMANDS = {
     "report": (["m.toml"], LOAD_MANIFEST),
     "train": (["--recipe", "iedit", "--data", "d", "--model", "zoo:sd", "--out", "o"], "trainer.loop.train"),
     "edit": (["a.png", "a cat", "--model", "zoo:sd", "--out", "o"], "evaluation.edit_files.edit_files"),
-    "evaluate": (["pairs", "f", "--outputs", "o", "--out", "o"], "evaluation.benchmarks.pairs.read_pairs"),
+    "evaluate": (["pairs", "f", "--outputs", "o", "--out", "o"], "evaluation.benchmarks.pairs.Pairs.read"),
 }
 """Command -> arguments, and a function that it calls."""
 

@@ -39,7 +39,7 @@ def test_distance_is_that_of_torchmetrics():
     assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-6)
 
 
-def test_distance_of_normal_distributions_on_a_line_is_what_can_be_worked_out():
+def test_distance_in_one_dimension_is_that_of_the_formula():
     one, other = Gaussian(np.array([1.0]), np.array([[4.0]])), Gaussian(np.array([4.0]), np.array([[9.0]]))
     assert frechet_distance(one, other) == pytest.approx(3**2 + (2 - 3) ** 2)
 

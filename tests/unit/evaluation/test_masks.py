@@ -32,7 +32,7 @@ def test_pixels_at_least_as_likely_as_the_threshold_are_in_the_mask():
         np.testing.assert_array_equal(mask, expected)
 
 
-def test_an_image_without_a_phrase_or_without_what_it_names_may_change_as_a_whole(caplog):
+def test_an_image_in_which_no_phrase_is_found_may_change_as_a_whole(caplog):
     segmenter = Segmenter()
     with caplog.at_level(logging.WARNING):
         masks = segmented(segmenter, IMAGES, ["cat", " ", "dragon"])

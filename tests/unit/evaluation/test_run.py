@@ -73,7 +73,7 @@ def test_means_are_those_of_the_rows_and_both_are_on_disk(tmp_path, folder):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"outputs", "scores.json", "samples.parquet"}
 
 
-def test_frechet_distances_carry_the_name_of_the_network_and_the_number_of_images(tmp_path, folder):
+def test_frechet_distances_are_named_after_the_network(tmp_path, folder):
     section = evaluate(Pairs().read(folder), tmp_path / "out", **EDITOR).sections["all"]
     embed = lambda paths: gaussian_of(FakeEncoder().encode_images([open_rgb(path) for path in paths]))  # noqa: E731
     rows = rows_of(folder)
@@ -139,6 +139,15 @@ def test_either_an_editor_or_outputs_and_something_to_score(tmp_path, folder):
     assert refusal(Pairs().read(folder), tmp_path, editor=CHOICE, outputs=tmp_path) == message
     empty = Benchmark(name="pairs", cases=(), samples=())
     assert refusal(empty, tmp_path, outputs=tmp_path) == "pairs holds nothing to score"
+
+
+def test_an_editor_in_memory_is_evaluated(tmp_path, folder):
+    editor = EditorChoice.of_editor(FakeEditor(), "mine", {"revision": "step 3"}, seed=7)
+    scores = evaluate(Pairs().read(folder), tmp_path / "out", editor=editor, judges=IDS)
+    assert scores.system == scores.editor["model"] == "mine"
+    assert (scores.editor["revision"], scores.editor["seed"]) == ("step 3", 7)
+    loaded = evaluate(Pairs().read(folder), tmp_path / "loaded", **EDITOR)
+    assert scores.sections == loaded.sections
 
 
 def test_a_second_call_gives_the_same_scores(tmp_path, folder):

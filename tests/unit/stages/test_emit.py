@@ -159,11 +159,11 @@ def test_collate_writes_tables_card_and_report(tmp_path):
 
 
 def late_values(num_rows=8):
-    """Rows of which only the last has a target, masks, latents and values in the optional columns."""
+    """Rows of which only the last has a second source, a target, masks, latents and optional values."""
     png = encoded(picture(1), "PNG")
     latent = npy(np.arange(16, dtype=np.float16).reshape(4, 2, 2))
     columns = {
-        "source_images": [[jpeg(n)] for n in range(num_rows)],
+        "source_images": [[jpeg(n)] for n in range(num_rows - 1)] + [[jpeg(7), jpeg(8)]],
         "source_format": ["jpg"] * num_rows,
         "duplicate_cluster_id": [f"{n:016x}" for n in range(num_rows)],
     }
@@ -183,18 +183,22 @@ def test_datasets_reads_what_only_late_samples_have(tmp_path):
     code = f"""
 import datasets, json
 rows = datasets.load_dataset({str(folder)!r}, split="train")
-print(json.dumps([sorted(rows.features), rows[7]["json"], rows[7]["source_latent.npy"], rows[0]["target.png"]]))
-assert rows[7]["target.png"].size == rows[7]["source_mask.png"].size == (96, 80)
+absent = rows[0]["target.png"] or rows[0]["source1.jpg"]
+print(json.dumps([sorted(rows.features), rows[7]["json"], rows[7]["source_latent.npy"], absent]))
+assert rows[7]["source1.jpg"].size == rows[7]["target.png"].size == rows[7]["source_mask.png"].size == (96, 80)
 """
     env = os.environ | {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    features, record, latent, no_target = json.loads(done.stdout.splitlines()[-1])
-    files = ["source.jpg", "source_latent.npy", "source_mask.png", "target.png", "target_latent.npy", "target_mask.png"]
+    features, record, latent, absent = json.loads(done.stdout.splitlines()[-1])
+    files = [
+        "source.jpg", "source1.jpg", "source_latent.npy", "source_mask.png", "target.png", "target_latent.npy",
+        "target_mask.png",
+    ]  # fmt: skip
     assert features == ["__key__", "__url__", "json", *files]
     written = {name: value for name, value in rows.slice(7).to_pylist()[0].items() if name in record}
     assert {name: value for name, value in record.items() if value is not None} == sample_json(written)
-    assert (np.array(latent).shape, latent[3][1][1], no_target) == ((4, 2, 2), 15.0, None)
+    assert (np.array(latent).shape, latent[3][1][1], absent) == ((4, 2, 2), 15.0, None)
 
 
 def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):

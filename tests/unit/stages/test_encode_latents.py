@@ -8,7 +8,7 @@ from _inputs import jpeg, table
 from diffusers import AutoencoderKL
 from PIL import Image, ImageOps
 
-from models.schemes.weights import find
+from models.model_ids import find
 from pipeline.plan.plugins import load_model
 from pipeline.stage import Context
 from stages.encode_latents import EncodeLatents

@@ -101,7 +101,7 @@ def test_a_jpeg_with_a_long_header_keeps_what_its_pixels_need():
     assert (row["original_width_px"], row["original_height_px"]) == (80, 96)
 
 
-def test_a_jpeg_without_a_picture_is_refused_at_once():
+def test_a_jpeg_without_a_scan_is_refused_at_once():
     began = time.process_time()
     assert row_of(jpeg(1)[:20] + b"\xff\xd9" + bytes(30_000_000))["reject_reason"] == "undecodable"
     assert time.process_time() - began < 4
@@ -175,7 +175,7 @@ def test_exif_of_a_tiff_is_left_unread():
 
 
 @pytest.mark.parametrize("size", [(100_000, 64), (64, 100_000)])
-def test_an_image_with_a_side_of_no_picture_is_refused(size):
+def test_an_image_with_a_side_that_is_too_long_is_refused(size):
     row = row_of(encoded(Image.new("1", size), "PNG"))
     assert row["reject_reason"] == "pixel_bomb"
     assert "a side of more than 65535 px" in row["reject_detail"]

@@ -57,7 +57,7 @@ def muted(seed=7):
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_a_wide_gamut_picture_comes_out_as_its_srgb_twin(image_format):
+def test_a_wide_gamut_image_comes_out_as_its_srgb_twin(image_format):
     image = muted()
     file = encoded(from_srgb(image, WIDE), image_format, icc_profile=WIDE, **EXACT.get(image_format, {}))
     (found,), notes = normalised(file)
@@ -83,7 +83,7 @@ def test_a_palette_has_its_colours_converted():
     assert np.abs(found - by_littlecms(wide.convert("RGB"), WIDE)).max() <= 1
 
 
-def test_16_bit_pictures_have_their_profile_applied():
+def test_16_bit_images_have_their_profile_applied():
     image = from_srgb(muted(), WIDE)
     lines = b"".join(b"\0" + (line.astype(">u2") * 257).tobytes() for line in np.asarray(image))
     chunk = png_chunk(b"iCCP", b"wide\0\0" + zlib.compress(WIDE))
@@ -126,7 +126,7 @@ def test_inks_are_mixed_as_their_profile_says(image_format):
     assert notes == {}
 
 
-def test_a_picture_in_lab_is_read_with_and_without_a_profile():
+def test_an_image_in_lab_is_read_with_and_without_a_profile():
     image = muted()
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
     file = encoded(ImageCms.profileToProfile(image, SRGB, lab, 1, outputMode="LAB"), "TIFF")
@@ -150,7 +150,7 @@ def test_the_profile_of_srgb_changes_nothing():
     [b"no profile at all", WIDE[:200], WIDE[:128] + bytes(len(WIDE) - 128), ink_profile(), WIDE + bytes(5_000_000)],
     ids=["text", "cut", "zeros", "of inks", "too large"],
 )
-def test_a_picture_with_an_unreadable_profile_is_as_without_and_noted(profile):
+def test_an_unreadable_profile_is_ignored_and_noted(profile):
     found, notes = normalised(jpeg(1, icc_profile=profile), jpeg(1))
     assert (found[0] == found[1]).all()
     assert notes == {UNREADABLE: 1}
@@ -158,7 +158,7 @@ def test_a_picture_with_an_unreadable_profile_is_as_without_and_noted(profile):
 
 @pytest.mark.parametrize("size", [1_000_000, 16_000_000])
 @pytest.mark.parametrize("packs", [True, False])
-def test_large_text_and_profile_chunks_do_not_cost_the_picture(size, packs):
+def test_large_text_and_profile_chunks_do_not_reject_the_image(size, packs):
     noise = np.random.default_rng(0).bytes(size)
     content = bytes(size) if packs else noise
     text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(content, 1))
@@ -171,7 +171,7 @@ def test_large_text_and_profile_chunks_do_not_cost_the_picture(size, packs):
 
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"gAMA", b"pHYs", b"eXIf", b"sRGB"])
-def test_a_damaged_chunk_that_is_no_pixel_does_not_cost_the_picture(kind):
+def test_a_damaged_chunk_without_pixels_does_not_reject_the_image(kind):
     whole = encoded(picture(1, SIZE), "PNG")
     for chunk in (png_chunk(kind, b""), png_chunk(kind, b"x\0\xff"), png_chunk(kind, b"k\0\0abc")[:-4] + b"\0\0\0\0"):
         found, _ = normalised(whole[:33] + chunk + whole[33:], whole)

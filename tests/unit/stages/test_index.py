@@ -71,7 +71,7 @@ def test_settings_reach_the_index(tmp_path):
     assert meta["rule"]["num_probes"] == 3
 
 
-def test_a_vector_that_is_missing_or_wrong_is_told_with_its_sample(tmp_path):
+def test_a_missing_or_wrong_vector_is_reported_with_its_sample(tmp_path):
     with pytest.raises(ContractError, match="sample b: image_embedding has 0 numbers, expected 8; embed all images"):
         run(tmp_path, {"x": table(["a", "b"], image_embedding=[unit(1)[0], None])})
     with pytest.raises(ContractError, match="sample b: image_embedding has 4 numbers, expected 8"):

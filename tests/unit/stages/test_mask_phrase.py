@@ -32,7 +32,7 @@ def opened(png):
     return np.asarray(Image.open(io.BytesIO(png)))
 
 
-def test_the_source_is_asked_for_what_changes_and_the_target_for_what_it_becomes():
+def test_each_image_is_segmented_by_its_own_phrase():
     segmenter = LeftHalf()
     ctx = Context(stage_name="mask_phrase", loader=lambda *_: segmenter)
     rows = table(

@@ -85,7 +85,7 @@ def test_damaged_exif_costs_no_image_and_no_warning(exif):
     assert (row["width_px"], row["original_format"], seen) == (77, "JPEG", [])
 
 
-def test_cmyk_and_adobe_inverted_cmyk_are_the_same_picture():
+def test_cmyk_and_adobe_inverted_cmyk_are_the_same_image():
     ink = np.zeros((SIDE, 80, 4), np.uint8)
     ink[:, :20, 0], ink[:, 20:40, 1], ink[:, 40:60, 2], ink[:, 60:, 3] = 255, 255, 255, 255
     expected = np.zeros((SIDE, 80, 3), int)
@@ -284,7 +284,7 @@ def test_dhash_is_that_of_imagehash():
 
 
 @pytest.mark.parametrize(("name", "pillow"), [("jpg", "JPEG"), ("png", "PNG"), ("webp", "WEBP")])
-def test_output_is_of_the_format_asked_for_and_carries_nothing_of_the_input(name, pillow):
+def test_output_has_its_format_and_no_metadata_of_the_input(name, pillow):
     exif = Image.Exif()
     exif[0x010E] = "secret"
     file = encoded(picture(1), "JPEG", comment=b"secret", exif=exif, icc_profile=b"secret profile")

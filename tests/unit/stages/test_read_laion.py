@@ -46,7 +46,7 @@ def test_a_row_of_the_table_becomes_a_row_with_image_caption_and_metadata(tmp_pa
     assert notes == {"URLs that took more than one attempt": 0, "images shrunk on arrival": 0}
 
 
-def test_every_row_of_the_table_comes_out_in_its_order_with_a_reason_where_it_failed(tmp_path, web):
+def test_every_row_comes_out_in_order_with_a_reason_where_it_failed(tmp_path, web):
     web.answers["/3.jpg"] = Answer(b"", 404)
     web.answers["/5.jpg"] = Answer(jpeg(5), pause_s=0.3)
     rows = rows_of(web, 8)
@@ -103,7 +103,7 @@ def test_a_status_table_tells_of_every_url(tmp_path, web):
     assert all(0 < seconds < 5 for seconds in found["seconds"].to_pylist())
 
 
-def test_the_tar_is_what_img2dataset_writes_and_the_same_bytes_at_every_download(tmp_path, web):
+def test_the_tar_has_the_layout_of_img2dataset_and_repeatable_bytes(tmp_path, web):
     web.answers["/0.jpg"] = [Answer(jpeg(0), pause_s=0.2), Answer(jpeg(0))]
     web.answers["/1.jpg"] = Answer(encoded(picture(1), "PNG"))
     table = Table(tmp_path, rows_of(web, 3))
@@ -206,7 +206,7 @@ def test_captions_may_be_missing_where_none_is_required(tmp_path, web):
         ({"min_height_px": 2}, "no column for height_column = 'HEIGHT'"),
     ],
 )
-def test_a_column_that_a_setting_needs_and_the_table_lacks_is_named_before_any_work(tmp_path, web, options, message):
+def test_a_column_that_a_table_lacks_is_named_before_any_work(tmp_path, web, options, message):
     with pytest.raises(PlanError) as refused:
         Table(tmp_path, rows_of(web, 1), **options)
     assert str(refused.value).startswith(f"{tmp_path}/part.parquet: {message}")

@@ -100,7 +100,7 @@ def test_of_a_tar_with_a_changed_byte_only_that_image_is_asked_for(downloaded, w
     assert web.asked == {"/1.jpg": 1}
 
 
-def test_a_tar_with_a_changed_byte_between_the_images_is_mended_without_asking(downloaded, web):
+def test_a_changed_byte_between_images_is_repaired_without_requests(downloaded, web):
     whole = downloaded.tar().read_bytes()
     flip(downloaded.tar(), whole.index(b"caption 2"))
     assert downloaded.read()[0] == downloaded.first
@@ -133,7 +133,7 @@ def test_a_later_stage_reads_what_is_stored_and_never_the_table_or_the_web(downl
 
 
 @pytest.mark.parametrize("lost", ["part-00000.tar", "part-00000.status.parquet"])
-def test_a_later_stage_that_misses_a_file_says_what_to_do_and_asks_nobody(downloaded, web, lost):
+def test_a_later_stage_without_a_file_names_the_fix_and_asks_no_server(downloaded, web, lost):
     (downloaded.store.folder / lost).unlink()
     with pytest.raises(ShardFailed) as failed:
         downloaded.read(is_rereading=True)

@@ -113,7 +113,7 @@ def test_a_caption_comes_from_text_first_and_from_metadata_next(tmp_path):
     assert read_one(tmp_path, *sample("k", IMAGE, None, {"caption": "json"}))["caption"] == "json"
 
 
-def test_metadata_that_is_broken_is_noted_and_costs_no_row_that_has_its_text(tmp_path):
+def test_broken_metadata_is_noted_and_rejects_no_row_with_a_text(tmp_path):
     rows, notes = read(tmp_path, tar_of(*sample("k", IMAGE, "a caption", b"{broken")))
     assert (rows[0]["reject_reason"], rows[0]["source_metadata"]) == (None, None)
     assert notes == {"metadata that is not a JSON object": 1}

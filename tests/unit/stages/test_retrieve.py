@@ -102,7 +102,7 @@ def test_targets_are_those_nearest_to_the_weighted_mean(tmp_path, weight):
         assert result["reject_reason"] is None
 
 
-def test_the_mean_is_taken_evenly_unless_told():
+def test_the_mean_is_even_by_default():
     assert Retrieve(model="zoo:clip").text_weight == 0.5
 
 
@@ -196,19 +196,19 @@ def test_equal_captions_are_embedded_once(tmp_path):
     assert encoder.asked == [["1", "2", ""]]
 
 
-def test_an_index_of_another_model_is_told_before_any_row(tmp_path):
+def test_an_index_of_another_model_is_reported_before_any_row(tmp_path):
     folder = index_of(tmp_path, {"x": (named(3), collection(3))})
     with pytest.raises(RunStopped, match="'zoo:clip' makes vectors of 16 dimensions, pool all holds 8; name the model"):
         opened(folder, Encoder(16))
 
 
-def test_a_pool_that_was_not_indexed_is_told(tmp_path):
+def test_a_pool_that_was_not_indexed_is_reported(tmp_path):
     folder = index_of(tmp_path, {"x": (named(3), collection(3))})
     with pytest.raises(RunStopped, match=r"pool 'art' was not indexed \(there are: all\)"):
         opened(folder, pools=("art",))
 
 
-def test_a_damaged_index_is_told(tmp_path):
+def test_a_damaged_index_is_reported(tmp_path):
     folder = index_of(tmp_path, {"x": (named(3), collection(3))})
     (folder / "all.ids.npy").unlink()
     with pytest.raises(RunStopped, match=r"all.ids.npy is missing; build the index again"):

@@ -152,7 +152,7 @@ def test_a_later_rule_sees_only_what_the_earlier_ones_left():
     assert reasons(columns, best=[targets, parents]) == ["not_among_best", None, "not_among_best"]
 
 
-def test_a_bound_on_a_column_that_nobody_wrote_stops_the_plan():
+def test_a_bound_on_a_column_that_no_stage_writes_stops_the_plan():
     chain = [entry(ReadWebdataset()), entry(CountWords())]
     for settings in ({"bounds": {"source_mask_frac": {"min": 0.1}}},
                      {"bounds_by_edit_type": {"add": {"source_mask_frac": {"min": 0.1}}}},

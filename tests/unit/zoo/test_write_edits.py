@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from evaluation.benchmarks.pairs import read_pairs
+from evaluation.benchmarks.pairs import Pairs
 from zoo.batches import held_out
 from zoo.world import KINDS, caption, facts_of, read_facts, render, scene_of
 from zoo.write_edits import main
@@ -68,7 +68,7 @@ def test_the_target_is_the_true_result_and_the_mask_holds_what_changes(tmp_path)
 
 def test_the_protocol_reads_what_is_written(tmp_path):
     written(tmp_path, "--size-px", "32")
-    benchmark = read_pairs(tmp_path)
+    benchmark = Pairs().read(tmp_path)
     assert len(benchmark.cases) == 14
     assert Image.open(benchmark.cases[0].source).size == (32, 32)
 

@@ -56,7 +56,7 @@ def test_an_editor_is_told_how_many_rows_lack_its_text(tmp_path):
         evaluate(benchmark, tmp_path / "out", editor=choice)
 
 
-def test_rows_whose_captions_cannot_be_scored_are_dropped_listed_and_also_reported(tmp_path, caplog):
+def test_rows_with_unusable_captions_are_dropped_and_listed(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         benchmark = EmuEdit().read(emu_parquet(tmp_path, with_bad_rows()))
     assert "2 of 6 rows dropped for their captions: idx 1, 4" in caplog.text

@@ -60,7 +60,7 @@ def test_each_turn_is_edited_from_the_true_image_and_from_the_editors_own(folder
     assert cases["140/140_inde_3"].instruction == cases["140/140_iter_3"].instruction == turns[2]["instruction"]
 
 
-def test_single_turn_scores_all_turns_and_multi_turn_the_last_of_each_session(folder):
+def test_multi_turn_scores_the_last_turn_of_each_session(folder):
     found = {one.key: (one.sections, one.reference.name, one.source) for one in MagicBrush().read(folder).samples}
     assert found == {
         "139/139_1": (("single_turn", "multi_turn"), "139-output1.png", None),
@@ -71,7 +71,7 @@ def test_single_turn_scores_all_turns_and_multi_turn_the_last_of_each_session(fo
     }
 
 
-def test_outputs_have_the_published_names_and_scores_are_of_the_right_pairs(folder, tmp_path, editor):
+def test_outputs_have_the_published_names(folder, tmp_path, editor):
     scores = evaluate(MagicBrush().read(folder), tmp_path / "out", editor=CHOICE)
     outputs = tmp_path / "out" / "outputs"
     assert {path.relative_to(outputs).as_posix() for path in outputs.rglob("*.png")} == {
@@ -97,7 +97,7 @@ def test_outputs_have_the_published_names_and_scores_are_of_the_right_pairs(fold
     assert scores.notes["num_sessions"] == 2
 
 
-def test_the_true_images_score_perfectly_and_clip_t_is_with_the_local_description(folder, tmp_path):
+def test_the_true_images_score_perfectly(folder, tmp_path):
     made = tmp_path / "made"
     for name, turns in sessions_of(folder).items():
         for turn, entry in enumerate(turns, start=1):
@@ -142,7 +142,7 @@ def test_dino_is_shown_the_centre_of_the_image(folder):
     assert MagicBrush().read(folder).views == {"dino": centre_224}
 
 
-def test_images_may_lie_beside_the_sessions_and_descriptions_be_named_as_in_the_script(tmp_path):
+def test_the_layout_of_the_published_script_is_read(tmp_path):
     folder = magicbrush_folder(tmp_path / "test", turns=(2,), has_images_folder=False)
     (folder / "local_descriptions.json").rename(folder / "local_captions.json")
     assert MagicBrush().read(folder).samples[0].target_text

@@ -71,7 +71,7 @@ def library(folder):
     return pipeline
 
 
-def test_an_editor_over_a_pipeline_in_memory_is_that_of_its_folder_and_leaves_the_pipeline_as_it_was(folder, edited):
+def test_a_pipeline_in_memory_edits_as_its_folder_and_is_not_changed(folder, edited):
     from diffusers import StableDiffusionPipeline
 
     pipeline = StableDiffusionPipeline.from_pretrained(folder)
@@ -121,7 +121,7 @@ def test_images_come_back_at_their_own_size_in_rgb(edited):
     assert {image.mode for image in edited} == {"RGB"}
 
 
-def test_the_longer_side_is_scaled_to_the_models_and_both_rounded_to_what_the_network_can_halve(folder, editor):
+def test_the_longer_side_is_scaled_to_that_of_the_model(folder, editor):
     assert [editor._fitted(image) for image in IMAGES] == [(32, 32), (32, 32), (32, 32), (16, 32)]
     larger = SdEdit(weights_at(folder), placement(), SdEditSettings(**SETTINGS, size_px=100))
     assert [larger._fitted(image) for image in IMAGES] == [(96, 96), (96, 80), (96, 96), (48, 96)]
@@ -201,7 +201,7 @@ def test_masked_rows_do_not_depend_on_their_batch(editor):
         assert difference(alone, together[row]) <= 1
 
 
-def test_after_each_step_the_latent_outside_the_mask_is_the_source_at_that_noise_level(editor, monkeypatch):
+def test_outside_the_mask_the_latent_is_the_noised_source(editor, monkeypatch):
     """Equation 13, followed through the latents that the network is given."""
     seen = []
     unet = editor._pipeline.unet

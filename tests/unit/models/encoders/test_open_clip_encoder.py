@@ -5,8 +5,8 @@ import pytest
 from _checkpoints import PICTURES, picture, placement, save_clip, weights_at
 
 from core.errors import ModelError
-from models import registry
-from models.encoders import convert_clip, open_clip_encoder
+from models import model_ids, registry
+from models.encoders import convert_clip
 from models.encoders.clip import Clip
 from models.encoders.open_clip_encoder import OpenClip
 from models.schemes.weights import Weights
@@ -133,14 +133,18 @@ def test_weights_that_are_not_downloaded_are_named_with_the_remedy(monkeypatch, 
         OpenClip(of_tag("ViT-L-14/openai"), placement())
     assert (
         str(error.value)
-        == registry.missing("open_clip:ViT-L-14/openai")
+        == line_of("open_clip:ViT-L-14/openai")
         == (
-            f"model 'open_clip:ViT-L-14/openai' is not in the local cache {tmp_path}; download it with "
-            "`hf download timm/vit_large_patch14_clip_224.openai open_clip_model.safetensors`, "
-            "or set EDITLOOM_DOWNLOAD=1 to let workers do so"
+            f"model 'open_clip:ViT-L-14/openai' is not in the local cache {tmp_path}; get it with "
+            "`editloom fetch open_clip:ViT-L-14/openai`, or set EDITLOOM_DOWNLOAD=1 to let workers do so"
         )
     )
-    assert registry.missing("open_clip:ViT-Z/openai").startswith("open_clip has no weights 'ViT-Z/openai'")
+    assert line_of("open_clip:ViT-Z/openai").startswith("open_clip has no weights 'ViT-Z/openai'")
+
+
+def line_of(model_id):
+    [lack] = registry.missing(model_id)
+    return lack.message
 
 
 @pytest.fixture
@@ -172,8 +176,8 @@ def test_a_download_asks_for_safetensors_whatever_the_tag_names(tag_of, monkeypa
 
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
     tag_of(hf_hub=hosted, url="https://host/tiny.pt")
-    assert registry.missing("open_clip:tiny/best") is None
-    assert open_clip_encoder.checkpoint(of_tag("tiny/best")) == "/fetched"
+    assert registry.missing("open_clip:tiny/best") == []
+    model_ids.fetch(of_tag("tiny/best"))
     assert asked == [("owner/tiny", file, {"cache_dir": tmp_path})]
 
 
@@ -189,9 +193,9 @@ def test_a_tag_that_is_a_pickle_only_is_refused(tag_of, monkeypatch):
     monkeypatch.setattr("huggingface_hub.hf_hub_download", hf_hub_download)
     tag_of(hf_hub="owner/tiny/")
     with pytest.raises(ModelError, match=r"^model .* from owner/tiny, which has no open_clip_model.safetensors, as a"):
-        OpenClip(of_tag("tiny/best"), placement())
+        model_ids.fetch(of_tag("tiny/best"))
     tag_of(url="https://host/tiny.pt")
-    assert registry.missing("open_clip:tiny/best") == (
+    assert line_of("open_clip:tiny/best") == (
         "model 'open_clip:tiny/best': open_clip has these weights from a web address, as a pickle, which runs code "
         "when it is opened; name another tag, or a checkpoint in safetensors by hf: or path:"
     )
@@ -201,9 +205,9 @@ def test_a_cached_pickle_does_not_stand_in_for_safetensors(tag_of, monkeypatch, 
     monkeypatch.delenv("EDITLOOM_DOWNLOAD")
     tag_of(hf_hub="owner/tiny/")
     cache(tmp_path, "open_clip_pytorch_model.bin", b"pickle")
-    assert "is not in the local cache" in registry.missing("open_clip:tiny/best")
+    assert "is not in the local cache" in line_of("open_clip:tiny/best")
     cache(tmp_path, "open_clip_model.safetensors", b"weights")
-    assert registry.missing("open_clip:tiny/best") is None
+    assert registry.missing("open_clip:tiny/best") == []
 
 
 def test_a_tag_in_the_cache_is_loaded_with_its_own_activation_and_preprocessing(

@@ -9,7 +9,8 @@ import pytest
 from core.errors import ModelError
 from models import registry
 from models.language import fetch_wordnet, wordnet
-from models.language.wordnet import FILES, MissingDataError, WordNet, missing_message, wordnet_folder, wordnet_revision
+from models.language.wordnet import FILES, MissingDataError, WordNet, wordnet_folder, wordnet_revision
+from models.model_ids import find
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +47,7 @@ def test_a_missing_database_is_named_with_places_and_remedy(nowhere):
     assert "WordNet 3.0 database (corpora/wordnet) is missing" in message
     assert str(nowhere / "here") in message
     assert str(nowhere / "there") in message
-    assert "run `make data`, or python -c \"import nltk; nltk.download('wordnet')\"" in message
+    assert message.endswith("; get it with `editloom fetch wordnet:3.0`")
     assert "\n" not in message
 
 
@@ -55,7 +56,7 @@ def test_an_incomplete_folder_does_not_count_as_the_database(nowhere):
     folder.mkdir(parents=True)
     (folder / "data.noun").write_text("cut short")
     assert wordnet_folder() is None
-    assert missing_message() is not None
+    assert not find("wordnet:3.0").is_local
 
 
 def test_a_zip_has_the_revision_of_the_folder_it_was_made_from(nowhere, monkeypatch):
@@ -121,14 +122,16 @@ def test_a_pickled_lexicon_keeps_the_path_that_it_was_opened_with(monkeypatch):
 
 def test_the_registry_knows_wordnet_and_refuses_other_names():
     assert registry.revision("wordnet:3.0") == wordnet_revision()
-    assert registry.missing("wordnet:3.0") is None
-    assert "no model is called 'wordnet:9'" in registry.missing("wordnet:9")
+    assert registry.missing("wordnet:3.0") == []
+    assert "no model is called 'wordnet:9'" in registry.missing("wordnet:9")[0].message
     with pytest.raises(ModelError, match=r"known: .*wordnet:3\.0"):
         registry.load("WordNet", "wordnet:9")
 
 
 def test_the_registry_says_what_is_missing(nowhere):
-    assert "run `make data`" in registry.missing("wordnet:3.0")
+    [lack] = registry.missing("wordnet:3.0")
+    assert lack.model_id == "wordnet:3.0"
+    assert lack.what.startswith("the WordNet 3.0 database (corpora/wordnet) is missing; looked in ")
 
 
 def test_fetching_again_says_that_the_database_is_there(capsys):

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from core.errors import ManifestError
 from pipeline.plan.manifest import default_out, load_manifest
+from pipeline.plan.plan import plan_stages
 from pipeline.plan.plugins import stage_class, stage_names
 
 CHAIN = """
@@ -199,3 +200,59 @@ def test_run_folder_is_the_same_by_relative_and_absolute_path(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     assert default_out("../other/m.toml") == default_out(tmp_path.parent / "other/m.toml")
     assert default_out(tmp_path / "manifests/tiny/x.toml") == default_out("manifests/tiny/x.toml") == "runs/tiny-x"
+
+
+EMBED = """
+[[stage]]
+use = "read_webdataset"
+[[stage]]
+use = "normalise_image"
+shorter_side_px = 64
+[[stage]]
+use = "embed"
+model = "clip"
+"""
+
+
+def test_model_may_have_a_name_that_stages_refer_to(tmp_path):
+    named = load(tmp_path, 'name = "x"\n[models]\nclip = "zoo:clip"' + EMBED)
+    spelt_out = load(tmp_path, 'name = "x"' + EMBED.replace('"clip"', '"zoo:clip"'))
+    assert named.stages[2].stage.model == "zoo:clip"
+    assert named.plain() == spelt_out.plain()
+    assert plan_stages(named) == plan_stages(spelt_out)
+
+
+def test_unknown_name_of_a_model_is_refused_with_the_nearest(tmp_path):
+    assert refusal(tmp_path, 'name = "x"\n[models]\nclip2 = "zoo:clip"' + EMBED) == (
+        "m.toml: stage 3 (embed): model: 'clip' is no model id and no name in [models] (did you mean 'clip2'?)"
+    )
+    assert refusal(tmp_path, 'name = "x"' + EMBED) == (
+        "m.toml: stage 3 (embed): model: 'clip' is no model id and no name in [models] (there are none)"
+    )
+
+
+def test_name_of_a_model_that_no_stage_uses_is_refused(tmp_path):
+    models = '[models]\nclip = "zoo:clip"\nblip = "zoo:blip"'
+    assert refusal(tmp_path, f'name = "x"\n{models}' + EMBED) == (
+        "m.toml: models: no stage refers to 'blip'; remove the line"
+    )
+
+
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        ('models = "zoo:clip"', "expected a table of names and model ids, got 'zoo:clip'"),
+        ('models.clip = "clip2"', "expected name = \"scheme:…\", got clip = 'clip2'"),
+        ("models.clip = 3", 'expected name = "scheme:…", got clip = 3'),
+        ('models."a:b" = "zoo:clip"', "expected name = \"scheme:…\", got a:b = 'zoo:clip'"),
+    ],
+)
+def test_table_of_models_holds_names_and_ids(tmp_path, models, told):
+    assert refusal(tmp_path, f'name = "x"\n{models}' + EMBED) == f"m.toml: models: {told}"
+
+
+def test_manifest_knows_its_file_and_the_data_card_does_not(tmp_path):
+    manifest = load(tmp_path, 'name = "x"' + CHAIN)
+    assert manifest.path == str(tmp_path / "m.toml")
+    assert "path" not in manifest.plain()
+    assert "unknown key 'path'" in refusal(tmp_path, 'name = "x"\npath = "y"' + CHAIN)

@@ -1,4 +1,5 @@
 import pickle
+from typing import Annotated, Protocol
 
 import fsspec
 import pytest
@@ -18,13 +19,14 @@ from _fakes import (
 )
 
 from core.errors import MissingDependencyError, PlanError
+from core.missing import Missing
 from pipeline.plan.plan import make_plan, plan_stages
-from pipeline.stage import Needs
+from pipeline.stage import MODEL_NEEDS, Needs, Serves
 
 
-def refusal(*stages, only=None, kind=PlanError):
+def refusal(*stages, only=None, kind=PlanError, **fields):
     with pytest.raises(kind) as caught:
-        plan_stages(manifest_of(*stages), only)
+        plan_stages(manifest_of(*stages, **fields), only)
     return str(caught.value)
 
 
@@ -51,7 +53,7 @@ def test_column_written_only_further_down_is_refused():
 
 
 def test_artifact_nobody_builds_is_refused():
-    expected = "stage numwords uses artifact 'words', which no stage before it builds (known: )"
+    expected = "stage numwords uses artifact 'words', which no stage before it builds (there are none)"
     assert refusal(ReadLines(), NumWords()) == expected
 
 
@@ -81,20 +83,48 @@ class NeedsPackage(Upper):
     needs = Needs(packages=("no_such_package",), extra="gpu")
 
 
+class Captioner(Protocol):
+    """A protocol that the registry knows by this name."""
+
+
 class NeedsModel(Upper):
-    def needs_models(self):
-        return ("hf:no-such-model",)
+    model: Annotated[str | None, Serves(Captioner)] = "hf:no-such-model"
 
 
 def test_missing_package_names_the_install_line():
     message = refusal(ReadLines(), NeedsPackage(), kind=MissingDependencyError)
-    assert message == "stage needspackage needs no_such_package: pip install '.[gpu]'"
+    assert message == "stage needspackage: the package no_such_package is not installed; run `pip install '.[gpu]'`"
 
 
 def test_missing_model_names_the_stage(monkeypatch):
-    monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda model: f"{model}: run make weights")
+    lack = Missing(what="it is away", remedy="call it")
+    monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda model, protocol: [lack])
     message = refusal(ReadLines(), NeedsModel(), kind=MissingDependencyError)
-    assert message == "stage needsmodel: hf:no-such-model: run make weights"
+    assert message == "stage needsmodel: it is away; call it"
+
+
+def test_model_that_is_unset_is_not_looked_for():
+    assert NeedsModel(model=None).needs_models() == ()
+    assert plan_stages(manifest_of(ReadLines(), NeedsModel(model=None)))[1].models == {}
+
+
+def test_model_of_a_kind_that_cannot_serve_is_refused():
+    assert refusal(ReadLines(), NeedsModel(model="zoo:clip")) == (
+        "stage needsmodel: model = 'zoo:clip' is of kind 'clip', which cannot serve Captioner (served by: blip, "
+        "blip-2, openai, any image-text-to-text model); name another model"
+    )
+
+
+def test_stage_with_a_model_asks_for_a_part_of_a_gpu():
+    assert NeedsModel.needs == MODEL_NEEDS
+    assert NeedsPackage.needs.gpu == 0
+
+
+def test_own_needs_of_a_stage_with_a_model_win():
+    class Light(NeedsModel):
+        needs = Needs()
+
+    assert Light.needs == Needs()
 
 
 def test_plan_without_shards_says_how_to_name_them(tmp_path):
@@ -157,34 +187,35 @@ COMMIT = "a" * 40
 
 
 class NeedsMany(NeedsModel):
-    def needs_models(self):
-        return (f"hf:owner/one@{COMMIT}", f"hf:owner/two@{COMMIT}", "hf:owner/unpinned")
+    model: Annotated[str, Serves(Captioner)] = f"hf:owner/one@{COMMIT}"
+    second: Annotated[str, Serves(Captioner)] = f"hf:owner/two@{COMMIT}"
+    third: Annotated[str, Serves(Captioner)] = "hf:owner/unpinned"
 
 
 def test_everything_that_is_missing_is_listed_at_once_with_one_command(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
-    message = refusal(ReadLines(), NeedsPackage(), NeedsMany(), kind=MissingDependencyError)
+    message = refusal(ReadLines(), NeedsPackage(), NeedsMany(), kind=MissingDependencyError, path="here.toml")
     assert "\n" not in message
     assert message.startswith(
-        "4 things are missing; `pip install '.[gpu]' && python -m models.fetch "
-        f"hf:owner/one@{COMMIT} hf:owner/two@{COMMIT}` gets them, but for what has to be corrected: "
-        "stage needspackage needs no_such_package; "
+        "4 things are missing; `pip install '.[gpu]' && editloom fetch here.toml` gets them, but for what has to be "
+        "corrected: stage needspackage: the package no_such_package is not installed; "
         f"stage needsmany: model 'hf:owner/one@{COMMIT}' is not in the local cache {tmp_path}; "
         f"stage needsmany: model 'hf:owner/two@{COMMIT}' is not in the local cache {tmp_path}; "
         "stage needsmany: model 'hf:owner/unpinned' is not pinned: it can change any day; add "
     )
 
 
-def test_model_that_two_stages_lack_is_fetched_once(monkeypatch, tmp_path):
+def test_model_that_two_stages_lack_is_named_once(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
 
     class Second(NeedsMany): ...
 
     message = refusal(ReadLines(), NeedsMany(), Second(), kind=MissingDependencyError)
-    assert message.count("python -m models.fetch") == 1
-    assert message.partition("` gets")[0].count("hf:owner/one") == 1
+    assert message.startswith("3 things are missing; `editloom fetch MANIFEST` gets them, but for ")
+    assert message.count("hf:owner/one") == 1
+    assert "stages needsmany, second: model 'hf:owner/one@" in message
 
 
 def test_chain_that_does_not_fit_is_refused_before_anything_is_fetched():

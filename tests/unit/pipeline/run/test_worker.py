@@ -1,5 +1,5 @@
 import errno
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import pytest
 from _fakes import ReadLines, Upper, entry, plan_of, run
@@ -11,6 +11,7 @@ from pipeline.build.session import plan_record
 from pipeline.plan.plugins import load_model
 from pipeline.run.global_steps import _stage_summary
 from pipeline.run.worker import Task, Worker, classify
+from pipeline.stage import Serves
 from pipeline.store.records import read_record
 from pipeline.store.storage import Storage
 
@@ -74,19 +75,18 @@ def test_stage_is_opened_once_for_all_its_tasks(tmp_path, monkeypatch):
     assert worker.pulse() > before
 
 
+class Speaker(Protocol):
+    """The protocol of the model of `Asks`."""
+
+
 class Asks(Upper):
     """Loads a model and says nothing about it."""
 
-    def needs_models(self):
-        return ("zoo:fake",)
+    model: Annotated[str, Serves(Speaker)] = "zoo:fake"
 
     def open(self, ctx):
-        ctx.load(Speaker, "zoo:fake", prompt="p")
+        ctx.load(Speaker, self.model, prompt="p")
         return super().open(ctx)
-
-
-class Speaker(Protocol):
-    """What `Asks` wants of a model."""
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def asked(monkeypatch):
         calls.append((protocol, model_id, placement, settings))
 
     monkeypatch.setattr(registry, "load", load)
-    monkeypatch.setattr(registry, "missing", lambda model_id: None)
+    monkeypatch.setattr(registry, "missing", lambda model_id, protocol: [])
     monkeypatch.setattr(registry, "revision", lambda model_id: "r1")
     monkeypatch.setattr(registry, "licence", lambda model_id: "mit")
     return calls

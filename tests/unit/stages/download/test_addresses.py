@@ -79,7 +79,7 @@ def test_credentials_are_never_kept(url, kept):
     assert without_credentials(url) == kept
 
 
-def test_an_url_of_the_greatest_length_is_asked_for_whole_whatever_stood_around_it():
+def test_a_url_of_the_greatest_length_is_requested_whole():
     url = "http://example.org/" + "x" * (MAX_URL_CHARS - 19)
     for text in (url, f"{' ' * 50}{url}{' ' * 3000}", url.replace("//", f"//user:{'p' * 3000}@")):
         assert str(parse_url(without_credentials(text))) == url

@@ -74,7 +74,7 @@ def test_an_answer_to_a_probe_restores_the_host_in_full():
     asyncio.run(run())
 
 
-def test_no_probe_is_made_while_anything_of_before_is_under_way_and_its_failure_does_not_count():
+def test_no_probe_starts_while_an_earlier_request_is_running():
     async def run():
         queue = queue_of(20)
         await turns(queue)
@@ -174,7 +174,7 @@ def test_a_host_that_stalls_for_a_moment_is_not_given_up(tmp_path, attempts):
 
 
 @pytest.mark.parametrize("per_host", [4, 16])
-def test_a_host_that_hangs_costs_few_requests_and_little_time_however_many_urls_it_has(tmp_path, per_host):
+def test_a_host_that_hangs_costs_few_requests_and_little_time(tmp_path, per_host):
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen(128)

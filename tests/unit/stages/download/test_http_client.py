@@ -31,7 +31,7 @@ def large():
 
 
 @pytest.mark.parametrize("has_length", [True, False])
-def test_waiting_for_a_place_among_the_large_bodies_does_not_count_towards_the_time_limit(web, large, has_length):
+def test_waiting_for_a_place_of_a_large_body_is_not_timed(web, large, has_length):
     web.answers["/large"] = Answer(large, headers=PNG, has_length=has_length)
 
     async def run():
@@ -62,7 +62,7 @@ def test_the_time_limit_goes_on_after_the_wait_with_what_was_left_of_it():
     assert 0.95 < time.monotonic() - began < 2
 
 
-def test_a_server_that_announces_a_large_body_and_is_slow_to_send_it_holds_no_place(tmp_path, web, large, monkeypatch):
+def test_a_large_body_that_is_only_announced_holds_no_place(tmp_path, web, large, monkeypatch):
     monkeypatch.setattr("stages.download.http_client.LARGE_AT_ONCE", 1)
     web.answers["/slow"] = Answer(large, headers=PNG, pause_s=0.2, pieces=100)
     web.answers["/quick"] = Answer(large, headers=PNG, pause_s=0.5)
@@ -81,7 +81,7 @@ def test_a_busy_server_is_busy_whatever_its_error_page_says_of_robots(tmp_path, 
 
 
 @pytest.mark.parametrize("status", [200, 404])
-def test_any_other_answer_is_heeded_when_it_opts_out(tmp_path, web, status):
+def test_any_other_answer_that_opts_out_is_respected(tmp_path, web, status):
     web.answers["/x"] = Answer(jpeg(1), status, {"Content-Type": "image/jpeg", "X-Robots-Tag": "noindex"})
     (found,), _ = fetched(tmp_path, [web.url("/x")])
     assert found.status == "opted_out"

@@ -71,7 +71,7 @@ def test_directives_of_one_word_or_with_a_value_are_taken(directive):
 
 
 @pytest.mark.parametrize("agent", [" ", "?", " bot", "bot "])
-def test_user_agents_that_name_nobody_are_refused(agent):
+def test_user_agents_without_a_name_are_refused(agent):
     assert "has no word that a server can address" in refusal(user_agent=agent)
 
 

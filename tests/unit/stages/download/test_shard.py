@@ -92,7 +92,7 @@ def test_answers_of_every_kind_have_their_status(tmp_path, web, answer, reason):
     assert one(tmp_path, web.url("/x")).status == reason
 
 
-def test_opting_out_is_heeded_before_the_image_is_read_and_can_be_ignored(tmp_path, web):
+def test_an_opt_out_ends_the_request_before_the_image_is_read(tmp_path, web):
     web.answers["/x"] = Answer(IMAGE, headers=JPEG | {"X-Robots-Tag": "noindex"})
     assert one(tmp_path, web.url("/x")).error == "X-Robots-Tag: noindex"
     assert one(tmp_path, web.url("/x"), respect_opt_out=False).status == "success"
@@ -275,7 +275,7 @@ def test_a_name_is_connected_to_at_the_address_that_was_checked(tmp_path, web):
     assert len(asked) == 2
 
 
-def test_a_name_that_turns_private_between_two_attempts_is_refused_at_the_second(tmp_path, web):
+def test_a_name_that_turns_private_is_refused_at_the_second_attempt(tmp_path, web):
     answers = iter([socket.gaierror(socket.EAI_AGAIN, "later"), "127.0.0.1"])
 
     def lookup(host, port, family):
@@ -317,7 +317,7 @@ def test_retry_after_is_waited_for(tmp_path, web):
     assert 1 <= second - first < 2
 
 
-def test_a_server_that_wants_to_be_left_alone_for_long_is(tmp_path, web):
+def test_a_server_that_asks_for_a_long_pause_is_not_retried(tmp_path, web):
     web.answers["/x"] = Answer(b"", 503, {"Retry-After": "3600"})
     found = one(tmp_path, web.url("/x"), attempts=5)
     assert (found.status, web.asked["/x"]) == ("server_busy", 1)

@@ -66,9 +66,7 @@ def faulty_shards(table, monkeypatch, left, fault):
 @pytest.mark.parametrize(
     "fault", [TimeoutError("timed out"), OSError(errno.EIO, "device"), ConnectionResetError("reset")], ids=repr
 )
-def test_a_fault_that_may_pass_is_the_engines_to_try_again_and_costs_no_further_shard(
-    tmp_path, web, monkeypatch, left, fault
-):
+def test_a_temporary_fault_is_left_for_the_engine_to_retry(tmp_path, web, monkeypatch, left, fault):
     table = Table(tmp_path, rows_of(web, 6), rows_per_shard=2)
     raised, rows, folder = faulty_shards(table, monkeypatch, left, fault)
     assert is_transient(raised)
@@ -79,7 +77,7 @@ def test_a_fault_that_may_pass_is_the_engines_to_try_again_and_costs_no_further_
 
 
 @pytest.mark.parametrize("left", range(3))
-def test_a_table_that_was_damaged_and_is_mended_is_read_anew(tmp_path, web, monkeypatch, left):
+def test_a_table_that_was_repaired_is_read_again(tmp_path, web, monkeypatch, left):
     table = Table(tmp_path, rows_of(web, 6), rows_per_shard=2)
     raised, rows, folder = faulty_shards(table, monkeypatch, left, OSError("page is cut off"))
     assert isinstance(raised, ShardFailed)
@@ -88,7 +86,7 @@ def test_a_table_that_was_damaged_and_is_mended_is_read_anew(tmp_path, web, monk
     assert folder.opened[0].closed
 
 
-def test_a_status_table_that_cannot_be_read_for_a_moment_is_not_called_damaged(tmp_path, monkeypatch):
+def test_a_status_table_with_a_temporary_fault_is_not_called_damaged(tmp_path, monkeypatch):
     def fail(path):
         raise OSError(errno.EIO, "device")
 
@@ -97,7 +95,7 @@ def test_a_status_table_that_cannot_be_read_for_a_moment_is_not_called_damaged(t
         read_statuses(tmp_path / "x.parquet")
 
 
-def test_an_url_that_is_too_long_is_none_is_never_asked_for_and_is_kept_shortened(tmp_path, web):
+def test_a_url_that_is_too_long_is_shortened_and_never_requested(tmp_path, web):
     longest = web.url("/0.jpg?")
     longest += "a" * (MAX_URL_CHARS - len(longest))
     web.answers[longest.removeprefix(web.url(""))] = Answer(jpeg(0))

@@ -134,7 +134,7 @@ def test_policy_allows_exactly_the_inline_script_and_style():
         assert rules[rule] == f"'sha256-{digest}'"
 
 
-def test_policy_stands_before_everything_that_it_governs():
+def test_policy_comes_before_everything_that_it_governs():
     tags = [tag for tag, _ in hostile_page().elements]
     assert tags[:5] == ["html", "head", "meta", "meta", "meta"]
 
@@ -240,7 +240,7 @@ def test_thumbnail_takes_masks_and_palettes(mode):
         assert (small.mode, small.size[0]) == ("RGB", 100)
 
 
-def test_thumbnail_stands_upright():
+def test_thumbnail_is_upright():
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees to show
     with Image.open(BytesIO(thumbnail(jpeg((400, 200), exif=exif), 100))) as small:

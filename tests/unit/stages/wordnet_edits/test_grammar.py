@@ -75,7 +75,7 @@ def test_noun_phrases_end_at_verbs_and_prepositions(wordnet, caption, heads):
     assert [phrase.lemma for phrase in noun_phrases(caption, wordnet)] == heads
 
 
-def test_a_phrase_knows_its_number_and_what_stands_before_it(wordnet):
+def test_a_phrase_has_its_number_and_the_word_before_it(wordnet):
     phrases = noun_phrases("a herd of sheep behind the two red buses in front of a barn", wordnet)
     found = {phrase.lemma: (phrase.is_plural, phrase.previous_word) for phrase in phrases}
     assert found["sheep"] == (True, "of")

@@ -7,9 +7,10 @@ import pytest
 from huggingface_hub.utils import filter_repo_objects
 
 from core.errors import ModelError
-from models.schemes import weights as w
+from models.model_ids import SCHEMES, download, fetch, find, missing, offer, pin
+from models.schemes import snapshot, weights, zoo
 from models.schemes.snapshot import gaps
-from models.schemes.weights import Weights, fetch, find, licence, not_here, pin
+from models.schemes.weights import Weights
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -20,7 +21,7 @@ def own_places(monkeypatch, tmp_path):
     for name in ("EDITLOOM_DOWNLOAD", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(w, "ZOO", tmp_path / "zoo")
+    monkeypatch.setattr(zoo, "ZOO", tmp_path / "zoo")
 
 
 def folder_of(path, **files):
@@ -73,9 +74,9 @@ def test_pin_does_not_hang_on_what_decides_nothing(tmp_path):
 def test_unchanged_files_are_hashed_once(tmp_path):
     found = find(f"path:{model_at(tmp_path / 'a')}")
     pin(found)
-    before = w._sha256.cache_info().misses
+    before = snapshot._sha256.cache_info().misses
     pin(found)
-    assert w._sha256.cache_info().misses == before
+    assert snapshot._sha256.cache_info().misses == before
 
 
 def test_zoo_model_is_found_by_name_and_no_other(tmp_path):
@@ -110,7 +111,15 @@ def test_gguf_file_is_weights(tmp_path):
     found = find(f"path:{folder / 'model.gguf'}")
     assert found.location == str(folder / "model.gguf")
     assert pin(found).startswith("sha256:")
-    assert licence(found) == "mit"
+    assert found.licence() == "mit"
+
+
+def test_explicit_download_needs_no_permission(hub, monkeypatch):
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
+    hub.files = {"model.safetensors": "weights", "config.json": "{}"}
+    with pytest.raises(ModelError, match="editloom fetch"):
+        fetch(find(f"hf:owner/name@{COMMIT}"))
+    assert download(find(f"hf:owner/name@{COMMIT}")).is_local
 
 
 def test_unpinned_repository_is_refused():
@@ -127,22 +136,26 @@ def test_repository_in_the_cache_is_used_from_there(tmp_path):
     assert (found.location, found.revision, found.is_local) == ("owner/name", COMMIT, False)
     snapshot = cached(tmp_path, README__md="---\nlicense: bsd-3-clause\n---\n")
     found = find(f"hf:owner/name@{COMMIT}")
-    assert (found.location, found.is_local, pin(found), licence(found)) == (str(snapshot), True, COMMIT, "bsd-3-clause")
+    assert (found.location, found.is_local, pin(found), found.licence()) == (
+        str(snapshot),
+        True,
+        COMMIT,
+        "bsd-3-clause",
+    )
     assert fetch(found) == found
 
 
-def test_absent_repository_says_which_command_downloads_it(tmp_path, monkeypatch):
-    found = find(f"hf:owner/name@{COMMIT}")
-    begin = (
-        f"model 'hf:owner/name@{COMMIT}' is not in the local cache {tmp_path / 'hub'}; download it with "
-        f'`hf download owner/name --revision {COMMIT} --exclude "*.bin" --exclude "*.pt" --exclude "*.ckpt"`'
-    )
-    assert not_here(found) == f"{begin}, or set EDITLOOM_DOWNLOAD=1 to let workers do so"
-    with pytest.raises(ModelError, match="hf download owner/name"):
-        fetch(found)
+def test_absent_repository_names_the_command_that_gets_it(tmp_path, monkeypatch):
+    model = f"hf:owner/name@{COMMIT}"
+    begin = f"model {model!r} is not in the local cache {tmp_path / 'hub'}; get it with `editloom fetch {model}`"
+    lack = missing(find(model))
+    assert lack.message == f"{begin}, or set EDITLOOM_DOWNLOAD=1 to let workers do so"
+    assert lack.model_id == model
+    with pytest.raises(ModelError, match="`editloom fetch hf:owner/name@"):
+        fetch(find(model))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("EDITLOOM_DOWNLOAD", "1")
-    assert not_here(found) == f"{begin} where HF_HUB_OFFLINE is not set, and copy the cache here"
+    assert missing(find(model)).message == f"{begin} where HF_HUB_OFFLINE is not set, and copy the cache here"
 
 
 @pytest.fixture
@@ -174,7 +187,7 @@ def fetched_names(model_id):
 def test_download_happens_only_on_request_and_takes_no_pickles(hub):
     hub.files = {"model.safetensors": "weights", "config.json": "{}", "pytorch_model.bin": "pickle", "x.pt": "pickle"}
     found = find(f"hf:owner/name@{COMMIT}")
-    assert not_here(found) is None
+    assert missing(found) is None
     assert found.pretrained_arguments()["revision"] == COMMIT
     assert fetch(found).is_local
     assert (hub.asked["repository"], hub.asked["revision"]) == ("owner/name", COMMIT)
@@ -245,13 +258,13 @@ def test_cache_is_where_the_hubs_own_client_looks(monkeypatch):
     from huggingface_hub import constants
 
     monkeypatch.setenv("HF_HUB_CACHE", constants.HF_HUB_CACHE)
-    assert str(w.hub_cache()) == constants.HF_HUB_CACHE
+    assert str(weights.hub_cache()) == constants.HF_HUB_CACHE
     monkeypatch.delenv("HF_HUB_CACHE")
     monkeypatch.setenv("HF_HOME", "/x")
-    assert str(w.hub_cache()) == "/x/hub"
+    assert str(weights.hub_cache()) == "/x/hub"
     monkeypatch.delenv("HF_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", "/y")
-    assert str(w.hub_cache()) == "/y/huggingface/hub"
+    assert str(weights.hub_cache()) == "/y/huggingface/hub"
 
 
 @pytest.mark.parametrize(
@@ -263,13 +276,13 @@ def test_cache_is_where_the_hubs_own_client_looks(monkeypatch):
 )  # fmt: skip
 def test_licence_comes_from_the_front_matter(tmp_path, front, expected):
     folder = model_at(tmp_path / "a", README__md=f"---\nlanguage: en\n{front}\n---\nlicense: not this one\n")
-    assert licence(find(f"path:{folder}")) == expected
+    assert find(f"path:{folder}").licence() == expected
 
 
 def test_licence_is_none_where_none_is_said(tmp_path):
-    assert licence(find(f"path:{model_at(tmp_path / 'a')}")) is None
-    assert licence(find(f"path:{model_at(tmp_path / 'b', README__md='license: mit')}")) is None
-    assert licence(find(f"hf:owner/name@{COMMIT}")) is None
+    assert find(f"path:{model_at(tmp_path / 'a')}").licence() is None
+    assert find(f"path:{model_at(tmp_path / 'b', README__md='license: mit')}").licence() is None
+    assert find(f"hf:owner/name@{COMMIT}").licence() is None
 
 
 def test_endpoint_has_a_model_and_an_address():
@@ -306,6 +319,22 @@ def test_vllm_runs_weights_named_by_another_id(tmp_path):
     inner, outer = find(f"path:{folder}"), find(f"vllm:path:{folder}")
     assert (outer.scheme, outer.location, pin(outer)) == ("vllm", inner.location, pin(inner))
     assert "vLLM runs hf:, path: and zoo: ids, not wordnet:; name another" in refusal("vllm:wordnet:3.0")
+
+
+def test_what_is_absent_under_the_inner_id_is_absent_under_vllm(hub):
+    found = find(f"vllm:hf:owner/name@{COMMIT}")
+    assert (found.scheme, found.is_local, pin(found)) == ("vllm", False, COMMIT)
+    hub.files = {"model.safetensors": "weights", "config.json": "{}"}
+    assert SCHEMES["vllm"].missing(found).model_id == f"vllm:hf:owner/name@{COMMIT}"
+    assert fetch(found).scheme == "vllm"
+    assert offer(find(f"vllm:hf:owner/name@{COMMIT}")) is None
+
+
+def test_every_scheme_has_the_same_five_functions():
+    for name, scheme in SCHEMES.items():
+        own = [key for key in ("find", "missing", "offer", "fetch", "pin") if callable(getattr(scheme, key))]
+        assert own == ["find", "missing", "offer", "fetch", "pin"], name
+        assert scheme.FORM.startswith(f"{name}:")
 
 
 def test_unknown_id_names_what_is_known():

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from _folders import save
+from PIL import Image
+
+from core.errors import UsageError
+from evaluation.edit_files import FileEdit, edit_files
+from evaluation.editors import EditorChoice
+
+
+class Declaring:
+    """Gives images back; needs and uses what a test says, and keeps the requests."""
+
+    def __init__(self, needs, uses=()):
+        self.needs, self.uses = frozenset(needs), frozenset(uses)
+
+    def edit(self, requests, *, seeds):
+        self.requests, self.seeds = requests, seeds
+        return [one.image for one in requests]
+
+
+@pytest.fixture
+def image(tmp_path):
+    save(np.full((8, 10, 3), 40, np.uint8), tmp_path / "a.png")
+    return tmp_path / "a.png"
+
+
+def edited(image, editor, *, masks="none", **edit):
+    choice = EditorChoice.of_editor(editor, "mine", {}, seed=5, masks=masks)
+    edit_files([image], FileEdit(**{"text": "make it red"} | edit), image.with_name("out.png"), choice)
+    return editor.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("needs", "uses", "field"),
+    [
+        ({"instruction"}, (), "instruction"),
+        ({"target_caption"}, {"instruction"}, "target_caption"),
+        (set(), {"target_caption"}, "target_caption"),
+        (set(), {"instruction", "target_caption"}, "instruction"),
+    ],
+)
+def test_the_text_is_the_field_that_the_editor_needs(image, needs, uses, field):
+    editor = Declaring(needs, uses)
+    request = edited(image, editor)
+    given = {name: getattr(request, name) for name in ("instruction", "source_caption", "target_caption", "mask")}
+    assert given == {"instruction": None, "source_caption": None, "target_caption": None, "mask": None} | {
+        field: "make it red"
+    }
+    assert editor.seeds == [5]
+
+
+def test_a_source_caption_reaches_an_editor_that_takes_it(image):
+    request = edited(image, Declaring({"instruction", "source_caption"}), source_caption="a blue car")
+    assert (request.instruction, request.source_caption) == ("make it red", "a blue car")
+
+
+@pytest.mark.parametrize(
+    ("needs", "uses", "edit", "message"),
+    [
+        ({"instruction"}, (), {"source_caption": "x"}, "takes no source_caption (it takes instruction); leave it out"),
+        ({"instruction", "source_caption"}, (), {}, "editor mine needs source_caption, and the edit has none; give it"),
+        ({"instruction", "target_caption"}, (), {}, "editor mine needs target_caption, and the edit has none; give it"),
+        ({"instruction", "mask"}, (), {}, "editor mine needs mask, and the edit has none; give it"),
+        ({"examples"}, (), {}, "editor mine takes neither instruction nor target_caption; name another editor"),
+    ],
+)  # fmt: skip
+def test_what_the_editor_lacks_or_does_not_take_is_refused(image, needs, uses, edit, message):
+    with pytest.raises(UsageError) as caught:
+        edited(image, Declaring(needs, uses), **edit)
+    assert message in str(caught.value)
+    assert not image.with_name("out.png").exists()
+
+
+def test_a_mask_file_reaches_an_editor_that_needs_one(image, tmp_path):
+    left = np.uint8([[255] * 5 + [0] * 5] * 8)
+    Image.fromarray(left).save(tmp_path / "mask.png")
+    request = edited(image, Declaring({"instruction", "mask"}), mask=tmp_path / "mask.png")
+    assert (request.mask == (left > 0)).all()
