@@ -1,4 +1,4 @@
-"""`python -m zoo.draw_world FILE`: the picture of the miniature world in the README.
+"""`python -m zoo.draw_world FILE`: the image of the miniature world in zoo/README.md.
 
 A scene in each place with its caption, then an edit of each kind with its instruction, then a scene's true segments.
 """

@@ -1,6 +1,6 @@
 """A recipe from outside of the project, `tests/_mean_colour.py`, with nothing changed in it: the loop knows no recipe.
 
-It is the walked example of docs/extending.md.
+docs/extending.md walks through a recipe of this kind.
 """
 
 import os

@@ -9,25 +9,35 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
+from cli.main import app
 from pipeline.plan.manifest import load_manifest
 from pipeline.plan.plan import plan_stages
 from pipeline.plan.plugins import stage_class, stage_names
 from pipeline.stage import SPEED
+from trainer.recipes import RECIPES, find_recipe
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(p for p in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docker/*.md")])
+PAGES = sorted(path for folder in (".", "docs", "docs/adr", "docker", "zoo") for path in (ROOT / folder).glob("*.md"))
 MANIFESTS = sorted((ROOT / "manifests").rglob("*.toml"))
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"^\s*(?:\.venv/bin/)?editloom ([a-z]+)\b(.*)$", re.MULTILINE)
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 TARGET = re.compile(r"(?:^|&&|;|\$)\s*make ([a-z][\w-]*)", re.MULTILINE)
 
 
-def catalogue():
+def generated():
+    """The catalogues by file name, as the script makes them now."""
     spec = importlib.util.spec_from_file_location("make_catalogue", ROOT / "docs" / "make_catalogue.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return module.catalogue()
+    return module.pages()
+
+
+def catalogue():
+    return generated()["stages.md"]
 
 
 def targets_named(text):
@@ -37,6 +47,21 @@ def targets_named(text):
 
 def make_targets():
     return set(re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+
+
+def options_of_commands():
+    """Name of each `editloom` command -> its options."""
+    commands = typer.main.get_command(app).commands
+    return {name: {one for param in found.params for one in param.opts} for name, found in commands.items()}
+
+
+def unknown_options(text):
+    """Commands and options that the lines of `editloom` in a text have and the command line does not."""
+    known, unknown = options_of_commands(), []
+    for name, rest in COMMAND.findall(text.replace("\\\n", " ")):
+        used = OPTION.findall(rest.partition("#")[0])
+        unknown += [f"{name} {one}" for one in used if one not in known[name]] if name in known else [name]
+    return unknown
 
 
 def dead_links(page, text):
@@ -91,9 +116,23 @@ def unknown_pieces(message, known):
     return [p.strip() for p in pieces if len(re.findall("[a-z]", p)) >= 4 and p.strip(" ;,:)(") not in known]
 
 
-def test_catalogue_of_stages_is_up_to_date():
-    stale = (ROOT / "docs" / "stages.md").read_text() != catalogue()
-    assert not stale, "docs/stages.md is out of date: run `.venv/bin/python docs/make_catalogue.py`"
+@pytest.mark.parametrize("name", ["stages.md", "recipes.md", "modules.md"])
+def test_catalogue_is_up_to_date(name):
+    stale = (ROOT / "docs" / name).read_text() != generated()[name]
+    assert not stale, f"docs/{name} is out of date: run `.venv/bin/python docs/make_catalogue.py`"
+
+
+def test_catalogue_has_every_recipe_and_every_setting_of_it():
+    page = generated()["recipes.md"]
+    for name in RECIPES:
+        assert f"\n## {name}\n" in page
+        assert [s for s in find_recipe(name).model_fields if not re.search(rf"^\| `{s}[`.]", page, re.MULTILINE)] == []
+
+
+def test_settings_of_recipes_and_editors_have_types():
+    cells = re.findall(r"^\| `[\w.]+` \| (.*?) \|", generated()["recipes.md"], re.MULTILINE)
+    assert len(cells) > 30
+    assert all(cells)
 
 
 def test_catalogue_marks_the_settings_that_only_decide_speed():
@@ -135,6 +174,16 @@ def test_page_names_make_targets_that_exist(page):
 def test_the_check_of_make_targets_can_fail():
     text = "run `make nonsense A=b`, `x` make room `y`, or\n```\nmake more\n```\nand make nothing of it"
     assert targets_named(text) == {"nonsense", "more"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_commands_of_a_page_have_options_that_exist(page):
+    assert unknown_options(page.read_text()) == []
+
+
+def test_the_check_of_options_can_fail():
+    text = "    .venv/bin/editloom train --recipe x \\\n --colour red  # --not-one\n\n```\neditloom bild M --out x\n```"
+    assert unknown_options(text) == ["train --colour", "bild"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
