@@ -97,7 +97,7 @@ def _decoder(recipe: Recipe, objective: Objective) -> Decoder:
 
 def _revisions(recipe: Recipe) -> dict[str, str]:
     """The revision of each model. Raises MissingDependencyError, which lists all that cannot be loaded."""
-    lacking = [lack.message for one in recipe.needs_models() for lack in missing(one)]
+    lacking = [one.message for model in recipe.needs_models() for one in missing(model)]
     if lacking:
         raise MissingDependencyError("; ".join(lacking))
     return {one: revision(one) for one in recipe.needs_models()}

@@ -149,7 +149,7 @@ def test_no_rows_at_all_is_an_empty_dataset_where_that_is_allowed(light, one_emp
     assert (tmp_path / "out" / "dataset" / "report.html").exists()
 
 
-def test_verify_sees_pages_that_are_gone_and_the_dataset_of_another_manifest(light, tmp_path):
+def test_verify_sees_lost_pages_and_a_dataset_of_another_manifest(light, tmp_path):
     out = tmp_path / "out"
     assert build(out, *IN_PROCESS, manifest=light)[0] == 0
     verify = [EDITLOOM, "verify", str(light), "--shards", "data/tiny", "--out", str(out)]

@@ -328,7 +328,7 @@ def test_every_row_is_accounted_for_along_the_chain(run):
     assert sum(expected.values()) == len(table(run.out / "dataset" / "samples.parquet"))
 
 
-def test_nothing_is_written_outside_the_run_folder_and_ghostscript_not_started(run):
+def test_a_build_writes_only_into_the_run_folder_and_starts_no_ghostscript(run):
     assert run.after == run.before
     assert not os.path.lexists("/tmp/escaped-absolute.jpg")
 

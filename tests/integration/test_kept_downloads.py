@@ -100,7 +100,7 @@ def test_a_damaged_tar_is_mended_by_the_next_build_though_an_url_has_died(tmp_pa
     assert rows_left(before, 1) == rows_left(before, 0)
 
 
-def test_a_later_stage_that_finds_a_hole_fails_its_shard_and_the_next_build_mends_it(tmp_path, web):
+def test_a_hole_found_by_a_later_stage_is_filled_by_the_next_build(tmp_path, web):
     plan = plan_for(tmp_path)
 
     class Hole(Log):
@@ -136,7 +136,7 @@ def test_the_advice_on_a_byte_that_changed_in_place_leads_out(tmp_path, web):
     assert tar.read_bytes() == data
 
 
-def test_a_source_step_that_ends_early_leaves_no_record_of_the_store_before(tmp_path, web, monkeypatch):
+def test_a_source_step_that_ends_early_leaves_no_earlier_record(tmp_path, web, monkeypatch):
     plan = plan_for(tmp_path)
     assert run(plan).ok
     (store_of(plan) / TAR).unlink()
@@ -163,7 +163,7 @@ def test_a_touched_table_is_read_anew_and_nothing_else_is_done(tmp_path, web):
     assert {path.name: describe_file(path) for path in store_of(plan).iterdir()} == before
 
 
-def test_a_remote_run_folder_leaves_no_tars_on_this_machine_and_fetches_back_none(tmp_path, web, monkeypatch):
+def test_a_remote_run_folder_leaves_and_fetches_no_tars_on_this_machine(tmp_path, web, monkeypatch):
     plan = plan_for(tmp_path, out=f"memory://{uuid.uuid4().hex}/run", rows_per_shard=2)
     fs = fsspec.filesystem("memory")
     fetched, left = [], []

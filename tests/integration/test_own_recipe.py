@@ -22,9 +22,9 @@ from evaluation.benchmarks.pairs import Pairs
 from evaluation.editors import EditorChoice
 from evaluation.run import evaluate
 from models import registry
+from models.model_ids import find
 from models.placement import Placement
 from models.protocols import EditRequest
-from models.schemes.weights import find
 from trainer.loop import train
 from trainer.metrics import TIMINGS, read_metrics
 from trainer.recipe import make_recipe

@@ -177,7 +177,7 @@ def test_sd_draws_what_the_librarys_pipeline_draws():
     assert all(close_pixels(one, other) for one, other in zip(drawn, expected, strict=True))
 
 
-def test_sd_inpaint_draws_what_the_librarys_pipeline_draws_and_keeps_the_rest():
+def test_sd_inpaint_draws_as_the_library_and_keeps_the_rest():
     from diffusers import StableDiffusionInpaintPipeline
 
     pipeline = StableDiffusionInpaintPipeline.from_pretrained(

@@ -66,7 +66,7 @@ def test_every_protocol_is_served_and_every_wrapper_is_there():
         assert hasattr(importlib.import_module(module), name), target
 
 
-def test_every_wrapper_has_the_methods_of_its_protocol_with_their_parameters():
+def test_every_wrapper_has_its_protocols_methods_and_parameters():
     def parameters(function):
         return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
 

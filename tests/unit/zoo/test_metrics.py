@@ -43,7 +43,7 @@ def test_average_precision_agrees_with_a_curve_worked_out_by_hand():
     assert average_precision(claims, truths) == pytest.approx((1 + 2 / 3) / 3)
 
 
-def test_average_precision_agrees_with_scikit_learn_when_precision_falls_all_along():
+def test_average_precision_agrees_with_scikit_learn_on_falling_precision():
     sklearn = pytest.importorskip("sklearn.metrics", exc_type=ImportError)
     truths = [[("a", box(0, 0, 10, 10))] for _ in range(3)] + [[], []]
     scores = (0.9, 0.8, 0.4, 0.3, 0.1)

@@ -21,7 +21,7 @@ def test_panoptic_maps_are_coloured_by_segment_and_wrong_labels_marked(monkeypat
     assert panoptic(scenes[0])[0].dtype == np.uint8
 
 
-def test_a_model_that_is_not_there_is_named_and_leaves_the_rest_of_the_page(tmp_path, monkeypatch):
+def test_a_missing_model_is_named_and_the_rest_of_the_page_stays(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "folder_of", lambda name: tmp_path / name)
     page = report.gallery()
     assert page.count("This model is not there.") == 8

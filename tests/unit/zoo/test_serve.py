@@ -33,7 +33,7 @@ def free_port():
         return free.getsockname()[1]
 
 
-def test_images_are_served_while_the_command_runs_and_its_exit_code_is_ours(folder, capfd):
+def test_images_are_served_while_the_command_runs_and_its_code_is_kept(folder, capfd):
     port = free_port()
     script = f"import urllib.request as u, sys; print(u.urlopen('http://127.0.0.1:{port}/0/a.png').read()); sys.exit(7)"
     assert main([str(folder), "--port", str(port), "--", PYTHON, "-c", script]) == 7

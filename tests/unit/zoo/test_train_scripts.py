@@ -119,7 +119,7 @@ def test_every_trained_parameter_gets_a_finite_gradient(name):
     assert without == []
 
 
-def test_clipsegs_decoder_starts_with_standardised_inputs_and_blocks_that_do_nothing():
+def test_clipsegs_decoder_starts_with_blocks_that_change_nothing():
     model, _ = clipseg()
     tokens = train_clip.clip_tokenizer()(["red car", "blue cat", "green tree"] * 9, padding=True, return_tensors="pt")
     with torch.no_grad():

@@ -66,7 +66,7 @@ def test_alt_text_is_noisy():
         ),
     ],
 )
-def test_a_canonical_caption_names_things_aside_place_and_style_in_this_order(scene, expected):
+def test_a_caption_names_things_then_aside_then_place_then_style(scene, expected):
     assert caption(scene) == expected
 
 

@@ -48,7 +48,7 @@ def test_the_world_is_the_one_that_the_miniature_models_were_trained_on():
     assert sha256_of(f"{caption(scene)}\n".encode() for scene in scenes) == CAPTIONS_SHA256
 
 
-def test_the_same_seed_and_number_give_the_same_scene_whatever_was_drawn_before():
+def test_a_scene_depends_only_on_its_seed_and_number():
     before = scene_of(3, 14)
     scene_of(3, 15)
     sample_scene(random.Random(0))

@@ -28,7 +28,7 @@ def test_captions_are_those_of_the_librarys_generate_image_by_image(folder):
     assert all(caption and caption == caption.strip() for caption in captions)
 
 
-def test_prompt_begins_the_caption_and_settings_arrive_through_the_registry(folder):
+def test_the_registry_passes_the_prompt_and_settings_to_the_captioner(folder):
     captioner = registry.load("Captioner", f"path:{folder}", cpu(), prompt="a c", num_beams=1, max_new_tokens=5)
     captions = captioner.caption(pictures())
     assert captions == [generated(folder, image, "a c", num_beams=1, max_new_tokens=5) for image in pictures()]

@@ -23,7 +23,7 @@ def generated(folder, image, prompt, max_new_tokens):
     return " ".join(processor.decode(tokens[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True).split())
 
 
-def test_captions_of_a_padded_batch_are_those_of_the_librarys_generate_image_by_image(folder):
+def test_captions_of_a_padded_batch_equal_the_librarys_one_by_one(folder):
     images = pictures()
     captions = ChatCaptioner(weights_at(folder), cpu(), max_new_tokens=16).caption(images)
     assert captions == [generated(folder, image, PROMPT, 16) for image in images]

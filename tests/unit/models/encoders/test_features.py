@@ -148,7 +148,7 @@ def test_checkpoint_of_timm_is_told_by_its_architecture(vgg_folder):
 
 
 @pytest.mark.parametrize("taps", [(), (1, 2)])
-def test_dino_features_are_the_librarys_hidden_states_without_the_cls_token(dino_folder, taps):
+def test_dino_features_are_hidden_states_without_the_cls_token(dino_folder, taps):
     from transformers import AutoImageProcessor, Dinov2Model
 
     images = [picture(28, 28, 1), picture(28, 28, 2)]

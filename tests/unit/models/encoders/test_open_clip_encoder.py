@@ -210,9 +210,7 @@ def test_a_cached_pickle_does_not_stand_in_for_safetensors(tag_of, monkeypatch, 
     assert registry.missing("open_clip:tiny/best") == []
 
 
-def test_a_tag_in_the_cache_is_loaded_with_its_own_activation_and_preprocessing(
-    converted, tag_of, monkeypatch, tmp_path
-):
+def test_a_cached_tag_keeps_its_own_activation_and_preprocessing(converted, tag_of, monkeypatch, tmp_path):
     import open_clip
 
     told = {}

@@ -78,7 +78,7 @@ def test_passing_faults_are_tried_again(status):
     assert len(server.asked) == 3
 
 
-def test_attempts_are_bounded_and_what_is_left_is_a_fault_that_the_engine_retries():
+def test_attempts_are_bounded_and_the_last_fault_is_the_engines_to_retry():
     with chat_server(lambda _: (503, "overloaded")) as server, pytest.raises(ConnectionError) as caught:
         model_of(server).generate(["x"], max_new_tokens=5)
     assert str(caught.value).endswith("/v1/chat/completions: no answer in 4 attempts; last: HTTP 503")

@@ -63,7 +63,7 @@ def test_model_without_a_chat_template_goes_on_from_the_prompt(tmp_path):
     ]
 
 
-def test_rows_of_a_padded_batch_are_those_of_rows_alone_in_the_callers_order(model):
+def test_rows_of_a_padded_batch_equal_rows_alone_in_the_same_order(model):
     together = model.generate(PROMPTS, max_new_tokens=12)
     assert together == [model.generate([prompt], max_new_tokens=12)[0] for prompt in PROMPTS]
     assert together == model.generate(PROMPTS[::-1], max_new_tokens=12)[::-1]

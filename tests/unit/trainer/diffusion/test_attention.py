@@ -6,7 +6,7 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
-from models.schemes.weights import ZOO
+from models.schemes.zoo import ZOO
 from trainer.diffusion.attention import AttentionRecorder
 
 TIMESTEP = torch.tensor([3, 700])

@@ -8,7 +8,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from core.errors import ModelError, UsageError
-from models.schemes.weights import ZOO
+from models.schemes.zoo import ZOO
 from trainer.diffusion.checkpoint import Checkpoint
 from trainer.diffusion.conv_in import widen_conv_in
 from trainer.diffusion.latents import cells_inside

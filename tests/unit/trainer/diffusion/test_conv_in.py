@@ -3,7 +3,7 @@ import torch
 from diffusers import UNet2DConditionModel
 
 from core.errors import ContractError
-from models.schemes.weights import ZOO
+from models.schemes.zoo import ZOO
 from trainer.diffusion.conv_in import widen_conv_in
 
 

@@ -188,7 +188,7 @@ def test_models_that_cannot_serve_are_refused_with_their_name(checkpoint):
 
 
 def test_default_models_are_pinned_repositories():
-    from models.schemes.weights import find
+    from models.model_ids import find
 
     default = make_recipe(IEdit, {"data": "d", "model": "zoo:sd", "out": "o"})
     assert [find(one).scheme for one in (default.clip_model, default.perceptual_model)] == ["hf", "hf"]
