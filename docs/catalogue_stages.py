@@ -67,7 +67,7 @@ def _written(cls: type[Stage]) -> tuple[str, ...]:
 
 def _artifact(cls: type[Stage]) -> str:
     artifact = getattr(cls, "artifact", "")
-    return f"Leaves the artifact `{artifact}`.\n" if artifact else ""
+    return f"Writes the artifact `{artifact}`.\n" if artifact else ""
 
 
 def _engine_rejects() -> str:
