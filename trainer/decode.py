@@ -175,7 +175,7 @@ def _light_value(name: str, kind: Kind, light: Mapping[str, Any], *, is_required
     return value if kind == "text" else _number(name, value)
 
 
-def _number(name: str, value: float) -> float:
+def _number(name: str, value: Any) -> float:
     """The value as its column holds it. Raises TypeError or OverflowError for one that the column cannot hold."""
     if pa.types.is_floating(column(name).type):
         return float(value)
