@@ -180,7 +180,7 @@ def test_an_unknown_column_stops_the_plan_with_the_nearest_name():
         ({"bounds_by_edit_type": {"add": {"source_dhash": {"min": 0}}}}, "column 'source_dhash' holds no numbers"),
         ({"bounds": {"pair_image_cos": {}}}, "bounds.pair_image_cos: expected min, max or both"),
         ({"bounds": {"pair_image_cos": {"min": 0.5, "max": 0.2}}}, "min 0.5 is more than max 0.2"),
-        ({"bounds": {"pair_image_cos": {"least": 0.5}}}, "bounds.pair_image_cos.least: "),
+        ({"bounds": {"pair_image_cos": {"least": 0.5}}}, "bounds.pair_image_cos: unknown key 'least' (known: "),
         ({"bounds": {"pair_image_cos": {"min": float("nan")}}}, "bounds.pair_image_cos.min: "),
         ({"best": [{"per": "target_id", "keep": 0, "by": "pair_image_cos"}]}, "best.0.keep: "),
         ({"best": [{"per": "target_id", "keep": 1, "by": "pair_image_cos", "prefer": "most"}]}, "best.0.prefer: "),

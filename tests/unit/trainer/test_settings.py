@@ -76,7 +76,7 @@ def test_no_number_of_any_recipe_may_be_infinite_or_none(recipe, value):
 
 
 def test_missing_setting_is_named():
-    with pytest.raises(SettingError, match="recipe iedit: model: field required"):
+    with pytest.raises(SettingError, match="recipe iedit: model: this setting has no default"):
         make_recipe(IEdit, {"data": "d", "out": "o"})
 
 
