@@ -84,6 +84,13 @@ def test_groups_have_rates_and_decays_of_their_own():
     assert torch.equal(values(one)["m.a"], others[1].detach())
 
 
+def test_rate_of_zero_is_a_rate():
+    one = state((ParameterGroup(names=("m.a",), learning_rate=0.0), ParameterGroup(names=("m.b",))))
+    step(one, 0, ("m.a", "m.b"))
+    assert (values(one)["m.a"] == 1).all()
+    assert (values(one)["m.b"] < 1).all()
+
+
 def test_gradient_that_is_missing_counts_as_zeros():
     one = state(weight_decay=0.5)
     one.begin(("m.a", "m.b"))
@@ -129,6 +136,14 @@ def test_buffers_are_saved_and_restored():
     assert {name for name in tensors if name.startswith("buffer/")} == {"buffer/m.mean"}
     other.restore(tensors, one.scalars())
     assert other.buffers["m.mean"].tolist() == [7, 7]
+
+
+def test_buffer_that_a_module_replaced_is_the_one_that_is_saved():
+    one = state()
+    one._modules["m"].mean = one._modules["m"].mean + 5
+    assert one.tensors()["buffer/m.mean"].tolist() == [5, 5]
+    one.restore({**one.tensors(), "buffer/m.mean": torch.ones(2)}, one.scalars())
+    assert one._modules["m"].mean.tolist() == [1, 1]
 
 
 def test_modules_are_trained_in_train_mode_and_shown_in_eval_mode():
