@@ -196,12 +196,16 @@ def _grouped(modules: Mapping[str, Module], groups: Sequence[ParameterGroup]) ->
     """The parameters of all groups by name, in their order."""
     known = {f"{module}.{name}": p for module, one in modules.items() for name, p in one.named_parameters()}
     found: dict[str, Parameter] = {}
+    seen: dict[int, str] = {}
     for name in (name for group in groups for name in group.names):
         if name not in known:
             raise ContractError(f"no trained module has the parameter {name!r}{nearest(name, known)}")
         if name in found:
             raise ContractError(f"the parameter {name!r} is in two groups; name each once")
+        if other := seen.get(id(known[name])):
+            raise ContractError(f"{other!r} and {name!r} are one parameter of two modules; name it once")
         found[name] = known[name]
+        seen[id(known[name])] = name
     if not found:
         raise ContractError("the objective's groups are empty; name the parameters that it trains")
     return found

@@ -191,6 +191,15 @@ def test_groups_that_do_not_name_the_modules_parameters_are_refused(groups, mess
         state(groups)
 
 
+def test_parameter_that_two_modules_share_is_named_once():
+    AcceleratorState._reset_state(reset_partial_state=True)
+    module, settings = Two(), TrainSettings(data="d", out="o")
+    groups = (ParameterGroup(names=("m.a", "n.a")),)
+    objective = SimpleNamespace(modules={"m": module, "n": module}, groups=groups)
+    with pytest.raises(ContractError, match=r"'m.a' and 'n.a' are one parameter of two modules; name it once"):
+        TrainState(objective, settings, Accelerator(cpu=True))
+
+
 def test_step_that_trains_what_is_in_no_group_is_refused():
     with pytest.raises(ContractError, match=r"the objective trains 'm.frozen', which is in no group"):
         state().begin(("m.frozen",))
