@@ -8,6 +8,7 @@ Source  Rombach et al. 2022, Latent Diffusion.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -98,7 +99,7 @@ class Checkpoint:
         """Write the checkpoint as a pipeline in `dtype`: loaded anew in float32, with the UNet's weights of now.
 
         `kind` is the class of the pipeline in diffusers, where it is another than that of the checkpoint; `further` are
-        modules that such a pipeline has beside the checkpoint's, on the CPU in float32.
+        modules that such a pipeline has beside the checkpoint's, which are copied.
         """
         import diffusers
 
@@ -106,7 +107,7 @@ class Checkpoint:
         widen_conv_in(pipeline.unet, self.unet.config.in_channels)
         pipeline.unet.load_state_dict(self.unet.state_dict())
         if kind:
-            pipeline = getattr(diffusers, kind).from_pipe(pipeline, **further)
+            pipeline = getattr(diffusers, kind).from_pipe(pipeline, **deepcopy(further))
         if dtype != "float32":
             pipeline.to(dtype=getattr(torch, dtype), silence_dtype_warnings=True)
         pipeline.save_pretrained(folder, safe_serialization=True)

@@ -171,6 +171,7 @@ def test_controlnet_beside_the_checkpoint_leads_it_and_is_saved_with_it(tmp_path
     led.sum().backward()
     assert control.controlnet_down_blocks[0].bias.grad is not None
     assert not torch.equal(led, plain)
-    checkpoint.save(tmp_path, "float32", "StableDiffusionControlNetPipeline", controlnet=control)
+    checkpoint.save(tmp_path, "float16", "StableDiffusionControlNetPipeline", controlnet=control)
     saved = StableDiffusionControlNetPipeline.from_pretrained(tmp_path, use_safetensors=True)
-    torch.testing.assert_close(saved.controlnet.state_dict(), control.state_dict())
+    assert control.dtype == torch.float32  # the trained module is left as it is
+    torch.testing.assert_close(saved.controlnet.state_dict(), control.state_dict(), atol=1e-3, rtol=1e-3)
