@@ -108,6 +108,7 @@ def test_recipe_outside_of_the_table_is_named_by_module_and_class():
     [
         ("nowhere.at_all:X", "recipe 'nowhere.at_all:X': there is no module 'nowhere.at_all' on the import path"),
         ("trainer.recipe:Missing", "'trainer.recipe:Missing' is no recipe; expected package.module:Class"),
+        ("trainer.recipe:Recipe", "'trainer.recipe:Recipe' has no name, by which a training is resumed; set `recipe`"),
         ("trainer.settings:TrainSettings", "'trainer.settings:TrainSettings' is no recipe; expected package.module"),
     ],
 )
