@@ -119,6 +119,8 @@ def test_kind_of_a_folder_is_what_its_files_say(tmp_path):
     assert kind_of(find(model_of(tmp_path / "a", "clip"))) == "clip"
     index = json.dumps({"_class_name": "StableDiffusionPipeline"})
     assert kind_of(find(folder_of(tmp_path / "b", model_index__json=index))) == "StableDiffusionPipeline"
+    part = json.dumps({"_class_name": "ControlNetModel", "in_channels": 4})
+    assert kind_of(find(folder_of(tmp_path / "f", config__json=part))) == "ControlNetModel"
     assert kind_of(find(folder_of(tmp_path / "c", open_clip_config__json="{}"))) == "open_clip"
     assert kind_of(find(folder_of(tmp_path / "d", model__gguf=""))) == "gguf"
     assert kind_of(find(f"vllm:{model_of(tmp_path / 'e', 'llama')}")) == "vllm"

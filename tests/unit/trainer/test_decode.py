@@ -126,6 +126,16 @@ def test_latents_are_taken_only_where_they_are_of_this_model_and_size():
         assert not decode(raw(), decoder).values.keys() & set(LATENTS)
 
 
+def test_latents_that_a_recipe_cannot_do_without_must_be_usable():
+    def decoder(latents):
+        return Decoder(size_px=8, required=("source_latent",), latents=latents)
+
+    assert (decode(raw(), decoder(SPEC)).values["source_latent"] == 1).all()
+    for other in (LatentSpec("zoo:sd", "r2", 8, (4, 2, 2)), None):
+        with pytest.raises(SampleError, match=r"source_latent.npy cannot be read: it is of another model, revision"):
+            decode(raw(), decoder(other))
+
+
 def test_masks_that_nobody_needs_may_be_missing():
     members = {name: value for name, value in raw().items() if "mask" not in name}
     decoder = Decoder(size_px=8, required=READS[:2], optional=READS[2:])
@@ -181,6 +191,9 @@ def archive():
         ({"json": b"{}"}, "json cannot be read: it states no target_caption"),
         ({"json": json.dumps({**TOLD, "instruction": 3}).encode()}, "json cannot be read: instruction is no text"),
         ({"json": json.dumps({**TOLD, "turn": "2"}).encode()}, "json cannot be read: turn is no number"),
+        ({"json": json.dumps({**TOLD, "turn": 1.5}).encode()}, "json cannot be read: turn is no number"),
+        ({"json": json.dumps({**TOLD, "turn": 2**63}).encode()}, "json cannot be read: turn is no number"),
+        ({"json": json.dumps({**TOLD, "retrieval_cos": float("nan")}).encode()}, "retrieval_cos is no number"),
         ({"json": b"\xff"}, "json cannot be read: "),
     ],
 )
