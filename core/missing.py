@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Missing:
-    """`what` is missing, and the `remedy`; one clause each, joined by `; ` in a message."""
+    """`what` is missing, and its `remedy`: one clause each, joined by a semicolon in a message."""
 
     what: str
     remedy: str = ""
@@ -23,11 +23,11 @@ class Missing:
 
     @property
     def is_gettable(self) -> bool:
-        """True when a command gets it; else the manifest, or the machine, has to be changed by hand."""
+        """True when a command gets it. Otherwise the manifest or the machine has to be changed by hand."""
         return bool(self.installs) or self.model_id is not None
 
 
 def missing_package(package: str, install: str) -> Missing:
-    """A package that is not installed; `install` is its argument for pip."""
+    """A package that is not installed. `install` is its argument for pip."""
     what = f"the package {package} is not installed"
     return Missing(what=what, remedy=f"run `pip install {install}`", installs=(install,))

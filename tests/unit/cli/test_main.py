@@ -80,7 +80,7 @@ def test_build_that_cannot_finish_ends_with_1_and_names_the_shard(world, editloo
     code, out, _ = editloom("build", manifest, *options, "--shards", tmp_path / "b.tar", "--executor", "inprocess")
     assert code == 1
     assert "failed: stage read_webdataset, shard b: " in out
-    assert "run the same command to go on" in out
+    assert "run the same command to continue" in out
 
 
 def test_json_of_a_build_is_all_there_is_on_stdout(world, editloom):

@@ -63,12 +63,12 @@ def test_chain_starts_with_a_source_and_has_no_other():
 
 
 def test_no_stage_may_follow_a_sink():
-    expected = "stage upper stands after pack, which ends the chain; move it before"
+    expected = "stage upper is placed after pack, which ends the chain; move it before"
     assert refusal(ReadLines(), Pack(), Upper()) == expected
 
 
 def test_stage_may_be_in_the_chain_only_once():
-    expected = "stage upper stands twice in the chain; its columns would replace each other"
+    expected = "stage upper is twice in the chain; its columns would replace each other"
     assert refusal(ReadLines(), Upper(), Upper()) == expected
 
 
