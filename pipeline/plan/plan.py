@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedStage:
-    """One stage at its place in the chain. `upstream` is the index of the stage before it, or -1."""
+    """One stage at its place in the chain. It gets the rows of the stage with index `upstream` (-1: none)."""
 
     index: int
     name: str

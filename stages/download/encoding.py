@@ -18,7 +18,7 @@ _NONE = frozenset({"", "identity", "none", "utf-8", "binary"})
 
 
 class Decoder:
-    """Decodes a body chunk by chunk; a body of another or unknown encoding stays as it is."""
+    """Decodes a body chunk by chunk. A body of another or unknown encoding stays as it is."""
 
     def __init__(self, header: str) -> None:
         """Prepare for the header `Content-Encoding`, empty when there is none."""
@@ -40,7 +40,7 @@ class Decoder:
 
     @property
     def kept_encoding(self) -> str:
-        """The encoding that the server named and that was not undone; empty when there is none."""
+        """The encoding that the server named and that was not undone, or empty when there is none."""
         return self._named if self.is_plain else ""
 
     def decode(self, chunk: bytes, most: int) -> bytes:
