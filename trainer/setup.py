@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
 SAVED = {"config": dict, "dataset": str, "global_batch": int, "models": dict, "streams": int, "average_steps": int}
-"""Entries that a checkpoint's state must have beside its step, with their types in JSON."""
+"""Entries that a checkpoint's state must have in addition to its step, with their types in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +55,7 @@ class Setup:
 
 
 def set_up(recipe: Recipe, *, resume: bool) -> Setup:
-    """Load everything; with `resume`, from the last checkpoint under `out`. Raises as `trainer.loop.train`."""
+    """Load everything, with `resume` from the last checkpoint under `out`. Raises as `trainer.loop.train`."""
     accelerator = _accelerator(recipe)
     dataset = read_shards(recipe.data, is_hashed=recipe.run_on.check_shards == "sha256")
     dataset.check_sizes()

@@ -61,7 +61,7 @@ class Checkpoint:
         return LatentSpec(self.model_id, self.revision, size_px, (self.latents.channels, side, side))
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Hidden states (B, L, D), padded to full length as the pipeline pads; a longer text is cut."""
+        """Hidden states (B, L, D), padded to full length as the pipeline pads. A longer text is cut."""
         tokens = self._tokenizer(
             list(texts), padding="max_length", max_length=self._tokenizer.model_max_length, truncation=True,
             return_tensors="pt",
@@ -71,7 +71,7 @@ class Checkpoint:
         return text_BLD
 
     def predict_noise(self, noisy_BChw: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:
-        """epsilon_theta(z_t, t, y), float32; a network that predicts v is converted.
+        """epsilon_theta(z_t, t, y), float32. A network that predicts v is converted.
 
         `noisy_BChw` has the channels of the UNet's input; the first ones are the noisy latent.
         """
