@@ -1,4 +1,4 @@
-"""Trains zoo:clip, a CLIPModel, on pictures and captions of the world (Radford et al. 2021: symmetric InfoNCE)."""
+"""Trains zoo:clip, a CLIPModel, on images and captions of the world (Radford et al. 2021: symmetric InfoNCE)."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def draw_alike(rng: random.Random, count: int) -> list[Scene]:
-    """`count` scenes in groups that share place, style and layout; nouns, and half the colours, tell them apart.
+    """`count` scenes in groups that share place, style and layout. Nouns, and half the colours, tell them apart.
 
-    Among scenes drawn freely the place and the colours nearly always tell which caption belongs to which picture, and
+    Among scenes drawn freely the place and the colours nearly always tell which caption belongs to which image, and
     the embedding has no need of nouns.
     """
     scenes: list[Scene] = []
