@@ -39,7 +39,7 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def draw_alike(rng: random.Random, count: int) -> list[Scene]:
-    """`count` scenes in groups that share place, style and layout. Nouns, and half the colours, tell them apart.
+    """`count` scenes in groups that share place, style and layout. Nouns, and half the colours, distinguish them.
 
     Among scenes drawn freely the place and the colours nearly always tell which caption belongs to which image, and
     the embedding has no need of nouns.
