@@ -212,7 +212,7 @@ def test_help_ends_with_0(editloom):
 
 
 def imported(code, *args):
-    """Of the heavy packages, those that are loaded after `code` ran in a fresh interpreter; and the seconds it took."""
+    """Of the heavy packages, those that are loaded after `code` ran in a fresh interpreter, and the seconds it took."""
     tail = f"; import sys; print('LOADED', *(m for m in {HEAVY!r} if m in sys.modules))"
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code + tail, *args], capture_output=True, text=True, check=True)
@@ -314,7 +314,7 @@ def test_shard_that_lost_all_its_rows_is_a_note(world, editloom, tmp_path):
         assert "note: 1 of 2 shards kept no row: b\n" in out
 
 
-def test_large_share_of_rejected_rows_stands_in_the_last_line(world, editloom, tmp_path):
+def test_large_share_of_rejected_rows_is_in_the_last_line(world, editloom, tmp_path):
     manifest, options = world
     write_tar(tmp_path / "a.tar", [*CAPTIONS[:1], *["no"] * 19])
     code, out, _ = editloom("build", manifest, *options, "--executor", "inprocess")

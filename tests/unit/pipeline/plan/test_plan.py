@@ -177,7 +177,7 @@ def test_input_that_lies_in_a_run_folder_on_the_web_is_refused():
         make_plan(manifest_of(ReadLines()), "memory://plan-test/", ["memory://plan-test/in"])
 
 
-def test_run_folder_beside_the_input_or_below_it_is_fine(tmp_path):
+def test_run_folder_next_to_the_input_or_below_it_is_accepted(tmp_path):
     inputs = write_shards(tmp_path / "in", {"a": ["one"]})
     for out in (f"{inputs}-2", f"{inputs}/out", "memory://in"):
         assert len(make_plan(manifest_of(ReadLines()), out, [inputs]).shards) == 1
