@@ -1,4 +1,4 @@
-# ruff: noqa: INP001  a script beside the pages it writes, in no package
+# ruff: noqa: INP001  a script next to the pages it writes, in no package
 """Write the catalogues docs/stages.md, docs/recipes.md and docs/modules.md: `python docs/make_catalogue.py`.
 
 The words in their tables come from the code: stages, recipes, editors, their settings, columns and docstrings. The same
