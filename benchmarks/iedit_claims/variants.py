@@ -1,7 +1,7 @@
 """The rows of iEdit's ablation (table 2) in miniature, and what the paper claims between them.
 
 The paper's rows 2 and 3 name L_LDM, equation 1. Its text calls L_paired a change of that equation, X
-stand for either: L_LDM is taken as written, with the source's noise, and two rows beside it have L_paired.
+mean either: L_LDM is taken as written, with the source's noise, and two further rows have L_paired.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ PLANTED = {
     "a bug as message": (lambda: fail("editloom: KeyError: 'step'"), "exit: build shows a bug as its message"),
     "an error and exit 0": (lambda: fail("editloom: disk full", 0), "exit: build ended with 0 and reported"),
     "a hang": (lambda: time.sleep(30), "hang: build was ended"),
-    "a file beside OUT": (lambda: Path("evil").write_text("x"), "opens for writing: <case>/evil"),
+    "a file next to OUT": (lambda: Path("evil").write_text("x"), "opens for writing: <case>/evil"),
     "a file in the input": (lambda: Path("in/a.tar").write_text("x"), "opens for writing: <case>/in/a.tar"),
     "a folder elsewhere": (lambda: Path("evil").mkdir(), "os.mkdir: <case>/evil"),
     "a file through a link": (lambda: Path("tmp/link/evil").write_text("x"), "opens for writing: <case>/in/evil"),

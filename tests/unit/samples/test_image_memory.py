@@ -1,4 +1,4 @@
-"""Memory that decoding one image at the limit takes, beside its process, for the formats and modes that take most."""
+"""Memory that decoding one image at the limit needs, for the formats and modes that need most."""
 
 import subprocess
 import sys

@@ -30,9 +30,9 @@ def test_only_the_last_are_kept_in_the_order_of_steps(tmp_path):
 
 
 def test_one_that_was_not_finished_is_no_checkpoint_and_in_nobodys_way(tmp_path):
-    beside = tmp_path / ".step-00000007.new"
-    beside.mkdir()
-    (beside / "state.safetensors").write_bytes(b"half")
+    partial = tmp_path / ".step-00000007.new"
+    partial.mkdir()
+    (partial / "state.safetensors").write_bytes(b"half")
     assert checkpoints(tmp_path) == []
     save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000007"]

@@ -76,7 +76,7 @@ ODD = {
     "an empty encoding": raw(TYPE, LENGTH, b"Content-Encoding: ,"),
     "encoding gzip that is none": raw(TYPE, LENGTH, b"Content-Encoding: gzip"),
     "encoding deflate that is none": raw(TYPE, LENGTH, b"Content-Encoding: deflate"),
-    "gzip beside an unknown one": raw(TYPE, b"Content-Encoding: x, gzip", body=gzip.compress(IMAGE)),
+    "gzip after an unknown one": raw(TYPE, b"Content-Encoding: x, gzip", body=gzip.compress(IMAGE)),
     "deflate without a header": raw(TYPE, b"Content-Encoding: deflate", body=zlib.compress(IMAGE, wbits=-15)),
     "type jpg": raw(b"Content-Type: jpg", LENGTH),
     "type image": raw(b"Content-Type: image", LENGTH),
