@@ -172,6 +172,15 @@ def _light_value(name: str, kind: Kind, light: Mapping[str, Any], *, is_required
         return "" if kind == "text" else None
     if not isinstance(value, str if kind == "text" else int | float):
         raise TypeError(f"{name} is no {kind}")
+    return value if kind == "text" else _number(name, value)
+
+
+def _number(name: str, value: Any) -> float:
+    """The value as its column holds it. Raises TypeError or OverflowError for one that the column cannot hold."""
+    if pa.types.is_floating(column(name).type):
+        return float(value)
+    if not isinstance(value, int) or value.bit_length() > 63:
+        raise TypeError(f"{name} is no whole number of 64 bits")
     return value
 
 

@@ -232,6 +232,24 @@ def test_missing_is_empty_for_what_is_there_and_a_line_for_what_is_not(tmp_path,
 
 
 @pytest.mark.parametrize(
+    ("model_id", "can"),
+    [
+        (f"hf:owner/one@{COMMIT}", True),
+        (f"vllm:hf:owner/one@{COMMIT}", True),
+        ("open_clip:ViT-B-32/openai", True),
+        ("hf:owner/unpinned", False),
+        ("path:/nowhere", False),
+        (ENDPOINT, False),
+        ("nonsense", False),
+    ],
+)
+def test_fetch_is_advised_for_ids_that_can_be_fetched(tmp_path, monkeypatch, model_id, can):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
+    assert {lack.model_id for lack in registry.missing(model_id)} - {"", None} == ({model_id} if can else set())
+
+
+@pytest.mark.parametrize(
     ("protocol", "kind", "can"),
     [
         ("Captioner", "blip", True),

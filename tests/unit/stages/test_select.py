@@ -184,6 +184,11 @@ def test_an_unknown_column_stops_the_plan_with_the_nearest_name():
         ({"bounds": {"pair_image_cos": {"min": float("nan")}}}, "bounds.pair_image_cos.min: "),
         ({"best": [{"per": "target_id", "keep": 0, "by": "pair_image_cos"}]}, "best.0.keep: "),
         ({"best": [{"per": "target_id", "keep": 1, "by": "pair_image_cos", "prefer": "most"}]}, "best.0.prefer: "),
+        ({"best": [{"per": "target_id", "keep": 1, "by": "caption"}]},
+         "best.0.by: column 'caption' holds no numbers: pairs cannot be ranked by it"),
+        ({"best": [{"per": "neighbour_ids", "keep": 1, "by": "pair_image_cos"}]},
+         "best.0.per: column 'neighbour_ids' holds no single value: pairs cannot be grouped by it"),
+        ({"best": [{"per": "target_image", "keep": 1, "by": "pair_image_cos"}]}, "best.0.per: column 'target_image'"),
         ({"min_mask_frac": 0.1}, "unknown key 'min_mask_frac'"),
     ],
 )  # fmt: skip

@@ -85,6 +85,15 @@ def test_numbers_are_read_and_may_be_absent():
     assert "retrieval_cos" not in values
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("turn", 1.5), ("turn", 2**63), ("turn", "2"), pytest.param("retrieval_cos", 10**400, id="retrieval_cos-1e400")],
+)
+def test_number_that_its_column_cannot_hold_is_named(name, value):
+    message = refusal(raw(json=json.dumps({**TOLD, name: value}).encode()))
+    assert message.startswith("shard s.tar, sample k: json cannot be read: ")
+
+
 def test_column_that_no_training_can_read_is_refused():
     with pytest.raises(ContractError, match=r"column 'neighbour_ids' \(list<.*>\) cannot be read by a training"):
         Decoder(size_px=8, required=("neighbour_ids",))
