@@ -66,9 +66,9 @@ def wording(invalid: ValidationError) -> str:
     """The first fault in one line: the key, what was expected, the value."""
     first = invalid.errors(include_url=False)[0]
     key = "".join(f"{part}: " for part in [".".join(str(part) for part in first["loc"])] if part)
-    text = first["msg"].removeprefix("Value error, ")
+    told = first["msg"].removeprefix("Value error, ")
     value = f", got {first['input']!r}" if first["type"] != "missing" and key else ""
-    return f"{key}{text[:1].lower()}{text[1:]}{value}"
+    return f"{key}{told[:1].lower()}{told[1:]}{value}"
 
 
 def may_be_none(kind: type[BaseModel], key: str) -> bool:

@@ -53,7 +53,7 @@ def columns(label: str, names: Sequence[str]) -> str:
 
 
 def settings(cls: type[BaseModel], prefix: str = "") -> dict[str, Row]:
-    """Name of each setting -> its row; settings of a section are named `section.setting`."""
+    """Name of each setting -> its row. Settings of a section are named `section.setting`."""
     from core.settings import Settings
     from pipeline.stage import SPEED
 

@@ -90,7 +90,7 @@ def test_numbers_are_read_and_may_be_absent():
     [("turn", 1.5), ("turn", 2**63), ("turn", "2"), pytest.param("retrieval_cos", 10**400, id="retrieval_cos-1e400")],
 )
 def test_number_that_its_column_cannot_hold_is_named(name, value):
-    message = refusal(raw(json=json.dumps({**TOLD, name: value}).encode()))
+    message = refusal(raw(json=json.dumps({**METADATA, name: value}).encode()))
     assert message.startswith("shard s.tar, sample k: json cannot be read: ")
 
 
