@@ -19,7 +19,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
   bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims data-laion \
-  world-picture zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
+  world-image zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -110,7 +110,7 @@ bench-iedit-data: setup-dev ## How true the data of the tiny iEdit build is (ben
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py
 
-world-picture: setup ## Draw docs/images/world.png
+world-image: setup ## Draw docs/images/world.png
 	@$(BIN)/python -m zoo.draw_world docs/images/world.png
 
 zoo: setup ## Train the miniature models: hours on a CPU, goes on where it stopped (MODELS="clip blip" for some)

@@ -13,14 +13,14 @@ from PIL import Image
 SIZE_PX = (384, 288)
 COARSE_PX = (32, 24)
 QUALITY = 77
-"""Gives about 20 KB a picture with the noise below."""
+"""Gives about 20 KB an image with the noise below."""
 
 COLOURS = ("red", "blue", "green", "yellow", "black", "white", "brown", "orange")
 NOUNS = ("car", "bus", "dog", "cat", "horse", "boat", "chair", "bench", "apple", "house", "bicycle", "truck")
 PLACES = ("on a beach", "in a park", "beside a river", "in front of a wall", "on a street", "near a lake")
 
 
-def make_picture(rng: np.random.Generator, size_px: tuple[int, int] = SIZE_PX) -> bytes:
+def make_image(rng: np.random.Generator, size_px: tuple[int, int] = SIZE_PX) -> bytes:
     """A JPEG of smooth colour fields with fine noise: compresses like a photograph."""
     coarse = rng.integers(0, 256, (COARSE_PX[1], COARSE_PX[0], 3), dtype=np.uint8)
     image = Image.fromarray(coarse).resize(size_px, Image.Resampling.BICUBIC)
@@ -44,7 +44,7 @@ def _write_shard(job: tuple[str, int, int, tuple[int, int]]) -> None:
     with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar:
         for number in range(num_samples):
             key = f"{shard:05d}{number:04d}"
-            for suffix, content in (("jpg", make_picture(rng, size_px)), ("txt", make_caption(rng).encode())):
+            for suffix, content in (("jpg", make_image(rng, size_px)), ("txt", make_caption(rng).encode())):
                 info = tarfile.TarInfo(f"{key}.{suffix}")
                 info.size = len(content)
                 tar.addfile(info, io.BytesIO(content))
@@ -54,7 +54,7 @@ def _write_shard(job: tuple[str, int, int, tuple[int, int]]) -> None:
 def make_shards(
     folder: Path, num_shards: int, num_samples: int, *, processes: int = 2, size_px: tuple[int, int] = SIZE_PX
 ) -> list[Path]:
-    """Shards `00000.tar` … in `folder`; those that are there already are kept. The same bytes at every run."""
+    """Shards `00000.tar` … in `folder`. Shards that exist are kept. The bytes are the same at every run."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{shard:05d}.tar" for shard in range(num_shards)]
     jobs = [(str(folder), i, num_samples, size_px) for i, path in enumerate(paths) if not path.exists()]

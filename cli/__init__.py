@@ -1,1 +1,1 @@
-"""The `editloom` command: build, train, edit and evaluate; what a person sees of them."""
+"""The `editloom` command: build, train, edit and evaluate, and how their results are shown."""

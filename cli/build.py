@@ -53,7 +53,7 @@ def plan_command(
     probe: Annotated[int, typer.Option(min=0, help="Run so many rows to estimate rows, disk and time")] = 0,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Type-check the chain and show stages, fingerprints and what is cached; nothing is run without --probe."""
+    """Type-check the chain and show stages, fingerprints and what is cached. Nothing is run without --probe."""
     from pipeline.build.status import status
 
     made, storage = _open(manifest, out, shards, only, limit)
@@ -85,7 +85,7 @@ def build_command(
     address: Annotated[str | None, typer.Option(help="Ray cluster (default: RAY_ADDRESS, else a local Ray)")] = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Build the dataset, or go on where an earlier build of the same run folder ended."""
+    """Build the dataset, or continue where an earlier build of the same run folder ended."""
     from pipeline.build.run import run_build
     from pipeline.build.summary import build_summary
 
@@ -122,7 +122,7 @@ def verify_command(
     deep: Annotated[bool, typer.Option("--deep", help="Hash every file and read every tar")] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Check records, files and the dataset against each other; exit 1 when something is wrong."""
+    """Check records, files and the dataset against each other. The exit code is 1 when something is wrong."""
     from pipeline.build.verify import verify
 
     made, storage = _open(manifest, out, shards)

@@ -83,7 +83,7 @@ def show_build(summary: Mapping[str, Any]) -> None:
         _plain(f"stopped: {summary['stopped']}")
     if summary["steps_left"] or not (summary["ok"] or summary["empty"]):
         how = "interrupted" if summary["interrupted"] else "not complete"
-        _plain(f"{how}: {summary['steps_left']:,} steps are left; run the same command to go on")
+        _plain(f"{how}: {summary['steps_left']:,} steps are left; run the same command to continue")
     elif summary["dataset"]:
         _plain(f"dataset: {summary['dataset']}")
         _plain(f"look at it: open {summary['dataset']}/report.html in a browser")

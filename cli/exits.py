@@ -1,6 +1,6 @@
-"""The ladder of exit codes that every command stands on: 0 done, 1 it could not be done, 2 wrong usage.
+"""The exit codes of every command: 0 done, 1 it could not be done, 2 wrong usage.
 
-An error raised on purpose has the code of its class. Faults of the machine, want of memory and an interrupt are 1. Each
+An error raised on purpose has the code of its class. Faults of the machine, lack of memory and an interrupt are 1. Each
 of these is one line on stderr. Anything else is a bug: its traceback is shown, and the exit code is 1.
 """
 
@@ -26,28 +26,28 @@ MEMORY_ADVICE = "lower the batch size or the image size; a training can raise ac
 
 
 def run(app: typer.Typer, argv: Sequence[str] | None = None, name: str = "editloom") -> int:
-    """Run the command line with `argv`, default those of the process; the exit code. A bug is raised."""
+    """Run the command line with `argv` (default: those of the process). Return the exit code. A bug is raised."""
     try:
         # without standalone mode `typer.Exit` comes back as a value, and typer prints no error itself
         code: Any = app(args=None if argv is None else list(argv), prog_name=name, standalone_mode=False)
     except KeyboardInterrupt:
         return _failed("interrupted", 1)
     except Exception as error:
-        message, code = _told(error, name)
+        message, code = _reported(error, name)
         if message is None:
             raise
         return _failed(message, code)
     return _failed("interrupted", 1) if code == INTERRUPTED else int(code or 0)
 
 
-def _told(error: Exception, name: str) -> tuple[str | None, int]:
-    """(message, exit code) of an error that is no bug; None for a bug."""
+def _reported(error: Exception, name: str) -> tuple[str | None, int]:
+    """(message, exit code) of an error that is no bug, or None for a bug."""
     if isinstance(error, EditloomError):
         return one_line(error, MESSAGE_CHARS), error.exit_code
     if _is_usage(error):
-        told: str = error.format_message()  # type: ignore[attr-defined]
-        return told or f"which command? see {name} --help", 2
-    if _is_want_of_memory(error):
+        message: str = error.format_message()  # type: ignore[attr-defined]
+        return message or f"which command? see {name} --help", 2
+    if _is_lack_of_memory(error):
         return f"{one_line(error, MEMORY_CHARS)}; {MEMORY_ADVICE}", 1
     if isinstance(error, OSError) and (error.errno is not None or type(error) is not OSError):
         return one_line(error, MESSAGE_CHARS), 1  # a system call failed, or fsspec says so by the class alone
@@ -59,7 +59,7 @@ def _is_usage(error: Exception) -> bool:
     return hasattr(error, "exit_code") and hasattr(error, "format_message")
 
 
-def _is_want_of_memory(error: Exception) -> bool:
+def _is_lack_of_memory(error: Exception) -> bool:
     torch = sys.modules.get("torch")  # never imported here: it takes seconds
     return isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError))
 

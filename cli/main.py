@@ -1,4 +1,4 @@
-"""The `editloom` command. Exit codes: 0 all done, 1 it could not be done or something is wrong, 2 wrong usage."""
+"""The `editloom` command. Its exit codes are those of `cli.exits`: 0 done, 1 not done, 2 wrong usage."""
 
 from __future__ import annotations
 
@@ -49,5 +49,5 @@ def common(
 
 
 def main(argv: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and end the process with the exit code; see `cli.exits` for the ladder."""
+    """Run the command line and end the process with the exit code. See `cli.exits`."""
     sys.exit(exits.run(app, argv))

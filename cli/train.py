@@ -23,7 +23,7 @@ def train_command(
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints, metrics, previews and the model")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file")] = None,
     settings: Annotated[list[str] | None, typer.Option("--set", help="A setting, key=value; may be repeated")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint, if there is one")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint, if any")] = False,
     steps: Annotated[int | None, typer.Option(help="Optimiser steps")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples a process and backward pass")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides order, noise and timesteps")] = None,

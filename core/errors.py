@@ -1,4 +1,4 @@
-"""Every error that the project raises on purpose, of all packages; the exit code is the class's.
+"""Every error that the project raises on purpose, of all packages. Each class has its exit code.
 
 EditloomError
 ├── UsageError            the command, a manifest or a setting is wrong; nothing was run: exit 2
@@ -35,13 +35,13 @@ if TYPE_CHECKING:
 
 
 class EditloomError(Exception):
-    """Base of every error raised on purpose; `str()` is the one line shown to the user."""
+    """Base of every error raised on purpose. `str()` is the one line shown to the user."""
 
     exit_code: ClassVar[int] = 1
 
 
 class UsageError(EditloomError):
-    """The command line or the manifest is wrong; nothing was run."""
+    """The command line or the manifest is wrong. Nothing was run."""
 
     exit_code: ClassVar[int] = 2
 
@@ -59,7 +59,7 @@ class PlanError(UsageError):
 
 
 class DatasetError(UsageError):
-    """The folder named is no dataset, its list of shards is not as `emit` writes it, or a tar is not the one listed."""
+    """The folder is no dataset, its list of shards is not one of `emit`, or a tar differs from it."""
 
 
 class ModelError(EditloomError):

@@ -25,7 +25,7 @@ def connect(url: str) -> tuple[Any, str]:
 
 
 def lies_in(url: str, folder: str) -> bool:
-    """True when the URL is the folder or below it. Local links are followed; remote paths are compared as text."""
+    """True when the URL is the folder or below it. Local links are followed. Remote paths are compared as text."""
     (fs, path), (folder_fs, folder_path) = connect(url), connect(folder)
     if protocols(fs) != protocols(folder_fs):
         return False
@@ -35,5 +35,5 @@ def lies_in(url: str, folder: str) -> bool:
 
 
 def protocols(fs: Any) -> tuple[str, ...]:
-    """The protocols of a file system; the local one has `file` among them."""
+    """The protocols of a file system. The local one has `file` among them."""
     return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)

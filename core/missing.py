@@ -26,11 +26,11 @@ class Missing:
 
     @property
     def is_gettable(self) -> bool:
-        """True when a command gets it; else the manifest, or the machine, has to be changed by hand."""
+        """True when a command gets it. Otherwise the manifest or the machine has to be changed by hand."""
         return bool(self.installs) or self.model_id is not None
 
 
 def missing_package(package: str, install: str) -> Missing:
-    """A package that is not installed; `install` is its argument for pip."""
+    """A package that is not installed. `install` is its argument for pip."""
     what = f"the package {package} is not installed"
     return Missing(what=what, remedy=f"run `pip install {install}`", installs=(install,))

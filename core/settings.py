@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NONE = "none"
-"""Text that stands for None where a setting may be None."""
+"""Text that means None where a setting may be None."""
 
 
 class Settings(BaseModel):
@@ -98,7 +98,7 @@ def _bare(kind: Any) -> Any:
 
 
 def may_be_none(kind: type[BaseModel], key: str) -> bool:
-    """True for a setting that None may stand for."""
+    """True for a setting that may be None."""
     return type(None) in get_args(kind.model_fields[key].annotation)
 
 
@@ -113,7 +113,7 @@ def read_toml(path: Path, error: type[UsageError] = SettingError) -> dict[str, A
 
 
 def parse_pairs(pairs: Sequence[str]) -> dict[str, Any]:
-    """Settings from `key=value` texts; a key with dots names a setting of a section, as in TOML.
+    """Settings from `key=value` texts. A key with dots names a setting of a section, as in TOML.
 
     The value is in TOML's notation, or a text where that does not parse. Raises `SettingError` for a text without `=`
     and for a key that is both a setting and a section.

@@ -33,7 +33,7 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditCase:
-    """One edit to be made, with all texts that the benchmark has for it; an absent text is "".
+    """One edit to be made, with all texts that the benchmark has for it. An absent text is "".
 
     `key` names its output: `<key>.png` below the folder of outputs. Which of the texts an editor is given depends on
     the editor.

@@ -1,4 +1,4 @@
-"""Runs an editor over the cases of a benchmark; a run continues where an earlier one ended."""
+"""Runs an editor over the cases of a benchmark. A run continues where an earlier one ended."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def seed_of(seed: int, key: str) -> int:
 
 
 class _Run:
-    """One editor and one folder of outputs; models are loaded when the first case needs them."""
+    """One editor and one folder of outputs. Models are loaded when the first case needs them."""
 
     def __init__(self, folder: Path, choice: EditorChoice, placement: Placement) -> None:
         self._folder, self._choice, self._placement = folder, choice, placement

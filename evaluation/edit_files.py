@@ -27,7 +27,7 @@ SAVE_ARGUMENTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileEdit:
-    """The edit that each image gets; an absent part is "" or None."""
+    """The edit that each image gets. An absent part is "" or None."""
 
     text: str
     """The instruction or the target caption, whichever the editor takes."""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditorChoice:
-    """An editor, a seed and the source of masks; made by `of_model` or `of_editor`.
+    """An editor, a seed and the source of masks. Made by `of_model` or `of_editor`.
 
     `masks`: "none"; "given", the benchmark's own; or PhraseMasks, made by a segmenter. An editor that needs masks is
     given the benchmark's own instead of none. Each case has noise of its own, drawn from `seed` and the case's key.
@@ -35,7 +35,7 @@ class EditorChoice:
     needs: frozenset[str]
     uses: frozenset[str]
     description: Mapping[str, Any]
-    """Everything beside the name that decides the editor's images, as JSON values: revision, settings."""
+    """Everything except the name that decides the editor's images, as JSON values: revision, settings."""
     load: Callable[[Placement], Editor]
     seed: int = 0
     masks: Masks = "none"

@@ -3,7 +3,7 @@
 Heusel et al. 2017, equation 6. Published FIDs take features of an Inception network of 2015 whose weights come as a
 pickle, which is never opened here. A distance between features of another network is another measure: it is named after
 the network (`fid@zoo:dino`) and compares with itself only. With fewer images than features covariances are singular and
-the value depends on the number of images, so that number belongs beside it.
+the value depends on the number of images, so that number is always reported with it.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def frechet_distance(one: Gaussian, other: Gaussian) -> float:
 
 
 def _root(covariance_DD: Doubles) -> Doubles:
-    """The symmetric square root; eigenvalues that rounding made negative count as 0."""
+    """The symmetric square root. Eigenvalues that rounding made negative count as 0."""
     values_D, vectors_DD = np.linalg.eigh(covariance_DD)
     root: Doubles = (vectors_DD * np.sqrt(np.clip(values_D, 0, None))) @ vectors_DD.T
     return root

@@ -81,7 +81,7 @@ def open_mask(stored: StoredImage, size: tuple[int, int]) -> Bools:
 
 
 def save_png(image: Image, path: Path, texts: dict[str, str] | None = None) -> None:
-    """Write the image as a PNG file with text entries; a file that is there is complete."""
+    """Write the image as a PNG file with text entries. A file that exists is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.tmp")
     with temporary.open("wb") as file:
@@ -90,7 +90,7 @@ def save_png(image: Image, path: Path, texts: dict[str, str] | None = None) -> N
 
 
 def png_texts(path: Path) -> dict[str, str]:
-    """The text entries of a PNG file; empty for any other image. Raises EvaluationError for a file that is no image."""
+    """The text entries of a PNG file, or empty for another image. Raises EvaluationError for other files."""
     _as_stored(path)
     return read_png_texts(read_bytes(path))
 
@@ -170,7 +170,7 @@ def _cell(cell: ParquetCell) -> bytes:
 
 @lru_cache(maxsize=1)
 def _row_group(file: Path, number: int, column: str) -> Any:
-    """One column of one row group; rows come in order, so the group read last is needed next."""
+    """One column of one row group. Rows come in order, so the group read last is needed next."""
     import pyarrow.parquet as pq
 
     return pq.ParquetFile(file).read_row_group(number, columns=[column]).column(0)

@@ -1,4 +1,4 @@
-"""Reads text and JSON files of benchmarks; whatever is wrong with one is a line that names file and entry."""
+"""Reads text and JSON files of benchmarks. Each fault is a line that names file and entry."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
 
 
 def text_in(row: dict[str, Any], name: str, where: str, *, default: str | None = None) -> str:
-    """The text of a field; `default` where it is absent or null. Raises EvaluationError for anything else."""
+    """The text of a field, or `default` where it is absent or null. Raises EvaluationError for anything else."""
     value = row.get(name)
     if value is None:
         value = default

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgeIds:
-    """Model ids by the measure that they serve; each measure is taken with each of its models, none without one.
+    """Model ids by the measure that they serve. Each measure is taken with each of its models.
 
     Published tables: CLIP ViT-B/32 and DINO ViT-S/16 (MagicBrush; Emu Edit as UltraEdit measures it), CLIP ViT-L/14
     (Emu Edit elsewhere). `fid` takes any image encoder.
@@ -65,11 +65,11 @@ def load_judges(ids: JudgeIds, placement: Placement | None = None) -> Judges:
 
 
 def short_name(model_id: str) -> str:
-    """The id without its commit, as it stands in names of measures; the result lists the commit elsewhere."""
+    """The id without its commit, as in names of measures. The result lists the commit elsewhere."""
     return model_id.partition("@")[0] if model_id.startswith("hf:") else model_id
 
 
 def _protocol(model_id: str) -> str:
-    """The protocol of a model that encodes images; the registry refuses a model that is neither."""
+    """The protocol of a model that encodes images. The registry refuses a model that is neither."""
     served = registry.WRAPPERS["ImageTextEncoder"]
     return "ImageTextEncoder" if registry.kind_of(find(model_id)) in served else "ImageEncoder"

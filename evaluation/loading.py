@@ -1,4 +1,4 @@
-"""Loads models for evaluation; whatever keeps one from being used is a ModelError of one line."""
+"""Loads models for evaluation. Whatever prevents its use is a ModelError of one line."""
 
 from __future__ import annotations
 

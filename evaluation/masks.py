@@ -49,14 +49,14 @@ Masks: TypeAlias = Literal["none", "given"] | PhraseMasks
 
 
 def masker_of(masks: Masks, placement: Placement | None = None) -> Masker | None:
-    """The function that makes the masks; None for no masks. Raises ModelError for a segmenter that is not there."""
+    """The function that makes the masks, or None for no masks. Raises ModelError for a segmenter that is not there."""
     if isinstance(masks, PhraseMasks):
         return phrase_masks(loading.load_model("TextSegmenter", masks.model, placement), masks.threshold)
     return given_masks if masks == "given" else None
 
 
 def given_masks(cases: Sequence[EditCase], images: Sequence[Image]) -> list[Bools]:
-    """The masks of the benchmark, (H, W) each; the whole image where a case has none."""
+    """The masks of the benchmark, (H, W) each, or the whole image where a case has none."""
     return [
         whole(image) if case.mask is None else open_mask(case.mask, image.size)
         for case, image in zip(cases, images, strict=True)

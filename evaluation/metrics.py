@@ -1,4 +1,4 @@
-"""The measures of one edit, as their papers or scripts define them; `frechet` compares two sets of images.
+"""The measures of one edit, as their papers or scripts define them. `frechet` compares two sets of images.
 
 Images are RGB and equal in size; values run from 0 to 1. Embeddings have rows of length 1.
 """
@@ -38,12 +38,12 @@ def resized_to(image: Image, size: tuple[int, int]) -> Image:
 
 
 def l1(one_HWC: Doubles, other_HWC: Doubles, mask_HW: Bools | None = None) -> float | None:
-    """Mean absolute difference, 0 to 1; of the pixels in the mask where there is one, None when it is empty."""
+    """Mean absolute difference, 0 to 1, in the mask if any, or None when it is empty."""
     return _mean(np.abs(one_HWC - other_HWC), mask_HW)
 
 
 def l2(one_HWC: Doubles, other_HWC: Doubles, mask_HW: Bools | None = None) -> float | None:
-    """Mean squared difference, 0 to 1, without a root; in the mask as in `l1`."""
+    """Mean squared difference, 0 to 1, without a root, in the mask as in `l1`."""
     return _mean(np.square(one_HWC - other_HWC), mask_HW)
 
 
@@ -64,7 +64,7 @@ def ssim_map(one_HWC: Doubles, other_HWC: Doubles) -> Doubles:
 
 
 def ssim_in_and_out(one_HWC: Doubles, other_HWC: Doubles, mask_HW: Bools) -> tuple[float | None, float | None]:
-    """SSIM-M and SSIM-notM: means of the SSIM map in the mask and outside; None where there is no pixel. iEdit, 4.1."""
+    """SSIM-M and SSIM-notM: means of the SSIM map in the mask and outside, or None for no pixel. iEdit, 4.1."""
     map_HWC = ssim_map(one_HWC, other_HWC)
     return _mean(map_HWC, mask_HW), _mean(map_HWC, ~mask_HW)
 
@@ -75,12 +75,12 @@ def cosines(one_BD: Floats, other_BD: Floats) -> Doubles:
 
 
 def clip_scores(image_BD: Floats, text_BD: Floats) -> Doubles:
-    """(B,): 100 * 2.5 * max(cosine, 0), 0 to 250. Hessel et al. 2021, CLIPScore, in percent as iEdit prints it."""
+    """(B,): 100 * 2.5 * max(cosine, 0), 0 to 250, in percent. Hessel et al. 2021, CLIPScore."""
     return 100 * CLIP_SCORE_WEIGHT * np.maximum(cosines(image_BD, text_BD), 0)
 
 
 def direction_cosines(source_BD: Floats, edited_BD: Floats, source_text_BD: Floats, target_text_BD: Floats) -> Doubles:
-    """(B,): cosine of the change of the images with the change of the texts, -1 to 1; 0 where either did not change.
+    """(B,): cosine of the images' change with the texts' change, -1 to 1, or 0 for no change.
 
     Rows come with length 1 and are then subtracted (some scripts subtract first): Gal et al. 2022, StyleGAN-NADA, as
     in InstructPix2Pix's compute_metrics.

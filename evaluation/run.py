@@ -37,7 +37,7 @@ def evaluate(
     placement: Placement | None = None,
     progress: Progress | None = None,
 ) -> Scores:
-    """Score the images that `editor` makes below `out`/outputs, or those in `outputs`; write the scores to `out`.
+    """Score the images that `editor` makes below `out`/outputs, or those in `outputs`. Write the scores to `out`.
 
     Outputs that an earlier call with the same settings left in `out` are not made again. Raises EvaluationError for a
     benchmark or outputs that cannot be used, ModelError for models.

@@ -28,7 +28,7 @@ VERSIONS_OF = ("editloom", "torch", "transformers", "diffusers", "scikit-image")
 
 
 class Section(BaseModel):
-    """Means over the samples of one section, and the number of samples in each: a measure may not apply to all."""
+    """Means over the samples of one section, and the number of samples that each covers."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -80,7 +80,7 @@ class Scores(BaseModel):
         return "\n".join(lines)
 
     def write(self, folder: Path, rows: Sequence[dict[str, Any]]) -> None:
-        """Write both files; `rows` have `key`, `sections`, facts and measures of each sample."""
+        """Write both files. `rows` have `key`, `sections`, facts and measures of each sample."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 

@@ -73,7 +73,7 @@ def _pixels_of(image: Image) -> str:
 
 
 def _is_share(text: str) -> bool:
-    """True for a share from 0 to 1, and for "", which stands for no mask."""
+    """True for a share from 0 to 1, and for "", which means no mask."""
     try:
         return not text or 0 <= float(text) <= 1
     except ValueError:

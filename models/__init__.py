@@ -1,1 +1,1 @@
-"""Thin wrappers over the libraries that hold models and lexicons; heavy imports happen inside functions."""
+"""Thin wrappers over the libraries that hold models and lexicons. Heavy imports happen inside functions."""

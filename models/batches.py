@@ -24,7 +24,7 @@ def alike(keys: Iterable[Hashable]) -> list[list[int]]:
 
 
 def as_rgb(images: Iterable[Image]) -> list[Image]:
-    """The images in mode RGB; images that are in it already come back unchanged."""
+    """The images in mode RGB. Images in that mode are returned unchanged."""
     return [image if image.mode == "RGB" else image.convert("RGB") for image in images]
 
 
@@ -35,7 +35,7 @@ def unit_rows(emb_BD: Any) -> list[Floats]:
 
 
 def stacked(rows: Sequence[Floats], dim: int) -> Floats:
-    """An array (B, dim) of B rows; (0, dim) when there are none."""
+    """An array (B, dim) of B rows, or (0, dim) when there are none."""
     import numpy as np
 
     return np.stack(rows) if rows else np.zeros((0, dim), np.float32)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Wanted:
     """One model id, looked up. `offer` is None where nothing has to be downloaded, or nobody could be asked.
 
-    `problem` says in one line why the model cannot be had, or why its size is not known.
+    `problem` says in one line why the model cannot be fetched, or why its size is not known.
     """
 
     model_id: str

@@ -30,7 +30,7 @@ class Scheme(Protocol):
 
     @property
     def KIND(self) -> str:  # noqa: N802
-        """The kind of all its models, for the registry; empty where the files of each model say it."""
+        """The kind of all its models, for the registry, or empty where the files of each model say it."""
         ...
 
     @property
@@ -84,13 +84,13 @@ def find(model_id: str) -> Weights:
 
 
 def missing(weights: Weights) -> Missing | None:
-    """The download that the weights need; None also where workers may download and the revision is known."""
+    """The download that the weights need, or None, also where workers may download and the revision is known."""
     lack = SCHEMES[weights.scheme].missing(weights)
     return None if downloads_allowed() and weights.revision is not None else lack
 
 
 def offer(weights: Weights) -> Offer | None:
-    """The download that the weights need; None where they are on this machine. Raises ModelError or OSError."""
+    """The download that the weights need, or None where they are on this machine. Raises ModelError or OSError."""
     scheme = SCHEMES[weights.scheme]
     return None if scheme.missing(weights) is None else scheme.offer(weights)
 

@@ -59,7 +59,7 @@ class Placement:
 
 
 def in_batches(run: Callable[[Sequence[T]], Sequence[R]], rows: Sequence[T], batch_size: int) -> list[R]:
-    """Call `run` on slices of at most `batch_size` rows; one result a row, in order.
+    """Call `run` on slices of at most `batch_size` rows. It gives one result a row, in order.
 
     A batch that does not fit into the GPU's memory is halved, and so are the later ones of the call. Raises
     `torch.OutOfMemoryError` when one row alone does not fit.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def load_pretrained(processor_class: Any, model_class: Any, weights: Weights, placement: Placement) -> tuple[Any, Any]:
-    """(processor, model) of a checkpoint, the model in evaluation mode; the classes are those of transformers."""
+    """(processor, model) of a checkpoint, the model in evaluation mode, both of transformers' classes."""
     arguments = weights.pretrained_arguments()
     with no_progress_bars():
         processor = processor_class.from_pretrained(weights.location, **arguments)

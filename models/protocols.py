@@ -1,4 +1,4 @@
-"""Protocols of models, one a task, each served by several libraries; used by stages, trainer and evaluation.
+"""Protocols of models, one a task, each served by several libraries.
 
 Images are RGB PIL images of any size, one or many; sizes may differ within a call. Arrays come back in numpy on the
 CPU. Wrappers batch inside: callers pass what they have. A shape suffix names the axes: B rows, D embedding, N boxes,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Detections(NamedTuple):
-    """Boxes of one image: (x0, y0, x1, y1) in pixels, scores 0 to 1 from high to low, the phrase each answers."""
+    """Boxes of one image: (x0, y0, x1, y1) in pixels, scores 0 to 1 from high to low, phrases."""
 
     boxes_N4: Floats
     scores_N: Floats
@@ -66,7 +66,7 @@ class TextGenerator(Protocol):
         temperature: float = 0.0,
         seeds: Sequence[int] | None = None,
     ) -> list[str]:
-        """One continuation a prompt, without the prompt; valid JSON under `json_schema` where one is given.
+        """One continuation a prompt, without the prompt. Valid JSON under `json_schema` where one is given.
 
         With temperature 0 the likeliest tokens; else sampled, each prompt by its own seed. A continuation cut off at
         `max_new_tokens` may be unfinished JSON.
@@ -84,7 +84,7 @@ class ImageTextEncoder(Protocol):
         ...
 
     def encode_texts(self, texts: Sequence[str]) -> Floats:
-        """(B, D), each row of length 1; a text longer than the model reads is cut."""
+        """(B, D), each row of length 1. A text longer than the model reads is cut."""
         ...
 
 
@@ -104,7 +104,7 @@ class LatentEncoder(Protocol):
     factor: int
 
     def encode_latents(self, images: Sequence[Image]) -> list[Floats]:
-        """(C, h, w) for each image, scaled as the UNet takes them; all of one size, multiples of `factor`."""
+        """(C, h, w) for each image, scaled as the UNet takes them. Images have one size, a multiple of `factor`."""
         ...
 
 
@@ -130,7 +130,7 @@ class BoxSegmenter(Protocol):
     """Finds the mask of the thing in each box."""
 
     def segment_boxes(self, images: Sequence[Image], boxes_BN4: Sequence[Floats]) -> list[BoxMasks]:
-        """For each image one mask a box (x0, y0, x1, y1 in pixels); an image without boxes gets none."""
+        """For each image one mask a box (x0, y0, x1, y1 in pixels). An image without boxes gets none."""
         ...
 
 
@@ -156,7 +156,7 @@ class ImageSynthesizer(Protocol):
     def generate(
         self, prompts: Sequence[str], *, seeds: Sequence[int], num_steps: int, guidance_scale: float
     ) -> list[Image]:
-        """One image a prompt at the model's own size; the seed alone decides the noise, whatever the batch."""
+        """One image a prompt at the model's own size. The noise depends on the seed alone."""
         ...
 
 
@@ -173,7 +173,7 @@ class EditSynthesizer(Protocol):
         num_steps: int,
         guidance_scale: float,
     ) -> list[Image]:
-        """One image a row, at the image's own size; pixels outside the (H, W) mask are those of the input."""
+        """One image a row, at the image's own size. Pixels outside the (H, W) mask are those of the input."""
         ...
 
 
@@ -189,13 +189,13 @@ class PerceptualFeatures(Protocol):
     """Gives feature maps of images, to be compared as a loss."""
 
     def features(self, image_BCHW: Tensor) -> list[Tensor]:
-        """Maps (B, C, h, w), from shallow to deep; their number and sizes are the model's."""
+        """Maps (B, C, h, w), from shallow to deep. Their number and sizes are the model's."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class EditRequest:
-    """One edit: an image and whatever says how to change it. A field that is not known is None or empty.
+    """One edit: an image and how to change it. A field that is not known is None or empty.
 
     `instruction` says what to do. `source_caption` and `target_caption` describe the image before and after the edit.
     The image may change where `mask`, (H, W) of the image, is true. `examples` are pairs of images before and after.
@@ -218,5 +218,5 @@ class Editor(Protocol):
     """Names of the EditRequest fields that are used where a request has them."""
 
     def edit(self, requests: Sequence[EditRequest], *, seeds: Sequence[int]) -> list[Image]:
-        """One image a request, at the request's own size; a seed alone decides a row's noise, whatever the batch."""
+        """One image a request, at the request's own size. The noise depends on the request's seed alone."""
         ...

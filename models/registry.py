@@ -1,4 +1,4 @@
-"""From a model id to the loaded model: the wrapper that serves it, its pin, and the parts that are missing.
+"""From a model id to the loaded model: its wrapper, its revision, and the parts that are missing.
 
 A wrapper is chosen by the protocol that a stage asks for and by the kind of model that lies behind the id: the
 `model_type` of a config.json, or a name that replaces it. Importing this module is light, and so is every function but
@@ -106,12 +106,12 @@ def editor_settings(model_id: str) -> type[Settings]:
 
 
 def revision(model_id: str) -> str:
-    """The identity of the weights or data behind `model_id`; enters the fingerprint of stages. Raises ModelError."""
+    """The identity of the weights or data behind `model_id`. It enters the fingerprint of stages. Raises ModelError."""
     return model_ids.pin(find(model_id))
 
 
 def licence(model_id: str) -> str | None:
-    """The licence that came with the model; None when it says none or is not on this machine."""
+    """The licence that came with the model, or None when it says none or is not on this machine."""
     try:
         return find(model_id).licence()
     except ModelError:
@@ -119,7 +119,7 @@ def licence(model_id: str) -> str | None:
 
 
 def missing(model_id: str, protocol: str = "") -> list[Missing]:
-    """All that `model_id` needs, to serve `protocol`, and this machine lacks; empty when it can be loaded."""
+    """All that `model_id` needs, to serve `protocol`, and this machine lacks, or empty when it can be loaded."""
     try:
         weights = find(model_id)
         if weights.is_local:
@@ -137,7 +137,7 @@ def missing(model_id: str, protocol: str = "") -> list[Missing]:
 
 
 def cannot_serve(protocol: str, model_id: str) -> str | None:
-    """One clause saying why the model cannot serve; None when it can, or when it is not here to be looked at."""
+    """One clause on why the model cannot serve, or None when it can or is not on this machine."""
     try:
         weights = find(model_id)
         if not weights.is_local and not SCHEMES[weights.scheme].KIND:
@@ -200,7 +200,7 @@ def _refusal(protocol: str, kind: str) -> str | None:
 
 
 def _target(protocol: str, kind: str) -> str:
-    """The wrapper in the table: that of the kind, else of a task whose models it is one of; empty for none."""
+    """The wrapper in the table: that of the kind, else of a task that has this model, or empty."""
     served = _served(protocol)
     if kind in served:
         return served[kind]

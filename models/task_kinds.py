@@ -19,7 +19,7 @@ SOURCE = "models/auto/modeling_auto.py"
 
 @lru_cache(maxsize=1)
 def task_kinds() -> dict[str, frozenset[str]]:
-    """Task -> the model types of its list; empty where transformers is not installed."""
+    """Task -> the model types of its list, or empty where transformers is not installed."""
     spec = importlib.util.find_spec("transformers")
     if spec is None or spec.origin is None:
         return {}

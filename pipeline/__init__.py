@@ -1,1 +1,1 @@
-"""The engine: plans, runs, resumes and accounts for a chain of stages. It depends on no image format and no model."""
+"""The engine: plans, runs, resumes and accounts for a chain of stages, of any format and any model."""

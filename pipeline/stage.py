@@ -100,7 +100,7 @@ class ShardStore(Protocol):
     """
 
     def fetch(self, name: str) -> AbstractContextManager[Path | None]:
-        """A local path of the stored file for the block, or None; a copy is removed afterwards."""
+        """A local path of the stored file for the block, or None. A copy is removed afterwards."""
         ...
 
     def put(self, local: Path, name: str) -> Path:
@@ -115,7 +115,7 @@ class ShardStore(Protocol):
         ...
 
     def remove(self, name: str) -> None:
-        """Delete a stored file; do nothing when it does not exist."""
+        """Delete a stored file. Do nothing when it does not exist."""
         ...
 
     def scratch(self) -> Path:
@@ -125,7 +125,7 @@ class ShardStore(Protocol):
 
 @dataclass(kw_only=True)
 class Context:
-    """The engine's services for `open`: randomness, models and artifacts; nothing about shards or workers."""
+    """The engine's services for `open`: randomness, models and artifacts."""
 
     stage_name: str
     seed: int = 0
@@ -175,7 +175,7 @@ SPEED = "speed"
 
 
 class Stage(Settings):
-    """Base of every stage; subclasses declare the class attributes below and implement `open`."""
+    """Base of every stage. Subclasses declare the class attributes below and implement `open`."""
 
     kind: ClassVar[Kind]
     version: ClassVar[int]
@@ -193,7 +193,7 @@ class Stage(Settings):
     """True when results depend on the manifest's seed."""
 
     def needs_columns(self) -> tuple[str, ...]:
-        """Columns that these settings read beside `reads`; a chain in which no stage writes them is refused."""
+        """Columns that these settings read in addition to `reads`. A chain in which no stage writes them is refused."""
         return ()
 
     def needs_artifacts(self) -> tuple[str, ...]:
@@ -216,7 +216,7 @@ class Stage(Settings):
         return {name: found[0].protocol.__name__ for name, found in marks.items() if found}
 
     def needs_models(self) -> tuple[str, ...]:
-        """Model ids that these settings use; their revisions enter the fingerprint."""
+        """Model ids that these settings use. Their revisions enter the fingerprint."""
         used = [getattr(self, name) for name in self.model_settings()]
         return tuple(dict.fromkeys(model for model in used if model is not None))
 
@@ -287,11 +287,11 @@ class SinkStage(Stage):
 
     @abstractmethod
     def collate(self, folder: Path, run: RunSummary) -> None:
-        """Write the files that describe all shards into `folder`; the engine adds the files of the shards."""
+        """Write the files that describe all shards into `folder`. The engine adds the files of the shards."""
 
     @abstractmethod
     def check(self, published: PublishedFiles, *, deep: bool) -> Iterator[str]:
-        """Yield what is wrong with `list_file` and the files of the shards, a line each; `deep` reads them wholly."""
+        """Yield what is wrong with `list_file` and the files of the shards, a line each. `deep` reads them in full."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

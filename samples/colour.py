@@ -44,7 +44,7 @@ class Conversion(NamedTuple):
 
 
 def conversion_of(profile: bytes, mode: str) -> Conversion | None:
-    """The conversion of images whose colours are those of `mode` (RGB, L, CMYK or LAB); None for an unreadable profile.
+    """The conversion of images of `mode` (RGB, L, CMYK or LAB), or None for an unreadable profile.
 
     An unreadable profile is damaged, too large, of another kind of colours, or refused by LittleCMS.
     """

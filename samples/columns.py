@@ -37,7 +37,7 @@ class Column:
 
     @property
     def value_range(self) -> tuple[float, float]:
-        """Least and greatest value, as `unit` says; infinite where it names no range."""
+        """Least and greatest value, as `unit` says, or infinite where it names no range."""
         found = _RANGE.search(self.unit)
         return (float(found[1]), float(found[2])) if found else (-math.inf, math.inf)
 
@@ -124,7 +124,7 @@ COLUMNS: dict[str, Column] = _columns(
 
 
 def column(name: str) -> Column:
-    """The declaration of `name`; `ContractError` with the nearest name when it is not declared."""
+    """The declaration of `name`. Raises `ContractError` with the nearest name when it is not declared."""
     if name not in COLUMNS:
         raise ContractError(f"column {name!r} is not declared in samples/columns.py{nearest(name, COLUMNS)}")
     return COLUMNS[name]

@@ -1,6 +1,6 @@
 """Limits of what is decoded, and the one exception for a file that gives no image.
 
-One image at these limits takes at most `MAX_DECODE_BYTES` beside the process, whatever its file contains: the copies of
+One image at these limits takes at most `MAX_DECODE_BYTES` of memory, whatever its file contains: the copies of
 the pixels, the decoder's own buffers, the file's text and its colour profile. A caller that decodes several at once
 needs that for each. Covers neither the file's own bytes nor images made by models.
 """
@@ -68,7 +68,7 @@ class ImageProblem(ValueError):
 
 
 def too_complex(what: str, count: int, most: int) -> ImageProblem:
-    """The exception for a file with more parts than an image has; `count` may be where counting stopped."""
+    """The exception for a file with more parts than an image has. `count` may be where counting stopped."""
     return ImageProblem(Problem.TOO_COMPLEX, f"{count} {what}, more than {most}")
 
 

@@ -42,7 +42,7 @@ DRAFT_OVERSAMPLING = 2
 
 
 class Decoded(NamedTuple):
-    """An image in RGB, sRGB and upright, perhaps at reduced scale; `size` is that of the whole, upright."""
+    """An image in RGB, sRGB and upright, perhaps at reduced scale. `size` is that of the whole, upright."""
 
     image: Image
     size: tuple[int, int]
@@ -62,7 +62,7 @@ def readable_formats() -> tuple[str, ...]:
 
 @dataclass(kw_only=True, slots=True)
 class ImageFile:
-    """An image of which only the header was read; `image` is Pillow's, `num_frames` more than 1 for an animation."""
+    """An image of which only the header was read. `image` is Pillow's, `num_frames` more than 1 for an animation."""
 
     image: Image
     format: str
@@ -78,11 +78,11 @@ class ImageFile:
 
     @property
     def turn(self) -> str | None:
-        """Pillow's name of what makes the image upright; None when it is."""
+        """Pillow's name of what makes the image upright, or None when it is."""
         return None if self.format == "TIFF" else UPRIGHT.get(orientation(self.image))  # Pillow turns a TIFF itself
 
     def load(self, side: int | None = None) -> Image:
-        """The image as it is stored, decoded once; a JPEG at reduced scale where its shorter side stays above `side`.
+        """The image as it is stored, decoded once. The shorter side of a reduced JPEG stays above `side`.
 
         Raises ImageProblem for a file that cannot be decoded. OSError with an errno and MemoryError are faults of the
         machine.

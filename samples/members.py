@@ -40,7 +40,7 @@ class Member:
     is_list: bool = False
 
     def suffix(self, image_format: str = "", number: int = 0) -> str:
-        """The suffix of the value at place `number` of the list; a format is needed where there are several."""
+        """The suffix of the value at place `number` of the list. A format is needed where there are several."""
         return f"{self.role}{number or ''}.{image_format or self.formats[0]}"
 
     @property
@@ -80,7 +80,7 @@ _BY_ROLE = {member.role: member for member in MEMBERS.values()}
 
 
 def member(column: str) -> Member:
-    """The members of a column; `ContractError` with the nearest name for a column that has none."""
+    """The members of a column. Raises `ContractError` with the nearest name for a column that has none."""
     if column not in MEMBERS:
         raise ContractError(f"column {column!r} is no member of a tar{nearest(column, MEMBERS)}")
     return MEMBERS[column]
@@ -92,13 +92,13 @@ def suffix_of(file_name: str) -> str:
 
 
 def column_of(suffix: str) -> str | None:
-    """The column that a member of this suffix holds; None for `json` and for what is no member."""
+    """The column that a member of this suffix holds, or None for `json` and for what is no member."""
     found = _found(suffix)
     return found[0].column if found else None
 
 
 def meaning_of(suffix: str) -> str:
-    """One line on a member, for the data card; empty for what is no member."""
+    """One line on a member, for the data card, or empty for what is no member."""
     found = _found(suffix)
     if found is None:
         return JSON_MEANING if suffix == JSON else ""
@@ -106,7 +106,7 @@ def meaning_of(suffix: str) -> str:
 
 
 def values_of(column: str, members: Mapping[str, bytes]) -> list[bytes]:
-    """The stored values of a column, from the members of one sample (suffix -> bytes); empty where it has none.
+    """The stored values of a column, from one sample's members (suffix -> bytes), or empty where it has none.
 
     Only a column that is a list has more than one value. Raises `ContractError` for a column that has no members.
     """

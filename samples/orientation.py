@@ -22,12 +22,12 @@ MAX_EXIF_TAGS = 4096
 
 
 def orientation(image: Image) -> int:
-    """The orientation by EXIF, or else by XMP; 1 (upright) where neither says one or the data is damaged."""
+    """The orientation by EXIF, or else by XMP: 1 (upright) where neither has one or it is damaged."""
     try:
         found = _exif_orientation(_exif_of(image))
         xmp = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or b""
-        if found is None and (said := XMP_ORIENTATION.search(_as_bytes(xmp)[:MAX_TEXT_BYTES])):
-            found = int(said[1])
+        if found is None and (stated := XMP_ORIENTATION.search(_as_bytes(xmp)[:MAX_TEXT_BYTES])):
+            found = int(stated[1])
     except DECODE_ERRORS:
         return 1
     return found or 1

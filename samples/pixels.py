@@ -23,7 +23,7 @@ def to_rgb(image: Image) -> Image:
 
 
 def to_srgb(image: Image, profile: bytes | None) -> tuple[Image, bool]:
-    """(The image as `to_rgb` makes it, its colours converted from the profile to sRGB; whether that could be read)."""
+    """(The image as `to_rgb` makes it, in sRGB by its profile, and True where the profile could be read)."""
     kind = _colours_of(image)
     conversion = conversion_of(profile, kind) if profile else None
     is_readable = not profile or conversion is not None

@@ -1,4 +1,4 @@
-"""Text entries of PNG files: kept beside the pixels, so that an image can say what made it.
+"""Text entries of PNG files: stored next to the pixels, so that an image can say what made it.
 
 `samples.images` leaves text out when it decodes an image; this module reads and writes it.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def read_png_texts(data: bytes) -> dict[str, str]:
-    """The text entries of a PNG file; empty for bytes of any other kind, and for more text than Pillow takes."""
+    """The text entries of a PNG file, or empty for other bytes and for more text than Pillow takes."""
     from PIL import Image
 
     try:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def wrong_shards(
     folder: str, sizes: Mapping[str, int], open_file: Callable[[str], IO[bytes]], *, deep: bool
 ) -> Iterator[str]:
-    """Yield what is wrong with the list and its tars, a line each; `deep` hashes and reads every tar.
+    """Yield each fault of the list and its tars as a line. `deep` hashes and reads every tar.
 
     `sizes` has the bytes of each file in the dataset's folder, `open_file` opens one by name.
     """
@@ -43,7 +43,7 @@ def wrong_shards(
 
 
 def _wrong_tar(handle: IO[bytes], shard: ShardFile, seen: dict[str, str]) -> Iterator[str]:
-    """Yield what is wrong with one tar; `seen` maps each sample to its tar, and gets those of this one."""
+    """Yield what is wrong with one tar. `seen` maps each sample to its tar, and gets those of this one."""
     if hashlib.file_digest(handle, "sha256").hexdigest() != shard.sha256:  # type: ignore[arg-type]
         yield "sha256 differs from shards.json"
         return

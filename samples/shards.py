@@ -51,7 +51,7 @@ class ShardFile:
 
 @dataclass(frozen=True, slots=True)
 class ShardList:
-    """A dataset as shards.json describes it; `fingerprint` is the sha256 of that file, which hashes every shard."""
+    """A dataset as shards.json describes it. `fingerprint` is the sha256 of that file, which hashes every shard."""
 
     url: str
     name: str
@@ -66,7 +66,7 @@ class ShardList:
         return sum(shard.num_samples for shard in self.shards)
 
     def check_sizes(self) -> None:
-        """Compare the size of every tar with the list; no tar is opened. Raises DatasetError for a difference."""
+        """Compare the size of every tar with the list. No tar is opened. Raises DatasetError for a difference."""
         found = _sizes(self.url)
         for shard in self.shards:
             try:
@@ -154,7 +154,7 @@ def _sizes(folder: str) -> dict[str, int | None]:
 
 
 def _stamp(place: str) -> tuple[int | None, str]:
-    """(bytes, time of writing) of a file; None where a server gives none. Raises OSError for no file."""
+    """(bytes, time of writing) of a file, or None where a server gives none. Raises OSError for no file."""
     if "://" not in place:
         stat = Path(place).stat()
         return stat.st_size, str(stat.st_mtime_ns)

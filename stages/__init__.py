@@ -1,1 +1,1 @@
-"""The catalogue: one stage a file, named verb_object; what stages share lies in packages beside them."""
+"""The catalogue: one stage a file, named verb_object. Code that stages share lies in packages next to them."""

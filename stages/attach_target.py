@@ -29,7 +29,7 @@ class AttachTarget(MapStage):
     writes: ClassVar = ("target_image", "target_format")
 
     def open(self, ctx: Context) -> BatchFn:
-        """A function that gathers the targets of a batch at once; large batches read each row group once."""
+        """A function that gathers the targets of a batch at once. Large batches read each row group once."""
 
         def attach(batch: pa.Table) -> pa.Table:
             found = ctx.gather(batch["target_id"].to_pylist())

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class CountWords(GlobalStage):
-    """The vocabulary of the captions; the same bytes whatever the order of shards and rows."""
+    """The vocabulary of the captions, with the same bytes whatever the order of shards and rows."""
 
     version: ClassVar[int] = 2
     reads_if_present: ClassVar[tuple[str, ...]] = ("caption", "generated_caption")

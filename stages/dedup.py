@@ -61,7 +61,7 @@ class Dedup(GlobalStage):
     """Bits of the 64-bit dHash; none: only images with equal bytes are duplicates."""
 
     def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
-        """A function from light columns of all shards to a verdict a shard; about 100 bytes a row in memory."""
+        """A function from light columns of all shards to a verdict a shard, in about 100 bytes a row."""
 
         def verdicts(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:
             rows = _gather(tables)
@@ -136,7 +136,7 @@ def _verdict(rows: dict[str, Any], best: NDArray[np.int64], sizes: NDArray[np.in
 
 
 def near_clusters(values: NDArray[np.uint64], max_distance: int) -> Indices:
-    """Cluster number of each of the distinct `values` (N,); values within `max_distance` bits are linked."""
+    """Cluster number of each of the distinct `values` (N,). Values within `max_distance` bits are linked."""
     cluster = np.arange(len(values))
     left: list[Indices] = []
     right: list[Indices] = []

@@ -85,7 +85,7 @@ class EditCaptionWordnet(ExpandStage):
         return () if self.vocabulary == "frequency" else (VOCABULARY,)
 
     def open(self, ctx: Context) -> BatchFn:
-        """Load the lexicon once; the worker caches its answers for each noun."""
+        """Load the lexicon once. The worker caches its answers for each noun."""
         corpus: dict[str, int] = {}
         if self.needs_artifacts():
             path = ctx.artifacts[VOCABULARY]

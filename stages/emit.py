@@ -36,7 +36,7 @@ OWN_COLUMNS = ("session_id", "turn", "dataset_shard")
 
 
 class Emit(SinkStage):
-    """One tar a shard, members `<id>.source.<format>` to `<id>.json`; bytes depend on the samples alone."""
+    """One tar a shard, members `<id>.source.<format>` to `<id>.json`. Their bytes depend on the samples alone."""
 
     version: ClassVar[int] = 3
     reads: ClassVar = ("source_images", "source_format", "duplicate_cluster_id")
@@ -82,7 +82,7 @@ class Emit(SinkStage):
         write_report(folder / "report.html", run, light, self.report_samples)
 
     def check(self, published: PublishedFiles, *, deep: bool) -> Iterator[str]:
-        """What is wrong with shards.json and the tars; `deep` hashes and reads every tar."""
+        """Yield each fault of shards.json and the tars. `deep` hashes and reads every tar."""
         return wrong_shards(published.folder, published.sizes, published.open, deep=deep)
 
 

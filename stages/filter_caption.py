@@ -115,7 +115,7 @@ _PATTERNS = ((CaptionReject.MARKUP, MARKUP), (CaptionReject.ADDRESS, ADDRESS), (
 
 
 def num_words(caption: str | None) -> int:
-    """Words of the caption: runs of letters, with inner hyphens and apostrophes; see UNSPACED for other scripts."""
+    """Words of the caption: runs of letters, with inner hyphens and apostrophes. See UNSPACED for other scripts."""
     return len(WORD.findall(_without_marks(caption or "")))
 
 

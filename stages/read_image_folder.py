@@ -40,7 +40,7 @@ MAX_KEY_CHARS = 512
 
 
 class ReadImageFolder(SourceStage):
-    """Image-caption samples of a folder; one shard for every `rows_per_shard` lines of its captions file."""
+    """Image-caption samples of a folder, one shard for every `rows_per_shard` lines of its captions file."""
 
     version: ClassVar[int] = 2
     writes: ClassVar = SOURCE_COLUMNS

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
-    """Image-caption samples behind the URLs of Parquet tables; one shard for every `rows_per_shard` rows.
+    """Image-caption samples behind the URLs of Parquet tables, one shard for every `rows_per_shard` rows.
 
     A shard is downloaded once, into a WebDataset tar and a table of statuses that the run folder keeps; it is read from
     there whenever its pixels are needed. The answers of the web decide the result too: two downloads of one table
@@ -71,7 +71,7 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
         return shards
 
     def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
-        """A function that reads a shard, downloaded before unless `ctx.store` has it; never so for a later stage."""
+        """A function that reads a shard, downloaded before unless `ctx.store` has it. A later stage never downloads."""
         store = ctx.store
         if store is None:
             raise ContractError("no store for downloads: this context was made without one")
@@ -112,7 +112,7 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
         return Counter({text: 1} if unused else {})
 
     def statuses(self, shard: Shard, readers: dict[str, TableReader], notes: Counter[str]) -> list[UrlStatus]:
-        """The shard's rows, judged by what the table says; `readers` keeps the table open from shard to shard."""
+        """The shard's rows, judged by what the table says. `readers` keeps the table open from shard to shard."""
         assert shard.part is not None
         start, stop = shard.part
         with table_reader(shard.uri, readers, lambda schema: named_columns(schema, self, shard.uri)) as reader:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class ReadWebdataset(SourceStage):
-    """Image-caption samples of WebDataset tars; one shard a tar."""
+    """Image-caption samples of WebDataset tars, one shard a tar."""
 
     version: ClassVar[int] = 2
     writes: ClassVar = SOURCE_COLUMNS

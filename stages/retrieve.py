@@ -141,7 +141,7 @@ class Retrieve(MapStage):
 
 
 def _unit(vectors_BD: Floats) -> Floats:
-    """Rows brought to length 1; one without length stays as it is."""
+    """Rows brought to length 1. One without length stays as it is."""
     lengths_B1 = np.linalg.norm(vectors_BD, axis=1, keepdims=True)
     unit_BD: Floats = (vectors_BD / np.maximum(lengths_B1, np.finfo(np.float32).tiny)).astype(np.float32)
     return unit_BD

@@ -68,7 +68,7 @@ class ScorePair(MapStage):
 
 
 def _cosine(one_BD: Floats, other_BD: Floats) -> Floats:
-    """Row by row; 0 where one of the two has no length."""
+    """Row by row, or 0 where one of the two has no length."""
     lengths = np.linalg.norm(one_BD, axis=1) * np.linalg.norm(other_BD, axis=1)
     cosine: Floats = (one_BD * other_BD).sum(1) / np.maximum(lengths, np.finfo(np.float32).tiny)
     return cosine

@@ -42,7 +42,7 @@ SelectReject = StrEnum(  # type: ignore[misc]  # one reason for each side of eac
 
 
 class Bounds(Settings):
-    """Least and greatest value that passes; a bound that is left out asks for nothing."""
+    """Least and greatest value that passes. A bound that is left out asks for nothing."""
 
     min: float | None = None
     max: float | None = None
@@ -56,7 +56,7 @@ class Bounds(Settings):
         return self
 
     def failed(self, value: float | None) -> tuple[str, float] | None:
-        """(side, bound) that the value is beyond; no value and NaN are beyond the first bound that is set."""
+        """(side, bound) that the value is beyond. No value and NaN are beyond the first bound that is set."""
         if self.min is not None and not (value is not None and value >= self.min):
             return "low", self.min
         if self.max is not None and not (value is not None and value <= self.max):
@@ -65,7 +65,7 @@ class Bounds(Settings):
 
 
 class Best(Settings):
-    """Keep the best pairs by a score among those with one value of a column; ties go by sample_id."""
+    """Keep the best pairs by a score among those with one value of a column. Ties go by sample_id."""
 
     per: str
     keep: int = Field(ge=1)
@@ -87,14 +87,14 @@ class Best(Settings):
         return name
 
     def rank(self, value: float | None) -> float:
-        """Smaller is better; no value and NaN come last."""
+        """A rank in which smaller is better, and no value and NaN come last."""
         if value is None or math.isnan(value):
             return math.inf
         return -value if self.prefer == "highest" else value
 
 
 def _check_table(table: Mapping[str, Bounds]) -> Mapping[str, Bounds]:
-    """Refuse bounds that no value of a declared column can have; the plan refuses columns that no stage writes."""
+    """Refuse bounds that no value of a declared column can have. The plan refuses columns that no stage writes."""
     for name, bounds in table.items():
         if name in COLUMNS and name not in NUMBERS:
             raise ValueError(f"column {name!r} holds no numbers: it cannot have a bound")
@@ -112,7 +112,7 @@ BestRule = Annotated[Best, Field(strict=False)]
 
 
 class Select(GlobalStage):
-    """Verdicts by bounds and ranks; without settings all pairs pass."""
+    """Verdicts by bounds and ranks. Without settings all pairs pass."""
 
     version: ClassVar[int] = 1
     rejects: ClassVar = SelectReject
@@ -134,7 +134,7 @@ class Select(GlobalStage):
         return tuple(dict.fromkeys([*(name for table in tables for name in table), *by_type, *ranked]))
 
     def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
-        """A function from light columns of all shards to a verdict a shard; about 100 bytes a row in memory."""
+        """A function from light columns of all shards to a verdict a shard, in about 100 bytes a row."""
 
         def verdicts(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:
             beyond = self._beyond_best(tables) if self.best else {}

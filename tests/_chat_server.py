@@ -1,4 +1,4 @@
-"""A server with OpenAI's chat interface on the loopback: it answers as it was told and keeps what it got."""
+"""A server with OpenAI's chat interface on the loopback: it answers by a given function and keeps the requests."""
 
 import json
 import threading
@@ -11,7 +11,7 @@ def completion(text):
 
 
 class ChatServer:
-    """`answer(body)` gives (status, body to send, headers); `asked` holds (path, headers, body) of every request."""
+    """`answer(body)` gives (status, body to send, headers). `asked` holds (path, headers, body) of every request."""
 
     def __init__(self, answer):
         self.answer, self.asked, self.most_at_once = answer, [], 0
@@ -33,10 +33,10 @@ def chat_server(answer):
                 server.asked.append((self.path, dict(self.headers), body))
                 server.at_once += 1
                 server.most_at_once = max(server.most_at_once, server.at_once)
-            status, said, *headers = server.answer(body)
+            status, answer, *headers = server.answer(body)
             with server.lock:
                 server.at_once -= 1
-            payload = said.encode() if isinstance(said, str) else json.dumps(said).encode()
+            payload = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(status)
             for name, value in (headers[0] if headers else {}).items():
                 self.send_header(name, value)

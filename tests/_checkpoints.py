@@ -23,17 +23,18 @@ def placement(batch_size=2):
     return Placement(device="cpu", dtype="float32", batch_size=batch_size)
 
 
-def picture(width, height, seed=0):
+def make_image(width, height, seed=0):
     """Smooth noise, so that resizing keeps what there is to see."""
     noise = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     return Image.fromarray(noise).resize((width, height), Image.Resampling.BICUBIC)
 
 
-PICTURES = [picture(40, 30, 1), picture(28, 28, 2), picture(40, 30, 3), picture(21, 50, 4), picture(40, 30, 5)]
+SIZES_PX = [(40, 30), (28, 28), (40, 30), (21, 50), (40, 30)]
+IMAGES = [make_image(width, height, seed) for seed, (width, height) in enumerate(SIZES_PX, 1)]
 
 
 def stirred(model, spread=0.05):
-    """The model in evaluation mode, moved off the zeros and ones that layers start with; the same at every call."""
+    """The model in evaluation mode, moved off the zeros and ones that layers start with, the same at every call."""
     import torch
 
     torch.set_num_threads(1)
@@ -53,7 +54,7 @@ def seeded():
 
 
 def clip_tokenizer(length=LENGTH):
-    """Byte-level BPE as CLIP's, with merges for a few words; the end of text has the highest id."""
+    """Byte-level BPE as CLIP's, with merges for a few words. The end of text has the highest id."""
     from tokenizers.pre_tokenizers import ByteLevel
     from transformers import CLIPTokenizer
 

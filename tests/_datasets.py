@@ -33,15 +33,15 @@ def encoded(pixels, kind="JPEG", **options):
 def sample_members(index, size_px=64):
     """Suffix -> bytes of sample `index`, the same at every call."""
     edit = edit_of(index)
-    told = {
+    reported = {
         name: getattr(edit, name) for name in ("source_caption", "target_caption", "source_phrase", "target_phrase")
     }
-    told |= {"instruction": edit.instruction, "edit_type": edit.kind}
+    reported |= {"instruction": edit.instruction, "edit_type": edit.kind}
     images = {"source": (edit.source, edit.target), "target": (edit.target, edit.source)}
     members = {f"{s}.jpg": encoded(render(one, size_px), quality=95) for s, (one, _) in images.items()}
     for side, (one, other) in images.items():
         members[f"{side}_mask.png"] = encoded(changed(one, other, size_px).astype(np.uint8) * 255, "PNG")
-    return {**members, "json": json.dumps(told).encode()}
+    return {**members, "json": json.dumps(reported).encode()}
 
 
 def write_tar(path, samples):
@@ -55,7 +55,7 @@ def write_tar(path, samples):
 
 
 def write_list(folder, counts):
-    """shards.json of the folder's tars; `counts` are what it claims."""
+    """shards.json of the folder's tars. `counts` are what it claims."""
     shards = []
     for name, count in counts.items():
         content = (folder / name).read_bytes()
@@ -66,7 +66,7 @@ def write_list(folder, counts):
 
 
 def write_dataset(folder, counts=(4, 4), make=sample_members):
-    """One tar for each count; keys are `00007`, the sample's index."""
+    """One tar for each count. Keys are `00007`, the sample's index."""
     folder.mkdir(parents=True, exist_ok=True)
     listed, index = {}, 0
     for number, count in enumerate(counts):

@@ -310,7 +310,7 @@ def shard_rows(plan, stage, shard, rows_per_batch=100):
 
 
 class Scripted:
-    """An executor of `width` slots; `script[stage name, shard]` = [failure, ...] has the failures before it works."""
+    """An executor of `width` slots. `script[stage name, shard]` = [failure, ...] has the failures before it works."""
 
     def __init__(self, storage, script=None, width=1, on_submit=None):
         self.storage, self.script, self.width = storage, script or {}, width

@@ -13,7 +13,7 @@ SEED = 404
 
 
 class FakeEditor:
-    """Turns each image into its negative where it may change; remembers what it was asked."""
+    """Turns each image into its negative where it may change, and keeps the requests."""
 
     def __init__(self):
         self.asked = []
@@ -32,7 +32,7 @@ class FakeEditor:
 
 
 class FakeEncoder:
-    """Mean colours of the four quarters as an embedding of images; letters counted as one of texts."""
+    """Mean colours of the four quarters as an embedding of images, and counts of letters as one of texts."""
 
     dim = 12
 

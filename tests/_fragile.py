@@ -1,4 +1,4 @@
-"""A stage and a sink that never end on some rows or kill their own process, and builds of them on Ray.
+"""A stage and a sink that hang or kill their process on some rows, and builds of them on Ray.
 
 Run as a program: `python _fragile.py ADDRESS`, on the Ray cluster at that address. Each line of its input is a build,
 `{"folder": …, "run_on": {…}}` over the shards in folder/in. Builds run side by side; each prints one line when it ends.

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class Hub(ThreadingHTTPServer):
-    """`repositories[name]` maps file names to contents; `licences[name]` is what its card states."""
+    """`repositories[name]` maps file names to contents. `licences[name]` is what its card states."""
 
     daemon_threads = True
 

@@ -1,4 +1,4 @@
-"""Makes input for the tests in code: images that differ to the eye of dHash, tars of any shape, tables for stages."""
+"""Makes input for the tests in code: images of different dHashes, tars of any shape, tables for stages."""
 
 import hashlib
 import io
@@ -17,8 +17,8 @@ from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
 BLOCK = 512
 
 
-def picture(seed, size=(96, 80)):
-    """A smooth random RGB image; other seeds give dHashes far apart."""
+def make_image(seed, size=(96, 80)):
+    """A smooth random RGB image. Other seeds give dHashes far apart."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 7, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
@@ -31,8 +31,8 @@ def encoded(image, image_format="JPEG", **options):
 
 
 def jpeg(seed, size=(96, 80), **options):
-    """A JPEG file of `picture(seed)`."""
-    return encoded(picture(seed, size), "JPEG", **{"quality": 90, **options})
+    """A JPEG file of `make_image(seed)`."""
+    return encoded(make_image(seed, size), "JPEG", **{"quality": 90, **options})
 
 
 def png_chunk(kind, data):
@@ -43,14 +43,14 @@ def png_chunk(kind, data):
 
 
 def png_file(width, height, idat, *, bit_depth=8, colour_type=2, extra=b""):
-    """A PNG file from its parts; `idat` is compressed image data, `extra` goes before it."""
+    """A PNG file from its parts. `idat` is compressed image data, `extra` goes before it."""
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([bit_depth, colour_type, 0, 0, 0])
     end = png_chunk(b"IDAT", idat) + png_chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + extra + end
 
 
 def header(name, size, kind=tarfile.REGTYPE, tar_format=tarfile.GNU_FORMAT, **fields):
-    """The header blocks of one tar member, as bytes that may be patched; see `checksummed`."""
+    """The header blocks of one tar member, as bytes that may be patched. See `checksummed`."""
     info = tarfile.TarInfo(name)
     info.size, info.type = size, kind
     for key, value in fields.items():
@@ -79,7 +79,7 @@ END = bytes(2 * BLOCK)
 
 
 def tar_of(*members, end=END, tar_format=tarfile.GNU_FORMAT):
-    """A tar from (name, bytes) pairs or raw blocks; `end` is the end marker."""
+    """A tar from (name, bytes) pairs or raw blocks. `end` is the end marker."""
     return b"".join(m if isinstance(m, bytes) else member(*m, tar_format) for m in members) + end
 
 
@@ -114,7 +114,7 @@ def table(ids=None, **columns):
 
 
 def apply(stage, rows):
-    """What a map stage makes of a table, as a list of rows."""
+    """The rows that a map stage makes of a table, as a list."""
     return stage.open(Context(stage_name="test"))(rows).to_pylist()
 
 
@@ -155,7 +155,7 @@ except ImageProblem as problem:
 
 
 def decoded_apart(folder, warm_up, file):
-    """(MB by which a process of its own grows while it decodes the file after another; reason of refusal)."""
+    """(MB by which a process grows while it decodes the file after another, reason of refusal)."""
     names = [folder / "warm_up", folder / "file"]
     for name, data in zip(names, (warm_up, file), strict=True):
         name.write_bytes(data)

@@ -1,4 +1,4 @@
-"""A table of URLs on disk, with the stage that reads it and its store; and downloads without a table."""
+"""A table of URLs on disk, with the stage that reads it and its store, and downloads without a table."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +16,7 @@ FAST = {"allowed_hosts": ("127.0.0.1",), "attempts": 1, "backoff_s": 0.01, "time
 
 
 def laion_stage(**options):
-    """The stage with fast settings where `options` name no others; those of its section `speed` are named like all."""
+    """The stage with fast settings where `options` name no others. Those of its section `speed` are named like all."""
     given = FAST | options
     speed = {name: given.pop(name) for name in list(given) if name in DownloadSpeed.model_fields}
     return ReadLaion(**given, speed=DownloadSpeed(**speed))

@@ -24,7 +24,7 @@ def weights_at(folder):
     return find(f"path:{folder}")
 
 
-def pictures(count=3):
+def make_images(count=3):
     """Smooth noise in several sizes."""
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)) for _ in range(count)]
@@ -83,7 +83,7 @@ def save_llama(folder, *, chat=True, max_length=512):
 
 
 def save_blip(folder, *, depth=2, width=32):
-    """Salesforce/blip-image-captioning: BERT's pieces; a number the tokenizer lacks starts a caption, [SEP] ends it."""
+    """Salesforce/blip-image-captioning: BERT's pieces. A number the tokenizer lacks starts a caption, [SEP] ends it."""
     from transformers import (
         BertTokenizer,
         BlipConfig,

@@ -20,8 +20,8 @@ def _gamma(gamma):
 
 
 def _profile(space, pcs, tags, kind=b"mntr"):
-    said = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)
-    tags = {b"desc": said, b"cprt": b"text\0\0\0\0none\0", b"wtpt": _xyz(D50), **tags}
+    title = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)
+    tags = {b"desc": title, b"cprt": b"text\0\0\0\0none\0", b"wtpt": _xyz(D50), **tags}
     at, entries, data = 132 + 12 * len(tags), b"", b""
     for name, value in tags.items():
         padded = value + bytes(-len(value) % 4)

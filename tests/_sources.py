@@ -9,7 +9,7 @@ PACKAGES = ("core", "pipeline", "samples", "models", "stages", "trainer", "evalu
 
 
 def sources(*packages):
-    """(path below the root, text) of every module of these packages; default: of all."""
+    """(path below the root, text) of every module of these packages (default: all)."""
     for package in packages or PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             yield path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
@@ -29,7 +29,7 @@ def imports(source):
 
 @functools.cache
 def texts(source):
-    """(line, text) of every string constant that is no docstring; of an f-string its fixed parts."""
+    """(line, text) of every string constant that is no docstring, and of the fixed parts of f-strings."""
     tree = ast.parse(source)
     docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     return [
@@ -45,7 +45,7 @@ def module_of(path):
 
 
 def import_graph(files):
-    """Module -> the modules among `files` that it imports; `files` are pairs of path and text."""
+    """Module -> the modules among `files` that it imports. `files` are pairs of path and text."""
     files = {module_of(path): text for path, text in files}
     graph = {}
     for module, text in files.items():

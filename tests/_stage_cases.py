@@ -128,7 +128,7 @@ def image_folder(tmp_path):
 
 
 def edited(tmp_path):
-    """Rows as they are after an edit: captions and phrases beside the source image."""
+    """Rows as they are after an edit: captions and phrases next to the source image."""
     return rows(
         source_images=[[png(n)] for n in range(4)],
         source_caption=["a red car", "a blue cat", "", "a tree"],
@@ -154,7 +154,7 @@ class LaconicCaptioner:
         return ["a  dark picture" if image.getpixel((0, 0))[0] < 100 else " " for image in images]
 
 
-def pictures_by_id(ids):
+def images_by_id(ids):
     """A gatherer of `source_images` and `source_format` for the ids a, b, c."""
     images = {"a": png(1), "b": png(2), "c": png(3)}
     return pa.table(
@@ -183,7 +183,7 @@ def scored(tmp_path):
 
 
 def embedded(tmp_path, number=6):
-    """Rows with vectors of the size of zoo:clip's; the last lies opposite to all others."""
+    """Rows with vectors of the size of zoo:clip's. The last is opposite to all others."""
     rng = np.random.default_rng(0)
     vectors = rng.standard_normal((number, 128)) + 12 * np.eye(128)[0]
     vectors[-1] *= -1
@@ -216,7 +216,7 @@ def laion(tmp_path):
 
 
 CASES = {
-    "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": pictures_by_id}),
+    "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
     "caption": Case(
         lambda tmp_path: without(edited(tmp_path), "target_image"),
         {"model": "zoo:other", "prompt": "a picture of", "max_new_tokens": 5},

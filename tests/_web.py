@@ -1,4 +1,4 @@
-"""A small web on 127.0.0.1 for the tests of the downloader: a thread that answers each path as told."""
+"""A small web on 127.0.0.1 for the tests of the downloader: a thread with a given answer for each path."""
 
 import contextlib
 import hashlib
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Answer:
-    """What a path gives. `raw` bytes go out as they are, in pieces as a body, with `pause_s` after each."""
+    """The answer of a path. `raw` bytes are sent unchanged, in pieces as a body, with `pause_s` after each."""
 
     body: bytes = b""
     status: int = 200
@@ -23,7 +23,7 @@ class Answer:
 
 
 class Web(ThreadingHTTPServer):
-    """`answers[path]` is an Answer, or a list of them for one request after another; others are 404."""
+    """`answers[path]` is an Answer, or a list of them for one request after another. Other paths are 404."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -98,7 +98,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FolderStore:
-    """What `ctx.store` does, over a folder."""
+    """The methods of `ctx.store`, over a folder."""
 
     def __init__(self, folder):
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Makes the helper modules beside this file importable: `from _fakes import ...`."""
+"""Makes the helper modules next to this file importable: `from _fakes import ...`."""
 
 import sys
 from pathlib import Path

@@ -17,7 +17,7 @@ Written by `tools/make_catalogue.py` from the stage classes; do not edit it by h
 
 A stage is named in a manifest by its file name: `use = "filter_caption"`. A setting below decides the result and is
 part of the stage's fingerprint, unless its line says that it is one of speed only. What decides speed in all stages
-stands in `run_on`: `rows_per_batch`, `workers`, and for models `device`, `dtype`, `rows_per_forward` and `gpu`. The
+is in `run_on`: `rows_per_batch`, `workers`, and for models `device`, `dtype`, `rows_per_forward` and `gpu`. The
 text `"none"` unsets a setting whose type says `None`. The terms are in the [glossary](glossary.md).
 """
 

@@ -35,13 +35,13 @@ def summary(cls: type) -> str:
 
 
 def names(label: str, names: Iterable[str]) -> str:
-    """One line of names; nothing without names."""
+    """One line of names, or nothing without names."""
     listed = ", ".join(f"`{name}`" for name in names)
     return f"{label}: {listed}.\n" if listed else ""
 
 
 def columns(label: str, names: Sequence[str]) -> str:
-    """A table of columns with their declarations; nothing without columns."""
+    """A table of columns with their declarations, or nothing without columns."""
     from samples.columns import column
 
     if not names:
@@ -53,7 +53,7 @@ def columns(label: str, names: Sequence[str]) -> str:
 
 
 def settings(cls: type[BaseModel], prefix: str = "") -> dict[str, Row]:
-    """Name of each setting -> its row; settings of a section are named `section.setting`."""
+    """Name of each setting -> its row. Settings of a section are named `section.setting`."""
     from core.settings import Settings
     from pipeline.stage import SPEED
 
@@ -67,9 +67,9 @@ def settings(cls: type[BaseModel], prefix: str = "") -> dict[str, Row]:
         annotation, meaning = declared.get(name, ("", ""))
         default = "required" if info.is_required() else _default(info)
         speed = [SPEED_ONLY] if prefix == f"{SPEED}." else []
-        told = " ".join([info.description or meaning, *speed]).strip()
+        text = " ".join([info.description or meaning, *speed]).strip()
         kind = f"id of a model that serves {models[name]}" if name in models else _type(annotation, info)
-        rows[prefix + name] = (f"`{prefix}{name}`", kind, default, told)
+        rows[prefix + name] = (f"`{prefix}{name}`", kind, default, text)
     return rows
 
 

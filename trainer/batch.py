@@ -66,7 +66,7 @@ class Batch:
         )
 
     def to(self, device: torch.device) -> Batch:
-        """The same batch with its tensors on `device`; the numbers stay, generators are seeded on the CPU."""
+        """The same batch with its tensors on `device`. The numbers stay, as generators are seeded on the CPU."""
         return replace(self, columns={name: _moved(value, device) for name, value in self.columns.items()})
 
     def _check_declared(self, name: object) -> None:
@@ -78,7 +78,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample], decoder: Decoder, reader: str) -> Batch:
-    """One batch of the samples that `decoder` made; a column that one of them lacks is left out."""
+    """One batch of the samples that `decoder` made. A column that one of them lacks is left out."""
     shared = [name for name in decoder.columns if all(name in sample.values for sample in samples)]
     return Batch(
         reader=reader,

@@ -34,20 +34,20 @@ def save_checkpoint(
 ) -> Path:
     """Write the checkpoint of `step` and remove all but the last `keep`. Raises TrainingError when the disk is full."""
     final = folder / f"step-{step:08d}"
-    beside = folder / f".{final.name}.new"
+    partial = folder / f".{final.name}.new"
     with written(final):
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, beside / TENSORS)
-        (beside / STATE).write_text(json.dumps({**state, "step": step}, indent=1) + "\n", encoding="utf-8")
-        (beside / MANIFEST).write_text(
-            json.dumps({n: _described(beside / n) for n in (TENSORS, STATE)}, indent=1) + "\n"
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, partial / TENSORS)
+        (partial / STATE).write_text(json.dumps({**state, "step": step}, indent=1) + "\n", encoding="utf-8")
+        (partial / MANIFEST).write_text(
+            json.dumps({n: _described(partial / n) for n in (TENSORS, STATE)}, indent=1) + "\n"
         )
         for name in (TENSORS, STATE, MANIFEST):
-            with (beside / name).open("rb") as handle:
+            with (partial / name).open("rb") as handle:
                 os.fsync(handle.fileno())
         shutil.rmtree(final, ignore_errors=True)
-        beside.rename(final)
+        partial.rename(final)
     for old in checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return final

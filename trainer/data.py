@@ -56,7 +56,7 @@ class Loader:
         self._reader = f"recipe {settings.recipe}"
 
     def batches(self, start: int = 0) -> Generator[Batch]:
-        """Batches from number `start` on, without end; the same whether those before it were read or not."""
+        """Batches from number `start`, without end, the same whether earlier ones were read or not."""
         samples = self._samples(start * self._batch_size)
         while True:
             yield collate(list(islice(samples, self._batch_size)), self._decoder, self._reader)
@@ -77,7 +77,7 @@ class Loader:
 
 
 class SampleStream(IterableDataset):  # type: ignore[type-arg]
-    """The samples of one process from its sample number `start` on; in a DataLoader's worker, that worker's share."""
+    """The samples of one process from its number `start`, or a DataLoader worker's share of them."""
 
     def __init__(
         self, dataset: ShardList, decoder: Decoder, order: Order, *, rank: int, num_ranks: int, start: int, flips: bool
@@ -86,7 +86,7 @@ class SampleStream(IterableDataset):  # type: ignore[type-arg]
         self._rank, self._num_ranks, self._start = rank, num_ranks, start
 
     def __iter__(self) -> Iterator[Sample | SampleError]:
-        """Samples in order; an error as the last item where one cannot be read."""
+        """Samples in order, with an error as the last item where one cannot be read."""
         try:
             yield from self._share()
         except SampleError as error:

@@ -51,7 +51,7 @@ BROKEN = (OSError, ValueError, EOFError, LookupError, TypeError, OverflowError, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """One sample, decoded: column -> value, by the module's table; a column that it lacks is not there.
+    """One sample, decoded: column -> value, by the module's table. A column that it lacks is left out.
 
     `number` counts samples over the whole training and all processes.
     """
@@ -64,7 +64,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoder:
-    """Decodes columns of samples at `size_px`; those not in `required` may be absent.
+    """Decodes columns of samples at `size_px`. Those not in `required` may be absent.
 
     Latents are taken where they are as `latents` says; with None, never.
     """
@@ -194,7 +194,7 @@ def _is_number(value: Any, declared: pa.DataType) -> bool:
 
 
 def _array(encoded: bytes, shape: tuple[int, ...]) -> Halves:
-    """The array in a .npy file, finite float16 of `shape`; of another one nothing is read but its header."""
+    """The array in a .npy file, finite float16 of `shape`. Of another shape only the header is read."""
     file = io.BytesIO(encoded)
     version = np.lib.format.read_magic(file)
     read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}

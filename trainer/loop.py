@@ -1,4 +1,4 @@
-"""The training loop: one recipe on one dataset, on a CPU, a GPU, or the processes that accelerate or torchrun starts.
+"""The training loop: one recipe on one dataset, on a CPU, a GPU, or several processes.
 
 All randomness in step s is a function of the seed and of the samples' numbers. So a training that was killed and
 resumed on the same kind of machine gives the losses of one that was not, and R processes with batch size B those of one
@@ -39,7 +39,7 @@ LOG_EVERY_S = 10.0
 
 
 def train(recipe: Recipe, *, resume: bool = False) -> Result:
-    """Train to `recipe.steps` and save `<out>/model`; with `resume`, from the last checkpoint if there is one.
+    """Train to `recipe.steps` and save `<out>/model`. With `resume`, start at the last checkpoint if there is one.
 
     Raises UsageError for settings or data that cannot be used, and for an `out` with a training in it where `resume` is
     not asked for; ModelError for models that cannot be loaded; TrainingError when the training cannot finish;
@@ -89,7 +89,7 @@ class _Training:
             self._preview()
 
     def _train_step(self, batches: Generator[Batch], *, is_stopped: bool) -> tuple[dict[str, float], bool]:
-        """One optimiser step; its losses over all processes, and whether any process is to stop."""
+        """Do one optimiser step. Return its losses over all processes, and whether any is to stop."""
         recipe, step, accumulate = self._recipe, self.step, self._recipe.run_on.accumulate
         self._state.begin(self._objective.trained_at(step))
         place = (recipe.seed * 1_000_003 + step) * 4096 + self._accelerator.process_index

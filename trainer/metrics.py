@@ -30,14 +30,14 @@ TIMINGS = ("samples_per_s", "step_s", "gpu_memory_bytes")
 
 
 class Metrics:
-    """Writes under `out`; rows that an earlier run wrote after `step` are removed, as if it had ended there."""
+    """Writes under `out`. Rows that an earlier run wrote after `step` are removed, as if it had ended there."""
 
     def __init__(self, out: Path, step: int) -> None:
         self._out, self._path = out, out / METRICS
         kept = [row for row in read_metrics(out) if row["step"] <= step]
-        beside = self._path.with_suffix(".new")
-        beside.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
-        beside.replace(self._path)
+        partial = self._path.with_suffix(".new")
+        partial.write_text("".join(json.dumps(row) + "\n" for row in kept), encoding="utf-8")
+        partial.replace(self._path)
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
         self._since_s, self._since_step = time.monotonic(), step
 
@@ -76,7 +76,7 @@ class Metrics:
 
 
 def read_metrics(out: Path) -> list[dict[str, Any]]:
-    """The rows of a training's metrics.jsonl, without one that a kill cut off; empty when there is no file.
+    """The rows of a training's metrics.jsonl, without one that a kill cut off, or empty when there is no file.
 
     Raises TrainingError for a line that no training wrote.
     """

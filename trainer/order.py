@@ -49,7 +49,7 @@ class StreamPlan(NamedTuple):
 
 
 def plan_streams(num_shards: int, num_ranks: int, num_workers: int, streams: int | None = None) -> StreamPlan:
-    """The numbers of streams and workers; workers become fewer until the streams can be dealt to them evenly.
+    """The numbers of streams and workers. Workers become fewer until the streams can be dealt to them evenly.
 
     `num_workers` 0, reading in the training process, counts as one. Workers never decide the number of streams, and so
     the order. By default that is a power of two where the processes divide it: with 16 shards or more the same order
@@ -77,7 +77,7 @@ def plan_streams(num_shards: int, num_ranks: int, num_workers: int, streams: int
 
 @dataclass(frozen=True)
 class Order:
-    """The order of one training's samples. `shards` are those with samples; their counts are trusted."""
+    """The order of one training's samples. `shards` are those with samples, whose counts are trusted."""
 
     shards: tuple[ShardFile, ...]
     num_streams: int

@@ -1,4 +1,4 @@
-"""Sample grids: a few sources, edited with the weights as they are, beside their targets where the dataset has them.
+"""Sample grids: a few sources, edited with the weights as they are, next to their targets if any.
 
 An editor is given its image and the fields that it needs, each from the column of the same meaning. Fields that it only
 uses where they are there are left out, so that a preview shows the weights and not a mask.
@@ -48,7 +48,7 @@ class Previewer:
         self._decoder = Decoder(size_px=size_px, required=needed, optional=(TARGET,))
 
     def grid(self, num_samples: int, seed: int) -> Image.Image:
-        """One row a sample: source, edit, target; seeded by `seed` and the row."""
+        """One row a sample: source, edit, target. The noise is seeded by `seed` and the row."""
         samples = first_samples(self._dataset, self._decoder, num_samples)
         batch = collate(samples, self._decoder, "the preview")
         seeds = [(seed * 1009 + row) % 2**63 for row in range(len(batch))]

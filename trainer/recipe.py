@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParameterGroup:
-    """Parameters that are trained alike, by name; None stands for the value in the recipe's settings.
+    """Parameters that are trained alike, by name. None means the value in the recipe's settings.
 
     A name is that of the module in `Objective.modules`, a dot, and the parameter's own: `unet.conv_in.weight`.
     """
@@ -79,12 +79,12 @@ class Objective(Protocol):
 
     @property
     def groups(self) -> Sequence[ParameterGroup]:
-        """All parameters that the training changes at some step; all others are frozen."""
+        """All parameters that the training changes at some step. All others are frozen."""
         ...
 
     @property
     def latent_spec(self) -> LatentSpec | None:
-        """The latents of a dataset that this objective can use for its images; None when it uses none."""
+        """The latents of a dataset that this objective can use for its images, or None when it uses none."""
         ...
 
     @property
@@ -118,7 +118,7 @@ class Recipe(TrainSettings, ABC):
         return ()
 
     def needs_models(self) -> tuple[str, ...]:
-        """Model ids that these settings load; a resumed training must find their content unchanged."""
+        """Model ids that these settings load. A resumed training must find their content unchanged."""
         return ()
 
     @abstractmethod

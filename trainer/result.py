@@ -1,4 +1,4 @@
-"""The result of a training: a folder that the recipe fills, and editloom.json in it, which says where it came from."""
+"""The result of a training: a folder that the recipe fills, and its origin in editloom.json."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class Result:
 
 def save_result(folder: Path, objective: Objective, provenance: dict[str, Any]) -> None:
     """Write `folder` anew, complete or not at all. Raises TrainingError when the disk is full."""
-    beside = folder.parent / f".{folder.name}.new"
-    shutil.rmtree(beside, ignore_errors=True)
+    partial = folder.parent / f".{folder.name}.new"
+    shutil.rmtree(partial, ignore_errors=True)
     with written(folder):
-        beside.mkdir()
-        objective.save(beside)
-        (beside / PROVENANCE).write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
+        partial.mkdir()
+        objective.save(partial)
+        (partial / PROVENANCE).write_text(json.dumps(provenance, indent=1) + "\n", encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
-        beside.rename(folder)
+        partial.rename(folder)
 
 
 def provenance(

@@ -1,6 +1,6 @@
 """Settings shared by all recipes: the same in TOML, on the command line and in Python.
 
-A recipe's settings are a subclass with the paper's numbers as defaults and its own keys beside these. The section
+A recipe's settings are a subclass with the paper's numbers as defaults and its own keys added. The section
 `run_on` holds what a resumed training may change; everything else decides the result and must stay as it was.
 """
 

@@ -58,7 +58,7 @@ class Setup:
 
 
 def set_up(recipe: Recipe, *, resume: bool) -> Setup:
-    """Load everything; with `resume`, from the last checkpoint under `out`. Raises as `trainer.loop.train`."""
+    """Load everything, with `resume` from the last checkpoint under `out`. Raises as `trainer.loop.train`."""
     accelerator = _accelerator(recipe)
     dataset = read_shards(recipe.data, is_hashed=recipe.run_on.check_shards == "sha256")
     dataset.check_sizes()

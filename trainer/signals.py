@@ -14,7 +14,7 @@ CAUGHT = (signal.SIGTERM, signal.SIGINT)
 
 
 class Stop:
-    """The name of the signal that came; empty before one does."""
+    """The name of the signal that came, or empty before one does."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -22,7 +22,7 @@ class Stop:
 
 @contextlib.contextmanager
 def noted() -> Iterator[Stop]:
-    """Note signals while the block runs; outside the main thread, where none arrive, change nothing."""
+    """Note signals while the block runs. Outside the main thread none arrive, and nothing changes."""
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():
         yield stop

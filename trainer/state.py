@@ -35,7 +35,7 @@ MOMENTS = ("step", "exp_avg", "exp_avg_sq")
 
 
 class TrainState:
-    """The trained modules with their optimiser. Names are `<module>.<parameter or buffer>`; order is the groups'."""
+    """The trained modules with their optimiser. Names are `<module>.<parameter or buffer>`, in the groups' order."""
 
     def __init__(self, objective: Objective, settings: TrainSettings, accelerator: Accelerator) -> None:
         """Move the modules to the device, in train mode. Raises ContractError for names that are not the modules'."""
@@ -65,7 +65,7 @@ class TrainState:
         return _saved_buffers(self._modules)
 
     def begin(self, trained: Collection[str]) -> None:
-        """Clear gradients; enable them only for `trained`. Raises ContractError for a name that is in no group."""
+        """Clear gradients. Enable them only for `trained`. Raises ContractError for a name that is in no group."""
         for name in trained:
             if name not in self.parameters:
                 raise ContractError(
@@ -77,7 +77,7 @@ class TrainState:
             parameter.requires_grad_(name in self._trained)
 
     def update(self, step: int) -> float:
-        """One optimiser step for what is trained; the norm of its gradients before clipping, over all processes.
+        """Do one optimiser step. Return the norm of the gradients before clipping, over all processes.
 
         Raises NotFiniteError where the norm is no number, except in float16, whose scaler skips such a step.
         """
@@ -97,7 +97,7 @@ class TrainState:
         return norm
 
     def _reduce(self) -> None:
-        """Average gradients over processes, by sorted name in buckets; buffers become those of the first process."""
+        """Average gradients over processes, by sorted name in buckets. Buffers become those of the first process."""
         bucket: list[Tensor] = []
         for name in sorted(self._trained):
             parameter = self.parameters[name]

@@ -34,17 +34,17 @@ def draw(rng: random.Random, count: int) -> list[Scene]:
 
 
 def pixels(scenes: list[Scene], size_px: int = SIZE_PX) -> torch.Tensor:
-    """Pictures of `scenes` as the models take them: (B, 3, size_px, size_px), -1 to 1."""
+    """Images of `scenes` as the models take them: (B, 3, size_px, size_px), -1 to 1."""
     return to_pixels(np.stack([render(scene, size_px) for scene in scenes]))
 
 
 def to_pixels(images_BHWC: np.ndarray) -> torch.Tensor:
-    """uint8 pictures (B, H, W, 3) as float tensors (B, 3, H, W), -1 to 1."""
+    """uint8 images (B, H, W, 3) as float tensors (B, 3, H, W), -1 to 1."""
     return torch.from_numpy(images_BHWC).permute(0, 3, 1, 2).float().div_(127.5).sub_(1.0).contiguous()
 
 
 class PatchTruth(NamedTuple):
-    """What each patch shows, and the scene as a whole."""
+    """The content of each patch, and of the scene as a whole."""
 
     nouns: torch.Tensor  # (B, patches, nouns + 1), shares of the patch's pixels; the last is nothing
     colours: torch.Tensor  # (B, patches, colours + 1), likewise
@@ -75,7 +75,7 @@ def patch_truth(scenes: list[Scene], patch_px: int) -> PatchTruth:
 
 
 class PatchHead(nn.Module):
-    """Reads the patch truth off an encoder's tokens with one linear layer each; thrown away after training.
+    """Reads the patch truth off an encoder's tokens with one linear layer each. It is dropped after training.
 
     Words in captions tell an encoder little about which pixels they mean; this loss tells it directly, and the
     encoder learns in minutes instead of hours.

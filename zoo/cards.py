@@ -1,4 +1,4 @@
-"""`python -m zoo.cards`: writes the model card (README.md) of every miniature model beside its weights.
+"""`python -m zoo.cards`: writes the model card (README.md) of every miniature model next to its weights.
 
 Architecture and size are read from the weights, the training from the model's script, the quality from the last
 `python -m zoo.evaluate`.
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Subject(NamedTuple):
-    """What the card says in words."""
+    """The texts of the card."""
 
     task: str
     data: str
@@ -45,10 +45,10 @@ SUBJECTS = {
     "clipseg": Subject(
         'Masks of phrases such as "red car".',
         f"{_SCENES} Built on zoo:clip, which stays as it is.",
-        "One phrase a picture.",
+        "One phrase an image.",
     ),
     "grounding-dino": Subject(
-        "Boxes of phrases.", f"{_SCENES} Prompts of three to five phrases.", "12 boxes a picture at most."
+        "Boxes of phrases.", f"{_SCENES} Prompts of three to five phrases.", "12 boxes an image at most."
     ),
     "sam": Subject(
         "Masks from boxes.", f"{_SCENES} Boxes off by up to a pixel.", "Trained with boxes, not with points."
@@ -72,7 +72,7 @@ SUBJECTS = {
         "Two things are harder than one.",
     ),
     "sd-inpaint": Subject(
-        "Redraws a part of a picture, 64 px.",
+        "Redraws a part of an image, 64 px.",
         "16,000 scenes, each with a hole; begun from zoo:sd.",
         "Holes of at least a thing's size.",
     ),
@@ -145,8 +145,8 @@ def _training(name: str) -> str:
     script = f"zoo.train_{name.replace('-', '_')}"
     module = importlib.import_module(script)
     parts = [getattr(module, part) for part in ("PRACTICE", "TRAINING", "REFINEMENT") if hasattr(module, part)]
-    told = "; then ".join(_settings(part) for part in parts)
-    return f"{told}; seed {parts[0].seed}; {script.replace('.', '/')}.py"
+    text = "; then ".join(_settings(part) for part in parts)
+    return f"{text}; seed {parts[0].seed}; {script.replace('.', '/')}.py"
 
 
 def _settings(training: Training) -> str:

@@ -32,26 +32,26 @@ PAPER, INK = (255, 255, 255), (40, 40, 44)
 
 
 class Cell(NamedTuple):
-    """Pictures side by side, and what is written below them."""
+    """Images side by side, and the text below them."""
 
-    pictures: list[Image.Image]
+    images: list[Image.Image]
     text: str
 
 
-def world_picture() -> Image.Image:
-    """All cells in rows of COLUMNS; the same pixels at every call."""
+def world_image() -> Image.Image:
+    """All cells in rows of COLUMNS, with the same pixels at every call."""
     cells = [*_places(), *_edits(), _segments()]
     rows = [cells[at : at + COLUMNS] for at in range(0, len(cells), COLUMNS)]
-    heights = [max(picture.height for cell in row for picture in cell.pictures) + TEXT_PX for row in rows]
+    heights = [max(image.height for cell in row for image in cell.images) + TEXT_PX for row in rows]
     sheet = Image.new("RGB", (COLUMNS * (CELL_PX + GAP_PX) + GAP_PX, sum(heights) + GAP_PX), PAPER)
     draw = ImageDraw.Draw(sheet)
     font = ImageFont.load_default(FONT_PX)
     for row, top in zip(rows, itertools.accumulate(heights, initial=GAP_PX), strict=False):
         for column, cell in enumerate(row):
             left = GAP_PX + column * (CELL_PX + GAP_PX)
-            for number, picture in enumerate(cell.pictures):
-                sheet.paste(picture, (left + number * (picture.width + GAP_PX), top))
-            below = top + cell.pictures[0].height + 4
+            for number, image in enumerate(cell.images):
+                sheet.paste(image, (left + number * (image.width + GAP_PX), top))
+            below = top + cell.images[0].height + 4
             draw.multiline_text((left, below), textwrap.fill(cell.text, CHARS_PER_LINE), INK, font, spacing=2)
     return sheet
 
@@ -93,5 +93,5 @@ def _image(scene: Scene, size_px: int) -> Image.Image:
 if __name__ == "__main__":
     target = Path(sys.argv[1])
     target.parent.mkdir(parents=True, exist_ok=True)
-    world_picture().save(target, optimize=True)
+    world_image().save(target, optimize=True)
     print(target)

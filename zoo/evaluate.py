@@ -30,7 +30,7 @@ BARS: dict[str, dict[str, float]] = {
 
 
 def main(names: list[str]) -> int:
-    """Measures the models called `names` (all when empty); the exit code says whether every bar was reached."""
+    """Measures the models called `names` (all when empty). The exit code says whether every bar was reached."""
     unknown = sorted(set(names) - set(MEASURES))
     if unknown:
         print(f"no miniature model is called {', '.join(unknown)} (known: {', '.join(MEASURES)})", file=sys.stderr)

@@ -38,7 +38,7 @@ def model_id(name: str) -> str:
 
 
 def fingerprint_of(name: str) -> str:
-    """What tells the weights of the model `name` from any others: a hash of all of them."""
+    """A hash of all weights of the model `name`, which differs from that of any others."""
     digest = hashlib.sha256()
     for file in sorted(folder_of(name).rglob("*.safetensors")):
         digest.update(file.read_bytes())
@@ -61,21 +61,21 @@ def export(name: str, *parts: Any) -> Path:
     The folder replaces an older one; a model card there is kept.
     """
     folder = output_folder() / name
-    beside = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(beside, ignore_errors=True)
+    partial = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(partial, ignore_errors=True)
     for part in parts:
         if isinstance(part, nn.Module):  # a pipeline comes in half precision; it has `parameters` too, of another kind
             part.half()
-        part.save_pretrained(beside)
-    for file in beside.rglob("*.json"):
+        part.save_pretrained(partial)
+    for file in partial.rglob("*.json"):
         _forget_path(file)
-    for file in beside.rglob("*"):
+    for file in partial.rglob("*"):
         file.chmod(0o755 if file.is_dir() else 0o644)  # safetensors writes for the owner alone
     card = folder / "README.md"
     if card.exists():
-        shutil.copy(card, beside / "README.md")
+        shutil.copy(card, partial / "README.md")
     shutil.rmtree(folder, ignore_errors=True)
-    beside.rename(folder)
+    partial.rename(folder)
     print(f"wrote {folder}, {sum(file.stat().st_size for file in folder.rglob('*')) / 1e6:.1f} MB")
     return folder
 

@@ -28,7 +28,7 @@ def training_scene(index: int) -> Scene:
 
 @torch.no_grad()
 def encode(vae: AutoencoderKL, image_BCHW: torch.Tensor) -> torch.Tensor:
-    """Scaled latents (B, 4, H / 4, W / 4) of pictures from -1 to 1, drawn from the posterior."""
+    """Scaled latents (B, 4, H / 4, W / 4) of images from -1 to 1, drawn from the posterior."""
     parts = [vae.encode(part.to(device())).latent_dist.sample() for part in image_BCHW.split(64)]
     return torch.cat(parts) * float(vae.config.scaling_factor)
 
@@ -42,7 +42,7 @@ def cache_path(vae: AutoencoderKL, name: str) -> Path:
 
 
 def scene_latents(vae: AutoencoderKL, count: int) -> torch.Tensor:
-    """Latents of the first `count` training scenes, (count, 4, 16, 16); kept in runs/zoo for the next call."""
+    """Latents of the first `count` training scenes, (count, 4, 16, 16), kept in runs/zoo for the next call."""
     path = cache_path(vae, f"latents-{count}")
     if path.exists():
         return load_file(path)["latents"].float()

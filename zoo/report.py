@@ -30,7 +30,7 @@ from zoo.evaluation.generation import (
     kind_asked,
     prompted_scenes,
 )
-from zoo.evaluation.perception import pictures, wrong_phrases
+from zoo.evaluation.perception import images_of, wrong_phrases
 from zoo.export import folder_of, model_id
 from zoo.train_llm import MAX_TOKENS
 from zoo.world import Scene, boxes, caption, facts_of, panoptic, read_facts, render, thing_masks
@@ -47,7 +47,7 @@ PALETTE = np.random.default_rng(3).integers(60, 230, (16, 3))
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line below a picture; red when it is wrong."""
+    """A line below an image, red when it is wrong."""
 
     text: str
     is_wrong: bool = False
@@ -55,9 +55,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """Pictures side by side (data: URLs) and what is said of them."""
+    """Images side by side (data: URLs) and the lines below them."""
 
-    pictures: list[str]
+    images: list[str]
     lines: list[Line]
 
 
@@ -71,7 +71,7 @@ class Section:
 
 
 def gallery() -> str:
-    """The page; a model that is not there has no part in it, and the page says so."""
+    """The page. It names each model that is not there."""
     scenes = held_out(SHOWN)
     parts: list[tuple[tuple[str, ...], Callable[[], Section]]] = [
         ((), lambda: _world(scenes)),
@@ -108,14 +108,14 @@ def _png(pixels: npt.NDArray[np.uint8] | Image.Image) -> str:
 
 
 def _over(scene: Scene, mask_HW: npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8]:
-    """The picture, red where the mask is."""
+    """The image, red where the mask is."""
     image = render(scene).astype(float)
     image[mask_HW] = 0.45 * image[mask_HW] + 0.55 * RED
     return image.astype(np.uint8)
 
 
 def _outlined(scene: Scene, boxes_N4: npt.NDArray[np.float32]) -> Image.Image:
-    """The picture with box outlines."""
+    """The image with box outlines."""
     image = render(scene).copy()
     for x0, y0, x1, y1 in np.clip(np.round(boxes_N4), 0, len(image)).astype(int):
         x1, y1 = max(x1 - 1, x0), max(y1 - 1, y0)  # noqa: PLW2901  # edges are exclusive
@@ -130,17 +130,17 @@ def _world(scenes: Sequence[Scene]) -> Section:
 
 
 def _captions(scenes: Sequence[Scene]) -> Section:
-    said = registry.load("Captioner", model_id("blip")).caption(pictures(list(scenes)))
+    answers = registry.load("Captioner", model_id("blip")).caption(images_of(list(scenes)))
     figures = [
         Figure([_png(render(scene))], [Line(text, read_facts(text) != facts_of(scene))])
-        for scene, text in zip(scenes, said, strict=True)
+        for scene, text in zip(scenes, answers, strict=True)
     ]
-    return Section("Captions by zoo:blip", "Read off the picture alone.", figures)
+    return Section("Captions by zoo:blip", "Read off the image alone.", figures)
 
 
 def _phrases(scenes: Sequence[Scene]) -> Section:
     segmenter = registry.load("TextSegmenter", model_id("clipseg"))
-    images = pictures(list(scenes))
+    images = images_of(list(scenes))
     right = [scene.things[0].phrase for scene in scenes]
     wrong = [wrong_phrases(scene)[0] for scene in scenes]
     found, nothing = segmenter.segment_phrases(images, right), segmenter.segment_phrases(images, wrong)
@@ -156,7 +156,7 @@ def _phrases(scenes: Sequence[Scene]) -> Section:
 def _boxes(scenes: Sequence[Scene]) -> Section:
     detector = registry.load("Detector", model_id("grounding-dino"))
     asked = [[*(thing.phrase for thing in scene.things), wrong_phrases(scene)[0]] for scene in scenes]
-    found = detector.detect(pictures(list(scenes)), asked, threshold=0.3)
+    found = detector.detect(images_of(list(scenes)), asked, threshold=0.3)
     figures = []
     for scene, one in zip(scenes, found, strict=True):
         there = {thing.phrase for thing in scene.things}
@@ -168,7 +168,7 @@ def _boxes(scenes: Sequence[Scene]) -> Section:
 
 def _box_masks(scenes: Sequence[Scene]) -> Section:
     true = [boxes(thing_masks(scene)) for scene in scenes]
-    found = registry.load("BoxSegmenter", model_id("sam")).segment_boxes(pictures(list(scenes)), true)
+    found = registry.load("BoxSegmenter", model_id("sam")).segment_boxes(images_of(list(scenes)), true)
     figures = [
         Figure([_png(_outlined(scene, box)), _png(_over(scene, one.masks_NHW.any(0)))], [Line(caption(scene))])
         for scene, box, one in zip(scenes, true, found, strict=True)
@@ -177,7 +177,7 @@ def _box_masks(scenes: Sequence[Scene]) -> Section:
 
 
 def _panoptic(scenes: Sequence[Scene]) -> Section:
-    found = registry.load("PanopticSegmenter", model_id("mask2former")).segment_panoptic(pictures(list(scenes)))
+    found = registry.load("PanopticSegmenter", model_id("mask2former")).segment_panoptic(images_of(list(scenes)))
     figures = []
     for scene, one in zip(scenes, found, strict=True):
         segments, labels = panoptic(scene)
@@ -185,7 +185,7 @@ def _panoptic(scenes: Sequence[Scene]) -> Section:
         lines = [Line(label, label not in labels) for label in one.labels]
         figures.append(Figure([_png(render(scene)), *map(_png, coloured)], lines))
     return Section(
-        "Panoptic maps by zoo:mask2former", "Picture, true segments, found segments (colours are arbitrary).", figures
+        "Panoptic maps by zoo:mask2former", "Image, true segments, found segments (colours are arbitrary).", figures
     )
 
 
@@ -197,8 +197,8 @@ def _drawn() -> Section:
     )
     read = registry.load("Captioner", model_id("blip")).caption(drawn)
     figures = [
-        Figure([_png(image)], [Line(prompt), Line(f"read: {said}", read_facts(said)[:2] != facts_of(scene)[:2])])
-        for scene, prompt, image, said in zip(scenes, prompts, drawn, read, strict=True)
+        Figure([_png(image)], [Line(prompt), Line(f"read: {answer}", read_facts(answer)[:2] != facts_of(scene)[:2])])
+        for scene, prompt, image, answer in zip(scenes, prompts, drawn, read, strict=True)
     ]
     return Section("Drawn by zoo:sd", f"{NUM_STEPS} steps, guidance {GUIDANCE}; below what zoo:blip reads.", figures)
 
@@ -206,7 +206,7 @@ def _drawn() -> Section:
 def _filled() -> Section:
     sources, targets, holes = zip(*inpainting_tasks(SHOWN), strict=True)
     drawn = registry.load("EditSynthesizer", model_id("sd-inpaint")).inpaint(
-        pictures(list(sources)), holes, [caption(scene) for scene in targets],
+        images_of(list(sources)), holes, [caption(scene) for scene in targets],
         seeds=range(SHOWN), num_steps=NUM_STEPS, guidance_scale=GUIDANCE,
     )  # fmt: skip
     figures = [

@@ -1,7 +1,7 @@
 """`python -m zoo.serve FOLDER [--port 8000] -- COMMAND…`: FOLDER/images on the web while a command runs.
 
 Owns the web that `zoo.write_world --layout laion` writes addresses of. Listens on 127.0.0.1 only, says nothing, and
-ends with the command and its exit code. SIGTERM and SIGHUP go on to the command; Ctrl-C reaches it by itself.
+ends with the command and its exit code. SIGTERM and SIGHUP are passed to the command; Ctrl-C reaches it by itself.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Server(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def serving(folder: Path, port: int) -> Iterator[int]:
-    """The folder's files at `http://127.0.0.1:<port>/` while the block lasts; gives the port, chosen where it is 0.
+    """The folder's files at `http://127.0.0.1:<port>/` while the block lasts. Gives the port, chosen where it is 0.
 
     Raises `OSError` when the port is taken.
     """
@@ -75,7 +75,7 @@ def run(command: Sequence[str]) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve and run what the command line says; the command's exit code."""
+    """Serve and run what the command line says. Return the command's exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
     split = given.index("--") if "--" in given else len(given)
     own, command = given[:split], given[split + 1 :]

@@ -18,7 +18,7 @@ AUXILIARY_WIDTH = 4 * EMBED
 
 
 def swin(*stages: str) -> SwinConfig:
-    """2 px patches, 32 to 256 wide over four stages, so that the finest map has 32 x 32 tokens; 1 M parameters."""
+    """2 px patches, 32 to 256 wide over four stages, 1 M parameters, 32 x 32 tokens at most."""
     return SwinConfig(
         image_size=SIZE_PX, patch_size=2, embed_dim=EMBED, depths=[1, 1, 2, 1], num_heads=[2, 4, 4, 8], window_size=4,
         mlp_ratio=2.0, drop_path_rate=0.0, out_features=list(stages),

@@ -18,7 +18,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def corpus() -> list[str]:
-    """Captions and instructions of the world, enough for every word of it to occur; always the same."""
+    """Captions and instructions of the world, enough for every word of it to occur, always the same."""
     rng = random.Random("corpus")
     lines: list[str] = []
     for index in range(CORPUS_SCENES):
@@ -86,7 +86,7 @@ def bert_tokenizer() -> BertTokenizer:
 def grounding_tokenizer() -> BertTokenizer:
     """The same with [CLS], [SEP], "." and "?" at the numbers of bert-base-uncased.
 
-    GroundingDINO's code finds the phrases of a prompt by these numbers; fillers stand between, as in BERT's own list.
+    GroundingDINO's code finds the phrases of a prompt by these numbers; fillers are between them, as in BERT's list.
     """
     pieces = [f"[unused{index}]" for index in range(1030)]
     fixed = {0: "[PAD]", 100: "[UNK]", 101: "[CLS]", 102: "[SEP]", 103: "[MASK]", 1012: ".", 1029: "?"}

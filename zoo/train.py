@@ -1,6 +1,6 @@
 """`python -m zoo.train [NAME ...] [--seed N]`: trains the miniature models, all of them or those named.
 
-In an order in which each finds what it builds on. Interrupted, it goes on where it stopped; a model whose training is
+In an order in which each finds what it builds on. Interrupted, it resumes where it stopped; a model whose training is
 finished is only written out again.
 """
 

@@ -52,16 +52,16 @@ class Trained(nn.Module):
         self.head = PatchHead(WIDTH, PATCH_PX)
 
     def losses(self, training: Training, step: int) -> dict[str, torch.Tensor]:
-        """Next-word prediction given the picture, and the patch loss."""
+        """Next-word prediction given the image, and the patch loss."""
         scenes = draw(training.rng(step), training.batch_size)
         texts = self.tokenizer([caption(scene) for scene in scenes], padding=True, return_tensors="pt").to(device())
         seen = self.blip.vision_model(pixels(scenes).to(device())).last_hidden_state
         labels = texts.input_ids.masked_fill(texts.attention_mask == 0, -100)
-        told = self.blip.text_decoder(
+        predicted = self.blip.text_decoder(
             input_ids=texts.input_ids, attention_mask=texts.attention_mask, encoder_hidden_states=seen,
             labels=labels, reduction="mean",
         )  # fmt: skip
-        return {"words": told.loss, "patches": self.head(seen[:, 1:], patch_truth(scenes, PATCH_PX))}
+        return {"words": predicted.loss, "patches": self.head(seen[:, 1:], patch_truth(scenes, PATCH_PX))}
 
 
 def main(training: Training = TRAINING) -> None:

@@ -1,4 +1,4 @@
-"""Trains zoo:clip, a CLIPModel, on pictures and captions of the world (Radford et al. 2021: symmetric InfoNCE)."""
+"""Trains zoo:clip, a CLIPModel, on images and captions of the world (Radford et al. 2021: symmetric InfoNCE)."""
 
 from __future__ import annotations
 

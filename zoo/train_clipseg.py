@@ -52,7 +52,7 @@ def start_decoder(model: CLIPSegForImageSegmentation, tokenizer: PreTrainedToken
 
     What comes from CLIP is far from zero mean and unit spread: phrases share most of their embedding, patches most of
     theirs. The layers that read them take the mean out and divide by the spread, measured on phrases and scenes of
-    the world. From xavier weights alone the decoder masks whatever stands in the picture and does not read the phrase.
+    the world. From xavier weights alone the decoder masks whatever is in the image and does not read the phrase.
     """
     decoder, rng = model.decoder, random.Random("clipseg")
     phrases = [f"{colour} {noun}" for colour in COLOURS for noun in NOUNS]
@@ -79,7 +79,7 @@ def _standardise(linear: nn.Linear, inputs_ND: torch.Tensor, bias: float = 0.0) 
 
 
 def phrase_of(scene: Scene, rng: random.Random) -> tuple[str, npt.NDArray[np.bool_]]:
-    """A phrase and where it is: a thing of the scene, or by `ABSENT_FRAC` one that is not there (mostly nearly)."""
+    """A phrase and where it is: a thing of the scene, or by `ABSENT_FRAC` an absent one (mostly nearly there)."""
     masks = thing_masks(scene)
     index = rng.randrange(len(scene.things))
     thing = scene.things[index]

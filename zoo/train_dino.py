@@ -74,13 +74,13 @@ def losses(trained: Trained, teacher: Teacher, training: Training, step: int) ->
     image_BCHW = pixels(scenes).to(device())
     embedding_BD, noun_BK, patch_BPD = teacher(image_BCHW)
     tokens = trained.dino(image_BCHW).last_hidden_state
-    said = nn.functional.log_softmax(trained.nouns(tokens[:, 0]).float(), dim=-1)
+    predicted = nn.functional.log_softmax(trained.nouns(tokens[:, 0]).float(), dim=-1)
     meant = nn.functional.log_softmax(noun_BK.float(), dim=-1)
     near = nn.functional.cosine_similarity(trained.embedding(tokens[:, 0]).float(), embedding_BD.float())
     patches = nn.functional.mse_loss(trained.patches(tokens[:, 1:]).float(), patch_BPD.float())
     return {
         "embedding": 1 - near.mean(),
-        "nouns": nn.functional.kl_div(said, meant, log_target=True, reduction="batchmean"),
+        "nouns": nn.functional.kl_div(predicted, meant, log_target=True, reduction="batchmean"),
         "patches": patches,
     }
 

@@ -49,7 +49,7 @@ def build(vocabulary: int) -> GroundingDinoForObjectDetection:
 
 
 def prompt_of(scene: Scene, rng: random.Random, num_phrases: int, *, with_colour: bool) -> tuple[list[str], list[int]]:
-    """`num_phrases` phrases in random order, all things of the scene among them; which phrase each thing answers."""
+    """`num_phrases` phrases in random order, all of the scene's things among them, and the phrase of each thing."""
     here = {thing.noun for thing in scene.things}
     phrases = [_say(thing, with_colour=with_colour) for thing in scene.things]
     while len(phrases) < num_phrases:

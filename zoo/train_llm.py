@@ -41,7 +41,7 @@ _ASIDE = re.compile(r" on the (left|right)")
 def lesson(rng: random.Random, hard_frac: float = 0.0) -> tuple[str, str]:
     """A prompt and the answer to it. What the caption does not say, the answer does not know.
 
-    The prompt names the type of edit it wants: left to choose, the likeliest answer would always be of one type. Where
+    The prompt names the type of edit: left to choose, the likeliest answer would always be of one type. Where
     the instructions name a thing that is there, they say its colour: two things may have one noun, and from "the lamp"
     alone the model would have to find a colour by its noun across a sentence, which lessons by themselves teach slowly.
     """
@@ -79,11 +79,11 @@ def practice(rng: random.Random) -> tuple[str, str]:
     Answers need both, but a few words of theirs depend on them, too few for attention to learn it from lessons alone.
     """
     scene = sample_scene(rng, num_things=3)
-    said = caption(scene) if rng.random() < 0.6 else varied_caption(scene, rng)
+    written = caption(scene) if rng.random() < 0.6 else varied_caption(scene, rng)
     if rng.random() < COPY_FRAC:
-        return f"Caption: {said}\nAgain: ", said
+        return f"Caption: {written}\nAgain: ", written
     things = rng.sample(scene.things, len(scene.things))
-    return f"Caption: {said}\nThings:", "".join(f" {thing.noun} {thing.colour}" for thing in things)
+    return f"Caption: {written}\nThings:", "".join(f" {thing.noun} {thing.colour}" for thing in things)
 
 
 def tokenizer() -> PreTrainedTokenizerFast:
@@ -128,7 +128,7 @@ def losses(
     step: int,
     draw: Callable[[random.Random], tuple[str, str]] = lesson,
 ) -> dict[str, torch.Tensor]:
-    """Next-token prediction of the answers; prompts are given, not learnt."""
+    """Next-token prediction of the answers. Prompts are given, not learnt."""
     rng = training.rng(step)
     rows = []
     for _ in range(training.batch_size):

@@ -1,4 +1,4 @@
-"""Trains zoo:sam, a SamModel, to cut out what a box holds (Kirillov et al. 2023; its focal loss is plain here)."""
+"""Trains zoo:sam, a SamModel, to cut out what a box holds (Kirillov et al. 2023, with a plain focal loss)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Trained(nn.Module):
         self.head = PatchHead(DECODER_WIDTH, PATCH_PX)
 
     def losses(self, training: Training, step: int) -> dict[str, torch.Tensor]:
-        """One box an image, off by up to a pixel a side; single and multiple mask outputs in turn.
+        """One box an image, off by up to a pixel a side, with single and multiple mask outputs in turn.
 
         The encoder is called by itself: the model's `get_image_embeddings` cuts off its gradients.
         """

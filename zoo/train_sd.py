@@ -55,7 +55,7 @@ def build_text_encoder() -> CLIPTextModel:
 
 
 def scheduler() -> DDIMScheduler:
-    """Stable Diffusion 1's noise schedule; latents are not clipped, they are no pixels."""
+    """Stable Diffusion 1's noise schedule. Latents are not clipped, as they are no pixels."""
     return DDIMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False, set_alpha_to_one=False,
         steps_offset=1, prediction_type="epsilon",
@@ -89,7 +89,7 @@ class Trained(nn.Module):
         return hidden
 
     def loss(self, latent_BCHW: Tensor, prompts: list[str], extra_BCHW: Tensor | None = None) -> Tensor:
-        """The weighted squared error of the predicted noise; `extra_BCHW` joins the UNet's input channels."""
+        """The weighted squared error of the predicted noise. `extra_BCHW` joins the UNet's input channels."""
         noise_BCHW = torch.randn_like(latent_BCHW)
         timestep_B = torch.randint(
             0, self.noise.config.num_train_timesteps, (len(latent_BCHW),), device=latent_BCHW.device

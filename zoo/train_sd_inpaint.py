@@ -1,6 +1,6 @@
 """Trains zoo:sd-inpaint, a StableDiffusionInpaintPipeline: zoo:sd's UNet with five more input channels, fine-tuned.
 
-The further channels hold the mask and the latents of the picture with the hole greyed out, as Stable Diffusion's own
+The further channels hold the mask and the latents of the image with the hole greyed out, as Stable Diffusion's own
 inpainting checkpoint has it; their weights start at zero. Text encoder and autoencoder stay as they are.
 """
 
@@ -48,7 +48,7 @@ def hole_of(scene: Scene, rng: random.Random) -> npt.NDArray[np.bool_]:
 
 
 def holed_latents(vae: AutoencoderKL, count: int) -> Tensor:
-    """Mask and latents of the holed picture, (count, 5, 16, 16), kept in runs/zoo for the next call."""
+    """Mask and latents of the holed image, (count, 5, 16, 16), kept in runs/zoo for the next call."""
     path = cache_path(vae, f"holed-{count}")
     if path.exists():
         return load_file(path)["holed"].float()
@@ -67,7 +67,7 @@ def holed_latents(vae: AutoencoderKL, count: int) -> Tensor:
 
 
 def start_from_sd(trained: Trained) -> None:
-    """Copies zoo:sd's weights; the channels it does not have begin at zero."""
+    """Copies zoo:sd's weights. The channels it does not have begin at zero."""
     sd = UNet2DConditionModel.from_pretrained(
         folder_of("sd"), subfolder="unet", dtype=torch.float32, use_safetensors=True
     )

@@ -1,4 +1,4 @@
-"""Trains the autoencoder of zoo:sd and zoo:sd-inpaint: 64 px pictures to 16 x 16 x 4 latents and back."""
+"""Trains the autoencoder of zoo:sd and zoo:sd-inpaint: 64 px images to 16 x 16 x 4 latents and back."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def crops(scenes: list[Scene], rng: random.Random) -> Tensor:
     """Squares of 32 px, most of them around a thing: (B, 3, 32, 32).
 
     Backgrounds are few and soon learnt. The network is convolutional, so that it learns things from crops at a quarter
-    of the cost; whole pictures at the end settle its group normalisation.
+    of the cost; whole images at the end settle its group normalisation.
     """
     corners = []
     for scene in scenes:
@@ -77,7 +77,7 @@ def set_scaling(vae: AutoencoderKL) -> None:
 
 
 def trained(training: Training = TRAINING) -> AutoencoderKL:
-    """The trained autoencoder, in fp32; trains it first when there is no finished checkpoint."""
+    """The trained autoencoder, in fp32. It is trained first when there is no finished checkpoint."""
     torch.manual_seed(training.seed)
     vae = build().to(device())
     train(training, vae, lambda step: losses(vae, training, step))

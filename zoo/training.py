@@ -37,7 +37,7 @@ class Training:
     `ema` is the decay of the averaged weights that are kept; 0 keeps the last ones. With a `muon_rate` the matrices
     and convolutions (flattened to matrices) inside numbered blocks are trained by Muon (Jordan et al. 2024) at that
     rate, everything else by AdamW at `learning_rate`: vision transformers of this size learn the world's nouns from
-    several times fewer pictures so.
+    several times fewer images so.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Training:
 
 
 def _is_in_block(name: str) -> bool:
-    """Muon's share: weights of numbered blocks; where deformable attention looks is left to AdamW's small steps."""
+    """Muon's share: weights of numbered blocks. The offsets of deformable attention need AdamW's small steps."""
     return _BLOCK.search(name) is not None and "offset" not in name
 
 
@@ -78,7 +78,7 @@ def device() -> torch.device:
 
 
 def train(training: Training, module: torch.nn.Module, loss_at: Callable[[int], dict[str, torch.Tensor]]) -> None:
-    """Trains the parameters of `module` that want gradients; on return it holds the (averaged) trained weights.
+    """Trains the parameters of `module` that require gradients. On return it holds the (averaged) trained weights.
 
     `loss_at(step)` gives named losses whose sum is minimised. Progress goes to runs/zoo/NAME: checkpoint.safetensors
     and curve.jsonl. A finished training is taken from its checkpoint.
@@ -153,7 +153,7 @@ class _State:
             optimiser.step()
 
     def moments(self, parameter: torch.nn.Parameter) -> dict[str, torch.Tensor]:
-        """The optimiser's memory of one parameter; empty before its first step."""
+        """The optimiser's memory of one parameter, or empty before its first step."""
         is_muon = id(parameter) in self.matrices
         state: dict[str, torch.Tensor] = self.optimisers[is_muon].state[self.matrices.get(id(parameter), parameter)]
         return state
@@ -177,9 +177,9 @@ class _State:
             for key, value in self.moments(parameter).items():
                 tensors[f"{key}/{name}"] = value
         tensors = {key: value.contiguous().clone() for key, value in tensors.items()}
-        beside = self.path.with_suffix(".new")
-        save_file(tensors, beside, metadata={"step": str(step), "training": json.dumps(asdict(self.training))})
-        os.replace(beside, self.path)  # noqa: PTH105  # the same call on a Path says less
+        partial = self.path.with_suffix(".new")
+        save_file(tensors, partial, metadata={"step": str(step), "training": json.dumps(asdict(self.training))})
+        os.replace(partial, self.path)  # noqa: PTH105  # the same call on a Path says less
 
     @torch.no_grad()
     def restore(self) -> int:

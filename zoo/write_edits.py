@@ -1,7 +1,7 @@
 """`python -m zoo.write_edits FOLDER --count N --seed S`: held-out edits of the miniature world with their true results.
 
 A folder that `editloom evaluate pairs` reads: `cases.jsonl` and `images/<key>.source.png`, `.target.png`, `.mask.png`
-(white where the edit may change the picture). Scenes are those of the world of every evaluation, which no training
+(white where the edit may change the image). Scenes are those of the world of every evaluation, which no training
 draws from: of seed 0 those that `zoo.batches.held_out` begins with, of another seed others. Same arguments, same bytes.
 """
 
@@ -41,7 +41,7 @@ class EditOrder:
     size_px: int = SIZE_PX
 
     def edits(self) -> Iterator[tuple[int, Edit]]:
-        """(number of the scene in the held-out world, edit): for each kind in turn the next scene that can take it."""
+        """(number of the held-out scene, edit): for each kind in turn the next scene that can take it."""
         index = self.seed * SCENES_PER_SEED
         for number in range(self.count):
             kind = self.kinds[number % len(self.kinds)]
@@ -63,13 +63,13 @@ def write_edits(folder: Path, order: EditOrder) -> None:
 
 def _write_case(folder: Path, index: int, edit: Edit, size_px: int) -> dict[str, Any]:
     key = f"{index:09d}"
-    pictures = {
+    pixels_by_name = {
         "source": render(edit.source, size_px),
         "target": render(edit.target, size_px),
         "mask": edit_mask(edit, size_px).astype(np.uint8) * 255,
     }
-    files = {name: f"images/{key}.{name}.png" for name in pictures}
-    for name, pixels in pictures.items():
+    files = {name: f"images/{key}.{name}.png" for name in pixels_by_name}
+    for name, pixels in pixels_by_name.items():
         Image.fromarray(pixels).save(folder / files[name], "PNG")
     return {
         "key": key, **files, "source_caption": edit.source_caption, "target_caption": edit.target_caption,
@@ -80,7 +80,7 @@ def _write_case(folder: Path, index: int, edit: Edit, size_px: int) -> dict[str,
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write what the command line orders; 0."""
+    """Write what the command line orders. Return 0."""
     parser = argparse.ArgumentParser(prog="python -m zoo.write_edits", description=str(__doc__).split(":", 1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--count", type=int, default=100, help="how many edits (%(default)s)")

@@ -2,7 +2,7 @@
 
 Owns two layouts of the same scenes. `webdataset` is what img2dataset writes: tars of `<key>.png`, `.txt`, `.json`, the
 JSON with `world_seed` and `world_index`, from which `scene_of` draws the scene again with its truth. `laion` is a table
-of addresses and alt-text as LAION published them, beside the images that the addresses lead to: after
+of addresses and alt-text as LAION published them, and the images that the addresses lead to: after
 `python -m http.server --directory FOLDER/images 8000` they can be downloaded. Same arguments, same bytes.
 """
 
@@ -107,22 +107,22 @@ def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 
 
 def _laion_row(order: Order, index: int, scene: Scene, text: str) -> dict[str, Any]:
-    """A row as LAION has it. The three scores are drawn, not computed: only similarity has to do with the picture."""
+    """A row as LAION has it. The three scores are drawn, and only similarity depends on the image."""
     rng = random.Random(f"{order.seed}/{index}/scores")
-    said, true = set(read_facts(text).things), set(facts_of(scene).things)
+    claimed, true = set(read_facts(text).things), set(facts_of(scene).things)
     return {
         "URL": f"{order.base_url}/{order.seed}/{index:09d}.png",
         "TEXT": text,
         "WIDTH": order.size_px,
         "HEIGHT": order.size_px,
-        "similarity": round(0.27 + 0.07 * len(said & true) / len(true) + rng.uniform(-0.03, 0.03), 6),
+        "similarity": round(0.27 + 0.07 * len(claimed & true) / len(true) + rng.uniform(-0.03, 0.03), 6),
         "punsafe": round(_squared(rng.random(), times=3), 6),
         "pwatermark": round(_squared(rng.random(), times=2), 6),
     }
 
 
 def _squared(value: float, *, times: int) -> float:
-    """The value squared again and again; the last bit of `pow` depends on the CPU."""
+    """The value squared again and again, as the last bit of `pow` depends on the CPU."""
     for _ in range(times):
         value *= value
     return value
@@ -138,7 +138,7 @@ def _write_parquet(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Write what the command line orders; 0."""
+    """Write what the command line orders. Return 0."""
     parser = argparse.ArgumentParser(prog="python -m zoo.write_world", description=str(__doc__).split(":", 1)[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--shards", type=int, default=4, help="how many (%(default)s)")

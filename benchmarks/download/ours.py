@@ -45,7 +45,7 @@ def download(job: tuple[ReadLaion, Shard, str]) -> tuple[float, float, int, int]
 
 
 def warm(_: int) -> None:
-    """Import what a worker imports once; img2dataset has done so before its first shard begins."""
+    """Import what a worker imports once, as img2dataset does before its first shard."""
     import pyarrow as pa
     import torch  # noqa: F401
 

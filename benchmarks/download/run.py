@@ -4,7 +4,7 @@
 well, slowly (50 ms, 1 MB/s a connection) or badly (30 % are 404, 500, resets, silence, circles of redirects, pages).
 Both sides get the same table, two processes, and the same order: shorter side 256, JPEG quality 95, tars of 500.
 Sides alternate; the figure is the median of the rounds. Images a second are counted from the first shard's start to the
-last one's end, so that neither side's imports weigh; whole wall time and CPU time are given beside it. Prints a table,
+last one's end, so that neither side's imports weigh; whole wall time and CPU time are given too. Prints a table,
 writes runs/bench-download/result.json.
 """
 
@@ -33,7 +33,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.download.server import HOSTS  # noqa: E402  the repository is not a package
-from benchmarks.shards import make_picture  # noqa: E402
+from benchmarks.shards import make_image  # noqa: E402
 
 SCENARIOS = ("healthy", "slow", "failing")
 ROWS_PER_SHARD = 500
@@ -42,20 +42,20 @@ WIDTH_PX, HEIGHT_PX = (560, 721), (420, 541)
 WANTED_RATIO = 1.5
 
 
-def make_pictures(folder: Path, count: int) -> None:
-    """Pictures `00000.jpg` …; the same at every run."""
+def make_images(folder: Path, count: int) -> None:
+    """Images `00000.jpg` …, the same at every run."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     for number in range(count):
         size = int(rng.integers(*WIDTH_PX)), int(rng.integers(*HEIGHT_PX))
-        picture = make_picture(rng, size)
+        image = make_image(rng, size)
         path = folder / f"{number:05d}.jpg"
         if not path.exists():
-            path.write_bytes(picture)
+            path.write_bytes(image)
 
 
 def make_table(path: Path, rows: int, port: int) -> None:
-    """A table as LAION has it; picture n is on the n-th host, more or less."""
+    """A table as LAION has it. Image n is on the n-th host, more or less."""
     urls = [f"http://{HOSTS[n * 7 % len(HOSTS)]}:{port}/{n}.jpg" for n in range(rows)]
     pq.write_table(pa.table({"URL": urls, "TEXT": [f"caption {n}" for n in range(rows)]}), path, row_group_size=1000)
 
@@ -73,7 +73,7 @@ def peer_python(folder: Path) -> Path:
 
 
 def timed(command: list[str | Path], log: Path) -> dict[str, Any]:
-    """What the command printed last, its wall time and the CPU time of all its processes."""
+    """The last output of the command, its wall time and the CPU time of all its processes."""
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NO_ALBUMENTATIONS_UPDATE": "1"}
     began = time.monotonic()
     with log.open("wb") as errors:
@@ -91,8 +91,8 @@ def timed(command: list[str | Path], log: Path) -> dict[str, Any]:
 class Web:
     """The server, while the block lasts."""
 
-    def __init__(self, pictures: Path, scenario: str, port: int) -> None:
-        self._command: list[str | Path] = [sys.executable, HERE / "server.py", pictures, scenario, str(port)]
+    def __init__(self, images: Path, scenario: str, port: int) -> None:
+        self._command: list[str | Path] = [sys.executable, HERE / "server.py", images, scenario, str(port)]
 
     def __enter__(self) -> None:
         self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE)
@@ -120,7 +120,7 @@ def measure(given: argparse.Namespace, scenario: str, port: int, python: Path) -
         "img2dataset": ([python, HERE / "peer.py", table, out, "--threads", str(given.threads)], "*.parquet"),
     }
     runs: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
-    with Web(folder / "pictures", scenario, port):
+    with Web(folder / "images", scenario, port):
         for number in range(given.rounds):
             for side, (command, pattern) in sides.items() if number % 2 == 0 else reversed(sides.items()):
                 shutil.rmtree(out, ignore_errors=True)
@@ -131,7 +131,7 @@ def measure(given: argparse.Namespace, scenario: str, port: int, python: Path) -
 
 
 def summary(runs: list[dict[str, Any]]) -> dict[str, float]:
-    """Medians over the rounds; lost rows of all of them."""
+    """Medians over the rounds, and the lost rows of all of them."""
     medians = {
         key: statistics.median(run[key] for run in runs) for key in ("images_per_s", "wall_s", "cpu_s", "images")
     }
@@ -157,20 +157,20 @@ def main() -> None:
     """Measure and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=6000)
-    parser.add_argument("--pictures", type=int, default=400, help="different ones; they come round again")
+    parser.add_argument("--images", type=int, default=400, help="different ones; they come round again")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=64, help="of each of img2dataset's processes")
     parser.add_argument("--scenario", choices=SCENARIOS, action="append", help="all, if not given")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "bench-download")
     given = parser.parse_args()
     given.folder.mkdir(parents=True, exist_ok=True)
-    make_pictures(given.folder / "pictures", given.pictures)
+    make_images(given.folder / "images", given.images)
     python = peer_python(given.folder / "peer-venv")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     make_table(given.folder / "table.parquet", given.rows, port)
-    size = sum(path.stat().st_size for path in (given.folder / "pictures").iterdir()) / given.pictures
+    size = sum(path.stat().st_size for path in (given.folder / "images").iterdir()) / given.images
     print(f"{given.rows} URLs, {size / 1000:.0f} KB each, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
     results = [measure(given, scenario, port, python) for scenario in given.scenario or SCENARIOS]
     (given.folder / "result.json").write_text(json.dumps(results, indent=1))

@@ -1,6 +1,6 @@
 """A web server on loopback addresses that behaves well, slowly or badly, for `run.py`. A process of its own.
 
-`/<n>.jpg` is picture n; what goes wrong with it in the failing scenario follows from n alone, so that both sides of the
+`/<n>.jpg` is image n; what goes wrong with it in the failing scenario follows from n alone, so that both sides of the
 comparison meet the same web. Costs about 50 µs a request, which comes out of the cores that both sides share.
 """
 
@@ -22,7 +22,7 @@ FAILING_FRAC = 0.3
 
 
 def failure_of(number: int) -> str:
-    """What goes wrong with picture `number` in the failing scenario, or nothing."""
+    """The fault of image `number` in the failing scenario, or nothing."""
     place = (number * 2654435761) % 1000
     share = int(1000 * FAILING_FRAC / len(FAILURES))
     return FAILURES[place // share] if place < share * len(FAILURES) else ""
@@ -37,8 +37,8 @@ def reply(status: str, kind: str, body: bytes, extra: str = "") -> bytes:
 class Server(asyncio.Protocol):
     """One connection, kept alive."""
 
-    def __init__(self, pictures: list[bytes], scenario: str) -> None:
-        self._pictures, self._scenario = pictures, scenario
+    def __init__(self, images: list[bytes], scenario: str) -> None:
+        self._images, self._scenario = images, scenario
         self._data = b""
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -48,7 +48,7 @@ class Server(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        """Answer each request whose headers are there; requests have no bodies."""
+        """Answer each request whose headers are there. Requests have no bodies."""
         self._data += data
         while b"\r\n\r\n" in self._data:
             request, _, self._data = self._data.partition(b"\r\n\r\n")
@@ -72,7 +72,7 @@ class Server(asyncio.Protocol):
             self._transport.write(self._good(number))
 
     def _good(self, number: int) -> bytes:
-        return self._pictures[number % len(self._pictures)]
+        return self._images[number % len(self._images)]
 
     def _fail(self, failure: str, path: str) -> None:
         if failure == "404":
@@ -93,10 +93,10 @@ class Server(asyncio.Protocol):
             await asyncio.sleep(PIECE_BYTES / BYTES_A_SECOND)
 
 
-async def serve(pictures: list[bytes], scenario: str, port: int) -> None:
-    """Serve until told to stop."""
+async def serve(images: list[bytes], scenario: str, port: int) -> None:
+    """Serve until a signal to stop."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Server(pictures, scenario), list(HOSTS), port, backlog=1024)
+    server = await loop.create_server(lambda: Server(images, scenario), list(HOSTS), port, backlog=1024)
     loop.add_signal_handler(signal.SIGTERM, server.close)
     print("ready", flush=True)
     with contextlib.suppress(asyncio.CancelledError):
@@ -104,14 +104,14 @@ async def serve(pictures: list[bytes], scenario: str, port: int) -> None:
 
 
 def main() -> None:
-    """Serve the folder's pictures as the command line says."""
+    """Serve the folder's images as the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("scenario", choices=("healthy", "slow", "failing"))
     parser.add_argument("port", type=int)
     given = parser.parse_args()
-    pictures = [reply("200 OK", "image/jpeg", path.read_bytes()) for path in sorted(given.folder.glob("*.jpg"))]
-    asyncio.run(serve(pictures, given.scenario, given.port))
+    images = [reply("200 OK", "image/jpeg", path.read_bytes()) for path in sorted(given.folder.glob("*.jpg"))]
+    asyncio.run(serve(images, given.scenario, given.port))
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ def normalise(raw: bytes, side: int) -> tuple[bytes, int, tuple[int, int]]:
 
 
 def first_pass(job: tuple[Path, Path, int]) -> list[tuple[str, bytes, int, int, int]]:
-    """Read a shard, normalise and filter; keep the images in a file; return what dedup needs."""
+    """Read, normalise and filter a shard, keep its images in a file, and return what dedup needs."""
     shard, folder, side = job
     judge = FilterCaption()
     rows, samples = [], []

@@ -99,7 +99,7 @@ def trial(kind: str, delay_s: float, shards: Path, out: Path, reference: dict[st
 
 
 def main() -> None:
-    """Run the trials and print a table; exit 1 when one of them failed."""
+    """Run the trials and print a table. Exit with 1 when one of them failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=20)
     parser.add_argument("--shards", type=int, default=24)

@@ -1,4 +1,4 @@
-"""The vector index on a GPU beside itself on the CPU: build, search, recall, agreement, in one run.
+"""The vector index on a GPU against the same on the CPU: build, search, recall, agreement, in one run.
 
 `make bench-gpu`, in an environment made by `make setup-gpu`: a million CLIP-like vectors made by code
 (benchmarks/retrieval/vectors.py), two sets of 1,000 held-out queries, exact truth by torch. Needs Faiss with GPU
@@ -170,7 +170,7 @@ def agree(rows: list[dict[str, Any]]) -> None:
 
 
 def flat_answers(vectors: Any, folder: Path, queries: dict[str, Any], devices: list[str]) -> dict[str, int]:
-    """Of how many queries an index without lists gives the same ids and the same cosines, to the bit, on both."""
+    """The number of queries for which an index without lists gives equal ids and cosines on both."""
     built_on("cpu", vectors, folder, 1, IndexSettings())
     answers = {
         device: [(h.ids, h.cos_R.tolist()) for few in queries.values() for h in opened.search(few, HITS)]

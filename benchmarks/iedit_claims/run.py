@@ -1,7 +1,7 @@
-"""The paper's ablation in miniature: which data, which losses, masks when editing; means and spread over seeds.
+"""The paper's ablation in miniature: data, losses, and masks when editing.
 
 `make bench-iedit-claims`. Needs the tiny iEdit dataset and its twin from alt-text, which it builds. Each training and
-each scoring is kept in the run folder: a run that was stopped goes on. Two processes of one thread each.
+each scoring is kept in the run folder: a run that was stopped resumes. Two processes of one thread each.
 """
 
 from __future__ import annotations
@@ -74,15 +74,15 @@ def read_back(cases: Path, outputs: Path) -> float:
 
     rows = [json.loads(line) for line in (cases / "cases.jsonl").read_text(encoding="utf-8").splitlines()]
     images = [Image.open(outputs / f"{row['key']}.png").convert("RGB") for row in rows]
-    said = load("Captioner", "zoo:blip").caption(images)
+    captions = load("Captioner", "zoo:blip").caption(images)
     changes = [change_of(row["source_caption"], row["target_caption"]) for row in rows]
     return float(
-        np.mean([c is not None and c.come in read_facts(s).things for c, s in zip(changes, said, strict=True)])
+        np.mean([c is not None and c.come in read_facts(s).things for c, s in zip(changes, captions, strict=True)])
     )
 
 
 def run_job(name: str, seed: int, given: argparse.Namespace) -> None:
-    """Train and score one variant with one seed; the scores are written last."""
+    """Train and score one variant with one seed. The scores are written last."""
     variant = BY_NAME[name]
     base = given.out / f"seed-{seed}"
     model = "zoo:sd"
@@ -115,10 +115,12 @@ def verdicts(values: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
     for claim in CLAIMS:
         sign = 1 if claim.up else -1
         gains = sign * (np.array(values[claim.better][claim.measure]) - np.array(values[claim.worse][claim.measure]))
-        said = "agrees" if (gains > 0).all() else "disagrees" if (gains < 0).all() else "not clear"
+        verdict = "agrees" if (gains > 0).all() else "disagrees" if (gains < 0).all() else "not clear"
         difference = sign * gains
         spread = float(difference.std(ddof=1)) if len(gains) > 1 else 0.0
-        found.append({"claim": claim.text, "difference": float(difference.mean()), "spread": spread, "miniature": said})
+        found.append(
+            {"claim": claim.text, "difference": float(difference.mean()), "spread": spread, "miniature": verdict}
+        )
     return found
 
 
@@ -168,7 +170,7 @@ def run_all(given: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    """Run the ablation, or one job of it; 0."""
+    """Run the ablation, or one job of it. Return 0."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "iedit-claims")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])

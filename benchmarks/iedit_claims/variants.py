@@ -1,7 +1,7 @@
 """The rows of iEdit's ablation (table 2) in miniature, and what the paper claims between them.
 
-The paper's rows 2 and 3 name L_LDM, equation 1. Its text calls L_paired a change of that equation, so the name may
-stand for either: L_LDM is taken as written, with the source's noise, and two rows beside it have L_paired.
+The paper's rows 2 and 3 name L_LDM, equation 1. Its text calls L_paired a change of that equation, X
+mean either: L_LDM is taken as written, with the source's noise, and two further rows have L_paired.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Data = Literal["edit", "caption"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """One row: which data and losses a model is trained with (none: the base model), and masks when editing or not."""
+    """One row: the data and losses of a training (none: the base model), and masks when editing or not."""
 
     name: str
     trained: str = ""

@@ -96,7 +96,7 @@ def measure(out: Path, manifest: Path) -> dict[str, Any]:
 def retrieval_figures(
     edits: dict[str, Any], changes: dict[str, Any], target_of: dict[str, Scene], scenes: dict[str, Scene]
 ) -> dict[str, Any]:
-    """What the pseudo-targets show and keep; an edit that is none within the world counts as not shown."""
+    """How much the pseudo-targets show and keep. An edit that is none within the world counts as not shown."""
     shown = {own: changes[own] is not None and shows_change(changes[own], t) for own, t in target_of.items()}
     source_of = {own: scenes[edits[own]["parent_id"]] for own in target_of}
     figures: dict[str, Any] = {"retrieval_shows_change": share(shown.values())}
@@ -136,7 +136,7 @@ def mask_figures(
 
 
 def main() -> int:
-    """Measure one run folder, print and write the figures; 0."""
+    """Measure one run folder, print and write the figures. Return 0."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "tiny-iedit", help="run folder (%(default)s)")
     parser.add_argument("--manifest", type=Path, default=MANIFEST)

@@ -1,4 +1,4 @@
-"""What the miniature world knows of a sample of an iEdit run: its scene, and how true each column is of it."""
+"""The truth about a sample of an iEdit run: its scene, and how well each column fits it."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def scene_at(url: str) -> Scene:
 
 def caption_is_true(text: str, scene: Scene) -> bool:
     """Things with their colours, and the place, all as they are."""
-    said, true = read_facts(text), facts_of(scene)
-    return (said.things, said.place) == (true.things, true.place)
+    claimed, true = read_facts(text), facts_of(scene)
+    return (claimed.things, claimed.place) == (true.things, true.place)
 
 
 def change_of(source_caption: str, target_caption: str) -> Change | None:
-    """What an edit changes, when it is one change within the world: one thing, in its noun or in its colour."""
+    """The change of an edit, when it is one within the world: one thing, in its noun or its colour."""
     before, after = read_facts(source_caption), read_facts(target_caption)
     gone = list((Counter(before.things) - Counter(after.things)).elements())
     come = list((Counter(after.things) - Counter(before.things)).elements())
@@ -51,14 +51,14 @@ def change_of(source_caption: str, target_caption: str) -> Change | None:
 
 
 def shows_change(change: Change, target: Scene) -> bool:
-    """True when the target has the new thing: a new noun in any colour, or the noun in its new colour."""
+    """True when the target has the new thing: the new noun, or the noun in its new colour."""
     if change.gone[1] != change.come[1]:
         return any(thing.noun == change.come[1] for thing in target.things)
     return change.come in facts_of(target).things
 
 
 def mask_iou(png: bytes, phrase: str, scene: Scene) -> float | None:
-    """Intersection over union of a mask with the things that the phrase names; None when the scene has none of them."""
+    """Intersection over union of a mask with the things that the phrase names, or None when there are none."""
     mask_HW = np.asarray(mask_image(png)) > 127
     true_HW = phrase_mask(phrase, scene, mask_HW.shape[0])
     return iou(mask_HW, true_HW) if true_HW.any() else None

@@ -1,4 +1,4 @@
-"""Peak resident memory of a step, beyond that of the process before it. Standard library only; Linux."""
+"""Peak resident memory of a step, beyond that of the process before it. Standard library and Linux only."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def resident_bytes(key: str) -> int:
-    """`VmRSS`, resident now, or `VmHWM`, the most since the last `measured` began; files mapped into memory count."""
+    """`VmRSS`, resident now, or `VmHWM`, the most since `measured` began. Files mapped into memory count."""
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return int(next(line for line in lines if line.startswith(key)).split()[1]) * 1024
 
 
 def measured(step: Callable[[], Any]) -> tuple[Any, float, int]:
-    """What the step returns, its wall seconds, and by how many bytes resident memory grew at most."""
+    """The step's result, its wall seconds, and by how many bytes resident memory grew at most."""
     Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")  # sets VmHWM back
     before, began = resident_bytes("VmRSS"), time.monotonic()
     result = step()

@@ -1,4 +1,4 @@
-"""One step of `models.vector_index.index` in a process of its own; prints JSON. `run.py` starts it."""
+"""One step of `models.vector_index.index` in a process of its own, which prints JSON. `run.py` starts it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONE_BY_ONE = 200
 
 
 def build(folder: Path, out: Path, budget_bytes: int, threads: int) -> dict[str, Any]:
-    """From blocks of vectors to an index; the vectors are copied beside it."""
+    """From blocks of vectors to an index, with a copy of the vectors next to it."""
 
     def step() -> dict[str, Any]:
         writer, done = VectorWriter(out, "all"), 0

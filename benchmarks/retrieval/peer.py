@@ -1,7 +1,7 @@
-"""One step of autofaiss in a process of its own; prints JSON. `run.py` starts it with the peer's own interpreter.
+"""One step of autofaiss in a process of its own, which prints JSON. `run.py` starts it with the peer's interpreter.
 
 The index is built as clip-retrieval's `clip index` builds it: paths, memory and cores are given, all else is left to
-autofaiss. It wants a tenth of the memory beside the index, so the index may take nine tenths of the budget.
+autofaiss. It needs a tenth of the memory next to the index, so the index may take nine tenths of the budget.
 """
 
 from __future__ import annotations

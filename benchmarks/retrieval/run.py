@@ -1,4 +1,4 @@
-"""Our vector index beside autofaiss, which clip-retrieval indexes LAION with: recall, time and memory in one run.
+"""Our vector index against autofaiss, which clip-retrieval indexes LAION with: recall, time and memory in one run.
 
 `make bench-retrieval`: a million CLIP-like vectors made by code (`vectors.py`), two sets of 1,000 held-out queries,
 exact truth by Faiss. For each memory budget both build an index and answer the queries, every step in a fresh process;
@@ -106,7 +106,7 @@ def write_truth(data: Path) -> None:
 
 
 def measure(name: str, python: str, data: Path, out: Path, budget_mib: int, threads: int) -> list[dict[str, Any]]:
-    """One row of the table; more for the peer, whose index can be searched with less effort than it was tuned to."""
+    """One row of the table, or more for the peer, whose index has settings for less effort."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     script = {"editloom": "ours.py", "autofaiss": "peer.py"}[name]
@@ -127,7 +127,7 @@ def measure(name: str, python: str, data: Path, out: Path, budget_mib: int, thre
 
 
 def step(command: list[Any]) -> dict[str, Any]:
-    """What a script printed last, as JSON."""
+    """The last output of a script, as JSON."""
     done = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, cwd=ROOT, check=True)
     made: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return made

@@ -1,7 +1,7 @@
-"""How fast the miniature world is on one core: scenes, pictures, masks, edits a second, and pictures of other sizes.
+"""How fast the miniature world is on one core: scenes, images, masks, edits a second, and images of other sizes.
 
 `make bench-world`. "first" counts the drawing of sprites and backgrounds, which are kept; "again" finds them all there.
-The limit to compare with is memory: a picture of 64 px has 12 KB, so 10,000 a second are 120 MB/s.
+The limit to compare with is memory: an image of 64 px has 12 KB, so 10,000 a second are 120 MB/s.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def per_second(work: Callable[[Item], object], items: Iterable[Item]) -> float:
 
 
 def main() -> int:
-    """Print a line for each kind of work; 0."""
+    """Print a line for each kind of work. Return 0."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--scenes", type=int, default=20_000, help="%(default)s")
     count = parser.parse_args().scenes
@@ -44,13 +44,13 @@ def main() -> int:
     few = scenes[: max(1, count // 20)]
     rates = {
         "scenes sampled": per_second(lambda index: scene_of(0, index), range(count)),
-        f"pictures of {SIZE_PX} px, first": per_second(render, scenes),
-        f"pictures of {SIZE_PX} px, again": per_second(render, scenes),
+        f"images of {SIZE_PX} px, first": per_second(render, scenes),
+        f"images of {SIZE_PX} px, again": per_second(render, scenes),
         "mask sets of a scene": per_second(thing_masks, scenes),
         "edits sampled": per_second(lambda index: sample_edit(scenes[index], random.Random(index)), range(count)),
-        "edited pictures with their masks": per_second(lambda edit: (render(edit.target), edit_mask(edit)), edits),
-        f"pictures of {LARGE_PX} px, first": per_second(lambda scene: render(scene, LARGE_PX), few),
-        f"pictures of {LARGE_PX} px, again": per_second(lambda scene: render(scene, LARGE_PX), few),
+        "edited images with their masks": per_second(lambda edit: (render(edit.target), edit_mask(edit)), edits),
+        f"images of {LARGE_PX} px, first": per_second(lambda scene: render(scene, LARGE_PX), few),
+        f"images of {LARGE_PX} px, again": per_second(lambda scene: render(scene, LARGE_PX), few),
     }
     for name, rate in rates.items():
         print(f"{name:36} {rate:>10,.0f}/s")

@@ -15,7 +15,7 @@ BENCHMARKS = {
     "magicbrush": "evaluation.benchmarks.magicbrush:MagicBrush",
     "emu_edit": "evaluation.benchmarks.emu_edit:EmuEdit",
 }
-"""Name -> class; a new benchmark is a file beside this one and a line here."""
+"""Name -> class; a new benchmark is a file next to this one and a line here."""
 
 
 def find_benchmark(name: str) -> type[BenchmarkReader]:

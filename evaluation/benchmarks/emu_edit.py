@@ -1,7 +1,7 @@
 """The benchmark `emu_edit`: Emu Edit's test set, which compares edited images with their sources.
 
 Sheynin et al. 2024. There are no true results. A folder of Parquet files as the Hub has them
-(`facebook/emu_edit_test_set`), or a `metadata.jsonl` with `file_name` beside the images; columns image, instruction,
+(`facebook/emu_edit_test_set`), or a `metadata.jsonl` with `file_name` next to the images; columns image, instruction,
 task, split, idx, hash, input_caption, output_caption.
 Outputs are named `<idx>.png`. The published measures by their names here: L1 `l1`, CLIPimg `clip_i`, DINO `dino`,
 CLIPout `clip_t`, CLIPdir `clip_direction`. UltraEdit's table is with CLIP ViT-B/32 and DINO ViT-S/16, others are with
@@ -66,8 +66,8 @@ class EmuEdit(BenchmarkReader):
             raise EvaluationError(f"{folder} holds no row of the split {self.split!r}; set another split")
         dropped = [one.key for one in samples if KEPT not in one.sections]
         if dropped:
-            told = ", ".join(dropped)
-            _log.warning("%d of %d rows dropped for their captions: idx %s", len(dropped), len(cases), told)
+            listed = ", ".join(dropped)
+            _log.warning("%d of %d rows dropped for their captions: idx %s", len(dropped), len(cases), listed)
         notes: dict[str, str | int | list[str]] = {
             "split": self.split, "num_rows": len(cases), "num_dropped": len(dropped), "dropped_idx": dropped,
         }  # fmt: skip

@@ -37,7 +37,7 @@ SINGLE, MULTI = "single_turn", "multi_turn"
 
 
 class MagicBrush(BenchmarkReader):
-    """MagicBrush's test set; has no settings."""
+    """MagicBrush's test set. It has no settings."""
 
     name: ClassVar[str] = "magicbrush"
 
@@ -67,7 +67,7 @@ class MagicBrush(BenchmarkReader):
 
 
 class _Descriptions(NamedTuple):
-    """Session -> file name -> text; None for a file of descriptions that is not there."""
+    """Session -> file name -> text, or None for a file of descriptions that is not there."""
 
     local: dict[str, Any] | None
     whole: dict[str, Any] | None
@@ -98,7 +98,7 @@ class _Session:
         return [*made, *chain]
 
     def samples(self) -> list[Sample]:
-        """What is scored: every turn alone, and the last of the chain."""
+        """The cases that are scored: every turn alone, and the last of the chain."""
         last = len(self._turns) - 1
         made = [self._sample(turn, "inde", (SINGLE,) if last else (SINGLE, MULTI)) for turn in range(last + 1)]
         return [*made, self._sample(last, "iter", (MULTI,))] if last else made
@@ -158,6 +158,6 @@ class _Session:
 
 
 def _first(folder: Path, names: tuple[str, ...]) -> dict[str, Any] | None:
-    """The object in the first of the files that is there; None when none is."""
+    """The object in the first of the files that is there, or None when none is."""
     found = next((folder / name for name in names if (folder / name).is_file()), None)
     return None if found is None else read_object(found)

@@ -31,7 +31,7 @@ ALL = "all"
 
 
 class Pairs(BenchmarkReader):
-    """Edits with their true results; has no settings."""
+    """Edits with their true results. It has no settings."""
 
     name: ClassVar[str] = "pairs"
 

@@ -1,4 +1,4 @@
-"""A vision-language model behind OpenAI's chat interface as a captioner; images travel inside the request.
+"""A vision-language model behind OpenAI's chat interface as a captioner. Images travel inside the request.
 
 As with `models.language.openai_text`, what it answers is not pinned.
 """

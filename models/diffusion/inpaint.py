@@ -106,7 +106,7 @@ def _as_image(mask_HW: Bools) -> Image:
 
 
 def _composed(image: Image, mask: Image, square: Image) -> Image:
-    """The repainted square at the image's size, within the mask; the image elsewhere."""
+    """The repainted square at the image's size within the mask, and the image elsewhere."""
     from PIL import Image
 
     return Image.composite(square.resize(image.size, Image.Resampling.LANCZOS), image, mask)

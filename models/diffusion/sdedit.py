@@ -95,7 +95,7 @@ class SdEdit:
         self._settings, self._batch_size = settings, batch_size
 
     def edit(self, requests: Sequence[EditRequest], *, seeds: Sequence[int]) -> list[Image]:
-        """One image a request, RGB, at the image's own size; a seed alone decides a row's noise, whatever the batch.
+        """One image a request, RGB, at the image's own size. The noise depends on the request's seed alone.
 
         With ratio 0 the images come back as they are, with 1 nothing of them is left to start from, and the result is
         that of text to image. Where a request's (H, W) mask is true its image may change; after each step the latent
@@ -178,7 +178,7 @@ class SdEdit:
 
 
 def _coming_noise(latent_BChw: Any, drawn: list[Any]) -> Any:
-    """The noise that each row's generator will give next; the generators' states are restored."""
+    """The noise that each row's generator will give next. The generators' states are restored."""
     from diffusers.utils.torch_utils import randn_tensor
 
     states = [generator.get_state() for generator in drawn]

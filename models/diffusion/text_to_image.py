@@ -38,7 +38,7 @@ class StableDiffusion:
     def generate(
         self, prompts: Sequence[str], *, seeds: Sequence[int], num_steps: int, guidance_scale: float
     ) -> list[Image]:
-        """One image a prompt at the model's own size; the seed alone decides the noise, whatever the batch.
+        """One image a prompt at the model's own size. The noise depends on the seed alone.
 
         Noise is drawn on the CPU, one generator a prompt, so that it is the same on every device. A guidance scale of
         1 or less is no guidance. Raises ValueError when the two lists differ in length.

@@ -1,1 +1,1 @@
-"""Encoders of images and texts: CLIP, SigLIP, open_clip, DINO; tags; features with gradients for losses."""
+"""Encoders of images and texts: CLIP, SigLIP, open_clip, DINO, tags, and features with gradients for losses."""

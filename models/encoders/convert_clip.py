@@ -145,7 +145,7 @@ def _renamed(name: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Convert one folder; exit status."""
+    """Convert one folder. Return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.encoders.convert_clip", description=__doc__.splitlines()[0])
     parser.add_argument("source", type=Path, help="folder of a transformers CLIPModel with its processor")
     parser.add_argument("target", type=Path, help="folder to write")

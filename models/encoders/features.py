@@ -29,7 +29,7 @@ RELU3_3 = 2
 
 
 class ClipDistance:
-    """A DifferentiableImageText over a `CLIPModel` checkpoint. Its weights are frozen; the image gets the gradient."""
+    """A DifferentiableImageText over a `CLIPModel` checkpoint. Its weights are frozen. The image gets the gradient."""
 
     def __init__(self, weights: Weights, placement: Placement) -> None:
         """Load the checkpoint. Raises ValueError when its processor does more than resize, crop and normalise."""
@@ -42,7 +42,7 @@ class ClipDistance:
         self._model = _frozen(model, placement)
 
     def distance(self, image_BCHW: Tensor, texts: Sequence[str]) -> Tensor:
-        """(B,) float32: 1 - cosine of each image with the text of its row, 0 to 2. Raises ValueError on lengths."""
+        """(B,) float32: 1 - cosine of each image with its row's text, 0 to 2. Raises ValueError on lengths."""
         if len(image_BCHW) != len(texts):
             raise ValueError(f"{len(image_BCHW)} images and {len(texts)} texts; pass one text an image")
         pixels_BCHW = self._prepare(image_BCHW).to(self._model.dtype)
@@ -63,7 +63,7 @@ class ClipDistance:
 
 
 class TimmFeatures:
-    """PerceptualFeatures over a checkpoint that timm saved; by default VGG's relu3_3, any size of image.
+    """PerceptualFeatures over a checkpoint that timm saved, by default VGG's relu3_3, for any size of image.
 
     `taps` counts the model's own feature levels. Layers behind the last one are never loaded onto the device.
     """
@@ -90,7 +90,7 @@ class TimmFeatures:
         self._mean, self._std = given["mean"], given["std"]
 
     def features(self, image_BCHW: Tensor) -> list[Tensor]:
-        """One (B, C, h, w) map a tap, float32; images are normalised, not resized."""
+        """One (B, C, h, w) map a tap, float32. Images are normalised, not resized."""
         pixels_BCHW = normalised(image_BCHW, self._mean, self._std).to(next(self._model.parameters()).dtype)
         maps = self._model.forward_intermediates(
             pixels_BCHW, indices=self._taps, intermediates_only=True, stop_early=True
@@ -146,7 +146,7 @@ class Preprocess:
         self._mean, self._std = processor.image_mean, processor.image_std
 
     def __call__(self, image_BCHW: Tensor) -> Tensor:
-        """(B, 3, crop height, crop width), normalised. The library rounds to 1/255 after resizing; this does not."""
+        """(B, 3, crop height, crop width), normalised. Unlike the library's, it is not rounded to 1/255."""
         height, width = image_BCHW.shape[-2:]
         short = min(height, width)
         resized = _resized(image_BCHW, self._side_px * height // short, self._side_px * width // short)
@@ -162,7 +162,7 @@ def normalised(image_BCHW: Tensor, mean: Sequence[float], std: Sequence[float]) 
 
 
 def _resized(image_BCHW: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic with antialiasing, as PIL resizes; the image itself where it has that size."""
+    """Resize by bicubic interpolation with antialiasing, as PIL does. An image of that size is returned as it is."""
     import torch
 
     if tuple(image_BCHW.shape[-2:]) == (height, width):

@@ -54,7 +54,7 @@ class OpenClip:
         return stacked(in_batches(self._encode_images, images, self._batch_size), self.dim)
 
     def encode_texts(self, texts: Sequence[str]) -> Floats:
-        """(B, D), each row of length 1; a text longer than the model reads is cut."""
+        """(B, D), each row of length 1. A text longer than the model reads is cut."""
         return stacked(in_batches(self._encode_texts, texts, self._batch_size), self.dim)
 
     def _encode_images(self, images: Sequence[Image]) -> list[Floats]:

@@ -18,7 +18,7 @@ TEMPLATE = "a photo of a {}"
 
 
 class ZeroShotTagger:
-    """A Tagger: the score of a tag is the cosine (-1 to 1) between the image and the tag written into a template.
+    """A Tagger: a tag's score is the cosine (-1 to 1) of the image and the tag in a template.
 
     The tags are encoded once, at construction. Cosines differ from encoder to encoder (CLIP's lie around 0.1 to 0.35),
     and so must thresholds.
@@ -38,7 +38,7 @@ class ZeroShotTagger:
         self._tag_emb_TD = encoder.encode_texts([template.replace("{}", tag) for tag in self._tags])
 
     def tag(self, images: Sequence[Image], *, threshold: float) -> list[list[tuple[str, float]]]:
-        """For each image (tag, cosine) from high to low, cosines of at least `threshold`; equal ones as in the list."""
+        """For each image (tag, cosine) from `threshold` up, high to low. Equal ones keep the order of the list."""
         cos_BT = self._encoder.encode_images(images) @ self._tag_emb_TD.T
         return [
             [(self._tags[tag], float(cos_T[tag])) for tag in (-cos_T).argsort(kind="stable") if cos_T[tag] >= threshold]

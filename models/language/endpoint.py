@@ -52,7 +52,7 @@ class Endpoint:
         )
 
     def ask(self, requests: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The text of each answer, in order; `placement.batch_size` requests are in flight at once.
+        """The text of each answer, in order. `placement.batch_size` requests are in flight at once.
 
         A request is the body without the model's name. An answer without text is empty. Raises ConnectionError when
         the attempts are used up, ModelError for a refused key or an unknown model, ValueError for a refused request.
@@ -100,7 +100,7 @@ class Endpoint:
 
 
 def _asked_wait_s(header: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for; None for a date or nonsense."""
+    """Seconds that a Retry-After header asks for, or None for a date or nonsense."""
     try:
         return max(0.0, float(header)) if header else None
     except ValueError:

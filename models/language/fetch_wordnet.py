@@ -53,7 +53,7 @@ def lexnames_text() -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Make the database available; 0 when it is, 1 with one line on what to do when no source worked."""
+    """Make the database available. Return 0, or 1 with one line on what to do when no source worked."""
     parser = argparse.ArgumentParser(
         prog="python -m models.language.fetch_wordnet", description="Fetch the WordNet 3.0 database."
     )
@@ -91,7 +91,7 @@ def is_complete(folder: Path) -> bool:
 
 
 def fetch_with_nltk(folder: Path) -> str | None:
-    """Fill `folder` through nltk's downloader, in a process that can be stopped; the problem if any."""
+    """Fill `folder` through nltk's downloader, in a process that can be stopped. Return the problem if any."""
     script = "import sys, nltk; sys.exit(not nltk.download('wordnet', download_dir=sys.argv[1], quiet=True))"
     with _scratch(folder) as scratch:
         problem = _run("nltk's downloader", [sys.executable, "-c", script, str(scratch)], scratch, NLTK_TIMEOUT_S)
@@ -105,7 +105,7 @@ def fetch_with_nltk(folder: Path) -> str | None:
 
 
 def fetch_from_debian(folder: Path) -> str | None:
-    """Fill `folder` from Debian's packages, as any user and with package lists of our own; the problem if any."""
+    """Fill `folder` from Debian's packages, as any user and with its own package lists. Return the problem if any."""
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         return "apt-get: not on this machine"
     with _scratch(folder) as scratch:
@@ -132,14 +132,14 @@ def fetch_from_debian(folder: Path) -> str | None:
 
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
-    """A folder beside the result, so that the last step is a rename; gone afterwards."""
+    """A folder next to the result, so that the last step is a rename. It is removed afterwards."""
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder) as name:
         yield Path(name)
 
 
 def _run(label: str, command: list[str], folder: Path, timeout_s: float) -> str | None:
-    """Run `command` in `folder`; None when it exits 0, else one line naming `label` and its last words."""
+    """Run `command` in `folder`, or None when it exits 0, else one line naming `label` and its last words."""
     environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
     try:
         done = subprocess.run(  # noqa: S603 -- fixed commands of this module

@@ -1,6 +1,6 @@
 """JSON held to a schema while a model in transformers writes it, through xgrammar.
 
-Source  Dong et al. 2024, XGrammar: a token that no text under the schema could go on with has its logit set to -inf.
+Source  Dong et al. 2024, XGrammar: a token that cannot continue a text under the schema has its logit set to -inf.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ FIRST_PRINTABLE = 0x20
 
 
 class JsonGrammar:
-    """Schemas as grammars over one tokenizer; what was compiled once is kept.
+    """Schemas as grammars over one tokenizer. A compiled grammar is kept.
 
     The JSON has no line breaks and is separated by ", " and ": ". A string with `maxLength` or `minLength` holds no
     quotation mark and no backslash: xgrammar's rule for those has no escapes (mlc-ai/xgrammar issue 800).
     """
 
     def __init__(self, tokenizer: Any, *, vocab_size: int, stops: Sequence[int]) -> None:
-        """`vocab_size` is the width of the logits, which may be more than the tokenizer has; `stops` end a text."""
+        """`vocab_size` is the width of the logits, which may be more than the tokenizer has. `stops` end a text."""
         import xgrammar
 
         about = xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size, stop_token_ids=list(stops))

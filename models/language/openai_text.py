@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class OpenaiText:
-    """A TextGenerator that asks an endpoint; JSON is held to a schema by the server (`response_format`)."""
+    """A TextGenerator that asks an endpoint. JSON is held to a schema by the server (`response_format`)."""
 
     def __init__(
         self, weights: Weights, placement: Placement, *, system_prompt: str | None = None, timeout_s: float = 120.0

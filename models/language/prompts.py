@@ -9,7 +9,7 @@ from typing import Any
 
 
 def system_turns(tokenizer: Any, system_prompt: str | None) -> list[dict[str, str]]:
-    """The turn before the user's; none for None. Raises ValueError where the model has no chat template to place it."""
+    """The turn before the user's, or none for None. Raises ValueError where the model has no chat template for it."""
     if system_prompt is None:
         return []
     if not tokenizer.chat_template:

@@ -34,7 +34,7 @@ def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
 
 
 def plain_generation(model: Any, tokenizer: Any) -> list[int]:
-    """Replace the checkpoint's decoding defaults by none; padding is on the left. Gives the ids that end a text."""
+    """Replace the checkpoint's decoding defaults by none, and pad on the left. Return the ids that end a text."""
     from transformers import GenerationConfig
 
     stops = stop_tokens(model, tokenizer)
@@ -62,7 +62,7 @@ class SeededChoice:
         self._temperature = temperature
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        """Scores (B, V) whose largest entry is the token drawn; masked tokens (-inf) stay out."""
+        """Scores (B, V) whose largest entry is the token drawn. Masked tokens (-inf) stay out."""
         del input_ids
         import torch
 

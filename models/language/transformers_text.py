@@ -60,7 +60,7 @@ class TransformersText:
         temperature: float = 0.0,
         seeds: Sequence[int] | None = None,
     ) -> list[str]:
-        """One continuation a prompt, without the prompt; of JSON see `JsonGrammar`.
+        """One continuation a prompt, without the prompt. For JSON see `JsonGrammar`.
 
         Raises ValueError for a prompt that leaves no room for `max_new_tokens`, and for seeds that do not match.
         """
@@ -120,7 +120,7 @@ class TransformersText:
 
 
 def _source(weights: Weights) -> tuple[str, dict[str, Any]]:
-    """The folder to load from, and the arguments: those of the weights, and the GGUF file's name where there is one."""
+    """The folder to load from, and the arguments: those of the weights, and a GGUF file's name."""
     path, arguments = Path(weights.location), weights.pretrained_arguments()
     if path.is_file():
         return str(path.parent), {**arguments, "gguf_file": path.name}

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class VllmText:
-    """A TextGenerator over `vllm.LLM`; `memory_frac` (0 to 1) is the share of the GPU's memory that it takes."""
+    """A TextGenerator over `vllm.LLM`. It takes the share `memory_frac` (0 to 1) of the GPU's memory."""
 
     def __init__(
         self, weights: Weights, placement: Placement, *, system_prompt: str | None = None, memory_frac: float = 0.9

@@ -54,7 +54,7 @@ def search_places() -> tuple[Path, ...]:
 
 
 def wordnet_folder() -> Path | None:
-    """The database, complete: a folder `corpora/wordnet`, or an unopened `corpora/wordnet.zip`; None when absent."""
+    """The database, complete: a folder `corpora/wordnet`, or an unopened `corpora/wordnet.zip`, or None when absent."""
     for place in search_places():
         folder = place / "corpora" / "wordnet"
         if all((folder / name).is_file() for name in FILES):
@@ -97,7 +97,7 @@ def _read(path: Path, name: str) -> bytes:
 
 
 class WordNet:
-    """Look-ups in WordNet 3.0, cached in the process. Synsets are nltk's objects; `n`, `v`, `a` name parts of speech.
+    """Look-ups in WordNet 3.0, cached in the process. Synsets are nltk's objects. `n`, `v`, `a` name parts of speech.
 
     Read-only and deterministic: lists come in WordNet's own order (senses by frequency) or sorted by name.
     """
@@ -124,7 +124,7 @@ class WordNet:
         return self._reader.synset(name)
 
     def _synsets(self, word: str, pos: str) -> tuple[Any, ...]:
-        """Senses of a lemma (spaces or underscores), most frequent first; inflected forms find nothing."""
+        """Senses of a lemma (spaces or underscores), most frequent first. Inflected forms find nothing."""
         lemma = word.replace(" ", "_").lower()
         return tuple(s for s in self._reader.synsets(lemma, pos) if lemma in {n.lower() for n in s.lemma_names()})
 

@@ -25,7 +25,7 @@ WANTED = [*(f"*{suffix}" for suffix in sorted(PINNED_SUFFIXES)), "README.md"]
 
 
 def find(model_id: str, name: str) -> Weights:
-    """The repository in the local cache; `is_local` is false where its snapshot is absent or incomplete."""
+    """The repository in the local cache. `is_local` is false where its snapshot is absent or incomplete."""
     repository, _, commit = name.partition("@")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
         raise ModelError(f"model {model_id!r} is malformed; expected {FORM}")

@@ -1,6 +1,6 @@
 """`open_clip:ARCH/TAG`: an architecture of open_clip and one of its published tags, as safetensors from the Hub.
 
-Tags that are only a pickle are refused, since a pickle runs code when it is opened. A tag stands for the last commit of
+Tags that are only a pickle are refused, since a pickle runs code when it is opened. A tag means the last commit of
 its repository that this machine has fetched. All functions but `find` and `pin` import open_clip, and torch with it:
 nothing else knows the tags.
 """
@@ -47,7 +47,7 @@ def offer(weights: Weights) -> Offer:
 
 
 def fetch(weights: Weights) -> Weights:
-    """Download the tag's file; the weights stay the tag, whose file `checkpoint` gives. Raises ModelError, OSError."""
+    """Download the tag's file, which `checkpoint` finds. Raises ModelError, OSError."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import RemoteEntryNotFoundError
 
@@ -99,7 +99,7 @@ def _hub_file(weights: Weights) -> tuple[str, str]:
 
 
 def _cached(repository: str, file: str) -> str | None:
-    """The file in the local cache of the Hub; None when it is not there."""
+    """The file in the local cache of the Hub, or None when it is not there."""
     from huggingface_hub import try_to_load_from_cache
 
     path = try_to_load_from_cache(repository, file, cache_dir=hub_cache())

@@ -68,7 +68,7 @@ def gguf_path() -> Path:
 
 
 def licence() -> str | None:
-    """The licence that the package declares; None when it is not installed."""
+    """The licence that the package declares, or None when it is not installed."""
     try:
         about = metadata.metadata(DISTRIBUTION)
     except metadata.PackageNotFoundError:

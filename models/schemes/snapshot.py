@@ -106,7 +106,7 @@ def gaps(folder: Path) -> list[str]:
 
 
 def _described(file: Path) -> dict[str, Any] | None:
-    """The object in a JSON file; None where there is no such object in it."""
+    """The object in a JSON file, or None where there is no such object in it."""
     try:
         found = json.loads(file.read_bytes())
     except (ValueError, RecursionError):
@@ -117,7 +117,7 @@ def _described(file: Path) -> dict[str, Any] | None:
 def unwanted(names: Sequence[str]) -> list[str]:
     """Patterns of weights that a repository with these files holds twice.
 
-    In a diffusers repository those are the single-file checkpoints at the root and the copies, in others GGUF beside
+    In a diffusers repository those are the single-file checkpoints at the root and the copies, in others GGUF next to
     safetensors.
     """
     if "model_index.json" in names:

@@ -42,7 +42,7 @@ class Weights:
         return {**pinned, "use_safetensors": True, "local_files_only": self.is_local or not downloads_allowed()}
 
     def licence(self) -> str | None:
-        """The licence that came with the weights; None when none is stated, or when they are not on this machine."""
+        """The licence that came with the weights, or None when none is stated or they are not on this machine."""
         if self.stated_licence is not None or not self.is_local:
             return self.stated_licence
         root = Path(self.location)

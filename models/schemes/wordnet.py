@@ -20,7 +20,7 @@ LICENCE = "WordNet 3.0"
 
 
 def find(model_id: str, _name: str) -> Weights:
-    """The database; `is_local` is false where it is nowhere. Raises ModelError for another version."""
+    """The database. `is_local` is false where it is not found. Raises ModelError for another version."""
     if model_id != wordnet.MODEL_ID:
         raise ModelError(f"no model is called {model_id!r} (known: {FORM}); correct the id in the manifest")
     return _at(Weights(model_id, "wordnet", "", None, is_local=False, stated_licence=LICENCE), wordnet.wordnet_folder())
@@ -34,7 +34,7 @@ def missing(weights: Weights) -> Missing | None:
 
 
 def offer(_weights: Weights) -> Offer:
-    """The size of nltk's archive; Debian's packages are about as large."""
+    """The size of nltk's archive. Debian's packages are about as large."""
     return Offer(num_bytes=fetch_wordnet.ARCHIVE_BYTES, licence=LICENCE)
 
 

@@ -40,7 +40,7 @@ class Sam:
         self._batch_size = placement.batch_size
 
     def segment_boxes(self, images: Sequence[Image], boxes_BN4: Sequence[Floats]) -> list[BoxMasks]:
-        """For each image one mask a box (x0, y0, x1, y1 in pixels); an image without boxes gets none.
+        """For each image one mask a box (x0, y0, x1, y1 in pixels). An image without boxes gets none.
 
         An image is embedded once, however many boxes it has, and not at all without any. Raises ValueError when the
         two lists differ in length.

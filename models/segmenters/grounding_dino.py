@@ -96,7 +96,7 @@ class GroundingDino:
 
 
 def _normalised(phrases: Sequence[str]) -> dict[str, str]:
-    """Each phrase as the model reads it, in lower case without separators -> as the caller wrote it; in order."""
+    """Each phrase as the model reads it, in lower case without separators -> as the caller wrote it, in order."""
     asked: dict[str, str] = {}
     for phrase in phrases:
         text = " ".join(phrase.lower().replace(".", " ").replace("?", " ").split())

@@ -41,7 +41,7 @@ def build_index(
     num_threads: int | None = None,
     device: str = "auto",
 ) -> dict[str, Any]:
-    """Index the vectors that a `VectorWriter` left in `folder` under `name`; returns the content of the meta file.
+    """Index the vectors that a `VectorWriter` left in `folder` under `name`. Returns the content of the meta file.
 
     At most `num_threads` (default: all cores of this process, as nothing else runs while a collection is indexed) fill
     it, fewer where the memory budget asks for that; they decide nothing but speed. Where Faiss has GPUs, they find the
@@ -76,7 +76,7 @@ def usable_cores() -> int:
 
 
 def index_path(folder: Path, name: str) -> Path:
-    """The path of Faiss's own file of pool `name`; a flat index has none."""
+    """The path of Faiss's own file of pool `name`. A flat index has none."""
     return folder / f"{name}.index.faiss"
 
 
@@ -86,7 +86,7 @@ def meta_path(folder: Path, name: str) -> Path:
 
 
 def training_rows(ids: npt.NDArray[np.bytes_], number: int, seed: int) -> npt.NDArray[np.int64]:
-    """`number` rows drawn by a hash of their ids, in the order of their ids: the same vectors in any order of rows."""
+    """`number` rows drawn by a hash of their ids, the same vectors for any order of rows."""
     drawn = np.fromiter((zlib.crc32(i, seed & 0xFFFF_FFFF) for i in ids), np.uint32, len(ids))
     if number < len(ids):
         rows = np.flatnonzero(drawn <= np.partition(drawn, number - 1)[number - 1])
@@ -113,7 +113,7 @@ def _train(store: VectorStore, rule: Rule, seed: int, num_threads: int, *, uses_
 
 
 def _trained(vectors_RD: Floats, rule: Rule, seed: int, comparing: Any) -> Any:
-    """An index with its centres and codes; `comparing` compares vectors and centres, on GPUs."""
+    """An index with its centres and codes. `comparing` compares vectors and centres, on GPUs."""
     import faiss
 
     kind = f"IVF{rule.num_lists},PQ{rule.num_codes}x4fs"
@@ -128,7 +128,7 @@ def _trained(vectors_RD: Floats, rule: Rule, seed: int, comparing: Any) -> Any:
 
 
 def _fill(trained: Any, store: VectorStore, num_threads: int) -> Any:
-    """Every thread fills a copy of the trained index with a run of rows; the copies are then put together in order."""
+    """Every thread fills a copy of the trained index with some rows. The copies are joined in order."""
     import faiss
 
     chunks = range(0, store.count, ROWS_PER_CHUNK)  # one grid for any number of threads: BLAS rounds by shape

@@ -1,6 +1,6 @@
-"""Finds the rows that may be nearest to a query: all compared, or those in the nearest lists by their codes.
+"""Finds the rows that may be nearest to a query: all rows, or those of the nearest lists.
 
-The rows found for one query depend neither on the queries beside it nor on the number of threads. Faiss compares few
+The rows found for one query depend neither on the other queries nor on the number of threads. Faiss compares few
 queries pair by pair and many by BLAS, whose sums differ in the last bits: so rows that near a tie are all taken, and
 lists are chosen for few queries at a time.
 """
@@ -47,7 +47,7 @@ class Candidates(Protocol):
     """True when the `k` nearest are sure to be among them."""
 
     def nearest(self, queries_BD: Floats, k: int, effort: int) -> list[Rows]:
-        """For every query the numbers of at least `k` rows, in no order; -1 where there are fewer."""
+        """For every query the numbers of at least `k` rows, in no order, with -1 where there are fewer."""
         ...
 
 
@@ -80,7 +80,7 @@ class FlatCandidates:
 def with_ties(
     search: Callable[[Floats, int], tuple[Floats, Rows]], queries_BD: Floats, k: int, most: int
 ) -> tuple[list[Rows], Rows]:
-    """(for each query the nearest `k` rows, a few more, and all that tie with the last of these, tied queries).
+    """(for each query the nearest `k` rows, a few more, and all ties with the last, tied queries).
 
     `search` gives cosines and rows of so many, nearest first. Tied are queries whose `most` rows, the most that are
     asked for, are all as near as the last of the `k`.

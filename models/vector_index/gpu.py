@@ -1,4 +1,4 @@
-"""Holds all vectors on a GPU and compares each query with every one, where Faiss has a GPU and it has room.
+"""Holds all vectors on a GPU and compares each query with all, where a GPU has room.
 
 Exact cosines are computed from the stored vectors afterwards, as on the CPU. So an index without lists gives the same
 neighbours on both, and one with lists gives on the GPU those too that its lists miss. Where the vectors do not fit the
@@ -37,7 +37,7 @@ def num_gpus() -> int:
 
 
 def gpu_number(device: str) -> int | None:
-    """The GPU that a device (`auto`, `cpu`, `cuda`, `cuda:1`) means to Faiss; None for the CPU."""
+    """The GPU that a device (`auto`, `cpu`, `cuda`, `cuda:1`) means to Faiss, or None for the CPU."""
     kind, _, number = device.partition(":")
     wanted = int(number or 0)
     return wanted if kind in ("auto", "cuda") and wanted < num_gpus() else None
@@ -49,7 +49,7 @@ def gpu_bytes(count: int, dim: int) -> int:
 
 
 class GpuCandidates:
-    """All vectors on one GPU, in float32; `cpu` finds what the GPU cannot."""
+    """All vectors on one GPU, in float32. `cpu` finds what the GPU cannot."""
 
     is_exact = True
 
@@ -93,7 +93,7 @@ class GpuCandidates:
 
 
 def on_gpu(store: VectorStore, cpu: Candidates, device: str, budget_bytes: int) -> Candidates:
-    """Candidates by the GPU that `device` means; `cpu` where there is none, or no room on it or in the budget."""
+    """Candidates by the GPU of `device`, or by `cpu` without a GPU, room on it or in the budget."""
     gpu = gpu_number(device)
     if gpu is None or not store.count or gpu_bytes(store.count, store.dim) > budget_bytes:
         return cpu

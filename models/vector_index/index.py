@@ -4,7 +4,7 @@ A folder holds one index a pool: `<pool>.vectors.npy` (float16), `<pool>.ids.npy
 vectors than are compared one by one, `<pool>.index.faiss`. Which kind is built and what memory it takes is in
 `models.vector_index.rules`; writing rows is `VectorWriter`, building `build_index`, searching `VectorIndex`.
 
-The hits of one query do not depend on the queries beside it, nor on the number of threads: candidates are the
+The hits of one query do not depend on the other queries, nor on the number of threads: candidates are the
 same however BLAS orders its sums, their cosines are computed row by row from the stored vectors, and ties go to
 the smaller id. With other vector instructions cosines differ in their last bits, and lists may be other ones, as
 `build` says. Where Faiss has a GPU, it finds the centres of the lists, and all vectors are compared on
@@ -66,14 +66,14 @@ def list_indexes(folder: Path) -> list[str]:
 
 
 class VectorIndex:
-    """One pool, ready to be searched; not by several threads at once."""
+    """One pool, ready to be searched by one thread at a time."""
 
     def __init__(
         self, folder: Path, name: str, *, memory_budget_bytes: int | None = None, device: str = "auto"
     ) -> None:
         """Load the files that `build_index` left.
 
-        Vectors are mapped into memory when they fit the budget (default: that of the build) beside the index;
+        Vectors are mapped into memory when they fit the budget (default: that of the build) next to the index;
         otherwise they are read from their file row by row, which is slower. On `device`, unless it is `cpu`, vectors
         in float32 may take as much again. Raises `VectorIndexError` when files are missing, damaged, or of another
         build.
@@ -98,7 +98,7 @@ class VectorIndex:
         return opened
 
     def search(self, queries_BD: Floats, k: int, *, others_BD: Floats | None = None, effort: int = 1) -> list[Hits]:
-        """For every query its `k` nearest neighbours, or all there are; from lists, some more than `k`.
+        """For every query its `k` nearest neighbours, or all there are. Lists may give some more than `k`.
 
         Queries, and their companions in `others_BD` that the hits are compared with as well, are float32 of unit
         length. `effort` multiplies how many lists are looked at. Raises `VectorIndexError` for queries of another
@@ -127,7 +127,7 @@ class VectorIndex:
 
 
 def _dots(vectors_RD: Floats, query_D: Floats) -> Floats:
-    """(R,) dot products; a row's does not depend on the rows beside it, as with BLAS it would."""
+    """(R,) dot products. A row's does not depend on the other rows, as it would with BLAS."""
     dots_R: Floats = np.einsum("rd,d->r", vectors_RD, query_D)
     return dots_R
 

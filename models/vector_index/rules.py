@@ -44,7 +44,7 @@ ID_BYTES = 16
 
 
 class VectorIndexError(ValueError):
-    """An index cannot be built as asked, or a folder holds none that can be used; one line says why and what to do."""
+    """An index cannot be built as asked, or a folder holds none that can be used."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -97,7 +97,7 @@ def choose_rule(count: int, dim: int, settings: IndexSettings) -> Rule:
 
 
 def choose_threads(most: int, rule: Rule, count: int, dim: int, settings: IndexSettings) -> int:
-    """The number of threads, up to `most`, that may fill the index within the budget; at least 1."""
+    """The number of threads, up to `most`, that may fill the index within the budget, at least 1."""
     fitting = (n for n in range(most, 1, -1) if build_bytes(rule, count, dim, n) <= settings.memory_budget_bytes)
     return next(fitting, 1)
 

@@ -31,7 +31,7 @@ LENGTH_TOLERANCE = 0.01
 
 
 class _NpyWriter:
-    """An npy file that grows by rows; numpy leaves room in the header for the final count."""
+    """An npy file that grows by rows: numpy leaves room in the header for the final count."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -70,7 +70,7 @@ def _header(rows: int, like: npt.NDArray[Any]) -> bytes:
 
 
 class VectorWriter:
-    """Takes vectors and ids in any batches; the rows are there once it is closed."""
+    """Takes vectors and ids in any batches. The rows are complete once it is closed."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self._vectors = _NpyWriter(vectors_path(folder, name))
@@ -122,7 +122,7 @@ class VectorWriter:
 
 
 class VectorStore:
-    """Reads rows; unless `is_mapped`, no page of the vectors stays in the process's memory after a call."""
+    """Reads rows. Unless `is_mapped`, no page of the vectors stays in the process's memory after a call."""
 
     is_mapped = False
 
@@ -175,7 +175,7 @@ class VectorStore:
 
 
 def row_lengths(vectors_RD: Floats) -> Floats:
-    """(R,) Euclidean lengths; a row's length does not depend on the rows beside it."""
+    """(R,) Euclidean lengths. A row's length does not depend on the other rows."""
     lengths_R: Floats = np.sqrt(np.einsum("rd,rd->r", vectors_RD, vectors_RD))
     return lengths_R
 

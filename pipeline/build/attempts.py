@@ -28,7 +28,7 @@ class Decision:
 
 
 class Attempts:
-    """Decides for all steps of one build; counts how often the node of a step left."""
+    """Decides for all steps of one build, and counts how often the node of a step left."""
 
     def __init__(self, run_on: RunOn) -> None:
         self._run_on = run_on

@@ -67,7 +67,7 @@ class Build:
                 self._push(key, number)
 
     def interrupt(self) -> None:
-        """Stop submitting steps; `run` returns when the running ones finish.
+        """Stop submitting steps. `run` returns when the running ones finish.
 
         Raises `KeyboardInterrupt` while the executor starts: nothing runs yet.
         """

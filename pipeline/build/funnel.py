@@ -19,7 +19,7 @@ EMPTY_REMEDY = "; change the settings or the input, or set allow_empty = true in
 
 
 def why_empty(stages: Sequence[StageTally]) -> str | None:
-    """One line that says why no row is left; None when a row is left."""
+    """One line that says why no row is left, or None when a row is left."""
     last = stages[-1]
     if last.rows_out:
         return None
@@ -28,7 +28,7 @@ def why_empty(stages: Sequence[StageTally]) -> str | None:
 
 
 def few_left(stages: Sequence[StageTally]) -> str | None:
-    """One line about the share of rejected rows and the reasons, if it is large; else None."""
+    """One line about the share of rejected rows and the reasons, or None when it is small."""
     left = 1.0
     for stage in stages:
         left *= stage.rows_kept / stage.rows_in if stage.rows_in else 1.0

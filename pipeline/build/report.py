@@ -1,4 +1,4 @@
-"""Writes the report and the tables of a finished build again, beside its dataset."""
+"""Writes the report and the tables of a finished build again, next to its dataset."""
 
 from __future__ import annotations
 

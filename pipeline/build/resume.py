@@ -21,7 +21,7 @@ class DoneSteps:
         self.plan, self._folder = plan, folder
 
     def find(self, key: Key, digest: str) -> Record | None:
-        """The record of step `key` for an input of that digest; None when the step has to be done."""
+        """The record of step `key` for an input of that digest, or None when the step has to be done."""
         index, shard = key
         planned = self.plan.stages[index]
         if not self._folder.has_record(planned.folder, shard):
@@ -38,7 +38,7 @@ class DoneSteps:
         return record
 
     def verdicts(self, planned: PlannedStage, digest: str) -> dict[Key, Record] | None:
-        """The records of a global stage's row files; None unless all exist for an input of that digest."""
+        """The records of a global stage's row files, or None unless all exist for an input of that digest."""
         found: dict[Key, Record] = {}
         for shard in self.plan.shards if planned.has_rows else ():
             record = self._folder.record(planned.folder, shard.name)
@@ -66,7 +66,7 @@ class DoneSteps:
         return done
 
     def _is_published(self, sink: SinkStage, record: Record) -> bool:
-        """True when `dataset/` holds this result; the list of its files is hashed, as a change may keep its size."""
+        """True when `dataset/` holds this result. The list of its files is hashed, since a change may keep its size."""
         entry = record.files.get(f"{PUBLISHED_FILES}{sink.list_file}")
         is_listed = entry is None or self._folder.has_content(f"{DATASET}/{sink.list_file}", entry)
         return is_listed and self._folder.is_published(record)

@@ -28,7 +28,7 @@ def run_build(
     plan: Plan, storage: Storage, *, executor: str, workers: int | None = None, address: str | None = None,
     quiet: bool = False,
 ) -> BuildResult:  # fmt: skip
-    """Build while holding the lock. At the first Ctrl-C running steps finish; the second one exits at once."""
+    """Build while holding the lock. At the first Ctrl-C running steps finish, and the second one exits at once."""
     runs_on = _executor(executor, storage, workers, address)
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))  # Ray and stages print; stdout has only the result

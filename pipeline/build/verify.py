@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
-    """Everything that is wrong with the run folder, a line each; `deep` also hashes every file."""
+    """Everything that is wrong with the run folder, a line each. `deep` also hashes every file."""
     folder = RunFolder(storage)
     done = DoneSteps(plan, folder).all()
     wrong = _all_wrong(plan, folder, done, deep=deep)
@@ -31,7 +31,7 @@ def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
 
 
 def wrong_files(plan: Plan, storage: Storage) -> list[str]:
-    """Records and files that are wrong, a line each; files are not hashed, and a dataset may be empty."""
+    """Records and files that are wrong, a line each. Files are not hashed, and a dataset may be empty."""
     folder = RunFolder(storage)
     return _all_wrong(plan, folder, DoneSteps(plan, folder).all(), deep=False)
 
@@ -62,7 +62,7 @@ def _all_wrong(plan: Plan, folder: RunFolder, done: Mapping[Key, Record], *, dee
 
 
 def _is_out_of_date(plan: Plan, key: Key, done: Mapping[Key, Record]) -> bool:
-    """True when the step's record does not count though all its needs are done; `dataset/` is checked elsewhere."""
+    """True when the step's record does not count though all its needs are done. `dataset/` is checked elsewhere."""
     stage, is_over_all = plan.stages[key[0]].stage, key[1] == ALL_SHARDS
     if isinstance(stage, SinkStage if is_over_all else GlobalStage):
         return False

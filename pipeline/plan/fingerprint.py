@@ -1,4 +1,4 @@
-"""The fingerprint of a stage's result: a hash of everything that decides it; what decides only speed is left out.
+"""The fingerprint of a stage's result: a hash of everything that decides it, and of nothing else.
 
 fingerprint = sha256(stage name, version, canonical settings, model revisions, seed where used, fingerprint of the
 stage before it, fingerprints of the artifacts used). Rows come from the stage before, so the chain is linear.

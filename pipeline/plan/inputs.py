@@ -37,7 +37,7 @@ _SUFFIX = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]*$")
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Bash-like expansion of `{a,b}` and `{000..012}`, leading zeros kept; other braces are plain text.
+    """Bash-like expansion of `{a,b}` and `{000..012}`, leading zeros kept. Other braces are plain text.
 
     Raises `PlanError` on a range that runs backwards.
     """
@@ -115,7 +115,7 @@ def _existing(text: str, fs: Any, path: str, suffixes: tuple[str, ...]) -> list[
 
 
 def _matching(text: str, pattern: str) -> list[str]:
-    """The files that a glob matches, without files in run folders; `…/dataset/*` matches those of a dataset."""
+    """The files that a glob matches, without files in run folders. `…/dataset/*` matches those of a dataset."""
     fs, path = connect(pattern)
     base = path[: _GLOB.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
     names_datasets = path.split("/")[-2:-1] == [DATASET]
@@ -164,7 +164,7 @@ def _with_protocol(text: str, name: str) -> str:
 
 
 def file_identity(url: str) -> tuple[str, int]:
-    """Identity and bytes of a file; the identity is another one for another file or a changed content.
+    """Identity and bytes of a file. The identity differs for another file or a changed content.
 
     Raises `PlanError` when the file system does not describe it.
     """
@@ -178,13 +178,13 @@ def file_identity(url: str) -> tuple[str, int]:
 
 
 def file_stamp(info: Mapping[str, Any]) -> str:
-    """The entity tag or time of change in a file system's details of a file; empty where there is none."""
+    """The entity tag or time of change in the details of a file, or empty where there is none."""
     stamps = (info.get(key) for key in STAMPS)
     return str(next((s for s in stamps if s), ""))
 
 
 def name_shards(urls: Sequence[str]) -> dict[str, str]:
-    """Shard name -> URL; names are distinct and have lower-case letters, digits, `-` and `_` only.
+    """Shard name -> URL. Names are distinct and have lower-case letters, digits, `-` and `_` only.
 
     The name is the file's stem; where other characters were replaced, a hash of the stem follows. So a name depends on
     its own file alone, and does not change when the folder is moved. Files of one stem in several folders are named by
@@ -203,7 +203,7 @@ def name_shards(urls: Sequence[str]) -> dict[str, str]:
 
 
 def _name(url: str, level: int) -> str:
-    """A name by the stem (level 0), or by the URL with more digits of its hash at each further level."""
+    """A name by the stem (level 0), or by the URL with more digits of its hash at each level."""
     place = url.partition("://")[2] or str(Path(url).absolute())
     folder, _, file = place.rstrip("/").rpartition("/")
     stem = _SUFFIX.sub("", file.removesuffix(".gz"))

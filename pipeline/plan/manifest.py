@@ -48,12 +48,12 @@ class StageRunOn(Settings):
 
     @property
     def placement(self) -> dict[str, Any]:
-        """What a model's loader is told."""
+        """The placement that a model's loader is given."""
         return {"device": self.device, "dtype": self.dtype, "batch_size": self.rows_per_forward}
 
 
 class RunOn(Settings):
-    """Speed and patience of the run; none of it decides a result.
+    """Speed and patience of the run. None of it decides a result.
 
     After a worker was lost, the rows that it was working on are handed to the stage one at a time; one that then takes
     longer than `row_deadline_s` (or than `deadline_s`, where that is shorter) is rejected.
@@ -101,7 +101,7 @@ class Manifest(Settings):
 
 
 class ModelNames:
-    """The [models] table of a manifest: names that stand for model ids. An id has a colon, a name has none."""
+    """The [models] table of a manifest: short names of model ids. An id has a colon, a name has none."""
 
     def __init__(self, table: Any, path: str) -> None:
         """Check the table. Raises `ManifestError`."""
@@ -115,7 +115,7 @@ class ModelNames:
         self._unused = list(table)
 
     def id_of(self, value: Any, where: str) -> Any:
-        """The model id that a name stands for; any other value is returned as it is. Raises `ManifestError`."""
+        """The model id of a name. Any other value is returned as it is. Raises `ManifestError`."""
         if not isinstance(value, str) or ":" in value:
             return value
         if value not in self._ids:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedStage:
-    """One stage at its place in the chain. `upstream` is the index of the stage whose rows it gets, -1 for none."""
+    """One stage at its place in the chain. It gets the rows of the stage with index `upstream` (-1: none)."""
 
     index: int
     name: str
@@ -86,7 +86,7 @@ def make_plan(
     manifest: Manifest, out: str, inputs: Sequence[str] | None = None, *, only: str | None = None,
     limit: int | None = None,
 ) -> Plan:  # fmt: skip
-    """Check the chain and list the shards. `only` ends the chain after that stage; `limit` keeps so many shards.
+    """Check the chain and list the shards. `only` ends the chain after that stage. `limit` keeps so many shards.
 
     Raises `PlanError` for what the user wrote, `MissingDependencyError` for what this machine lacks.
     """
@@ -117,7 +117,7 @@ def make_plan(
 
 
 def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedStage, ...]:
-    """The chain with columns resolved and fingerprints computed; touches no input.
+    """The chain with columns resolved and fingerprints computed. No input is read.
 
     Raises `PlanError` for a chain that does not fit, else `MissingDependencyError` for all that this machine lacks.
     """
@@ -154,7 +154,7 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
                 gathered=_resolve_gathered(entry.name, entry.stage, planned), models=models, run_on=entry.run_on,
             )
         )  # fmt: skip
-    if lacks:  # said last: what is wrong with the chain itself should not wait for a download
+    if lacks:  # reported last: what is wrong with the chain itself should not wait for a download
         raise MissingDependencyError(refusal(lacks, manifest.path or "MANIFEST"))
     return tuple(planned)
 
@@ -165,9 +165,9 @@ def _check_place(name: str, stage: Stage, before: list[PlannedStage]) -> None:
             f"stage {name}: a chain starts with a source stage and has no other; got {name} at {len(before) + 1}"
         )
     if before and isinstance(before[-1].stage, SinkStage):
-        raise PlanError(f"stage {name} stands after {before[-1].name}, which ends the chain; move it before")
+        raise PlanError(f"stage {name} is placed after {before[-1].name}, which ends the chain; move it before")
     if any(p.name == name for p in before):
-        raise PlanError(f"stage {name} stands twice in the chain; its columns would replace each other")
+        raise PlanError(f"stage {name} is twice in the chain; its columns would replace each other")
     for written in stage.writes:
         column(written)
 
@@ -208,7 +208,7 @@ def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dic
 
 
 def _resolve_gathered(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:
-    """As `_resolve_columns`. All shards of those columns must be there, so a global stage has to stand between."""
+    """As `_resolve_columns`. All shards of those columns must be there, so a global stage must be between."""
     written = {c: p.index for p in before for c in p.stage.writes if not column(c).virtual}
     for wanted in stage.gathers:
         if wanted not in written:

@@ -20,7 +20,7 @@ MODELS_REGISTRY = "models.registry"
 
 
 def stage_names() -> list[str]:
-    """Names of all stages in the catalogue, sorted: its modules; its packages are shared by stages."""
+    """Names of all stages in the catalogue, sorted: its modules without its packages."""
     package = importlib.import_module(STAGES_PACKAGE)
     return sorted(module.name for module in pkgutil.iter_modules(package.__path__) if not module.ispkg)
 

@@ -49,7 +49,7 @@ def needs_of(plan: Plan, key: Key) -> list[Key]:
 
 
 def input_digest(plan: Plan, key: Key, outputs: Mapping[Key, str]) -> str:
-    """Hash of the input of a step; `outputs` has the output digest of every step done before it."""
+    """Hash of the input of a step. `outputs` has the output digest of every step done before it."""
     index, shard = key
     stage = plan.stages[index]
     if index == 0:

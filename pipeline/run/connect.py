@@ -1,4 +1,4 @@
-"""Finds the Ray cluster to use and checks that it answers; one line says why when it does not.
+"""Finds the Ray cluster to use and checks that it answers.
 
 This check comes before any call of Ray, because Ray waits for minutes without an answer and cannot be interrupted.
 Imports no Ray.
@@ -33,7 +33,7 @@ ASK = "import sys; from pipeline.run.ray import ask_cluster; ask_cluster(sys.arg
 
 
 def find_cluster(given: str | None) -> str | None:
-    """The address of the cluster to use, after it has answered; None for a local Ray.
+    """The address of the cluster to use, after it has answered, or None for a local Ray.
 
     `given` is the address of the command line; without it, RAY_ADDRESS counts. Raises `RunStopped`.
     """
@@ -65,25 +65,25 @@ def _parsed(address: str, origin: str) -> tuple[str, int]:
 
 def _refusal(host: str, port: int) -> str:
     """Why no connection can be made, or empty. A thread is needed as name look-ups cannot be interrupted."""
-    said: list[str] = []
+    causes: list[str] = []
 
     def connect() -> None:
         try:
             socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
-            said.append("")
+            causes.append("")
         except socket.gaierror:
-            said.append(f"the name {host!r} is not known")
+            causes.append(f"the name {host!r} is not known")
         except TimeoutError:
-            said.append(f"no answer within {CONNECT_TIMEOUT_S:g} s")
+            causes.append(f"no answer within {CONNECT_TIMEOUT_S:g} s")
         except (OSError, UnicodeError) as error:
-            said.append(one_line(error, 160))
+            causes.append(one_line(error, 160))
 
     thread = threading.Thread(target=connect, daemon=True)
     thread.start()
     ends = time.monotonic() + CONNECT_TIMEOUT_S + 1
     while thread.is_alive() and time.monotonic() < ends:
         thread.join(POLL_S)
-    return said[0] if said else f"no answer within {CONNECT_TIMEOUT_S:g} s"
+    return causes[0] if causes else f"no answer within {CONNECT_TIMEOUT_S:g} s"
 
 
 def _silence(address: str) -> str:
@@ -122,7 +122,7 @@ def _require_short_folder() -> None:
 
 @contextlib.contextmanager
 def keep_sigterm_handler() -> Iterator[None]:
-    """Restore the SIGTERM handler that Ray replaces; within the block the signal raises `KeyboardInterrupt`."""
+    """Restore the SIGTERM handler that Ray replaces. Within the block the signal raises `KeyboardInterrupt`."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

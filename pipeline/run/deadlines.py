@@ -31,7 +31,7 @@ class TaskClock:
         return cls(task=task, run_on=run_on, started_at=now, asked_at=now, at_since=now)
 
     def late_row(self, at: Span | None, now: float) -> str | None:
-        """Why the worker counts as lost at a suspected row that runs alone; None while it does not.
+        """Why the worker counts as lost at a suspected row that runs alone, or None while it does not.
 
         The time of such a row does not count for the shard's deadline.
         """
@@ -46,13 +46,13 @@ class TaskClock:
         return f"ran past {deadline_s:g} s on one row alone (row_deadline_s)"
 
     def late_task(self, now: float) -> str | None:
-        """Why the worker counts as lost when the task passed its deadline; None while it has not."""
+        """Why the worker counts as lost when the task passed its deadline, or None while it has not."""
         if now - self.started_at <= self.run_on.deadline_s:
             return None
         return f"ran past its deadline of {self.run_on.deadline_s:g} s (deadline_s)"
 
     def late_answer(self, now: float) -> str | None:
-        """Why the worker counts as lost when it has not answered; None while there is time."""
+        """Why the worker counts as lost when it has not answered, or None while there is time."""
         if now - self.asked_at <= self.run_on.heartbeat_s:
             return None
         return f"no sign of life for {self.run_on.heartbeat_s:g} s (heartbeat_s)"

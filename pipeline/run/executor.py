@@ -22,13 +22,13 @@ class Executor(Protocol):
         """Number of further tasks of any stage that could start now."""
 
     def submit(self, task: Task) -> None:
-        """Start a task; it needs a free slot."""
+        """Start a task. It needs a free slot."""
 
     def wait(self, timeout_s: float) -> list[Outcome]:
-        """Outcomes of tasks that ended, after at most about `timeout_s`; maybe none."""
+        """Outcomes of tasks that ended, after at most about `timeout_s`. There may be none."""
 
     def waiting(self) -> str:
-        """One line about a long wait for workers; empty when there is none."""
+        """One line about a long wait for workers, or empty when there is none."""
 
     def close(self) -> None:
         """End all workers."""

@@ -69,7 +69,7 @@ class Gatherer:
         return together.take(pa.array([position[own] for own in ids], pa.int64()))
 
     def _rows_of(self, provider: int) -> tuple[NDArray[np.bytes_], NDArray[np.int32], NDArray[np.int32]]:
-        """All ids of the stage, sorted; for each, the number of its shard and its row in that shard."""
+        """All ids of the stage, sorted, and for each the number of its shard and its row in that shard."""
         if provider not in self._where:
             ids: list[NDArray[np.bytes_]] = [np.empty(0, "S1")]
             shards: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
@@ -85,7 +85,7 @@ class Gatherer:
         return self._where[provider]
 
     def _rows(self, provider: int, shard: int, names: list[str], wanted: NDArray[np.int32]) -> Iterator[pa.Table]:
-        """Rows of one shard by their sorted numbers; row groups without any of them are not read."""
+        """Rows of one shard by their sorted numbers. Row groups without any of them are not read."""
         start = 0
         rel = self._file(provider, self._plan.shards[shard].name)
         with self._storage.open(rel) as handle:

@@ -60,7 +60,7 @@ def run_global(step: Step) -> Record:
 
 
 def _shard_tables(step: Step, passed: dict[str, int]) -> ShardTables:
-    """Passes over the tables of all shards; each pass puts the row count of every shard into `passed`."""
+    """Passes over the tables of all shards. Each pass puts the row count of every shard into `passed`."""
 
     def tables() -> Iterator[tuple[str, pa.Table]]:
         for shard in step.plan.shards:

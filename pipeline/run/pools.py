@@ -34,7 +34,7 @@ class Pools:
                 raise RunStopped(f"a stage needs {needed:g} GPUs; the cluster has {self._num_gpus:g}")
 
     def of(self, stage: int) -> str:
-        """`gpu` for stages that use one where the cluster has any; `cpu` for all others."""
+        """The pool `gpu` for stages that use one where the cluster has any, and `cpu` for all others."""
         return "gpu" if self._num_gpus and self._plan.stages[stage].stage.needs.gpu else "cpu"
 
     def needs(self, pool: str) -> Needs:
@@ -79,7 +79,7 @@ class PoolWaits:
             )
 
     def message(self, now: float) -> str:
-        """One line, new every `SAY_EVERY_S`, about a pool that has had no worker for so long; else empty."""
+        """One line, new every `SAY_EVERY_S`, about a pool that has had no worker for so long, or empty."""
         for pool, since in self._since.items():
             times = int((now - since) / SAY_EVERY_S)
             if times:

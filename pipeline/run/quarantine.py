@@ -37,12 +37,12 @@ class Quarantine:
         self._blamed = dict(self._suspects.blamed)
 
     def apply(self, function: Callable[[pa.Table], pa.Table], batch: pa.Table, first: int = 0) -> Iterator[pa.Table]:
-        """Results for `batch`, in order, in one or more tables; `first` is its first row's number in the shard."""
+        """Results for `batch`, in order, in one or more tables. `first` is its first row's number in the shard."""
         for piece, start in self.pieces(batch, first):
             yield from self._halve(function, piece, start)
 
     def pieces(self, batch: pa.Table, first: int) -> Iterator[tuple[pa.Table, int]]:
-        """The rows of `batch` that the function may get, as (table, number of its first row); each is announced."""
+        """The rows of `batch` that the function may get, as (table, number of its first row), announced."""
         for start, stop in self._suspects.cut(first, first + batch.num_rows):
             piece = batch.slice(start - first, stop - start)
             if start in self._blamed:

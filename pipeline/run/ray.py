@@ -223,7 +223,7 @@ class RayExecutor:
         return self._check_answer(actor, clock, now)
 
     def _check_answer(self, actor: _Actor, clock: TaskClock, now: float) -> Outcome | None:
-        """Ask the worker now and then whether it is alive; the outcome when it does not answer in time."""
+        """Ask the worker now and then whether it is alive. Return the outcome when it does not answer in time."""
         if actor.asked is None:
             if clock.is_time_to_ask(now):
                 actor.asked, clock.asked_at = actor.handle.pulse.remote(), now
@@ -269,13 +269,13 @@ class RayExecutor:
             self._waits.note(pool, now, is_served=any(a.is_ready for a in self._actors if a.pool == pool))
 
     def _grow(self) -> None:
-        """Make missing actors, at the start and after nodes joined; actors of lost nodes wait for room."""
+        """Make missing actors, at the start and after nodes joined. Actors of lost nodes wait for room."""
         for pool, size in self._pools.sizes(self._ray.cluster_resources()).items():
             for _ in range(size - sum(a.pool == pool for a in self._actors)):
                 self._spawn(pool)
 
     def waiting(self) -> str:
-        """One line about a pool that has had no worker for a while; empty when there is none."""
+        """One line about a pool that has had no worker for a while, or empty when there is none."""
         return self._waits.message(time.monotonic())
 
     def close(self) -> None:

@@ -90,7 +90,7 @@ class RejectLog:
 
 
 def split(rows: pa.Table) -> tuple[pa.Table, pa.Table]:
-    """Kept and rejected rows, by `reject_reason`; a table without that column has no rejects."""
+    """Kept and rejected rows, by `reject_reason`. A table without that column has no rejects."""
     if REJECT_REASON not in rows.column_names:
         return rows, rows.slice(0, 0)
     keep = pc.is_null(rows[REJECT_REASON])

@@ -1,7 +1,7 @@
 """The rows of one shard that reach a stage, with columns of all earlier stages.
 
 The source stage does not copy the input's images. For a stage that reads them, the source reads its shard again, row by
-row, beside the columns.
+row, next to the columns.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class ShardRows:
                 start = stop
 
     def made(self, num_rows: int, num_bytes: int) -> None:
-        """Report the bytes that the stage made of so many rows; later batches are sized by it."""
+        """Report the bytes that the stage made of that many rows. Later batches are sized by them."""
         self._heaviest = max(self._heaviest, num_bytes / num_rows)
 
     def _most_rows(self, wanted: Sequence[str]) -> int:

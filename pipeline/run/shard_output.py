@@ -44,7 +44,7 @@ class ShardOutput:
         self._writer = ColumnWriter(self.add_file(".parquet"), row_schema(planned))
 
     def add_file(self, suffix: str) -> Path:
-        """A temporary path for another file of this shard; `finish` names it `<shard><suffix>`."""
+        """A temporary path for another file of this shard. `finish` names it `<shard><suffix>`."""
         name = f"{self.shard}{suffix}"
         self._paths[name] = self._step.storage.scratch() / f"{uuid.uuid4().hex}-{name}"
         self._stack.callback(self._paths[name].unlink, missing_ok=True)

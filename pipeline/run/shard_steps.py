@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def run_source(step: Step) -> Record:
-    """Read the input shard; a row whose image bytes came earlier in the shard is rejected as a duplicate."""
+    """Read the input shard. A row whose image bytes came earlier in the shard is rejected as a duplicate."""
     read, ctx = step.open()
     ctx.notes.clear()
     assert isinstance(ctx.store, FolderStore)

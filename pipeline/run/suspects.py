@@ -31,7 +31,7 @@ def ignore_span(at: Span | None) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Suspects:
-    """Rows that may have caused the loss of workers in one step; their numbers are the same in all attempts."""
+    """Rows that may have caused the loss of workers in one step. Their numbers are the same in all attempts."""
 
     spans: tuple[Span, ...] = ()
     """Rows to pass to the function one at a time."""

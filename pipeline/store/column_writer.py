@@ -69,6 +69,6 @@ class ColumnWriter:
         self._writer.close()
 
     def abandon(self) -> None:
-        """Close a file that will not be used; errors of the disk are ignored."""
+        """Close a file that will not be used. Errors of the disk are ignored."""
         with contextlib.suppress(OSError):
             self._writer.close()

@@ -84,7 +84,7 @@ class ReadAhead:
         return self._sizes[:num_rows]
 
     def take(self, num_rows: int) -> pa.Table:
-        """The next rows; call `sizes` before, which reads them."""
+        """The next rows. Call `sizes` first, which reads them."""
         assert self._held is not None
         taken = self._held.slice(0, num_rows)
         self._held = self._held.slice(num_rows) if num_rows < self._held.num_rows else None

@@ -24,7 +24,7 @@ class FolderStore:
 
     @contextlib.contextmanager
     def fetch(self, name: str) -> Iterator[Path | None]:
-        """A local path of the stored file for the block, or None; a copy is removed afterwards."""
+        """A local path of the stored file for the block, or None. A copy is removed afterwards."""
         rel = f"{self._folder}/{name}"
         if not self._storage.exists(rel):
             yield None
@@ -44,7 +44,7 @@ class FolderStore:
         return self.kept[name].sha256
 
     def remove(self, name: str) -> None:
-        """Delete a stored file; do nothing when it does not exist."""
+        """Delete a stored file. Do nothing when it does not exist."""
         self.kept.pop(name, None)
         self._storage.remove(f"{self._folder}/{name}")
 

@@ -78,7 +78,7 @@ def hold(storage: Storage) -> Iterator[Lock]:
 
 
 def read_holder(storage: Storage) -> Holder | None:
-    """The holder in the lock file; None when there is no lock file or it cannot be read."""
+    """The holder in the lock file, or None when there is no lock file or it cannot be read."""
     return storage.read_state(LOCK, Holder)
 
 
@@ -96,7 +96,7 @@ def describe(holder: Holder) -> str:
 
 
 def _process_started(pid: int) -> str | None:
-    """When the process started, in clock ticks of the system; None when there is no such process."""
+    """When the process started, in clock ticks of the system, or None when there is no such process."""
     try:
         with open(f"/proc/{pid}/stat", encoding="utf-8") as handle:  # noqa: PTH123  not a path of ours
             fields = handle.read().rpartition(")")[2].split()

@@ -37,7 +37,7 @@ class ModelEntry(State):
 
 
 class Record(State):
-    """The result of one stage on one shard; rows_in = rows_kept + the sum of `rejects`."""
+    """The result of one stage on one shard, where rows_in = rows_kept + the sum of `rejects`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -66,7 +66,7 @@ class Record(State):
 
     @property
     def is_consistent(self) -> bool:
-        """True when `output_digest` is the hash of the files listed; a changed record fails this."""
+        """True when `output_digest` is the hash of the files listed. A changed record fails this."""
         written = {
             name.removeprefix(PUBLISHED_FILES): entry
             for name, entry in self.files.items()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class RowCounts:
-    """Sums of rows, rejects, notes and seconds over records; the fields are those of `Record`."""
+    """Sums of rows, rejects, notes and seconds over records. The fields are those of `Record`."""
 
     rows_in: int = 0
     rows_kept: int = 0

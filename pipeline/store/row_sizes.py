@@ -15,7 +15,7 @@ BATCH_BYTES = 32 << 20
 
 
 def row_bytes(table: pa.Table) -> NDArray[np.int64]:
-    """Bytes of each row: of its text, images and lists; a column of fixed width counts 8."""
+    """Bytes of each row: of its text, images and lists. A column of fixed width counts 8."""
     total = np.full(table.num_rows, 8 * table.num_columns, np.int64)
     for chunked in table.columns if table.num_rows else ():
         total += np.concatenate([_cell_bytes(chunk) for chunk in chunked.chunks])
@@ -37,5 +37,5 @@ def _cell_bytes(cells: pa.Array) -> NDArray[np.int64]:
 
 
 def num_fitting(sizes: NDArray[np.int64], room: float) -> int:
-    """How many of the first rows fit into `room` bytes together; at least one where there is any."""
+    """How many of the first rows fit into `room` bytes together, but at least one where there is any."""
     return min(len(sizes), max(1, int(np.searchsorted(np.cumsum(sizes), room, side="right"))))

@@ -79,12 +79,12 @@ class RunFolder:
         return all(self.size(stage_folder, name) == entry.bytes for name, entry in record.files.items())
 
     def size(self, stage_folder: str, name: str) -> int | None:
-        """Bytes of a file that a record of the stage lists under `name`; None when the file does not exist."""
+        """Bytes of a file that a record lists under `name`, or None when the file does not exist."""
         folder, _, file = path_of(stage_folder, name).rpartition("/")
         return self.files(folder).get(file)
 
     def has_content(self, rel: str, entry: FileEntry) -> bool:
-        """True when the file at `rel` has the sha256 of the entry; the whole file is read."""
+        """True when the file at `rel` has the sha256 of the entry. The whole file is read."""
         with self.storage.open(rel) as handle:
             return hashlib.file_digest(handle, "sha256").hexdigest() == entry.sha256  # type: ignore[arg-type]
 

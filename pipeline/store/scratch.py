@@ -57,7 +57,7 @@ class Scratch:
 
 
 def remove_dead() -> None:
-    """Remove the folders of runs without a living process on this machine; other users' folders stay."""
+    """Remove the folders of runs without a living process on this machine. Other users' folders stay."""
     for file in _parent().glob(f"{PREFIX}*/{IN_USE}"):
         with contextlib.suppress(OSError), file.open("rb") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,4 +1,4 @@
-"""Storage: files below one root, a local path or any fsspec URL; a file appears complete or not at all.
+"""Storage: files below one root, a local path or any fsspec URL. A file appears complete or not at all.
 
 A file is written to a temporary local path and then moved (local) or uploaded (remote) to its name. Temporary files
 of a local run are in `<run folder>/tmp/<run id>`, so the next run finds and removes those of a killed one. Temporary
@@ -87,7 +87,7 @@ class Storage:
         return handle
 
     def sizes(self, rel: str) -> dict[str, int]:
-        """Name -> bytes of the files directly in folder `rel`; empty when the folder does not exist."""
+        """Name -> bytes of the files directly in folder `rel`, or empty when the folder does not exist."""
         if self.is_local:
             try:
                 with os.scandir(self.path(rel)) as entries:
@@ -111,7 +111,7 @@ class Storage:
         return sorted(f["name"].rstrip("/").rsplit("/", 1)[-1] for f in found if f["type"] == "directory")
 
     def remove(self, rel: str) -> None:
-        """Delete a file, or a folder with its content; do nothing when it does not exist."""
+        """Delete a file, or a folder with its content. Do nothing when it does not exist."""
         if self.is_local:
             path = Path(self.path(rel))
             if path.is_dir() and not path.is_symlink():
@@ -131,7 +131,7 @@ class Storage:
 
     @contextlib.contextmanager
     def writing(self, rel: str) -> Iterator[Path]:
-        """A local path to write to; the file appears at `rel` when the block succeeds, else it is removed."""
+        """A local path to write to. The file appears at `rel` when the block succeeds, or is removed."""
         temporary = self.scratch() / f"{uuid.uuid4().hex}-{Path(rel).name[-80:]}"
         try:
             yield temporary
@@ -140,7 +140,7 @@ class Storage:
             temporary.unlink(missing_ok=True)
 
     def publish(self, temporary: Path, rel: str) -> None:
-        """Move a finished local file to `rel`; an existing file is replaced in one step."""
+        """Move a finished local file to `rel`. An existing file is replaced in one step."""
         if self.is_local:
             final = Path(self.path(rel))
             try:
@@ -160,7 +160,7 @@ class Storage:
             temporary.write_bytes(data)
 
     def fetch(self, rel: str, into: Path) -> Path:
-        """A local path of the file, or of the folder of files; a copy where the run folder is remote."""
+        """A local path of the file, or of the folder of files: a copy where the run folder is remote."""
         if self.is_local:
             return Path(self.path(rel))
         names = self.sizes(rel)
@@ -182,7 +182,7 @@ class Storage:
 
     @contextlib.contextmanager
     def reading(self, rel: str) -> Iterator[Path]:
-        """A local path of the file for the block; a copy, removed afterwards, where the run folder is remote."""
+        """A local path of the file for the block: a copy, removed afterwards, where the run folder is remote."""
         if self.is_local:
             yield Path(self.path(rel))
             return
@@ -194,7 +194,7 @@ class Storage:
             copy.unlink(missing_ok=True)
 
     def tree_bytes(self, rel: str) -> int:
-        """Bytes of all files below folder `rel`; 0 when it does not exist."""
+        """Bytes of all files below folder `rel`, or 0 when it does not exist."""
         return int(self.fs.du(self.path(rel))) if self.exists(rel) else 0
 
     def publish_folder(self, folder: Path, rel: str, links: Mapping[str, str]) -> None:

@@ -46,7 +46,7 @@ def read_light(storage: Storage, rel: str, columns: Sequence[str] | None = None)
 
 
 def read_batches(handle: IO[bytes], columns: Sequence[str] | None, rows_per_batch: int, rel: str) -> Iterator[pa.Table]:
-    """Batches of the open Parquet file `rel`, in order; a batch ends where a row group does."""
+    """Batches of the open Parquet file `rel`, in order. A batch ends where a row group does."""
     with named_damage(rel):
         file = open_table(handle)
         known = known_columns(file, columns)
@@ -83,7 +83,7 @@ def known_columns(file: pq.ParquetFile, columns: Sequence[str] | None) -> list[s
 
 
 def open_table(handle: IO[bytes]) -> pq.ParquetFile:
-    """An open Parquet file, read in the calling thread only; pass `use_threads=False` to its reads too.
+    """An open Parquet file, read in the calling thread only. Pass `use_threads=False` to its reads too.
 
     `pre_buffer`, on by default, and `pq.read_table` pass a Python file to threads of Arrow; one that still holds the
     file when the interpreter ends aborts the process.

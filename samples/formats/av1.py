@@ -77,7 +77,7 @@ class Frames:
 
 
 def frames_of(coded: bytes | memoryview, max_pixels: int, count: Callable[[], None]) -> Frames:
-    """The frames of AV1 data; `count` is called for each OBU. Raises ImageProblem for a frame that is too large."""
+    """The frames of AV1 data. `count` is called for each OBU. Raises ImageProblem for a frame that is too large."""
     found, sequence, at = Frames(), None, 0
     while at < len(coded):
         count()

@@ -12,7 +12,7 @@ EXTENSION, IMAGE, CONTROL = 0x21, 0x2C, 0xF9
 
 
 def strip_gif(data: bytes) -> StrippedFile:
-    """The GIF file up to its first frame, without comments; all frames are counted."""
+    """The GIF file up to its first frame, without comments. All frames are counted."""
     at = _behind_palette(data, 10, 13)
     kept, frames, blocks = [data[:at]], 0, 0
     while (found := BLOCK_START.search(data, at)) is not None and found[0] != b";":

@@ -19,7 +19,7 @@ EXIF, XMP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 
 
 def strip_jpeg(data: bytes) -> bytes:
-    """The JPEG file; where its header is long, without thumbnails, comments, further EXIF and XMP, and filling."""
+    """The JPEG file. A long header loses thumbnails, comments, further EXIF and XMP, and filling."""
     kept, seen = [b"\xff\xd8"], set()
     pixels, at = 0, 2
     while (found := MARKER.search(data, at)) is not None:
@@ -46,7 +46,7 @@ def strip_jpeg(data: bytes) -> bytes:
 
 
 def _check_scans(data: bytes, at: int, pixels: int) -> None:
-    """Refuse a JPEG that is decoded over and over; `at` is behind the marker of its first scan."""
+    """Refuse a JPEG that is decoded over and over. `at` is behind the marker of its first scan."""
     most = min(MAX_SCANS, MAX_SCAN_PIXELS // max(1, pixels))
     if data.count(b"\xff\xda", at) < most:  # the quick way: marker or not, there are not too many
         return

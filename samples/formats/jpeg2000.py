@@ -39,8 +39,8 @@ class _Style(NamedTuple):
         """Code-blocks and precincts of one component of a tile."""
         total = 0
         for number in range(self.levels + 1):
-            said = self.precincts[number] if number < len(self.precincts) else 0xFF
-            precinct = said & 15, said >> 4
+            stated = self.precincts[number] if number < len(self.precincts) else 0xFF
+            precinct = stated & 15, stated >> 4
             halved = 1 if number else 0
             sides = [-(-side >> self.levels - number) for side in (width, height)]
             precincts = [_ceil(side, exponent) for side, exponent in zip(sides, precinct, strict=True)]

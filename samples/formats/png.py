@@ -18,7 +18,7 @@ TURNS = (b"XML:com.adobe.xmp\0", b"Raw profile type exif\0")
 
 
 def strip_png(data: bytes) -> StrippedFile:
-    """The PNG file without ancillary chunks that are damaged or not used; its profile apart, unpacked."""
+    """The PNG file without ancillary chunks that are damaged or not used. Its profile is apart and unpacked."""
     view = memoryview(data)
     kept: list[memoryview] = [view[:8]]
     profile, is_lost, seen = None, False, set()
@@ -41,7 +41,7 @@ def strip_png(data: bytes) -> StrippedFile:
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """(kind, start, end) of each chunk up to IEND; from where the file is broken, `REST`."""
+    """(kind, start, end) of each chunk up to IEND. What follows the first fault has the kind `REST`."""
     at = 8
     while at + 8 <= len(data):
         kind, end = data[at + 4 : at + 8], at + 12 + int.from_bytes(data[at : at + 4], "big")
@@ -70,7 +70,7 @@ def _says_how_turned(kind: bytes, text: bytes) -> bool:
 
 
 def _unpacked(packed: bytes, most: int) -> bytes | None:
-    """The unpacked bytes; None for what is damaged, empty, or larger than `most`."""
+    """The unpacked bytes, or None for what is damaged, empty, or larger than `most`."""
     inflater = zlib.decompressobj()
     try:
         found = inflater.decompress(packed, most)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StrippedFile:
-    """The bytes that Pillow is given; `profile` and `num_frames` where stripping found them."""
+    """The bytes that Pillow is given, with `profile` and `num_frames` where stripping found them."""
 
     data: bytes
     profile: bytes | None = None

@@ -1,4 +1,4 @@
-"""Read the body of an answer within bounds on its size, and on the number of large bodies held at once."""
+"""Read the body of an answer within bounds on its size and on the number of large bodies."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LargeGate:
         self._places, self._is_held = places, False
 
     async def enter(self, limit: asyncio.Timeout) -> None:
-        """Wait for a place, once; the time limit, which is for the server, is paused meanwhile."""
+        """Wait for a place, once. The time limit, which is for the server, is paused meanwhile."""
         if self._is_held:
             return
         loop = asyncio.get_running_loop()
@@ -97,13 +97,13 @@ async def read_body(response: aiohttp.ClientResponse, decoder: Decoder, most: in
 
 
 def _check_image(parts: list[bytes], kind: str) -> None:
-    """Raise `DownloadFailed` unless the bytes, which are said to be something else, begin as an image does."""
+    """Raise `DownloadFailed` unless the bytes, declared as something else, begin as an image does."""
     if not begins_as_image(b"".join(parts)[:SNIFFED_BYTES]):
         raise DownloadFailed(LaionReject.WRONG_CONTENT_TYPE, f"Content-Type {kind}", http_status=200)
 
 
 async def drain(response: aiohttp.ClientResponse) -> None:
-    """Read a small body to its end; one that is large, slow or of unknown length costs the connection."""
+    """Read a small body to its end. One that is large, slow or of unknown length costs the connection."""
     size = response.content_length
     if size is None or size > DRAINED_BYTES or response.headers.get("Transfer-Encoding"):
         return

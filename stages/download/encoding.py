@@ -43,7 +43,7 @@ class Decoder:
 
     @property
     def kept_encoding(self) -> str:
-        """The encoding that the server named and that was not undone; empty when there is none."""
+        """The encoding that the server named and that was not undone, or empty when there is none."""
         return self._named if self.is_plain else ""
 
     def decode(self, chunk: bytes, most: int) -> bytes:

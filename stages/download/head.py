@@ -1,7 +1,7 @@
 """Rewrite heads of HTTP answers that browsers read and aiohttp's parser refuses, before it parses them.
 
 Servers send headers of any size and number, names with spaces, lines without a colon, a length twice, or a length
-beside chunks. `PlainResponses` sees the bytes of a connection first. It holds an answer's head, up to `MAX_HEAD_BYTES`,
+and chunks. `PlainResponses` sees the bytes of a connection first. It holds an answer's head, up to `MAX_HEAD_BYTES`,
 until it is complete, and passes on a plain one: the status line, and only those headers that are used here. The body
 passes unchanged. It also records for the current attempt that the server has answered.
 """
@@ -58,7 +58,7 @@ class PlainResponses(ResponseHandler):
         super().set_response_params(**params)
 
     def data_received(self, data: bytes) -> None:
-        """Pass on what belongs to a body; hold what belongs to a head until the head is complete."""
+        """Pass on what belongs to a body. Hold what belongs to a head until the head is complete."""
         if data and self._answered is not None:
             self._answered.is_any = True
         if self._head is None or not data:
@@ -102,7 +102,7 @@ class PlainConnector(aiohttp.TCPConnector):
 
 
 def plain_head(head: bytes) -> tuple[bytes, bool]:
-    """(a head that any parser takes, True for a `1xx` answer); bytes that are no head stay as they are."""
+    """(a head that any parser takes, True for a `1xx` answer). Bytes that are no head stay as they are."""
     lines = [line.rstrip(b"\r") for line in head.split(b"\n")]
     status = _STATUS.match(lines[0])
     if status is None:
@@ -118,7 +118,7 @@ def plain_head(head: bytes) -> tuple[bytes, bool]:
 
 
 def _values_of(lines: list[bytes]) -> dict[bytes, list[bytes]]:
-    """Values by lower-case name; a line that starts with a blank continues the value before it."""
+    """Values by lower-case name. A line that starts with a blank continues the value before it."""
     values: defaultdict[bytes, list[bytes]] = defaultdict(list)
     last: list[bytes] | None = None
     for line in lines:

@@ -32,7 +32,7 @@ def opt_outs(headers: Iterable[str], agents: frozenset[str]) -> set[str]:
 
 
 def retry_after_s(header: str | None) -> float | None:
-    """Seconds to wait by a `Retry-After` header, a number or a date; None when it says nothing."""
+    """Seconds to wait by a `Retry-After` header, a number or a date, or None when it says nothing."""
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

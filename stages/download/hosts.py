@@ -63,7 +63,7 @@ class HostQueue(Generic[T]):
             self._turn.put_nowait((host, state.waiting.popleft()))
 
     async def get(self) -> tuple[str, T] | None:
-        """(host, item) whose turn it is; None, for every caller, once all items are done."""
+        """(host, item) whose turn it is, or None for every caller once all items are done."""
         while self._unfinished:
             found = await self._turn.get()
             if found is None:
@@ -86,7 +86,7 @@ class HostQueue(Generic[T]):
             self._turn.put_nowait(None)
 
     def put_back(self, host: str, item: T, wait_s: float) -> None:
-        """Queue the item again after a while; its place is free meanwhile."""
+        """Queue the item again after a while. Its place is free meanwhile."""
         self._release(host)
         asyncio.get_running_loop().call_later(wait_s, self._line_up, host, item)
 
@@ -95,7 +95,7 @@ class HostQueue(Generic[T]):
         self._hand_out(host)
 
     def note(self, host: str, *, answered: bool) -> None:
-        """Record, while the item is held, whether the host answered; any answer resets its count of failures."""
+        """Record, while the item is held, whether the host answered. Any answer resets its count of failures."""
         state = self._hosts[host]
         if answered:
             self._restore(state)

@@ -40,7 +40,7 @@ LOOK_UP_S = 3.0
 
 
 class Fetcher:
-    """The client of one shard; its connections are kept for all URLs of the shard."""
+    """The client of one shard. Its connections are kept for all URLs of the shard."""
 
     def __init__(self, options: DownloadSettings, resolver: GuardedResolver | None = None) -> None:
         self._options = options

@@ -78,7 +78,7 @@ def _keep(data: bytes, options: DownloadSettings) -> KeptImage:
 
 
 def _shrunk(file: ImageFile, upright: tuple[int, int], side: int) -> tuple[bytes, tuple[int, int]]:
-    """(JPEG, its size): the shorter side at `side`, upright, sRGB; a profile that cannot be read stays with it."""
+    """(JPEG, its size): the shorter side at `side`, upright, sRGB. A profile that cannot be read stays with it."""
     scale = side / min(upright)
     size = (max(1, round(upright[0] * scale)), max(1, round(upright[1] * scale)))
     image, _, _, profile = file.decode(side)

@@ -37,7 +37,7 @@ class Proxies:
         return bool(self._proxy_of)
 
     def of(self, url: URL) -> URL | None:
-        """The proxy for an URL; None when it is to be asked for directly."""
+        """The proxy for an URL, or None when it is to be asked for directly."""
         proxy = self._proxy_of.get(url.scheme)
         if proxy is None or proxy_bypass(f"{url.raw_host}:{url.port}"):
             return None

@@ -67,7 +67,7 @@ def provide(
 
 
 def _to_try_again(found: Stored, marker: str | None, spool: Spool) -> list[UrlStatus]:
-    """The statuses, blank where the marker asks for the URL or its image is lost; `spool` gets the other images."""
+    """The statuses, blank where the marker asks for the URL or its image is lost. `spool` gets the other images."""
     asked = {s.key for s in found.statuses if marker is not None and is_retried(s, wants_all=marker == "all")}
     if found.is_whole and not asked:
         return found.statuses
@@ -125,7 +125,7 @@ class _Download:
                 self._queue.put_back(host, (status, url), wait_s)
 
     async def _attempt(self, host: str, status: UrlStatus, url: URL) -> float | None:
-        """One attempt; seconds until the next, or None when the URL has its status."""
+        """One attempt. Seconds until the next, or None when the URL has its status."""
         gate = LargeGate(self._fetcher.large)
         try:
             body, image = await self._get(host, status, url, gate)
@@ -168,7 +168,7 @@ class _Download:
 
 
 def _keep(body: Body, options: DownloadSettings) -> KeptImage:
-    """The image in the body; a body that is none because of an encoding fails for that reason."""
+    """The image in the body. A body that is none because of an encoding fails for that reason."""
     try:
         return keep(body.data, options)
     except DownloadFailed as failure:

@@ -1,4 +1,4 @@
-"""The ways in which the download of a URL ends, and the table with the end of every URL of a shard."""
+"""The ways in which the download of a URL ends, and the table of them for a shard."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ class LaionReject(StrEnum):
     FILTERED_SIMILARITY = "filtered_similarity"  # less than min_similarity, or no value
     FILTERED_PUNSAFE = "filtered_punsafe"  # more than max_punsafe, or no value
     FILTERED_PWATERMARK = "filtered_pwatermark"  # more than max_pwatermark, or no value
-    FILTERED_SIZE = "filtered_size"  # said to be smaller than min_width_px or min_height_px, or no value
-    FILTERED_ASPECT_RATIO = "filtered_aspect_ratio"  # said to be longer and thinner than max_aspect_ratio, or no value
+    FILTERED_SIZE = "filtered_size"  # declared smaller than min_width_px or min_height_px, or no value
+    FILTERED_ASPECT_RATIO = "filtered_aspect_ratio"  # declared longer and thinner than max_aspect_ratio, or no value
     NOT_AN_URL = "not_an_url"  # nothing that can be asked for
     FORBIDDEN_SCHEME = "forbidden_scheme"  # neither http nor https, at first or after a redirect
     FORBIDDEN_ADDRESS = "forbidden_address"  # the host is, or resolves to, no public address
@@ -45,7 +45,7 @@ class LaionReject(StrEnum):
     TOO_MANY_REDIRECTS = "too_many_redirects"  # more than max_redirects, or in a circle
     OPTED_OUT = "opted_out"  # X-Robots-Tag asks not to use it
     TOO_LARGE = "too_large"  # more bytes than max_image_bytes, as sent or unpacked
-    WRONG_CONTENT_TYPE = "wrong_content_type"  # said to be something else, and no image by its first bytes
+    WRONG_CONTENT_TYPE = "wrong_content_type"  # declared as something else, and no image by its first bytes
     BROKEN_ENCODING = "broken_encoding"  # no image in a Content-Encoding that cannot be undone, or cut off in it
     EMPTY_IMAGE = "empty_image"  # no bytes
     NOT_AN_IMAGE = "not_an_image"  # bytes that are no image of a format that is read
@@ -72,7 +72,7 @@ UNASKED = frozenset(
 
 
 class DownloadFailed(Exception):
-    """The URL ended otherwise than with an image; `wait_s` is how long the server asked to be left alone.
+    """The URL ended otherwise than with an image. `wait_s` is how long the server asked to be left alone.
 
     `is_hopeless` marks a failure that would repeat within a build, although its reason is a temporary one.
     `is_answered` is True once the host has sent any answer.
@@ -171,7 +171,7 @@ def write_statuses(statuses: Iterable[UrlStatus], path: Path, identity: str = ""
 
 
 def read_statuses(path: Path) -> list[UrlStatus]:
-    """The rows of a status table; columns that it does not have are None. Raises `ShardFailed` for no such table."""
+    """The rows of a status table. Columns that it does not have are None. Raises `ShardFailed` for no such table."""
     return read_labelled(path)[0]
 
 
@@ -192,7 +192,7 @@ def read_labelled(path: Path) -> tuple[list[UrlStatus], str, str]:
 
 
 def without_credentials(url: str) -> str:
-    """The URL as it may be kept: no user and no password; beyond `MAX_URL_CHARS` cut there, with a mark.
+    """The URL as it may be kept, without user and password. It is cut with a mark at `MAX_URL_CHARS`.
 
     A URL that was cut is longer than a URL may be, mark included, so that it is never requested by mistake.
     """

@@ -136,7 +136,7 @@ def published(
 
 @contextlib.contextmanager
 def stored(store: ShardStore, shard: str, identity: str) -> Iterator[Stored | None]:
-    """The shard as stored, for its record to list; None without a readable status table of these rows."""
+    """The shard as stored, for its record to list, or None without a readable status table of these rows."""
     with contextlib.ExitStack() as stack:
         table = stack.enter_context(store.fetch(f"{shard}.status.parquet"))
         try:
@@ -182,7 +182,7 @@ def sound_images(tar: Path, statuses: Iterable[UrlStatus]) -> Iterator[tuple[str
 
 
 def marker_of(store: ShardStore, shard: str) -> str | None:
-    """The text of the shard's marker, in lower case; None without one."""
+    """The text of the shard's marker, in lower case, or None without one."""
     with store.fetch(f"{shard}.retry") as marker:
         return None if marker is None else marker.read_text(errors="replace").strip().lower()
 

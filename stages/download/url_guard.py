@@ -81,7 +81,7 @@ def is_public(address: Address) -> bool:
 
 
 def literal_address(host: str) -> Address | None:
-    """The address that `host` is, in any form a socket takes (`[::1]`, `0x7f.1`, `2130706433`); None for a name."""
+    """The address that `host` is, in any form a socket takes (`[::1]`, `0x7f.1`, `2130706433`), or None for a name."""
     try:
         return ipaddress.ip_address(host.strip("[]").partition("%")[0])
     except ValueError:
@@ -175,5 +175,5 @@ class GuardedResolver(AbstractResolver):
         return results
 
     async def close(self) -> None:
-        """Release the threads; look-ups that hang end by themselves."""
+        """Release the threads. Look-ups that hang end by themselves."""
         self._threads.shutdown(wait=False, cancel_futures=True)

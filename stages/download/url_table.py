@@ -79,7 +79,7 @@ def to_status(number: int, row: dict[str, Any], options: UrlTableSettings, notes
 
 
 def _judged(row: dict[str, Any], caption: str | None, options: UrlTableSettings) -> tuple[LaionReject, str] | None:
-    """Why the row is not downloaded; None when it is."""
+    """Why the row is not downloaded, or None when it is."""
     if options.require_caption and caption is None:
         return LaionReject.MISSING_CAPTION, ""
     if options.require_caption and caption is not None and not caption.strip():

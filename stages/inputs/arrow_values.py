@@ -142,7 +142,7 @@ def _part(values: pa.Array, start: int, stop: int, depth: int) -> list[Any]:
 
 
 def _text(scalar: pa.Scalar) -> str | None:
-    """Text, or bytes that are text; bytes that are none only give text where the column says that it is."""
+    """Text, or bytes that are text. Bytes that are none only give text where the column says that it is."""
     buffer = scalar.as_buffer() if scalar.is_valid else None
     if buffer is None or buffer.size > MAX_VALUE_BYTES:
         return None

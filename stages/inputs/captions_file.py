@@ -38,7 +38,7 @@ class Wanted:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Columns:
-    """The file's columns that hold the images' names and the captions; `caption` is None where none does."""
+    """The file's columns that hold the images' names and the captions. `caption` is None where none does."""
 
     file: str
     caption: str | None
@@ -74,7 +74,7 @@ def list_lines(url: str, wanted: Wanted) -> Iterator[Line]:
 def read_lines(
     url: str, wanted: Wanted, span: tuple[int, int], at: int | None, readers: dict[str, TableReader]
 ) -> Iterator[tuple[Columns, dict[str, Any] | None]]:
-    """(columns, row) of the rows of a span from byte `at`; None for a row that is no JSON object.
+    """(columns, row) of each row from byte `at`, or None for a row that is no JSON object.
 
     `readers` keeps a Parquet file open from span to span. Raises `ShardFailed` when the file has changed.
     """
@@ -142,7 +142,7 @@ def _rows(handle: IO[bytes], form: TextFormat, at: int | None, url: str) -> Iter
 
 
 def _text_columns(handle: IO[bytes], wanted: Wanted, url: str) -> tuple[TextFormat | None, Columns | None]:
-    """(format, columns) of a file of text; Nones for one without rows. Raises `ShardFailed` for what cannot serve."""
+    """(format, columns) of a file of text, or Nones for no rows. Raises `ShardFailed` for an unusable file."""
     refused: ShardFailed | None = None
     for form in find_format(handle, _suffix(url), url):
         try:

@@ -93,7 +93,7 @@ def _by_separator(raw: bytes, begin: int, number: int, suffix: str, url: str) ->
 
 
 def records_of(handle: IO[bytes], form: TextFormat, at: int | None = None) -> Iterator[tuple[int, bytes | None]]:
-    """(byte, text) of each record from byte `at`, or the first; None for a record that is too long.
+    """(byte, text) of each record from byte `at`, or the first, or None for a record that is too long.
 
     Raises `ValueError` for an array that is damaged. Blank lines are records of no text.
     """
@@ -104,7 +104,7 @@ def records_of(handle: IO[bytes], form: TextFormat, at: int | None = None) -> It
 
 
 def lines_of(handle: IO[bytes], at: int) -> Iterator[tuple[int, bytes | None]]:
-    """(byte, line with its end) from byte `at`; None for a line that is too long."""
+    """(byte, line with its end) from byte `at`, or None for a line that is too long."""
     handle.seek(at)
     while raw := handle.readline(MAX_RECORD_BYTES):
         end = at + len(raw)
@@ -152,7 +152,7 @@ def _end_of_item(text: str, place: int) -> int:
 
 
 def parse_record(raw: bytes, form: TextFormat) -> dict[str, Any] | None:
-    """The record as a row; None when it is not a JSON object. Raises `csv.Error` for a stray quotation mark."""
+    """The record as a row, or None when it is no JSON object. Raises `csv.Error` for a stray quotation mark."""
     if form.kind != "csv":
         try:
             value = json.loads(raw.decode("utf-8", "surrogateescape"))
@@ -179,7 +179,7 @@ def _fields(raw: bytes, form: TextFormat) -> list[str]:
 
 
 def _unquoted(field: str, form: TextFormat) -> str:
-    """A field of a tsv; its quotation marks are text, unless inner marks are doubled or the header is quoted."""
+    """A field of a tsv. Its quotation marks are text, unless inner marks are doubled or the header is quoted."""
     if _QUOTED.fullmatch(field) and (form.is_quoted or '""' in field[1:-1]):
         return field[1:-1].replace('""', '"')
     return field

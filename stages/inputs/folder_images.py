@@ -68,7 +68,7 @@ class ImageFolder:
         return list(dict.fromkeys(spelled))
 
     def stamps(self) -> Callable[[Any], tuple[int, str]]:
-        """A function from an image's name to (bytes, text that changes with the file); (0, "") for none."""
+        """A function from an image's name to (bytes, text that changes with the file), or (0, "") for none."""
         look = self._local_stamp if self._is_local else self._listed_stamps()
 
         def stamp(name: Any) -> tuple[int, str]:

@@ -95,13 +95,13 @@ def _page_at(handle: IO[bytes], start: int, stop: int) -> tuple[Page, int]:
 
 
 def compact_struct(data: bytes) -> tuple[dict[int, Any], int]:
-    """(fields by number, bytes) of a struct in Thrift's compact protocol; IndexError where `data` ends before it."""
+    """(fields by number, bytes) of a struct in Thrift's compact protocol. Raises IndexError where `data` ends early."""
     reader = _Compact(data)
     return reader.struct(0), reader.at
 
 
 class _Compact:
-    """Integers and structs of Thrift's compact protocol; everything else is passed over."""
+    """Integers and structs of Thrift's compact protocol. Everything else is passed over."""
 
     def __init__(self, data: bytes) -> None:
         self.data, self.at = data, 0
@@ -164,7 +164,7 @@ class GroupCost:
     row_bytes: float = 0.0
 
     def add(self, pages: Iterable[Page], *, width: int, is_list: bool, is_shared: bool) -> None:
-        """Count the pages of one column; `width` is the bytes of a value that is no text, 0 for text.
+        """Count the pages of one column. `width` is the bytes of a value, or 0 for text.
 
         `is_shared` says that Arrow keeps each text of the dictionary once, whatever the number of its rows.
         """

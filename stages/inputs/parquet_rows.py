@@ -1,6 +1,6 @@
 """Read rows of a Parquet file that may be hostile, a span at a time, forwards, in bounded memory.
 
-The limits are those of `parquet_pages` and `arrow_values`, beside this module. Arrow reads in the calling thread only:
+The limits are those of `parquet_pages` and `arrow_values`, next to this module. Arrow reads in the calling thread only:
 a thread of its own pool that holds a Python file outlives the interpreter now and then, which aborts the process.
 """
 
@@ -104,7 +104,7 @@ class TableReader:
         self._rest: pa.RecordBatch | None = None
 
     def _next_batch(self) -> pa.RecordBatch | None:
-        """The next rows, or None behind the last; the pages of a row group are judged before any is read."""
+        """The next rows, or None behind the last. The pages of a row group are judged before any is read."""
         while (batch := next(self._batches, None)) is None:
             if self._group >= len(self._group_starts) - 1:
                 return None
@@ -150,7 +150,7 @@ class TableReader:
             yield from self._counted(batch.slice(skipped, taken))
 
     def _counted(self, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-        """The rows of a batch; values that are there and were not read are counted."""
+        """The rows of a batch. Values that are there and were not read are counted."""
         num_absent: Counter[str] = Counter()
         for row in rows_of(batch):
             num_absent.update([name for name, value in row.items() if value is None])
@@ -177,7 +177,7 @@ class TableReader:
 def table_reader(
     url: str, readers: dict[str, TableReader], needed: Callable[[pa.Schema], Sequence[str]]
 ) -> Iterator[TableReader]:
-    """The table's reader, kept in `readers` alone for the next call; closed and removed on any error."""
+    """The table's reader, kept in `readers` for the next call. It is closed and removed on any error."""
     reader = readers.pop(url, None)
     for other in readers.values():
         other.close()
@@ -206,7 +206,7 @@ def _group_sizes(metadata: pq.FileMetaData) -> list[int]:
 
 
 def _is_shared(file: pq.ParquetFile, number: int) -> bool:
-    """True for a leaf of texts that Arrow reads as a dictionary; texts coded as differences are not."""
+    """True for a leaf of texts that Arrow reads as a dictionary. Texts coded as differences are not."""
     groups = (file.metadata.row_group(group).column(number) for group in range(file.metadata.num_row_groups))
     return _is_text(file.schema.column(number)) and not any(DIFFERENCES.intersection(g.encodings) for g in groups)
 

@@ -168,7 +168,7 @@ def _metadata(sample: InputSample) -> tuple[dict[str, Any] | None, bool]:
 
 
 def json_text(metadata: dict[str, Any], limit: int = MAX_METADATA_CHARS) -> str | None:
-    """Metadata as JSON, keys in order; None for what is longer than `limit` or nested too deeply to be written."""
+    """Metadata as JSON, keys in order, or None for what is longer than `limit` or nested too deeply."""
     try:
         text = json.dumps(_Plain(limit).of(metadata), sort_keys=True, ensure_ascii=False)
     except (ValueError, RecursionError):

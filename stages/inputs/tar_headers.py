@@ -98,7 +98,7 @@ class TarWalk:
             notes[BEHIND_NOTE] += self._size - self.offset
 
     def _find_header(self) -> bool:
-        """Pass over zeros; False where the file ends, or what follows an end marker is no header."""
+        """Pass over zeros, or False where the file ends, or what follows an end marker is no header."""
         if self.offset >= self._size:
             return False
         self._is_ended = False
@@ -123,7 +123,7 @@ class TarWalk:
                 return
 
     def _member(self) -> Member:
-        """The next member with all headers before it; `offset` is behind its content then."""
+        """The next member with all headers before it. `offset` is behind its content then."""
         start, extras = self.offset, Extras()
         self._is_ended = False
         for _ in range(MAX_HEADERS):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 MAX_INDEX_BYTES = 384 << 20
-"""Memory of one index, by what its parts take at most, beside their text: a member, a sample's key, a suffix."""
+"""Memory of one index, by what its parts take at most, without their text: a member, a sample's key, a suffix."""
 MEMBER_BYTES, KEY_BYTES, SUFFIX_BYTES = 48, 192, 192
 MAX_SUFFIXES = 64
 """Members of one sample; more are not kept."""
@@ -51,7 +51,7 @@ class TarIndex:
         self._num_bytes = 0
 
     def add(self, key: str, suffix: str, place: Place) -> bool:
-        """Keep a member; False where its sample has the most members already.
+        """Keep a member, or False where its sample has the most members already.
 
         Raises IndexFullError for one more than are kept.
         """

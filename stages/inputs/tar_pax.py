@@ -17,7 +17,7 @@ class DamageError(ValueError):
 
 
 class Extras(NamedTuple):
-    """Facts on a member from the headers before it; `is_garbled` where records make no sense and were ignored."""
+    """Facts on a member from the headers before it. `is_garbled` where records make no sense and were ignored."""
 
     name: bytes | None = None
     size: int | None = None

@@ -126,7 +126,7 @@ def _described(members: dict[str, Place]) -> str:
 
 
 def _num_extra(members: dict[str, Place]) -> int:
-    """Members beside one image, the text and the metadata; none where there is no image."""
+    """Members other than one image, the text and the metadata, or none where there is no image."""
     if _first(members, IMAGE_SUFFIXES) is None:
         return 0
     return len(members) - 1 - (_first(members, TEXT_SUFFIXES) is not None) - (JSON_SUFFIX in members)

@@ -130,7 +130,7 @@ class NumericTally:
 
 
 class CategoryTally:
-    """Values counted batch by batch; memory grows with the number of distinct values."""
+    """Values counted batch by batch. Memory grows with the number of distinct values."""
 
     def __init__(self, *, column: str, unit: str, most: int = 20) -> None:
         if most < 1:
@@ -140,7 +140,7 @@ class CategoryTally:
         self._num_missing = 0
 
     def add(self, values: Values) -> None:
-        """Count one batch; a value that is no string counts under its text."""
+        """Count one batch. A value that is no string counts under its text."""
         import pyarrow.compute as pc
 
         for pair in pc.value_counts(_as_arrow(values)).to_pylist():

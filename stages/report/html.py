@@ -72,7 +72,7 @@ class ReportSample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """All that the page shows; `samples` is a selection of the `num_samples_total` in the dataset."""
+    """All that the page shows. `samples` is a selection of the `num_samples_total` in the dataset."""
 
     title: str
     summary: str
@@ -84,7 +84,7 @@ class Report:
 
 
 def render_report(report: Report) -> str:
-    """The page as one string, the same for the same report; write it as UTF-8.
+    """The page as one string, the same for the same report. Write it as UTF-8.
 
     Raises `ValueError` for an image that is neither JPEG nor PNG or has an unknown role, and `TypeError` for bytes
     among the fields.
@@ -195,7 +195,7 @@ def _csp_hash(text: str) -> str:
 
 
 def _percent(part: float, whole: float) -> str:
-    """A share as an SVG length; a share above 0 stays visible."""
+    """A share as an SVG length. A share above 0 stays visible."""
     if not part or not whole:
         return "0%"
     return f"{max(100 * part / whole, 0.2):.4g}%"

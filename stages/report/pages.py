@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CATEGORY_COLUMNS = ("edit_type", "original_format", "target_pool")
 SHOWN = ("target_image", "source_mask_png", "target_mask_png")
-"""Columns of the images on the report's contact sheet, beside the first source image."""
+"""Columns of the images on the report's contact sheet, after the first source image."""
 NO_HISTOGRAM = ("source_dhash", "latent_size_px")
 THUMBNAIL_PX = 288
 MAX_SAMPLE_SHARDS = 12
@@ -30,12 +30,12 @@ MAX_SAMPLE_SHARDS = 12
 
 
 def further_image(number: int) -> str:
-    """The note that `emit` counts for samples with this further source image; the card reads it."""
+    """The note that `emit` counts for samples with this further source image. The card reads it."""
     return f"samples with a member source{number}"
 
 
 def write_card(path: Path, run: RunSummary, columns: Sequence[str]) -> None:
-    """The Hugging Face data card; `columns` are those of samples.parquet."""
+    """The Hugging Face data card. `columns` are those of samples.parquet."""
     card = Card(
         name=str(run.manifest["name"]),
         summary=str(run.manifest["summary"]),

@@ -13,7 +13,7 @@ REDUCING_GAP = 2.0
 
 
 def thumbnail(encoded: bytes, longest_px: int = 192) -> bytes:
-    """The image as a JPEG whose longer side is at most `longest_px`; a smaller image keeps its size.
+    """The image as a JPEG whose longer side is at most `longest_px`. A smaller image keeps its size.
 
     Transparent parts come out white and EXIF orientation is applied. Raises ImageProblem for bytes that are no image.
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def embeddings_of(table: pa.Table) -> npt.NDArray[np.float16]:
-    """(B, D) float16, a row of the table each; (0, 0) for no rows.
+    """(B, D) float16, a row of the table each, or (0, 0) for no rows.
 
     Raises `ContractError`, with the sample's id, for a row without a vector or with one of another size than the first.
     """

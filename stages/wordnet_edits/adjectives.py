@@ -45,7 +45,7 @@ def takes_article(phrase: NounPhrase, sisters: Sisters) -> bool:
 
 
 class AdjectiveFinder:
-    """Finds the edits of the adjectives of a noun phrase; the same for the same caption and the same `sisters`."""
+    """Finds the edits of the adjectives of a noun phrase, the same for the same caption and the same `sisters`."""
 
     def __init__(self, sisters: Sisters) -> None:
         """Ask `sisters` for the class of a noun."""
@@ -79,7 +79,7 @@ class AdjectiveFinder:
     def _adjective_site(
         self, known: Caption, phrase: NounPhrase, index: int, words: tuple[str, ...], edit_type: str
     ) -> Site:
-        """Replace one modifier; the request names everything from it to the noun."""
+        """Replace one modifier. The request names everything from it to the noun."""
         token = phrase.modifiers[index].token
         rest = known.text[token.end : phrase.end].lower()
         shade = phrase.modifiers[index - 1].token.lower if index else ""
@@ -98,7 +98,7 @@ class AdjectiveFinder:
         return Site(token.start, edit_type, tuple(options))
 
     def _leans_on_next(self, phrase: NounPhrase, index: int) -> bool:
-        """True for "dark" in "dark green" and "red" in "red and yellow": it cannot stand after the noun alone."""
+        """True for "dark" in "dark green" and "red" in "red and yellow": it cannot follow the noun alone."""
         following = phrase.modifiers[index + 1].token.lower if index + 1 < len(phrase.modifiers) else ""
         return following == "and" or self.is_colour(following)
 

@@ -36,7 +36,7 @@ POSSESSIVES = word_set("his her its their my our your")
 
 
 class EditFinder:
-    """Finds the edits of a caption; the same for the same caption and the same `sisters`."""
+    """Finds the edits of a caption, the same for the same caption and the same `sisters`."""
 
     def __init__(self, sisters: Sisters, limit: int) -> None:
         """Offer the `limit` best replacements of each site."""
@@ -87,7 +87,7 @@ class EditFinder:
         return [Site(phrase.start, "replace_noun", tuple(options[: self.limit]))]
 
     def _modifiers_carry_over(self, phrase: NounPhrase) -> bool:
-        """True unless a noun before the head makes a compound with it; "mother bear" and "leather sofa" do not."""
+        """True unless a noun before the head makes a compound with it. "mother bear" and "leather sofa" do not."""
         for word in phrase.modifiers:
             if word.tag == ADJECTIVE:
                 continue
@@ -129,7 +129,7 @@ class EditFinder:
         return not (word in ROOM_FOR_ONE and known.has_crowd and not phrase.is_plural)
 
     def _modifier_sites(self, known: Caption, phrase: NounPhrase) -> list[Site]:
-        """Of "dahlia flower" the modifier, when it names a sort of the head; other compounds stay as they are."""
+        """Of "dahlia flower" the modifier, when it names a sort of the head. Other compounds stay as they are."""
         modifier = phrase.modifiers[-1].token
         senses = self.wordnet.synsets(modifier.lower, "n")[:1]
         heads = self.wordnet.synsets(phrase.noun, "n")[:1]

@@ -23,7 +23,7 @@ INDEFINITE_ARTICLES = frozenset({"a", "an"})
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word of a caption and its place: `caption[start:end] == text`; `lower` is what look-ups use."""
+    """A word of a caption and its place: `caption[start:end] == text`. Look-ups use `lower`."""
 
     text: str
     start: int
@@ -37,7 +37,7 @@ def word_set(text: str) -> frozenset[str]:
 
 
 def tokenise(caption: str) -> list[Token]:
-    """The words of a caption in order, with their marks; hyphens and apostrophes inside a word keep it one word."""
+    """The words of a caption in order, with their marks. Hyphens and apostrophes inside a word keep it one word."""
     spans = [match.span() for match in _WORD.finditer(_with_marks_masked(caption))]
     return [
         Token(text=caption[start:end], start=start, end=end, lower=caption[start:end].lower()) for start, end in spans

@@ -101,7 +101,7 @@ def noun_phrases(caption: str, wordnet: WordNet) -> list[NounPhrase]:
 
 
 def _before(tokens: list[Token], index: int) -> str:
-    """The word before a phrase; for "in front of" and its like the noun, as that "of" names no part."""
+    """The word before a phrase. Before "in front of" it is the noun, as that "of" names no part."""
     words = [token.lower for token in tokens[max(0, index - 2) : index]]
     return words[-2] if len(words) == 2 and words[-1] == "of" and words[0] in PLACES else (words or [""])[-1]
 
@@ -157,7 +157,7 @@ def _may_be_in_phrase(word: str, wordnet: WordNet) -> bool:
 
 
 def _is_participle(word: str, wordnet: WordNet) -> bool:
-    """True for forms such as parked, fallen, sitting, whose verb is another word; colours and plain nouns are not."""
+    """True for forms such as parked, fallen, sitting, whose verb is another word. Colours and plain nouns are not."""
     if word in NEVER_VERBS or not word.endswith(("ing", "ed", "en")):
         return False
     verb = wordnet.lemma(word, "v")
@@ -221,7 +221,7 @@ def _phrase(determiner: str, words: list[Word], before: str, following: str, wor
 
 
 def _head(words: list[Word], wordnet: WordNet) -> tuple[int, str | None]:
-    """How many last words are one noun of WordNet, and its singular; adjectives join only fixed compounds."""
+    """How many last words are one noun of WordNet, and its singular. Adjectives join only fixed compounds."""
     for size in (3, 2):
         if len(words) >= size:
             lemma = wordnet.lemma(" ".join(word.token.lower for word in words[-size:]), "n")

@@ -22,7 +22,7 @@ ADJECTIVE_TEMPLATES = (
 )
 COLOUR_TEMPLATES = (*ADJECTIVE_TEMPLATES, "turn the {source} {adjective}")
 AFTER_NOUN = "{adjective}"
-"""Templates with this need an adjective that can stand after its noun."""
+"""Templates with this need an adjective that can follow its noun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Named:
 
     @classmethod
     def of(cls, phrase: str, *, takes_article: bool, bare: str = "", adjective: str = "") -> Named:
-        """A side named `phrase`; plurals and mass nouns take no article."""
+        """A side named `phrase`. Plurals and mass nouns take no article."""
         return cls(phrase, indefinite(phrase) if takes_article else phrase, bare, adjective)
 
 
@@ -52,7 +52,7 @@ def templates_for(edit_type: str, source: Named) -> tuple[str, ...]:
 
 
 def request(template: str, source: Named, target: Named) -> str:
-    """The instruction that turns `source` into `target`; swap them for the instruction that undoes it."""
+    """The instruction that turns `source` into `target`. Swap them for the instruction that undoes it."""
     return template.format(source=source.phrase, target=target.indefinite, bare=source.bare, adjective=target.adjective)
 
 

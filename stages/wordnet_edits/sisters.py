@@ -31,7 +31,7 @@ PERSON_COUNT = 5
 
 @dataclass(kw_only=True)
 class Sisters:
-    """Co-hyponyms of a noun, best first; depends on its settings, WordNet and the corpus counts alone."""
+    """Co-hyponyms of a noun, best first, by its settings, WordNet and the corpus counts alone."""
 
     wordnet: WordNet
     depth: int = 5
@@ -42,14 +42,14 @@ class Sisters:
     corpus: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Resolve the kinds once; answers are cached on the object."""
+        """Resolve the kinds once. Answers are cached on the object."""
         self._kinds = {name: self._open_kind(name) for name in KINDS}
         self._blocked = frozenset(self.wordnet.synset(name) for name in BLOCKED_CLASSES)
         self._ranked: dict[str, tuple[str, ...]] = {}
         self._classes: dict[str, tuple[Any, frozenset[str]]] = {}
 
     def replacements(self, lemma: str) -> tuple[str, ...]:
-        """Co-hyponyms of a singular noun that may take its place, best first; empty for a noun not to be edited."""
+        """Co-hyponyms that may replace a singular noun, best first, or empty for a noun not to be edited."""
         if lemma not in self._ranked:
             self._ranked[lemma] = self._rank(lemma)
         return self._ranked[lemma]
@@ -79,7 +79,7 @@ class Sisters:
         return weapon or word in BLOCKED_WORDS or not usage.isdisjoint(BLOCKED_USAGE)
 
     def _distance(self, climb: dict[Any, int], other: Any) -> int | None:
-        """Steps between two synsets through an ancestor `depth` steps up at most; None for an ancestor itself."""
+        """Steps between two synsets through an ancestor `depth` steps up at most, or None for an ancestor itself."""
         theirs = self.wordnet.ancestors(other)
         shared = [(up + theirs[node], up, theirs[node]) for node, up in climb.items() if node in theirs]
         if not shared:
@@ -142,7 +142,7 @@ class Sisters:
         return words
 
     def class_of(self, lemma: str) -> tuple[Any, frozenset[str]]:
-        """The sense of a noun that an image shows, and its kinds; (None, no kinds) when it shows none."""
+        """The sense of a noun that an image shows, and its kinds, or (None, no kinds) when it shows none."""
         if lemma not in self._classes:
             self._classes[lemma] = self._classify(lemma)
         return self._classes[lemma]

@@ -28,7 +28,7 @@ def _of(members: str, roots: str = "", never: str = "") -> Kind:
 
 
 def _names(text: str) -> tuple[str, ...]:
-    """Synset names; `bus` stands for `bus.n.01` and `2` for the second sense in `glass.2`."""
+    """Synset names. `bus` means `bus.n.01`, and `2` in `glass.2` the second sense."""
     return tuple(_full_name(word) for word in text.split())
 
 
@@ -151,7 +151,7 @@ BASIC_COLOURS = ("black", "blue", "brown", "gray", "green", "orange", "pink", "p
 
 OTHER_COLOURS = frozenset({"beige", "crimson", "cyan", "gold", "golden", "grey", "lavender", "magenta", "maroon",
     "navy", "scarlet", "silver", "tan", "teal", "turquoise", "violet"})  # fmt: skip
-"""Further words that name the colour of a thing when they stand before it: what a colour may be changed from."""
+"""Further words that name the colour of a thing when they precede it: what a colour may be changed from."""
 
 FUR = ("black", "brown", "gray", "white")
 PETALS = ("blue", "orange", "pink", "purple", "red", "white", "yellow")
@@ -177,7 +177,7 @@ NATURAL_COLOURS: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
-    """Nouns that both words of an antonym pair suit: classes of WordNet, kinds, single nouns; `never` excepted."""
+    """Nouns that both words of an antonym pair suit: classes of WordNet, kinds, single nouns, but not `never`."""
 
     classes: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -185,7 +185,7 @@ class Fit:
     never: tuple[str, ...] = ()
     before_colour: bool = False
     adjacent: bool = False
-    """True when the pair must stand right before its noun: a "cloudy blue sky" is none."""
+    """True when the pair must be right before its noun: a "cloudy blue sky" is none."""
     after_in: bool = True
     """False when the pair must not change inside "in the ...": what is inside would become impossible."""
 
@@ -214,7 +214,7 @@ ATTRIBUTES: dict[tuple[str, str], Fit] = {
     ("smooth", "rough"): Fit(nouns=("rock", "stone", "surface")),
     ("curly", "straight"): Fit(nouns=("hair",)),
 }  # fmt: skip
-"""Pairs that are antonyms in WordNet and can be seen in a picture, each with the nouns that both words suit."""
+"""Pairs that are antonyms in WordNet and can be seen in an image, each with the nouns that both words suit."""
 
 BLOCKED_WORDS = word_set("ass bitch booby cock dildo pussy tit")
 """Vulgar, or an animal with a vulgar second meaning: never a replacement."""

@@ -1,4 +1,4 @@
-"""What holds for every benchmark, and that nothing else knows one by name."""
+"""Rules for every benchmark, and that nothing else knows one by name."""
 
 import ast
 from pathlib import Path

@@ -32,7 +32,7 @@ def folders_in(folder):
 
 
 def wrong_stage(name, source):
-    """What keeps a module of stages/ from being one stage named after the module; empty when nothing does."""
+    """The fault of a module of stages/ that is not one stage named after it, or empty."""
     wanted = "".join(part.capitalize() for part in name.split("_"))
     public = [n.name for n in ast.parse(source).body if isinstance(n, ast.ClassDef) and is_stage(n)]
     return "" if public == [wanted] else f"stages/{name}.py: stages {public}, expected [{wanted!r}]"

@@ -1,4 +1,4 @@
-"""No module imports itself by way of others; imports for types only and imports inside functions count."""
+"""No module imports itself by way of others. Imports for types only and imports inside functions count."""
 
 import pytest
 from _sources import PACKAGES, import_graph, sources

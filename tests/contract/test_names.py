@@ -9,7 +9,7 @@ LONGEST = 70
 
 
 def wrong_names(path, source):
-    """Names of a file's tests that are too long, start otherwise than `test_`, or stand there twice."""
+    """Names of a file's tests that are too long, start otherwise than `test_`, or are there twice."""
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
     names = [node.name for node in nodes if node.name.startswith("test")]
     found = [f"{path}: {name}: {len(name)} characters" for name in names if len(name) > LONGEST]

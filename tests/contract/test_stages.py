@@ -1,4 +1,4 @@
-"""What holds for every stage of the catalogue; the inputs are in tests/_stage_cases.py."""
+"""Rules for every stage of the catalogue. The inputs are in tests/_stage_cases.py."""
 
 import ast
 import functools
@@ -345,7 +345,7 @@ def test_source_makes_the_same_typed_rows_at_every_call(name, tmp_path):
 
 
 def artifact_of(cls, folder):
-    """The bytes of the artifact's files by name; empty when there is none."""
+    """The bytes of the artifact's files by name, or empty when there is none."""
     path = folder / cls.artifact
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return {file.name: file.read_bytes() for file in files} if cls.artifact else {}

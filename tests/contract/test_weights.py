@@ -76,7 +76,7 @@ def unsafe_calls(path, source):
 
 
 def wrong_weights(folder, max_bytes=ZOO_MAX_BYTES):
-    """What may not lie among the zoo's weights, a line each."""
+    """Yield each fault among the zoo's weights as a line."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     wrong = [f"{path.name} is no kind of file for weights" for path in files if path.suffix not in ZOO_SUFFIXES]
     wrong += [

@@ -191,7 +191,7 @@ SILENT = (silent, silent, silent, damaged)
 
 
 def make(rng, folder, case):
-    """Up to 40 URLs; what never answers is asked of the second host, so that the first is not given up for it."""
+    """Up to 40 URLs. Those that never answer are on the second host, so that the first stays in use."""
     case.port = web.free_port(rng)
     write_manifest(folder, SOURCE.format(rows_per_shard=1000) + "\nspeed.max_host_failures = 4")
     answers, urls = {"/loop": image_answer(b"", "Location: /loop", status="302 x")}, []

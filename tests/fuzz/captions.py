@@ -193,7 +193,7 @@ LAST = (other_columns, odd_extra, damaged)
 
 
 def make(rng, folder, case):
-    """One folder; nine in ten captions files are odd."""
+    """One folder. Nine in ten captions files are odd."""
     write_manifest(folder, 'use = "read_image_folder"\nrows_per_shard = 4')
     table = Table(rng, str(folder))
     chosen = rng.sample(OPERATIONS, rng.choice((1, 1, 2, 3))) if rng.random() < 0.9 else []

@@ -1,4 +1,4 @@
-"""What a case of the fuzz target is: a folder with input and manifest, and what must come of it.
+"""A case of the fuzz target: a folder with input and manifest, and its expected result.
 
 Everything that a case needs to be run again is in its folder: `manifest.toml`, `in/`, `case.json`, and `answers.json`
 for the web server of cases that download.
@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 
-from _inputs import encoded, picture
+from _inputs import encoded, make_image
 
 CAPTION = "a red car parked beside a wooden house"
 MANIFEST = """name = "fuzz"
@@ -56,7 +56,7 @@ class Case:
     damage: list[list] = field(default_factory=list)
     """Of a finished run folder: [which file from 0 to 1, operation, seed]."""
     commands: list[list[str]] = field(default_factory=list)
-    """What is run on the damaged folder, besides `build`."""
+    """The commands that are run on the damaged folder, besides `build`."""
 
     @property
     def name(self):
@@ -81,8 +81,8 @@ def write_manifest(folder, source):
 
 @cache
 def jpeg_of(number):
-    """A healthy JPEG file; every number gives another picture."""
-    return encoded(picture(number), "JPEG", quality=90)
+    """A healthy JPEG file, another image for every number."""
+    return encoded(make_image(number), "JPEG", quality=90)
 
 
 def some(rng, choices, most):

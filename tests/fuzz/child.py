@@ -47,7 +47,7 @@ class Ended:
     killed: str = ""
     """`hang` or `memory` where it was ended for that."""
     touched: list[str] = field(default_factory=list)
-    """What it did outside its folders, a line each."""
+    """The faults outside its folders, a line each."""
 
 
 def warm_up(argv, root):
@@ -64,7 +64,7 @@ def warm_up(argv, root):
 
 
 def run(argv, root, *, limit_s=90.0, in_full=False, port=0, at_end=None):
-    """How `editloom argv` ends in folder `root`; `in_full` lets the interpreter end as it does for a user."""
+    """How `editloom argv` ends in folder `root`. With `in_full` the interpreter ends as it does for a user."""
     for name in ("tmp", "log", "home"):
         (root / name).mkdir(exist_ok=True)
     for name in SAID:
@@ -82,7 +82,7 @@ def run(argv, root, *, limit_s=90.0, in_full=False, port=0, at_end=None):
 
 
 def _watch(pid, deadline):
-    """(status, what it used, why it was killed) of the child, which is ended at the deadline or at twice the bound."""
+    """(status, usage, why it was killed) of the child, which is killed at a deadline or twice the bound."""
     killed = ""
     while True:
         done, status, used = os.wait4(pid, os.WNOHANG)

@@ -1,11 +1,11 @@
-"""Images in healthy tars: every format that is read, valid in odd ways, or damaged. Each is an output or a reject."""
+"""Images in healthy tars: of every format, valid in odd ways, or damaged. Each is an output or a reject."""
 
 import struct
 import zlib
 from functools import cache
 
 import numpy as np
-from _inputs import picture, png_chunk, png_file, sample, tar_of
+from _inputs import make_image, png_chunk, png_file, sample, tar_of
 from fuzz.cases import CAPTION, image_bytes, jpeg_of, mutated, write_manifest
 from PIL import Image, ImageCms, features
 
@@ -29,7 +29,7 @@ def profiles():
 
 
 def healthy(rng, number):
-    """(bytes, format) of a picture in a random format, mode and set of options; valid by Pillow's own writer."""
+    """(bytes, format) of a valid image of Pillow in a random format, mode and set of options."""
     image_format = rng.choice(FORMATS)
     mode = rng.choice(MODES[image_format])
     options = dict(rng.choice(OPTIONS.get(image_format, ({},))))
@@ -40,7 +40,7 @@ def healthy(rng, number):
         exif = Image.Exif()
         exif[0x0112] = rng.choice((1, 2, 3, 5, 6, 8, 0, 9, 65_535))
         options["exif"] = exif.tobytes()
-    return image_bytes(in_mode(picture(number), mode), image_format, **options), image_format
+    return image_bytes(in_mode(make_image(number), mode), image_format, **options), image_format
 
 
 def in_mode(image, mode):
@@ -54,8 +54,8 @@ def in_mode(image, mode):
 
 
 def big_text(rng, number):
-    """A PNG with a text or profile chunk of up to 12 MB; valid."""
-    raw = image_bytes(picture(number), "PNG")
+    """A valid PNG with a text or profile chunk of up to 12 MB."""
+    raw = image_bytes(make_image(number), "PNG")
     size = rng.choice((1000, 70_000, 1_100_000, 12_000_000))
     kind, body = rng.choice((
         (b"zTXt", b"k\0\0" + zlib.compress(bytes(size))), (b"tEXt", b"k\0" + b"x" * size),
@@ -68,7 +68,7 @@ def big_text(rng, number):
 
 def many_scans(rng, number):
     """A progressive JPEG whose last scan comes many times over."""
-    raw = image_bytes(picture(number, rng.choice(((96, 80), (96, 80), (800, 600)))), "JPEG", progressive=True)
+    raw = image_bytes(make_image(number, rng.choice(((96, 80), (96, 80), (800, 600)))), "JPEG", progressive=True)
     last = raw.rindex(b"\xff\xda")
     return raw[:-2] + raw[last:-2] * rng.choice((10, 90, 1000, 4000)) + raw[-2:]
 
@@ -85,7 +85,7 @@ def huge_sides(rng, number):
             bit_depth=rng.choice((1, 8, 16)),
             colour_type=rng.choice((0, 2, 3, 6)),
         )
-    raw = bytearray(image_bytes(picture(number), image_format))
+    raw = bytearray(image_bytes(make_image(number), image_format))
     at, form = {"GIF": (6, "<HH"), "BMP": (18, "<ii"), "JPEG": (raw.find(b"\xff\xc0") + 5, ">HH")}[image_format]
     struct.pack_into(form, raw, at, *((height, width) if image_format == "JPEG" else (width, height)))
     return bytes(raw)
@@ -107,7 +107,7 @@ def near_limit(rng, number):
 
 
 def animation(rng, number):
-    frames = [picture(number + 100 * n) for n in range(rng.choice((2, 3, 300)))]
+    frames = [make_image(number + 100 * n) for n in range(rng.choice((2, 3, 300)))]
     return image_bytes(
         frames[0], rng.choice(("GIF", "WEBP", "PNG")), save_all=True, append_images=frames[1:3] * (len(frames) // 2)
     )
@@ -115,7 +115,7 @@ def animation(rng, number):
 
 def bad_chunk(rng, number):
     """A PNG one of whose chunks has another length, kind or checksum."""
-    raw = bytearray(image_bytes(picture(number), "PNG"))
+    raw = bytearray(image_bytes(make_image(number), "PNG"))
     at = rng.choice((8, 33, raw.find(b"IDAT") - 4))
     struct.pack_into(">I", raw, at, rng.choice((0, 1, 2**31 - 1, 2**31, 2**32 - 1, 100_000)))
     return bytes(raw)
@@ -147,17 +147,17 @@ RARE = (many_scans, near_limit)
 
 
 def make(rng, folder, case):
-    """A tar of images; what is healthy must be kept, the rest at least accounted for."""
+    """A tar of images. Healthy ones must be kept, others at least accounted for."""
     write_manifest(folder, 'use = "read_webdataset"')
     members = []
     for number in range(rng.randint(4, 14)):
-        key, dice, picture_number = f"i{number:05d}", rng.random(), 50 + number
+        key, dice, image_number = f"i{number:05d}", rng.random(), 50 + number
         if dice < 0.4:
-            raw, image_format = healthy(rng, picture_number)
+            raw, image_format = healthy(rng, image_number)
             case.kept.append(key)
         else:
             make_one = rng.choice(RARE) if dice > 0.99 else rng.choice(VALID if dice < 0.5 else BAD)
-            raw, image_format = make_one(rng, picture_number), rng.choice(FORMATS)
+            raw, image_format = make_one(rng, image_number), rng.choice(FORMATS)
             case.what.append(f"{key}: {make_one.__name__}")
             (case.kept if make_one in VALID else case.accounted).append(key)
         members += sample(key, raw, CAPTION, suffix=SUFFIX[image_format])

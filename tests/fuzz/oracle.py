@@ -1,4 +1,4 @@
-"""Judges how a case ended, by what is on disk and by what was said; it shares no code with what it judges.
+"""Judges how a case ended by files and output, without code of what it judges.
 
 A finding is `invariant: what is wrong`, a line each. The invariants: `exit` (the exit code is true, the message one
 line that says what happened), `rows` (every readable row is an output or a reject), `memory`, `hang`, `crash`,
@@ -36,27 +36,27 @@ def judge_ended(ended, command="build"):
 
 
 def _judge_message(ended, command):
-    """Whether a command that failed said so in one line, and one that did not fail said nothing of the kind."""
+    """Yield faults of the last lines: one line for a command that failed, none for one that did not."""
     lines = [*ended.err.splitlines(), *ended.out.splitlines()]
     died = [line for line in ended.err.splitlines() if line.startswith("editloom: ")]
     failures = [line for line in ended.out.splitlines() if line.startswith(("failed: ", "stopped: "))]
     found = [f"exit: {command} shows a bug as its message: {line[:300]}" for line in lines if BUG.match(line)][:1]
     if ended.code == 0:
-        return found + [f"exit: {command} ended with 0 and said {line[:200]}" for line in died + failures]
-    if ended.code in (1, 2) and len(died) != 1 and not _is_told(ended, command, died, failures):
+        return found + [f"exit: {command} ended with 0 and reported {line[:200]}" for line in died + failures]
+    if ended.code in (1, 2) and len(died) != 1 and not _is_on_stdout(ended, command, died, failures):
         found.append(
             f"exit: {command} ended with {ended.code} and {len(died)} lines `editloom: …`: {last_line(ended.out)}"
         )
     return found
 
 
-def _is_told(ended, command, died, failures):
-    """True for the failures that are told on stdout instead: a summary, a list of what verify found, an empty build."""
+def _is_on_stdout(ended, command, died, failures):
+    """True for failures reported on stdout instead: a summary, the findings of verify, an empty build."""
     if died or not ended.out.strip():
         return False
     if command == "build":
-        told = failures and re.search(r"^(not complete|interrupted): ", ended.out, re.MULTILINE)
-        return bool(told or is_all_rejected(ended))
+        reported = failures and re.search(r"^(not complete|interrupted): ", ended.out, re.MULTILINE)
+        return bool(reported or is_all_rejected(ended))
     return command == "verify"
 
 
@@ -101,7 +101,7 @@ def judge_agreed(verify):
 
 
 def judge_rows(case, root, *, is_finished=True, cause=""):
-    """Findings where a row is neither an output nor a reject; of an unfinished build only the source is asked."""
+    """Findings where a row is neither an output nor a reject. Of an unfinished build only the source is read."""
     source = read_source(root)
     outputs, rejects = read_dataset(root, source) if is_finished else (Counter(source.values()), Counter())
     rejects += read_rejects(root)

@@ -1,4 +1,4 @@
-"""A tar as a list of blocks: what is put in, what is damaged, and which samples stand before the first damage."""
+"""A tar as a list of blocks: its content, its damage, and the samples before the first damage."""
 
 import json
 import tarfile
@@ -11,7 +11,7 @@ FORMATS = (tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT, tarfile.PAX_FORMAT, V7)
 
 
 class Parts:
-    """The tar as blocks in order; each is (bytes, key of the sample it belongs to or None)."""
+    """The tar as blocks in order, each (bytes, key of the sample it belongs to or None)."""
 
     def __init__(self, rng, prefix):
         self.rng = rng
@@ -36,18 +36,18 @@ class Parts:
         return checksummed(block) + padded(content)
 
     def insert(self, raw, *, is_sound=True):
-        """Put blocks at a random place; behind an unsound one nothing is promised."""
+        """Put blocks at a random place. Nothing is promised behind an unsound one."""
         at = self.rng.randint(0, len(self.parts))
         self.parts.insert(at, (raw, None if is_sound else ""))
 
     def edit(self, change):
-        """Change one part; nothing is promised of it nor behind it."""
+        """Change one part. Nothing is promised of it and behind it."""
         at = self.rng.randrange(len(self.parts))
         raw = change(self.parts[at][0])
         self.parts[at] = (raw, "")
 
     def accounted(self):
-        """Keys all of whose parts stand before the first unsound one."""
+        """Keys all of whose parts are before the first unsound one."""
         stop = next((n for n, (_, key) in enumerate(self.parts) if key == ""), len(self.parts))
         behind = {key for _, key in self.parts[stop:]}
         return sorted({key for _, key in self.parts[:stop] if key and key.isascii() and key.isalnum()} - behind)

@@ -1,4 +1,4 @@
-"""What a run of the fuzz target says: counts, kept cases, a summary."""
+"""The report of a run of the fuzz target: counts, kept cases, a summary."""
 
 import re
 import shutil
@@ -20,7 +20,7 @@ class Tally:
     found: Counter = field(default_factory=Counter)
 
     def count(self, case, found, ended, seconds):
-        """Count one case; its exit code is that of the last build."""
+        """Count one case. Its exit code is that of the last build."""
         self.cases[case.kind] += 1
         self.seconds[case.kind] += seconds
         self.peak[case.kind] = max(self.peak[case.kind], *(end.peak_bytes for _, end in ended))
@@ -49,7 +49,7 @@ def shape_of(case, finding):
 
 
 def transcript(ended):
-    """The commands and what they said."""
+    """The commands and their output."""
     return "\n".join(
         f"$ editloom {' '.join(argv)}\n{end.out}{end.err}"
         f"(exit {end.code}, {end.seconds:.1f} s, {end.peak_bytes / 1e6:.0f} MB)\n"

@@ -2,7 +2,7 @@
 
 Each case is made from (kind, seed, number), built by `editloom build` in a forked child, checked by `verify --deep`,
 and judged by the oracle. What broke an invariant is kept in `--out` as a folder: input, manifest, and README.md with
-what was broken, what was said and how to run it again. Exit 1 when anything was found.
+what was broken, the output and how to run it again. Exit 1 when anything was found.
 """
 
 import argparse
@@ -102,7 +102,7 @@ def make_of(kind):
 
 
 def make(case):
-    """(the case or None, its folder), made in a child, so that what it takes is not counted for the command."""
+    """(the case or None, its folder), made in a child that does not count for the command."""
     root = prepare(case)
     pid = os.fork()
     if pid == 0:
@@ -111,7 +111,7 @@ def make(case):
             make_of(case.kind)(cases.rng_of(case), root, case)
             case.save(root)
             code = 0
-        except BaseException:  # noqa: BLE001  nothing may go on in the parent's place
+        except BaseException:  # noqa: BLE001  nothing may continue in the parent's place
             sys.excepthook(*sys.exc_info())
         os._exit(code)
     return (cases.load(root) if os.waitpid(pid, 0)[1] == 0 else None), root
@@ -135,7 +135,7 @@ def fork_job(args, number):
             (args.out / f"job-{number}.json").unlink(missing_ok=True)
             (args.out / f"job-{number}.json").write_text(json.dumps(vars(fuzz(args, number))))
             code = 0
-        except BaseException:  # noqa: BLE001  nothing may go on in the parent's place
+        except BaseException:  # noqa: BLE001  nothing may continue in the parent's place
             sys.excepthook(*sys.exc_info())
         os._exit(code)
     return pid
@@ -143,21 +143,21 @@ def fork_job(args, number):
 
 def fuzz(args, job):
     """Run this process's share of the cases until the time is over."""
-    told = report.Tally()
+    reported = report.Tally()
     number, until = job, time.monotonic() + args.seconds
     while time.monotonic() < until:
         kind, started = args.kinds[number // args.jobs % len(args.kinds)], time.monotonic()
         case, root = make(cases.Case(kind=kind, seed=args.seed, number=number))
         if case is None:
-            told.found[f"{kind} a case could not be made: a fault of the fuzz target"] += 1
+            reported.found[f"{kind} a case could not be made: a fault of the fuzz target"] += 1
         else:
             found, ended = run_case(case, root)
-            told.count(case, found, ended, time.monotonic() - started)
-            if told.is_news(case, found):
+            reported.count(case, found, ended, time.monotonic() - started)
+            if reported.is_news(case, found):
                 report.keep(case, root, found, ended, args.out)
         shutil.rmtree(root)
         number += args.jobs
-    return told
+    return reported
 
 
 def run_case(case, root):
@@ -186,7 +186,7 @@ def run_case(case, root):
 
 
 def snapshot(root):
-    """What stands outside the folders that a command may write to."""
+    """The files outside the folders that a command may write to."""
     skipped = {*child.WRITABLE, "home", "case.json"}
     tops = (p for p in root.iterdir() if p.name not in skipped)
     found = {p: p.lstat() for top in tops for p in (top, *top.rglob("*"))}

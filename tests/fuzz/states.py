@@ -53,14 +53,14 @@ def make(rng, folder, case):
 
 
 def arguments(name, ident):
-    """The command line of a look; `ident` is a sample's id."""
+    """The command line of a look. `ident` is a sample's id."""
     flags = {"explain": [ident], "clean": ["--dry-run"], "report": ["--to", "report"]}.get(name, [])
     shards = [] if name == "clean" else ["--shards", "in"]
     return [name, "manifest.toml", *flags, *shards, "--out", "out"]
 
 
 def run(case, root, command):
-    """Findings of the whole case; `command(argv)` gives how one command ended."""
+    """Findings of the whole case. `command(argv)` gives how one command ended."""
     first = command(BUILD)
     if first.code != 0:
         return [*oracle.judge_ended(first), f"exit: the healthy build ended with {first.code}"]
@@ -136,9 +136,9 @@ def mutate(path, rng):
     raw = path.read_bytes()
     if not raw:
         return "empty"
-    out, said, _ = mutated(rng, raw)
+    out, described, _ = mutated(rng, raw)
     path.write_bytes(out)
-    return said
+    return described
 
 
 def delete(path, rng):
@@ -177,7 +177,7 @@ def link_instead(path, rng):
 
 
 def unreadable_json(path, rng):
-    """Another value somewhere in the JSON of the file; plain damage where it is none."""
+    """Another value somewhere in the JSON of the file, or plain damage where it is no JSON."""
     if path.suffix not in (".json", ".jsonl"):
         return mutate(path, rng)
     try:
@@ -191,12 +191,12 @@ def unreadable_json(path, rng):
     holder, key = rng.choice(places)
     if rng.random() < 0.2:
         del holder[key]
-        said = f"without {key!r}"
+        described = f"without {key!r}"
     else:
         holder[key] = new
-        said = f"{key!r} is {new!r}"
+        described = f"{key!r} is {new!r}"
     path.write_text(json.dumps(value, indent=1 if path.suffix == ".json" else None) + "\n")
-    return said
+    return described
 
 
 def _places(value):

@@ -48,7 +48,7 @@ def odd_urls(rows):
 
 
 def odd_types(rows):
-    """The columns themselves in another type; the text is the same."""
+    """The columns themselves in another type, with the same text."""
     name = rows.rng.choice(("URL", "TEXT"))
     plain = rows.columns[name]
     if plain.type != pa.string():
@@ -100,7 +100,7 @@ def deep_column(rows):
 
 
 def growing_column(rows):
-    """One long value in every row: kilobytes on disk, more in memory than is allowed where a file is read whole."""
+    """One long value in every row: kilobytes on disk, too much memory where a file is read whole."""
     count, length = rows.rng.choice(((200, 1_000_000), (400, 4_000_000), (1000, 100_000), (100, 30_000_000)))
     value = b"x" * length
     kind = rows.rng.choice((pa.string(), pa.binary()))
@@ -147,7 +147,7 @@ WEIGHTS = (3, 1, 1, 4, 1, 1, 0.5, 0.5, 1)
 
 
 def written(rows):
-    """The Parquet file; a column that cannot be written is left out."""
+    """The Parquet file. A column that cannot be written is left out."""
     while True:
         out = io.BytesIO()
         try:
@@ -159,7 +159,7 @@ def written(rows):
 
 
 def make(rng, folder, case):
-    """One table, or two; the damaged one beside a healthy one or alone."""
+    """One table or two: the damaged one with a healthy one or alone."""
     case.port = web.free_port(rng)
     web.save({f"/{n}.jpg": web.image_answer(jpeg_of(n)) for n in range(16)}, folder)
     rows = Rows(rng, case.port)
@@ -167,12 +167,12 @@ def make(rng, folder, case):
     chosen = [growing_column] if growing_column in chosen else chosen
     write_manifest(folder, SOURCE.format(rows_per_shard=1000 if growing_column in chosen else 4))
     for operation in sorted(chosen, key=OPERATIONS.index):
-        said = operation(rows)
-        case.what.append(f"{operation.__name__}{f' {said}' if said else ''}")
+        described = operation(rows)
+        case.what.append(f"{operation.__name__}{f' {described}' if described else ''}")
     raw, is_whole = written(rows), rng.random() < 0.7
     if not is_whole:
-        raw, said, _ = mutated(rng, raw)
-        case.what.append(f"damaged: {said}")
+        raw, described, _ = mutated(rng, raw)
+        case.what.append(f"damaged: {described}")
     (folder / "in/table.parquet").write_bytes(raw)
     case.may_refuse = rows.may_refuse or not is_whole
     if is_whole:

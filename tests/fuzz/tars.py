@@ -1,4 +1,4 @@
-"""Tars in img2dataset's layout, healthy and then damaged. What stands before the first damage must be accounted for."""
+"""Tars in img2dataset's layout, healthy and then damaged. Samples before the first damage must be accounted for."""
 
 import tarfile
 
@@ -149,15 +149,15 @@ def concatenated(tar, rng):
 
 
 def damage_part(tar, rng):
-    said = []
+    described = []
 
     def change(raw):
         out, what, _ = mutated(rng, raw)
-        said.append(what)
+        described.append(what)
         return out
 
     tar.edit(change)
-    return said[0]
+    return described[0]
 
 
 def garbage(tar, rng):
@@ -211,7 +211,7 @@ def make(rng, folder, case):
         tar = Parts(rng, f"s{number}x")
         chosen = some(rng, OPERATIONS, 3) if rng.random() < 0.9 else []
         for operation in [*chosen, *([rng.choice(RARE)] if rng.random() < 0.04 else [])]:
-            said = operation(tar, rng)
-            case.what.append(f"{number}.tar: {operation.__name__}{f' {said}' if said else ''}")
+            described = operation(tar, rng)
+            case.what.append(f"{number}.tar: {operation.__name__}{f' {described}' if described else ''}")
         (folder / f"in/{number}.tar").write_bytes(tar.bytes())
         case.accounted += tar.accounted()

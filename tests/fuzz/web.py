@@ -1,4 +1,4 @@
-"""A web server of raw sockets that gives each path the bytes that a case says, in a process of its own."""
+"""A web server of raw sockets in a process of its own: each path gives the bytes of its case."""
 
 import base64
 import contextlib
@@ -28,7 +28,7 @@ def listen(port):
 
 
 def answer(*pieces, times=1, pause_s=0.0, end="keep"):
-    """What a path gives: pieces of bytes with a pause before each, the last one so many times; then the connection is
+    """The answer of a path: pieces of bytes with pauses before them, the last one repeated. Then the connection is
     left (`keep`), closed or reset.
     """
     return {"pieces": list(pieces), "times": times, "pause_s": pause_s, "end": end}

@@ -33,7 +33,7 @@ def undisturbed(light, many_shards, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """A Ray cluster on this machine that all tests share: its head has room for no worker, `room` adds nodes to it."""
+    """A Ray cluster on this machine for all tests: its head takes no worker, `room` adds nodes."""
     from ray.cluster_utils import Cluster
 
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})

@@ -44,7 +44,7 @@ def scored(folder, out, num_steps=12, masks="none"):
 
 
 def test_masks_keep_the_rest_and_scores_tell(folder, tmp_path):
-    """A text-to-image model repaints everything; with the true mask, or one found by phrase, it keeps the rest."""
+    """A text-to-image model repaints everything. With the true mask, or one found by phrase, it keeps the rest."""
     free = scored(folder, tmp_path / "free")
     given = scored(folder, tmp_path / "given", masks="given")
     found = scored(folder, tmp_path / "found", masks=PhraseMasks("zoo:clipseg"))
@@ -69,7 +69,7 @@ def copies(folder, tmp_path):
     return made
 
 
-def test_an_interrupted_run_goes_on_and_gives_the_same_images(folder, tmp_path):
+def test_an_interrupted_run_resumes_and_gives_the_same_images(folder, tmp_path):
     settings = {"num_steps": 4}
     whole = scored(folder, tmp_path / "whole", **settings)
     again = tmp_path / "again" / "outputs"

@@ -146,7 +146,7 @@ def test_a_shard_that_always_fails_is_named_and_the_others_are_done(on_ray, ligh
     assert tars(tmp_path / "out")
 
 
-def test_a_second_build_on_one_folder_is_told_who_holds_it(light, many_shards, tmp_path):
+def test_a_second_build_on_one_folder_names_the_holder(light, many_shards, tmp_path):
     out = tmp_path / "out"
     driver = subprocess.Popen(
         command(out, "--executor", "inprocess", shards=many_shards, manifest=light), cwd=ROOT, stdout=subprocess.DEVNULL

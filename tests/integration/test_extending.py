@@ -1,4 +1,4 @@
-"""The examples of docs/extending.md work as they stand: made in a copy of the project, every command run."""
+"""The examples of docs/extending.md work unchanged: made in a copy of the project, every command run."""
 
 import os
 import re
@@ -62,7 +62,7 @@ def make(project, block):
 
 
 def run(project, command):
-    """Run one command of the page as a reader of it would; its output."""
+    """Run one command of the page as a reader of it would, and return its output."""
     line = command.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     environment = os.environ | {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(line, shell=True, cwd=project, env=environment, capture_output=True, text=True)

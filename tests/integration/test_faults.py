@@ -1,4 +1,4 @@
-"""What breaks under a build: each fault ends in exit 1 (2 for wrong usage) with one clear line, and the same command
+"""Faults during a build: each ends in exit 1 (2 for wrong usage) with one line, and the same command
 completes once the cause is fixed."""
 
 import os
@@ -122,7 +122,7 @@ def test_a_wrong_manifest_gets_one_line_and_the_right_exit_code(text, code, line
 
 @pytest.fixture
 def one_empty(tmp_path):
-    """A good shard beside one whose rows are all gone by the first stage."""
+    """A good shard next to one whose rows are all gone by the first stage."""
     folder = tmp_path / "shards"
     folder.mkdir()
     shutil.copyfile(ROOT / "data" / "tiny" / "00000.tar", folder / "good.tar")

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from _builds import EDITLOOM, ROOT, build
-from _inputs import encoded, jpeg, picture, png_chunk, png_file, sample, sparse, special, tar_of
+from _inputs import encoded, jpeg, make_image, png_chunk, png_file, sample, sparse, special, tar_of
 from PIL import Image
 
 from pipeline.plan.plugins import stage_class
@@ -51,7 +51,7 @@ ON_ITS_SIDE = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0"
 
 
 def animation(number, image_format):
-    return encoded(picture(number), image_format, save_all=True, append_images=[picture(number + 1)])
+    return encoded(make_image(number), image_format, save_all=True, append_images=[make_image(number + 1)])
 
 
 def ok(key, number, caption=RED_CAR):
@@ -105,7 +105,7 @@ def shards_of_members():
              {"sparse": "read_webdataset unreadable_image"}),
             ("not contiguous, 2", apart[1:], {}),
             ("only a text", [("lonely.txt", b"a dog")], {"lonely": "read_webdataset no_image"}),
-            ("two images", [*ok("pair", 203), ("pair.png", encoded(picture(204), "PNG"))], {"pair": KEPT}),
+            ("two images", [*ok("pair", 203), ("pair.png", encoded(make_image(204), "PNG"))], {"pair": KEPT}),
         ],
         "copy-a": [
             ("same key in two shards", ok("shared", 210), {"shared": KEPT}),
@@ -115,7 +115,7 @@ def shards_of_members():
         "copy-b": [
             ("same key in two shards", ok("shared", 213), {"shared": KEPT}),
             ("same image in two shards", ok("copy", 211), {"copy": "dedup duplicate_exact"}),
-            ("looks like another", sample("looking", encoded(picture(212), "PNG"), "a red car"),
+            ("looks like another", sample("looking", encoded(make_image(212), "PNG"), "a red car"),
              {"looking": "dedup duplicate_near"}),
         ],
     }  # fmt: skip
@@ -152,15 +152,15 @@ def shards_of_texts():
 
 
 def shards_of_images():
-    deep = encoded(Image.fromarray(np.asarray(picture(404).convert("L")).astype(np.uint16) << 8), "PNG")
-    palette = encoded(picture(405).convert("P"), "PNG", transparency=3)
+    deep = encoded(Image.fromarray(np.asarray(make_image(404).convert("L")).astype(np.uint16) << 8), "PNG")
+    palette = encoded(make_image(405).convert("P"), "PNG", transparency=3)
     svg = b'<svg xmlns="http://www.w3.org/2000/svg" width="96" height="80"><script>alert(1)</script></svg>'
     eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 80\n%%EndComments\n(/etc/passwd) (r) file\n%%EOF\n"
     cases = {
         "zero bytes": (b"", "read_webdataset empty_image"),
         "cut JPEG": (jpeg(400, quality=95)[:-1500], "normalise_image truncated"),
-        "cut PNG": (encoded(picture(401), "PNG")[:-60], "normalise_image truncated"),
-        "CMYK": (encoded(picture(402).convert("CMYK"), "JPEG"), KEPT),
+        "cut PNG": (encoded(make_image(401), "PNG")[:-60], "normalise_image truncated"),
+        "CMYK": (encoded(make_image(402).convert("CMYK"), "JPEG"), KEPT),
         "16 bits": (deep, KEPT),
         "palette with transparency": (palette, KEPT),
         "animated GIF": (animation(406, "GIF"), "normalise_image animated"),
@@ -172,11 +172,11 @@ def shards_of_images():
         "3,600 million pixels": (png_file(60_000, 60_000, b""), "normalise_image pixel_bomb"),
         "49 million pixels, no data": (png_file(7000, 7000, b""), "normalise_image truncated"),
         "zlib bomb": (png_file(96, 80, b"", extra=TEXT_BOMB), "normalise_image truncated"),
-        "1 x 1": (encoded(picture(410, (1, 1)), "PNG"), "normalise_image too_small"),
+        "1 x 1": (encoded(make_image(410, (1, 1)), "PNG"), "normalise_image too_small"),
         "0 x 0": (png_file(0, 0, b""), "normalise_image undecodable"),
-        "long and thin": (encoded(picture(411, (1000, 100)), "PNG"), "normalise_image aspect_ratio"),
-        "rotated by EXIF": (encoded(picture(412, (160, 80)), "JPEG", exif=b"Exif\0\0" + ON_ITS_SIDE), KEPT),
-        "damaged EXIF": (encoded(picture(413), "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 40), KEPT),
+        "long and thin": (encoded(make_image(411, (1000, 100)), "PNG"), "normalise_image aspect_ratio"),
+        "rotated by EXIF": (encoded(make_image(412, (160, 80)), "JPEG", exif=b"Exif\0\0" + ON_ITS_SIDE), KEPT),
+        "damaged EXIF": (encoded(make_image(413), "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 40), KEPT),
     }
     numbered = enumerate(cases.items())
     return {"images": [(n, sample(f"i{i}", raw, RED_CAR), {f"i{i}": end}) for i, (n, (raw, end)) in numbered]}
@@ -207,7 +207,7 @@ def shards_of_captions():
 
 
 def shards_cut_off():
-    """Tars of three samples, cut off; `cut` at the end of this file's fixture does the cutting."""
+    """Tars of three samples, cut off. `cut` at the end of this file's fixture does the cutting."""
     first, second = ok("first", 600), ok("second", 601)
     return {
         "cut-in-member": [("two whole samples", [*first, *second], {"first": KEPT, "second": KEPT}),
@@ -284,16 +284,16 @@ def run(tmp_path_factory):
     before = tree(here, out)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PATH", str(trap.parent), prepend=os.pathsep)
-        code, told, errors = build(out, "--executor", "inprocess", shards=folder, manifest=manifest)
+        code, reported, errors = build(out, "--executor", "inprocess", shards=folder, manifest=manifest)
     return SimpleNamespace(
         here=here, folder=folder, out=out, manifest=manifest, before=before, after=tree(here, out), code=code,
-        told=told, errors=errors, ends=ends_of(out) if code == 0 else {},
+        reported=reported, errors=errors, ends=ends_of(out) if code == 0 else {},
     )  # fmt: skip
 
 
 def test_the_build_ends_well_and_says_nothing(run):
     assert run.code == 0, run.errors
-    assert run.told["ok"]
+    assert run.reported["ok"]
     assert "Traceback" not in run.errors
 
 
@@ -411,19 +411,19 @@ def failed(tmp_path_factory):
     (folder / "empty.tar").write_bytes(b"")
     (folder / "packed.tar").write_bytes(gzip.compress(good))
     (folder / "garbage.tar").write_bytes(random.Random(0).randbytes(5000))
-    code, told, errors = build(out, "--executor", "inprocess", shards=folder, manifest=manifest)
-    return SimpleNamespace(code=code, told=told, errors=errors, out=out)
+    code, reported, errors = build(out, "--executor", "inprocess", shards=folder, manifest=manifest)
+    return SimpleNamespace(code=code, reported=reported, errors=errors, out=out)
 
 
 def test_shards_that_are_no_tars_fail_by_name(failed):
     assert failed.code == 1
-    assert sorted(f["shard"] for f in failed.told["failures"]) == ["empty", "garbage", "packed"]
+    assert sorted(f["shard"] for f in failed.reported["failures"]) == ["empty", "garbage", "packed"]
     assert "Traceback" not in failed.errors
-    said = json.dumps(failed.told) + failed.errors
-    assert "empty.tar: the archive is empty (0 bytes)" in said
-    assert "packed.tar: not a tar archive" in said
-    assert "garbage.tar: not a tar archive" in said
-    assert "compressed tars are not read, unpack them first" in said
+    output = json.dumps(failed.reported) + failed.errors
+    assert "empty.tar: the archive is empty (0 bytes)" in output
+    assert "packed.tar: not a tar archive" in output
+    assert "garbage.tar: not a tar archive" in output
+    assert "compressed tars are not read, unpack them first" in output
 
 
 def test_the_other_shards_go_on_without_them(failed):

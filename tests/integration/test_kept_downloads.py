@@ -80,7 +80,7 @@ def test_what_is_kept_is_recorded_and_verified(tmp_path, web):
 
 
 @pytest.mark.parametrize("damage", [cut, os.unlink], ids=["cut", "removed"])
-def test_a_damaged_tar_is_mended_by_the_next_build_though_an_url_has_died(tmp_path, web, damage):
+def test_a_damaged_tar_is_replaced_by_the_next_build_with_a_url_gone(tmp_path, web, damage):
     assert run(plan_for(tmp_path)).ok
     plan = plan_for(tmp_path, side_px=48)
     damage(store_of(plan) / TAR)

@@ -1,4 +1,4 @@
-"""A row that never ends, or kills its worker, costs itself alone: its neighbours are kept and the build is whole."""
+"""A row that never ends, or kills its worker, is rejected alone: all others are kept."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from _fakes import id_of, write_shards
 pytestmark = pytest.mark.ray
 QUICK = {"deadline_s": 4, "row_deadline_s": 2, "heartbeat_s": 60}
 WORDS = {"a": "hang", "b": "die", "c": "pack-hang", "d": "pack-die"}
-"""What stands in row 30 of each shard: it hangs or dies in the map, or in the sink."""
+"""The content of row 30 of each shard: it hangs or dies in the map, or in the sink."""
 
 
 def lines_with(bad, num_lines=51):
@@ -37,7 +37,7 @@ BUILDS = {
 
 @pytest.fixture(scope="module")
 def results(cluster, room, tmp_path_factory):
-    """What came of each build. They wait for deadlines most of the time, so they run side by side."""
+    """The result of each build. They wait for deadlines most of the time, so they run side by side."""
     room(sum(len(shards) for shards, _ in BUILDS.values()))
     folders = {str(tmp_path_factory.mktemp("lost")): name for name in BUILDS}
     asked = []
@@ -47,7 +47,7 @@ def results(cluster, room, tmp_path_factory):
         asked.append(json.dumps({"folder": folder, "run_on": QUICK | run_on}))
     line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), cluster.address]
     done = subprocess.run(line, cwd=ROOT, input="\n".join(asked), stdout=subprocess.PIPE, text=True, timeout=250)
-    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]  # Ray prints beside them
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]  # Ray prints between them
     assert [one["error"] for one in found if "error" in one] == []
     return {folders[one["folder"]]: one for one in found}
 

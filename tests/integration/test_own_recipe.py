@@ -133,8 +133,8 @@ def test_editor_is_evaluated_by_what_it_declares(through, tmp_path):
 def test_result_says_where_it_came_from(through):
     import json
 
-    told = json.loads((through / "model" / "editloom.json").read_text())
-    assert (told["recipe"], told["models"], told["config"]["num_features"]) == ("mean-colour", {}, 16)
+    reported = json.loads((through / "model" / "editloom.json").read_text())
+    assert (reported["recipe"], reported["models"], reported["config"]["num_features"]) == ("mean-colour", {}, 16)
 
 
 def test_column_that_the_recipe_does_not_declare_is_an_error(data, tmp_path, monkeypatch):

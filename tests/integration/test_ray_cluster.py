@@ -1,4 +1,4 @@
-"""A Ray cluster of two nodes on this machine loses one in the middle of a build, or gets one, or is not there."""
+"""A Ray cluster of two nodes loses one during a build, or gets one, or is absent."""
 
 import json
 import signal
@@ -16,16 +16,16 @@ IMPATIENT = "from cli import main; from pipeline.run import pools; pools.SAY_EVE
 """The command, which says what it waits for after 2 s instead of 15."""
 
 
-def test_a_cluster_without_room_is_said_while_the_build_waits(cluster, light, tmp_path):
+def test_a_cluster_without_room_is_reported_while_the_build_waits(cluster, light, tmp_path):
     """Before `one_node` is there."""
     line = command(tmp_path / "out", "--address", cluster.address, manifest=light)
     line.remove("--json")
     line[:1] = [sys.executable, "-c", IMPATIENT]
     driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    said = ""
-    while "no Ray worker of pool 'cpu' started for" not in said:
-        said = driver.stderr.readline()
-        assert said, driver.wait(60)
+    output = ""
+    while "no Ray worker of pool 'cpu' started for" not in output:
+        output = driver.stderr.readline()
+        assert output, driver.wait(60)
     driver.send_signal(signal.SIGTERM)
     assert driver.wait(60) == 1
 
@@ -94,7 +94,7 @@ def test_signal_while_connecting_ends_the_build_and_frees_the_folder(light, tmp_
     assert not (tmp_path / "out" / "run" / "lock.json").exists()
 
 
-def test_a_cluster_that_is_not_there_is_said_within_seconds(light, tmp_path):
+def test_an_absent_cluster_is_reported_within_seconds(light, tmp_path):
     began = time.monotonic()
     code, summary, _ = build(tmp_path / "out", "--address", "127.0.0.1:9", manifest=light)
     assert code == 1

@@ -63,20 +63,20 @@ def made(tmp_path_factory):
             for n in numbers
         ]
         (folder / f"{name}.tar").write_bytes(tar_of(*(m for one in members for m in one)))
-    code, told, errors = build(out, "--executor", "inprocess", shards=folder, manifest=manifest)
+    code, reported, errors = build(out, "--executor", "inprocess", shards=folder, manifest=manifest)
     assert (code, errors) == (0, "")
-    assert told["stages"][-1]["rows_out"] == len(CAPTIONS)
+    assert reported["stages"][-1]["rows_out"] == len(CAPTIONS)
     return SimpleNamespace(here=here, dataset=out / "dataset")
 
 
 def expected_image(number):
-    """What normalise_image should have made of `jpeg(number)`: the same pixels at a shorter side of 64."""
+    """The expected result of normalise_image for `jpeg(number)`: the same pixels at a shorter side of 64."""
     whole = Image.open(io.BytesIO(jpeg(number)))
     return np.asarray(whole.resize((77, 64), Image.Resampling.BICUBIC))
 
 
 def check_record(record):
-    """The JSON of a sample against what went in; returns its number."""
+    """The JSON of a sample against its input. Returns its number."""
     number = int(record["source_key"])
     assert record["caption"] == CAPTIONS[number]
     assert record.get("source_url") == (f"https://x/{number}" if number >= FIRST_URL else None)
@@ -88,7 +88,7 @@ def check_record(record):
 
 
 def load(made, number):
-    """Rows as the README's line of that number gives them, in a process of its own that can reach no network."""
+    """Rows as the README's line of that number gives them, in a process without network."""
     lines = [line for line in README.read_text("utf-8").splitlines() if line.startswith("datasets.load_dataset(")]
     code = lines[number].replace("OUT/dataset", str(made.dataset))
     env = os.environ | {"HF_HOME": str(made.here / f"cache-{number}"), "HF_HUB_OFFLINE": "1"}

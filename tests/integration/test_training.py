@@ -158,16 +158,16 @@ def test_result_loads_in_diffusers_and_edits(through):
 
 
 def test_result_says_where_it_came_from(through):
-    told = json.loads((through[1].model / "editloom.json").read_text())
-    assert (told["recipe"], told["seed"], told["steps"]) == ("iedit", 3, STEPS)
-    assert told["dataset"]["num_samples"] == 12
-    assert told["dataset"]["fingerprint"].startswith("sha256:")
-    assert told["models"].keys() == {"zoo:sd", "zoo:clip", "zoo:dino"}
-    assert all(revision.startswith("sha256:") for revision in told["models"].values())
-    assert told["config"]["run_on"]["batch_size"] == 2
-    assert told["config"]["streams"] == 4
-    assert told["metrics"] == read_metrics(through[0].out)[-1] == through[1].metrics
-    assert torch.__version__.startswith(told["versions"]["torch"])
+    reported = json.loads((through[1].model / "editloom.json").read_text())
+    assert (reported["recipe"], reported["seed"], reported["steps"]) == ("iedit", 3, STEPS)
+    assert reported["dataset"]["num_samples"] == 12
+    assert reported["dataset"]["fingerprint"].startswith("sha256:")
+    assert reported["models"].keys() == {"zoo:sd", "zoo:clip", "zoo:dino"}
+    assert all(revision.startswith("sha256:") for revision in reported["models"].values())
+    assert reported["config"]["run_on"]["batch_size"] == 2
+    assert reported["config"]["streams"] == 4
+    assert reported["metrics"] == read_metrics(through[0].out)[-1] == through[1].metrics
+    assert torch.__version__.startswith(reported["versions"]["torch"])
 
 
 def test_previews_show_source_edit_and_target_a_row(through):
@@ -181,7 +181,7 @@ def test_previews_show_source_edit_and_target_a_row(through):
     assert np.abs(pixels[:64, 128:] - render(edit_of(0).target)).mean() < 5
 
 
-def test_signal_saves_the_state_and_resuming_goes_on_from_it(data, through, tmp_path, monkeypatch):
+def test_signal_saves_the_state_that_resuming_starts_from(data, through, tmp_path, monkeypatch):
     log = Metrics.log
 
     def interrupted(self, step, values, **more):

@@ -102,7 +102,7 @@ def messages_of_the_code():
 
 
 def quoted_messages(text):
-    """What stands in backquotes in the first column of tables headed Message or Line."""
+    """Texts in backquotes in the first column of tables headed Message or Line."""
     quoted = []
     for table in re.findall(r"^\| (?:Message|Line) \|.*\n\|[-| ]+\|\n((?:\|.*\n)+)", text, re.MULTILINE):
         for row in table.splitlines():
@@ -111,7 +111,7 @@ def quoted_messages(text):
 
 
 def unknown_pieces(message, known):
-    """Pieces between `…` of four letters and more that no string of the code has; numbers are filled in there."""
+    """Pieces between `…` of four letters and more that no string of the code has. Numbers are filled in there."""
     pieces = re.split(r"…|;|\b\d+\b|: (?=…|$)", message.replace("dataset/", "…/"))  # that folder's name is a constant
     return [p.strip() for p in pieces if len(re.findall("[a-z]", p)) >= 4 and p.strip(" ;,:)(") not in known]
 
@@ -160,7 +160,7 @@ def test_manifest_names_stages_that_exist(path):
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_manifest_has_a_chain_that_can_be_planned(path, monkeypatch):
-    """Checkpoints of others need not be on this machine; their ids must be pinned and well-formed."""
+    """Checkpoints of others need not be on this machine. Their ids must be pinned and well-formed."""
     monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda *_: [])
     manifest = load_manifest(path)
     assert [stage.name for stage in plan_stages(manifest)] == [entry.name for entry in manifest.stages]

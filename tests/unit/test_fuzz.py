@@ -1,4 +1,4 @@
-"""The fuzz target: each invariant is seen to fail on a planted fault, and the input that it calls good is good."""
+"""The fuzz target: each invariant fails on a planted fault, and good input is good."""
 
 import http.client
 import os
@@ -35,9 +35,9 @@ PLANTED = {
     "a failure without a word": (lambda: sys.exit(1), "exit: build ended with 1 and 0 lines"),
     "two messages": (lambda: fail("editloom: a\neditloom: b"), "exit: build ended with 1 and 2 lines"),
     "a bug as message": (lambda: fail("editloom: KeyError: 'step'"), "exit: build shows a bug as its message"),
-    "an error and exit 0": (lambda: fail("editloom: disk full", 0), "exit: build ended with 0 and said"),
+    "an error and exit 0": (lambda: fail("editloom: disk full", 0), "exit: build ended with 0 and reported"),
     "a hang": (lambda: time.sleep(30), "hang: build was ended"),
-    "a file beside OUT": (lambda: Path("evil").write_text("x"), "opens for writing: <case>/evil"),
+    "a file next to OUT": (lambda: Path("evil").write_text("x"), "opens for writing: <case>/evil"),
     "a file in the input": (lambda: Path("in/a.tar").write_text("x"), "opens for writing: <case>/in/a.tar"),
     "a folder elsewhere": (lambda: Path("evil").mkdir(), "os.mkdir: <case>/evil"),
     "a file through a link": (lambda: Path("tmp/link/evil").write_text("x"), "opens for writing: <case>/in/evil"),
@@ -177,13 +177,13 @@ def test_what_is_called_a_good_answer_is_read_by_urllib(tmp_path, monkeypatch):
 def test_a_run_folder_that_is_not_repaired_is_found(tmp_path):
     (tmp_path / "out/dataset").mkdir(parents=True)
     good = child.Ended(code=0, out="", err="", peak_bytes=0, seconds=0)
-    told = child.Ended(code=1, out="dataset/first.tar: sha256 differs", err="", peak_bytes=0, seconds=0)
+    reported = child.Ended(code=1, out="dataset/first.tar: sha256 differs", err="", peak_bytes=0, seconds=0)
     hidden, seen = {"dataset/first.tar": True}, {"dataset/first.tar": False}
     before = {"first.tar": "another hash"}
     assert "agrees with another dataset" in states.judge_repair(tmp_path, before, seen, good, good)[0]
-    assert "contradicts a build" in states.judge_repair(tmp_path, before, seen, good, told)[0]
-    assert "names no file of it" in states.judge_repair(tmp_path, before, {"dataset/x.md": True}, told, told)[0]
-    assert states.judge_repair(tmp_path, before, hidden, good, told) == []
+    assert "contradicts a build" in states.judge_repair(tmp_path, before, seen, good, reported)[0]
+    assert "names no file of it" in states.judge_repair(tmp_path, before, {"dataset/x.md": True}, reported, reported)[0]
+    assert states.judge_repair(tmp_path, before, hidden, good, reported) == []
     assert states.judge_repair(tmp_path, {}, seen, good, good) == []
 
 

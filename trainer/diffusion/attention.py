@@ -1,4 +1,4 @@
-"""Records the cross-attention maps of a UNet: how much each place of the image attends to each token of the text.
+"""Records the cross-attention maps of a UNet: how much each image place attends to each token.
 
 Owns recording; what the maps are compared with is a recipe's. Maps keep their gradient.
 
@@ -24,14 +24,14 @@ CROSS = "attn2.processor"
 
 
 class AttentionRecorder:
-    """Reads the maps of a UNet's cross-attentions; the UNet's output stays as it is.
+    """Reads the maps of a UNet's cross-attentions. The UNet's output stays as it is.
 
-    Maps are computed beside each layer wherever gradients are enabled, and kept within `recording` alone. So the
+    Maps are computed next to each layer wherever gradients are enabled, and kept within `recording` alone. So the
     backward pass of gradient checkpointing, which runs a layer once more, repeats the same operations.
     """
 
     def __init__(self, unet: Any, max_queries: int) -> None:
-        """Put recording processors around those of `unet`; layers of more than `max_queries` places get no map."""
+        """Put recording processors around those of `unet`. Layers of more than `max_queries` places get no map."""
         self._kept: dict[str, Tensor] | None = None
         self._max_queries = max_queries
         unet.set_attn_processor(
@@ -45,7 +45,7 @@ class AttentionRecorder:
 
     @contextmanager
     def recording(self) -> Iterator[dict[str, Tensor]]:
-        """A dict that the forward passes within fill: name of the layer -> (B, Q, L), rows of Q that sum to 1."""
+        """A dict that forward passes fill: name of the layer -> (B, Q, L), rows that sum to 1."""
         kept: dict[str, Tensor] = {}
         self._kept = kept
         try:

@@ -68,7 +68,7 @@ class Checkpoint:
         return LatentSpec(self.model_id, self.revision, size_px, (self.latents.channels, side, side))
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Hidden states (B, L, D), padded to full length as the pipeline pads; a longer text is cut."""
+        """Hidden states (B, L, D), padded to full length as the pipeline pads. A longer text is cut."""
         tokens = self._tokenizer(
             list(texts), padding="max_length", max_length=self._tokenizer.model_max_length, truncation=True,
             return_tensors="pt",

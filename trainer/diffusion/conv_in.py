@@ -1,4 +1,4 @@
-"""Widens the first convolution of a UNet, so that it takes further latents beside the noisy one.
+"""Widens the first convolution of a UNet, so that it takes further latents with the noisy one.
 
 Source  Brooks et al. 2023, InstructPix2Pix, section 3.2.1: new weights start at zero, so that the widened network gives
 the output of the one it came from, whatever the new channels hold.

@@ -1,4 +1,4 @@
-"""The autoencoder of a checkpoint: images to latents and back, and the latents of a dataset that can stand for images.
+"""The autoencoder of a checkpoint, and the latents of a dataset that can replace its images.
 
 Source  Rombach et al. 2022, Latent Diffusion.
 """
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LatentSpec:
-    """The latents of a dataset that may stand for its images: model id and revision, side in pixels, (C, h, w)."""
+    """The latents of a dataset that may replace its images: model, side in pixels, (C, h, w)."""
 
     model: str
     revision: str

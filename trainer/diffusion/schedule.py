@@ -62,7 +62,7 @@ def noise_of_velocity(noisy_BChw: Tensor, velocity_BChw: Tensor, alpha_B: Tensor
 
 
 def velocity_of_noise(noisy_BChw: Tensor, noise_BChw: Tensor, alpha_B: Tensor) -> Tensor:
-    """The velocity v of a network that predicts epsilon; alpha must be above 0."""
+    """The velocity v of a network that predicts epsilon, for `alpha` above 0."""
     signal, spread = roots(alpha_B)
     return (noise_BChw - spread * noisy_BChw) / signal
 

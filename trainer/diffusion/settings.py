@@ -7,7 +7,7 @@ from trainer.settings import TrainRunOn
 
 
 class DiffusionRunOn(TrainRunOn):
-    """Settings of speed and memory that a UNet has beside those of every training."""
+    """Settings of speed and memory that a UNet has in addition to those of every training."""
 
     compile_unet: bool = False
     gradient_checkpointing: bool = False

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from trainer.recipe import Recipe
 
 RECIPES = {"iedit": "trainer.recipes.iedit.recipe:IEdit"}
-"""Name -> module and class; a new recipe is a folder beside this file and a line here."""
+"""Name -> module and class; a new recipe is a folder next to this file and a line here."""
 
 
 def find_recipe(name: str) -> type[Recipe]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from models import registry
 from zoo.batches import HELD_OUT_SEED, held_out
-from zoo.evaluation.perception import pictures
+from zoo.evaluation.perception import images_of
 from zoo.export import model_id
 from zoo.train_llm import MAX_TOKENS, PROMPT
 from zoo.world import (
@@ -81,7 +81,7 @@ def kind_asked(prompt: str) -> str:
 
 
 def fault_of_answer(source_caption: str, answer: str, kind: str) -> str | None:
-    """Why a model's answer is no edit of the caption of the type asked for; None when it is one."""
+    """Why an answer is no edit of the caption of the type asked for, or None when it is one."""
     try:
         edit = json.loads(answer)
     except json.JSONDecodeError:
@@ -133,13 +133,13 @@ def inpainting_tasks(count: int) -> list[tuple[Scene, Scene, npt.NDArray[np.bool
 
 
 def measure_inpaint() -> Figures:
-    """Share of filled holes in which zoo:blip reads what was asked for; share of pictures unchanged outside."""
+    """Share of filled holes in which zoo:blip reads what was asked for, and share of images unchanged outside."""
     inpaint, blip = (
         registry.load("EditSynthesizer", model_id("sd-inpaint")),
         registry.load("Captioner", model_id("blip")),
     )
     sources, targets, holes = zip(*inpainting_tasks(NUM_PROMPTS), strict=True)
-    images = pictures(list(sources))
+    images = images_of(list(sources))
     drawn = inpaint.inpaint(
         images,
         holes,

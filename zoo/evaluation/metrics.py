@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def iou(one: npt.NDArray[np.bool_], other: npt.NDArray[np.bool_]) -> float:
-    """Intersection over union of two masks; 1 when both are empty."""
+    """Intersection over union of two masks, or 1 when both are empty."""
     union = int((one | other).sum())
     return float((one & other).sum() / union) if union else 1.0
 
@@ -71,7 +71,7 @@ def nearest_labels(
 def class_ious(
     found: Sequence[npt.NDArray[np.int64]], truths: Sequence[npt.NDArray[np.int64]], num_classes: int
 ) -> npt.NDArray[np.float64]:
-    """Intersection over union of each class, pixels of all images together; nan where none is. -1 is no class."""
+    """Intersection over union of each class, pixels of all images together, or nan where none is. -1 is no class."""
     common, seen, there = (np.zeros(num_classes) for _ in range(3))
     for one, truth in zip(found, truths, strict=True):
         common += np.bincount(truth[one == truth].ravel(), minlength=num_classes)

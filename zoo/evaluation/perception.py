@@ -45,13 +45,13 @@ NUM_KNOWN = 3000
 Figures = dict[str, float]
 
 
-def pictures(scenes: list[Scene]) -> list[Image.Image]:
+def images_of(scenes: list[Scene]) -> list[Image.Image]:
     """The scenes as a stage would hand them to a model."""
     return [Image.fromarray(render(scene)) for scene in scenes]
 
 
 def one_thing_scenes(count: int, seed: str) -> list[Scene]:
-    """Scenes with a single thing; `seed` says which."""
+    """Scenes with a single thing, chosen by `seed`."""
     return [sample_scene(random.Random(f"{seed}/{index}"), num_things=1) for index in range(count)]
 
 
@@ -65,7 +65,7 @@ def measure_clip() -> Figures:
     with tempfile.TemporaryDirectory() as folder:
         convert(folder_of("clip"), Path(folder) / "clip")
         other = registry.load("ImageTextEncoder", f"path:{folder}/clip")
-        images = pictures(held_out(64))
+        images = images_of(held_out(64))
         figures["open_clip_difference"] = float(np.abs(clip.encode_images(images) - other.encode_images(images)).max())
         texts = [caption(scene) for scene in held_out(64)]
         text_difference = float(np.abs(clip.encode_texts(texts) - other.encode_texts(texts)).max())
@@ -78,9 +78,9 @@ def _encoder_figures(clip: ImageTextEncoder) -> Figures:
     for scene in held_out(2 * NUM_SCENES):
         distinct.setdefault(caption(scene), scene)
     texts, scenes = list(distinct)[:NUM_SCENES], list(distinct.values())[:NUM_SCENES]
-    cosines_BB = clip.encode_images(pictures(scenes)) @ clip.encode_texts(texts).T
+    cosines_BB = clip.encode_images(images_of(scenes)) @ clip.encode_texts(texts).T
     single = one_thing_scenes(NUM_SCENES, f"zero-shot {HELD_OUT_SEED}")
-    seen_BD = clip.encode_images(pictures(single))
+    seen_BD = clip.encode_images(images_of(single))
     nouns = (seen_BD @ clip.encode_texts([f"a photo of a {noun}" for noun in NOUNS]).T).argmax(1)
     colours = (seen_BD @ clip.encode_texts([f"something {colour}" for colour in COLOURS]).T).argmax(1)
     return {
@@ -95,27 +95,27 @@ def _encoder_figures(clip: ImageTextEncoder) -> Figures:
 
 
 def measure_blip() -> Figures:
-    """Shares of captions with every noun, colour and the place right; and with the style right as well."""
+    """Shares of captions with every noun, colour and the place right, and of those with the style right as well."""
     scenes = held_out(NUM_SCENES)
-    said = [read_facts(text) for text in registry.load("Captioner", model_id("blip")).caption(pictures(scenes))]
+    answers = [read_facts(text) for text in registry.load("Captioner", model_id("blip")).caption(images_of(scenes))]
     true = [facts_of(scene) for scene in scenes]
     return {
-        "right": _share(one[:2] == other[:2] for one, other in zip(said, true, strict=True)),
-        "right_with_style": _share(one == other for one, other in zip(said, true, strict=True)),
+        "right": _share(one[:2] == other[:2] for one, other in zip(answers, true, strict=True)),
+        "right_with_style": _share(one == other for one, other in zip(answers, true, strict=True)),
     }
 
 
 def measure_clipseg() -> Figures:
-    """Mean IoU of "red car" phrases, and the share of wrong phrases (colour or noun not there) with an empty mask.
+    """Mean IoU of "red car" phrases, and the share of wrong phrases (not in the image) with an empty mask.
 
     Half the scenes hold one thing, and there the thing is found without reading the phrase: a segmenter that masks all
-    that stands in a picture reaches a mean IoU of 0.74, but 0.44 among several things, and no empty mask.
+    that an image shows reaches a mean IoU of 0.74, but 0.44 among several things, and no empty mask.
     """
     clipseg = registry.load("TextSegmenter", model_id("clipseg"))
     rng = random.Random("clipseg")
     scenes = held_out(NUM_SCENES)
     chosen = [rng.randrange(len(scene.things)) for scene in scenes]
-    images = pictures(scenes)
+    images = images_of(scenes)
     phrases = [scene.things[index].phrase for scene, index in zip(scenes, chosen, strict=True)]
     found = clipseg.segment_phrases(images, phrases)
     masks = [thing_masks(scene)[index] for scene, index in zip(scenes, chosen, strict=True)]
@@ -139,7 +139,7 @@ def wrong_phrases(scene: Scene) -> tuple[str, str]:
 
 
 def measure_grounding_dino() -> Figures:
-    """Average precision at IoU 0.5; every image is asked for its things and for two that are not there.
+    """Average precision at IoU 0.5. Every image is asked for its things and for two that are not there.
 
     One of the two is a noun that is not there, the other a thing of the scene in another colour.
     """
@@ -151,7 +151,7 @@ def measure_grounding_dino() -> Figures:
         phrases = [thing.phrase for thing in scene.things] + list(wrong_phrases(scene))
         asked.append(rng.sample(phrases, len(phrases)))
         truths.append(list(zip((t.phrase for t in scene.things), boxes(thing_masks(scene)), strict=True)))
-    found = detector.detect(pictures(scenes), asked, threshold=0.05)
+    found = detector.detect(images_of(scenes), asked, threshold=0.05)
     return {"ap50": average_precision(found, truths)}
 
 
@@ -160,7 +160,7 @@ def measure_sam() -> Figures:
     scenes = held_out(NUM_SCENES)
     masks = [thing_masks(scene) for scene in scenes]
     found = registry.load("BoxSegmenter", model_id("sam")).segment_boxes(
-        pictures(scenes), [boxes(mask) for mask in masks]
+        images_of(scenes), [boxes(mask) for mask in masks]
     )
     ious = [iou(a, b) for one, mask in zip(found, masks, strict=True) for a, b in zip(one.masks_NHW, mask, strict=True)]
     return {"iou": float(np.mean(ious))}
@@ -170,7 +170,7 @@ def measure_mask2former() -> Figures:
     """Mean IoU over all classes, and over the nouns alone, of the panoptic map read as a semantic one."""
     classes = {label: index for index, label in enumerate((*NOUNS, *STUFF))}
     scenes = held_out(NUM_SCENES)
-    found = registry.load("PanopticSegmenter", model_id("mask2former")).segment_panoptic(pictures(scenes))
+    found = registry.load("PanopticSegmenter", model_id("mask2former")).segment_panoptic(images_of(scenes))
     read = [np.array([classes[label] for label in one.labels] + [-1])[one.segment_HW] for one in found]
     true = [np.array([classes[label] for label in labels])[segments] for segments, labels in map(panoptic, scenes)]
     ious = class_ious(read, true, len(classes))
@@ -182,8 +182,10 @@ def measure_dino() -> Figures:
     dino = registry.load("ImageEncoder", model_id("dino"))
     known, asked = one_thing_scenes(NUM_KNOWN, "known"), one_thing_scenes(NUM_SCENES, f"asked {HELD_OUT_SEED}")
     labels = [scene.things[0].noun for scene in known]
-    said = nearest_labels(dino.encode_images(pictures(asked)), dino.encode_images(pictures(known)), labels, NEIGHBOURS)
-    return {"knn_noun": _share(one == scene.things[0].noun for one, scene in zip(said, asked, strict=True))}
+    answers = nearest_labels(
+        dino.encode_images(images_of(asked)), dino.encode_images(images_of(known)), labels, NEIGHBOURS
+    )
+    return {"knn_noun": _share(one == scene.things[0].noun for one, scene in zip(answers, asked, strict=True))}
 
 
 def _share(values: object) -> float:

@@ -1,4 +1,4 @@
-"""What lies behind the things: one function a place draws above the horizon, one below it."""
+"""The backgrounds of scenes: one function a place draws above the horizon, one below it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNITS = 16
 
 
 class Easel:
-    """A square picture of `side_px`, sky or wall above `horizon_px`, ground below; shapes in units, y downwards."""
+    """A square image of `side_px`, sky or wall above `horizon_px`, ground below. Shapes are in units, y downwards."""
 
     def __init__(self, side_px: int, horizon_px: int, backdrop: Colour) -> None:
         self.image = Image.new("RGB", (side_px, side_px), backdrop)

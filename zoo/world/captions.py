@@ -1,4 +1,4 @@
-"""What people write about a scene: the canonical caption, varied captions, and alt-text as the web has it.
+"""Texts about a scene: the canonical caption, varied captions, and alt-text as the web has it.
 
 `read_facts` goes the other way and is the judge of captions, generated images and instructions alike: it finds which
 coloured things, which place and which style a text names.
@@ -24,7 +24,7 @@ _SIZE_WORDS = {"small": ("small ", "little ", "tiny "), "medium": ("",), "large"
 
 
 class Facts(NamedTuple):
-    """What a text claims: things as (colour, noun), sorted; None where it names no place or no style."""
+    """The claims of a text: things as (colour, noun), sorted, and None where it names no place or style."""
 
     things: tuple[tuple[str, str], ...]
     place: str | None
@@ -32,12 +32,12 @@ class Facts(NamedTuple):
 
 
 def facts_of(scene: Scene) -> Facts:
-    """What is true of `scene`."""
+    """The facts of `scene`."""
     return Facts(tuple(sorted((thing.colour, thing.noun) for thing in scene.things)), scene.place, scene.style)
 
 
 def read_facts(text: str) -> Facts:
-    """What `text` claims. Two places (or styles) are both named, "beach+street", which is true of no scene."""
+    """The facts of `text`. Two places (or styles) are both named, "beach+street", which is true of no scene."""
     text = text.lower()
     place, style = ("+".join(sorted(set(words.findall(text)))) or None for words in (_PLACE, _STYLE))
     things = tuple(sorted((match[1], match[2]) for match in _THING.finditer(text)))
@@ -45,13 +45,13 @@ def read_facts(text: str) -> Facts:
 
 
 def read_position(text: str) -> str:
-    """Where the caption of a single thing says that it stands: left, right, or centre when it does not say."""
+    """Where the caption of a single thing places it: left, right, or centre when it names no position."""
     aside = _ASIDE.search(text.lower())
     return aside[1] if aside else "centre"
 
 
 def caption(scene: Scene) -> str:
-    """The canonical caption: things from left to right, place, style; a thing alone off the centre is said to be."""
+    """The canonical caption: things from left to right, place, style. It says where a thing alone is off the centre."""
     named = " and ".join(f"{article(thing.colour)} {thing.phrase}" for thing in scene.things)
     aside = _aside(scene)
     return f"{named}{aside} {PLACES[scene.place].phrase}{_style_words(scene)}"

@@ -28,7 +28,7 @@ KINDS: tuple[EditKind, ...] = get_args(EditKind)
 class Edit:
     """One step from `source` to `target`.
 
-    `source_phrase` names what changes in the source ("" when something is added), `target_phrase` what stands there
+    `source_phrase` names what changes in the source ("" when something is added), `target_phrase` what is there
     afterwards ("" when something is removed).
     """
 
@@ -82,7 +82,7 @@ def sample_sequence(scene: Scene, rng: random.Random, num_turns: int) -> list[Ed
 
 
 def edit_mask(edit: Edit, size_px: int = SIZE_PX) -> Mask:
-    """Where the edit may change the picture, (size_px, size_px).
+    """Where the edit may change the image, (size_px, size_px).
 
     The changed thing in source and target together; all but the things for a background; everything for a style. A mask
     holds what is more than half opaque: the soft edge around it changes too, one pixel wide, in a sketch two.

@@ -25,7 +25,7 @@ class _Change(NamedTuple):
 
 
 def fault_of(source_caption: str, edit: Mapping[str, object]) -> str | None:
-    """Why `edit` (the fields of `FIELDS`) is no consistent edit of `source_caption`; None when it is one."""
+    """Why `edit` (the fields of `FIELDS`) is no consistent edit of `source_caption`, or None when it is one."""
     if set(edit) != set(FIELDS) or not all(isinstance(value, str) and value for value in edit.values()):
         return "fields"
     kind, instruction, named, target_caption, reverse = (str(edit[field]) for field in FIELDS)
@@ -53,7 +53,7 @@ _Wanted = tuple[str, _Words, _Words]
 
 
 def _wanted(kind: str, source: Facts, target: Facts, change: _Change) -> _Wanted | None:
-    """The object, and words (one of each group) that the two instructions must say; None: the facts do not fit."""
+    """The object, and words (one of each group) that both instructions need, or None for facts that do not fit."""
     counts = (len(change.gone), len(change.come), source.place != target.place, source.style != target.style)
     if counts != _COUNTS[kind]:
         return None
@@ -90,8 +90,8 @@ def _wanted_move(source: Facts, target: Facts, positions: tuple[str, str]) -> _W
 
 
 def _mentions(text: str, groups: _Words) -> bool:
-    said = set(re.findall(r"[a-z]+", text.lower()))
-    return all(said.intersection(group) for group in groups)
+    words = set(re.findall(r"[a-z]+", text.lower()))
+    return all(words.intersection(group) for group in groups)
 
 
 def _is_true(instruction: str, things: Counter[tuple[str, str]]) -> bool:

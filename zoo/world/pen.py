@@ -1,4 +1,4 @@
-"""Draws shapes on a small square in coordinates from 0 to 1, so that a sprite looks the same at any size."""
+"""Draws shapes on a small square in coordinates from 0 to 1, the same at any size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DARK_SUM = 150
 
 
 class Pen:
-    """Draws on a square of `size_px`; `main` is the thing's colour, used where no `fill` is given."""
+    """Draws on a square of `size_px`, in the thing's colour `main` where no `fill` is given."""
 
     def __init__(self, size_px: int, main: Colour) -> None:
         self.image = Image.new("RGBA", (size_px, size_px), (0, 0, 0, 0))
@@ -30,7 +30,7 @@ class Pen:
 
     @property
     def shade(self) -> Colour:
-        """The thing's colour where it lies in shadow; of a dark colour a lighter one, or it could not be seen."""
+        """The thing's colour in shadow: lighter for a dark colour, so that it can be seen."""
         red, green, blue = (min(255, c + 60) if sum(self.main) < DARK_SUM else int(c * 0.68) for c in self.main)
         return red, green, blue
 
@@ -57,6 +57,6 @@ class Pen:
         self._draw.line(scaled, fill=fill or self.main, width=max(1, round(width * self._size_px)), joint="curve")
 
     def _edges(self, x0: float, y0: float, x1: float, y1: float) -> tuple[float, float, float, float]:
-        """The box in pixels, lower right edge included; at least a point however small the square."""
+        """The box in pixels, lower right edge included, at least a point however small the square."""
         size = self._size_px
         return x0 * size, y0 * size, max(x0 * size, x1 * size - 1), max(y0 * size, y1 * size - 1)

@@ -1,4 +1,4 @@
-"""Scenes of the miniature world: what stands where, sampled from a seed, and the picture of it.
+"""Scenes of the miniature world: which things are where, sampled from a seed, and the image of it.
 
 Sizes and positions are fractions of the image's side, so that any size renders; 64 px is the zoo's.
 """
@@ -38,7 +38,7 @@ Position = Literal["left", "centre", "right"]
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One object: its word, its colour, and where it stands (centre of its lower edge)."""
+    """One object: its word, its colour, and its place (centre of its lower edge)."""
 
     noun: str
     colour: str
@@ -50,7 +50,7 @@ class Thing:
 
     @property
     def position(self) -> Position:
-        """Which third of the image it stands in, near enough for words."""
+        """The third of the image that it is in, near enough for words."""
         return "left" if self.x_frac < 0.4 else "right" if self.x_frac > 0.6 else "centre"
 
     @property
@@ -69,7 +69,7 @@ class Scene:
     horizon_frac: float = HORIZONS_FRAC[1]
 
     def with_thing(self, index: int, thing: Thing) -> Scene:
-        """The same scene with the thing at `index` replaced; order stays left to right."""
+        """The same scene with the thing at `index` replaced, still in order from left to right."""
         things = [*self.things[:index], thing, *self.things[index + 1 :]]
         return replace(self, things=tuple(sorted(things, key=lambda one: one.x_frac)))
 
@@ -103,12 +103,12 @@ def sample_thing(rng: random.Random, noun: str, slot_frac: float, num_things: in
 
 
 def scene_of(seed: int, index: int) -> Scene:
-    """Scene number `index` of the world `seed`; the same for ever, whatever was drawn before."""
+    """Scene number `index` of the world `seed`, always the same, whatever was drawn before."""
     return sample_scene(random.Random(f"{seed}/{index}"))
 
 
 def render(scene: Scene, size_px: int = SIZE_PX) -> Pixels:
-    """The picture as RGB, (size_px, size_px, 3), uint8."""
+    """The image as RGB, (size_px, size_px, 3), uint8."""
     image = background(scene.place, scene.horizon_frac, size_px).copy()
     for thing in scene.things:
         (y0, x0), pixels = _placed(thing, size_px)
@@ -119,7 +119,7 @@ def render(scene: Scene, size_px: int = SIZE_PX) -> Pixels:
 
 
 def thing_masks(scene: Scene, size_px: int = SIZE_PX) -> npt.NDArray[np.bool_]:
-    """Which pixels show each thing: (number of things, size_px, size_px); no pixel belongs to two."""
+    """Which pixels show each thing: (number of things, size_px, size_px). No pixel belongs to two."""
     masks = np.zeros((len(scene.things), size_px, size_px), dtype=bool)
     for index, thing in enumerate(scene.things):
         (y0, x0), pixels = _placed(thing, size_px)
@@ -153,7 +153,7 @@ def panoptic(scene: Scene, size_px: int = SIZE_PX) -> tuple[npt.NDArray[np.uint8
 
 
 def _placed(thing: Thing, size_px: int) -> tuple[tuple[int, int], Pixels]:
-    """The upper left corner (y, x) of the thing's sprite, and the sprite; moved inwards where it would be cut."""
+    """The upper left corner (y, x) of the thing's sprite, and the sprite, moved inwards where it would be cut."""
     side_px = max(4, round(thing.size_frac * size_px))
     x0 = min(max(round(thing.x_frac * size_px - side_px / 2), 0), size_px - side_px)
     y0 = min(max(round(thing.bottom_frac * size_px) - side_px, 0), size_px - side_px)

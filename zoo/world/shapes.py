@@ -1,4 +1,4 @@
-"""The shapes of the world's nouns, one function a noun; things stand on the lower edge of the square."""
+"""The shapes of the world's nouns, one function a noun. Things touch the lower edge of the square."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ OUTLINE_OF_BLACK = (150, 150, 156)
 
 @lru_cache(maxsize=20_000)
 def sprite(noun: str, colour: str, size_px: int, *, is_flipped: bool = False) -> npt.NDArray[np.uint8]:
-    """The thing as RGBA, (size_px, size_px, 4); the outline sets it off from any background. Do not write to it."""
+    """The thing as RGBA, (size_px, size_px, 4). The outline sets it off from any background. Do not write to it."""
     large_px = size_px * SUPERSAMPLING
     pen = Pen(large_px, COLOURS[colour])
     DRAW[noun](pen)

@@ -1,4 +1,4 @@
-"""The styles of the miniature world: changes of the whole picture, in numbers."""
+"""The styles of the miniature world: changes of the whole image, in numbers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SEPIA, SEPIA_LIGHT = np.array(((6_696, 5_332, 3_844), (14_000, 8_000, 0)), np.in
 
 
 def stylise(image: Pixels, style: str) -> Pixels:
-    """The RGB picture in `style`. A sketch looks at neighbours, so a change spreads by one pixel down and right.
+    """The RGB image in `style`. A sketch looks at neighbours, so a change spreads by one pixel down and right.
 
     All of it is integers, in thousandths of a level: the last bit of a float matrix product depends on the CPU.
     """
@@ -44,7 +44,7 @@ def stylise(image: Pixels, style: str) -> Pixels:
 
 
 def _brightness(pixels: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
-    """In thousandths of a level, (H, W); red, green and blue are added one by one, for a matrix product is BLAS."""
+    """In thousandths of a level, (H, W). The channels are added one by one, as a matrix product is BLAS."""
     red, green, blue = LUMA
     grey: npt.NDArray[np.int32] = red * pixels[..., 0] + green * pixels[..., 1] + blue * pixels[..., 2]
     return grey

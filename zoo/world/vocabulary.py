@@ -73,5 +73,5 @@ SIZES: tuple[str, ...] = ("small", "medium", "large")
 
 
 def article(word: str) -> str:
-    """Whichever of "a" and "an" stands before `word`."""
+    """The article "a" or "an" of `word`."""
     return "an" if word[0] in "aeiou" else "a"

@@ -44,13 +44,13 @@ def test_failed_build_shows_each_cause_and_how_to_go_on(shown):
     )
     assert "failed: stage upper, shard a: [bold]broken\n" in text
     assert "stopped: disk full\n" in text
-    assert "not complete: 1,234 steps are left; run the same command to go on" in text
+    assert "not complete: 1,234 steps are left; run the same command to continue" in text
     assert "dataset: " not in text
 
 
 def test_interrupted_build_says_so(shown):
     text = shown(display.show_build, {**BUILD, "ok": False, "interrupted": True, "steps_left": 2})
-    assert "interrupted: 2 steps are left; run the same command to go on" in text
+    assert "interrupted: 2 steps are left; run the same command to continue" in text
 
 
 PLAN = {

@@ -17,9 +17,9 @@ def pixels(path):
 
 def test_several_images_are_edited_into_a_folder(tmp_path, images, models, editloom):
     out = tmp_path / "out"
-    code, said, _ = editloom("edit", *images, "a cat", *MODEL, "--out", out, "--seed", "5", "--batch-size", "3")
+    code, output, _ = editloom("edit", *images, "a cat", *MODEL, "--out", out, "--seed", "5", "--batch-size", "3")
     assert code == 0
-    assert said.split() == [str(out / "a.png"), str(out / "b.png")]
+    assert output.split() == [str(out / "a.png"), str(out / "b.png")]
     assert (pixels(out / "b.png") == 255 - 41).all()
     assert models[0].asked == [("a cat", 5, (10, 8))] * 2
     assert models[1:] == [("Editor", "zoo:sd", 3, {"settings": SdEditSettings()})]
@@ -86,11 +86,11 @@ def test_an_edit_stays_within_a_mask_from_a_file_or_a_phrase(tmp_path, images, e
         ),
     ],
 )
-def test_wrong_usage_of_edit_is_said_in_one_line_and_exits_2(flags, message, refused):
+def test_wrong_usage_of_edit_is_one_line_and_exits_2(flags, message, refused):
     assert message in refused("edit", "a.png", *flags, code=2)
 
 
-def test_what_cannot_be_edited_is_said_in_one_line_and_exits_1(tmp_path, images, monkeypatch, refused):
+def test_failure_of_edit_is_one_line_and_exits_1(tmp_path, images, monkeypatch, refused):
     out = ["--out", tmp_path / "out"]
     assert refused("edit", tmp_path / "none.png", "a cat", *MODEL, *out, code=1).startswith(
         f"image {tmp_path / 'none.png'} cannot be read (No such file or directory)"

@@ -91,11 +91,11 @@ def test_ready_outputs_are_scored(tmp_path, editloom):
         ),
     ],
 )
-def test_wrong_usage_of_evaluate_is_said_in_one_line_and_exits_2(flags, message, refused):
+def test_wrong_usage_of_evaluate_is_one_line_and_exits_2(flags, message, refused):
     assert message in refused("evaluate", *flags, code=2)
 
 
-def test_what_cannot_be_evaluated_is_said_in_one_line_and_exits_1(tmp_path, refused):
+def test_failure_of_evaluate_is_one_line_and_exits_1(tmp_path, refused):
     out = ["--out", tmp_path / "out", *MODEL]
     assert "cases.jsonl cannot be read" in refused("evaluate", "pairs", tmp_path, *out, code=1)
     folder = pairs_folder(tmp_path / "pairs", 2)

@@ -1,4 +1,4 @@
-"""Every command stands on one ladder of exit codes: faults are planted in what each command calls first."""
+"""Every command has the same exit codes: faults are planted in the first call of each command."""
 
 import subprocess
 import sys
@@ -38,16 +38,16 @@ BUGS = [
     ImportError("y"), OSError("no number"), RuntimeError("CUDA error"), Strange(),
 ]  # fmt: skip
 FAULTS = [
-    (PlanError("as said"), 2, "as said"),
+    (PlanError("as raised"), 2, "as raised"),
     (SettingError("two\nlines"), 2, "two lines"),
-    (RunStopped("as said"), 1, "as said"),
-    (ContractError("as said"), 1, "as said"),
+    (RunStopped("as raised"), 1, "as raised"),
+    (ContractError("as raised"), 1, "as raised"),
     (PermissionError(13, "Permission denied", "/x"), 1, "permission denied: /x"),
     (FileNotFoundError("bucket/x"), 1, "FileNotFoundError: bucket/x"),
     (KeyboardInterrupt(), 1, "interrupted"),
     (MemoryError(), 1, f"MemoryError; {MEMORY_ADVICE}"),
     (torch.OutOfMemoryError("2 GiB"), 1, f"OutOfMemoryError: 2 GiB; {MEMORY_ADVICE}"),
-    (typer.BadParameter("as said"), 2, "Invalid value: as said"),
+    (typer.BadParameter("as raised"), 2, "Invalid value: as raised"),
 ]
 
 

@@ -46,7 +46,7 @@ def manifest(tmp_path):
 
 @pytest.fixture
 def source(monkeypatch, tmp_path):
-    """A source of downloads that has every repository but owner/gone; the ids that it was asked to download."""
+    """A source of downloads that has every repository but owner/gone, and the ids of its downloads."""
     asked = []
 
     def offer(weights):
@@ -88,7 +88,7 @@ def test_dry_run_says_sizes_and_downloads_nothing(editloom, manifest, source):
     assert source == []
 
 
-def test_ids_are_taken_beside_manifests(editloom, manifest, source):
+def test_ids_are_accepted_with_manifests(editloom, manifest, source):
     code, out, _ = editloom("fetch", "zoo:clip", manifest, ONE, "--json")
     assert code == 0
     result = json.loads(out)

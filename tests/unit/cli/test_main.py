@@ -79,7 +79,7 @@ def test_build_that_cannot_finish_ends_with_1_and_names_the_shard(world, editloo
     code, out, _ = editloom("build", manifest, *options, "--shards", tmp_path / "b.tar", "--executor", "inprocess")
     assert code == 1
     assert "failed: stage read_webdataset, shard b: " in out
-    assert "run the same command to go on" in out
+    assert "run the same command to continue" in out
 
 
 def test_json_of_a_build_is_all_there_is_on_stdout(world, editloom):
@@ -313,7 +313,7 @@ def test_shard_that_lost_all_its_rows_is_a_note(world, editloom, tmp_path):
         assert "note: 1 of 2 shards kept no row: b\n" in out
 
 
-def test_large_share_of_rejected_rows_stands_in_the_last_line(world, editloom, tmp_path):
+def test_large_share_of_rejected_rows_is_in_the_last_line(world, editloom, tmp_path):
     manifest, options = world
     write_tar(tmp_path / "a.tar", [*CAPTIONS[:1], *["no"] * 19])
     code, out, _ = editloom("build", manifest, *options, "--executor", "inprocess")

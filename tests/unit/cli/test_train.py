@@ -12,7 +12,7 @@ GIVEN = ["--recipe", "iedit", "--data", "d", "--model", "zoo:sd"]
 
 @pytest.fixture
 def asked(monkeypatch):
-    """What the loop is asked for; raises what the list holds beyond that."""
+    """The calls of the loop. It raises what the list holds beyond that."""
     calls, failures = [], []
 
     def train(config, *, resume):
@@ -33,12 +33,12 @@ def test_options_win_over_set_and_set_over_the_file(asked, tmp_path, editloom):
     )
     pairs = ["--set", "seed=2", "--set", "run_on.batch_size=2"]
     flags = ["--config", tmp_path / "c.toml", *pairs, "--batch-size", "3", "--resume"]
-    code, said, _ = editloom("train", *GIVEN, "--out", "o", *flags)
+    code, output, _ = editloom("train", *GIVEN, "--out", "o", *flags)
     config, resume = asked[1]
     assert (code, resume) == (0, True)
     assert (config.steps, config.seed, config.latent_loss) == (1, 2, "paired")
     assert (config.run_on.batch_size, config.run_on.num_workers) == (3, 1)
-    assert said == "o/model: 1 steps, last loss 0.5000\n"
+    assert output == "o/model: 1 steps, last loss 0.5000\n"
 
 
 @pytest.mark.parametrize(

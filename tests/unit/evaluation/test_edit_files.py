@@ -9,7 +9,7 @@ from evaluation.editors import EditorChoice
 
 
 class Declaring:
-    """Gives images back; needs and uses what a test says, and keeps the requests."""
+    """Returns images unchanged, has the needs that a test sets, and keeps the requests."""
 
     def __init__(self, needs, uses=()):
         self.needs, self.uses = frozenset(needs), frozenset(uses)

@@ -87,11 +87,11 @@ def test_seeds_are_of_the_key_and_not_of_the_order():
 
 def test_an_output_says_what_made_it(tmp_path, editor, cases):
     run_edits(cases, tmp_path / "out", CHOICE)
-    said = json.loads(png_texts(tmp_path / "out" / "a" / "0.png")["editloom"])
-    assert (said["model"], said["seed"], said["masks"], said["needs"]) == ("zoo:sd", 0, "none", ["target_caption"])
+    entry = json.loads(png_texts(tmp_path / "out" / "a" / "0.png")["editloom"])
+    assert (entry["model"], entry["seed"], entry["masks"], entry["needs"]) == ("zoo:sd", 0, "none", ["target_caption"])
     settings = {"num_steps": 5, "guidance_scale": 7.5, "sampling_ratio": 0.7, "size_px": None}
-    assert said["settings"] == settings
-    assert said["revision"].startswith("sha256:")
+    assert entry["settings"] == settings
+    assert entry["revision"].startswith("sha256:")
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_stamp_of_another_shape_is_an_output_of_something_else(tmp_path, edito
 
 
 class Instructed(FakeEditor):
-    """Needs an instruction and the caption before; knows of no mask."""
+    """Needs an instruction and the caption before. It uses no mask."""
 
     needs, uses = frozenset({"instruction", "source_caption"}), frozenset({"examples"})
 
@@ -187,7 +187,7 @@ def test_an_editor_may_declare_that_it_needs_the_image(tmp_path, cases):
     assert run_edits(cases, tmp_path / "out", EditorChoice.of_editor(mine, "mine", {})).keys() == {"a/0", "a/1", "a/2"}
 
 
-def test_an_editor_that_needs_examples_is_told_that_there_are_none(tmp_path, cases):
+def test_an_editor_that_needs_examples_is_refused_without_them(tmp_path, cases):
     mine = Instructed()
     mine.needs = frozenset({"examples"})
     message = refusal(cases, tmp_path / "out", EditorChoice.of_editor(mine, "mine", {}))
@@ -208,7 +208,7 @@ def test_masks_for_an_editor_that_takes_none_are_refused():
         EditorChoice.of_editor(Instructed(), "mine", {}, masks="given")
 
 
-def test_editors_in_memory_are_told_apart_by_their_description(tmp_path, cases):
+def test_editors_in_memory_differ_by_their_description(tmp_path, cases):
     run_edits(cases, tmp_path / "out", EditorChoice.of_editor(Instructed(), "mine", {"revision": "1"}))
     message = refusal(cases, tmp_path / "out", EditorChoice.of_editor(Instructed(), "mine", {"revision": "2"}))
     assert "was made with another revision" in message

@@ -45,7 +45,7 @@ def test_distance_in_one_dimension_is_that_of_the_formula():
 
 
 def test_fewer_images_than_features_give_a_distance_too():
-    """Covariances are singular; the features are put into six dimensions of twelve, where the distance is the same."""
+    """Covariances are singular. The features are put into six dimensions of twelve, where the distance is the same."""
     few, many = features(5, dim=6), features(40, dim=6, shift=0.3)
     basis = np.linalg.qr(RNG.normal(size=(12, 12)))[0][:6]
     expected = frechet_distance(gaussian_of(few), gaussian_of(many))

@@ -97,7 +97,7 @@ def test_an_edit_that_changes_nothing_has_no_direction():
 
 
 def test_clip_score_is_hessels():
-    """torchmetrics' CLIPScore is 100 * max(cosine, 0); Hessel's, and iEdit's percent, is 2.5 times that."""
+    """torchmetrics' CLIPScore is 100 * max(cosine, 0). Hessel's, and iEdit's percent, is 2.5 times that."""
     opposite = -EMB[0]
     assert (clip_scores(EMB[0], opposite) == 0).all()
     np.testing.assert_allclose(clip_scores(EMB[0], EMB[0]), 250, rtol=1e-6)

@@ -94,7 +94,7 @@ def test_folder_of_pickles_is_refused(tmp_path):
     )
 
 
-def test_pickles_beside_safetensors_are_left_alone(tmp_path):
+def test_pickles_next_to_safetensors_are_not_loaded(tmp_path):
     folder = model_at(tmp_path / "a", pytorch_model__bin="pickle")
     assert find(f"path:{folder}").pretrained_arguments() == {"use_safetensors": True, "local_files_only": True}
 
@@ -279,7 +279,7 @@ def test_licence_comes_from_the_front_matter(tmp_path, front, expected):
     assert find(f"path:{folder}").licence() == expected
 
 
-def test_licence_is_none_where_none_is_said(tmp_path):
+def test_licence_is_none_where_none_is_stated(tmp_path):
     assert find(f"path:{model_at(tmp_path / 'a')}").licence() is None
     assert find(f"path:{model_at(tmp_path / 'b', README__md='license: mit')}").licence() is None
     assert find(f"hf:owner/name@{COMMIT}").licence() is None

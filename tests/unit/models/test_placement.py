@@ -23,7 +23,7 @@ def test_auto_is_half_precision_of_the_kind_the_gpu_has(monkeypatch, capability,
     assert Placement().torch_dtype() == dtype
 
 
-def test_what_is_said_is_taken():
+def test_explicit_values_are_used():
     placed = Placement(device="cuda:1", dtype="float16")
     assert placed.torch_device() == torch.device("cuda", 1)
     assert placed.torch_dtype() == torch.float16

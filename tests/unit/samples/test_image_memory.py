@@ -1,4 +1,4 @@
-"""Memory that decoding one image at the limit takes, beside its process, for the formats and modes that take most."""
+"""Memory that decoding one image at the limit needs, for the formats and modes that need most."""
 
 import subprocess
 import sys
@@ -45,7 +45,7 @@ def write(path, case, pixels):
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_an_image_at_the_limit_takes_no_more_than_is_said(case, tmp_path):
+def test_an_image_at_the_limit_takes_at_most_the_stated_memory(case, tmp_path):
     files = write(tmp_path / "small", case, 10_000), write(tmp_path / "large", case, MAX_PIXELS)
     done = subprocess.run([sys.executable, "-c", MEASURE, *map(str, files)], capture_output=True, text=True, check=True)
     grown, width, height, mode = done.stdout.split()

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from _inputs import encoded, jpeg, picture, png_chunk, read_rows, sample, tar_of
+from _inputs import encoded, jpeg, make_image, png_chunk, read_rows, sample, tar_of
 from PIL import Image
 
 from samples.image_limits import MAX_PIXELS, ImageProblem, Problem
@@ -33,7 +33,7 @@ def test_tars_and_folders_take_the_same_suffixes(tmp_path, suffix):
 
 @pytest.mark.parametrize("image_format", SUFFIX_OF_FORMAT)
 def test_every_format_of_the_list_is_decoded_and_downloaded(image_format):
-    file = encoded(picture(1), image_format)
+    file = encoded(make_image(1), image_format)
     assert decode_image(file).size == (96, 80)
     assert keep(file, ReadLaion()).suffix == SUFFIX_OF_FORMAT[image_format]
     assert SUFFIX_OF_FORMAT[image_format] in IMAGE_SUFFIXES
@@ -49,9 +49,9 @@ XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 def test_an_image_turned_by_xmp_or_by_exif_of_a_png_is_upright():
     exif = Image.Exif()
     exif[0x0112] = 6
-    whole = encoded(picture(1), "PNG")
+    whole = encoded(make_image(1), "PNG")
     text = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP)
-    turned = [encoded(picture(1), "PNG", exif=exif), whole[:33] + text + whole[33:], jpeg(1, xmp=XMP)]
+    turned = [encoded(make_image(1), "PNG", exif=exif), whole[:33] + text + whole[33:], jpeg(1, xmp=XMP)]
     assert [decode_image(file).size for file in turned] == [(80, 96)] * 3
 
 

@@ -18,7 +18,7 @@ def tar_of(*keys):
 
 
 def files_of(tars, **changed):
-    """A dataset's files by name; `changed` replaces values in the first entry of the list."""
+    """A dataset's files by name. `changed` replaces values in the first entry of the list."""
     listed = [
         {"file": name, "samples": count, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, (content, count) in tars.items()

@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pyarrow as pa
 import pytest
-from _inputs import encoded, jpeg, picture
+from _inputs import encoded, jpeg, make_image
 from PIL import Image, ImageOps
 
 from samples.image_limits import ImageProblem
@@ -20,12 +20,12 @@ def pillow(data, mode):
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
 def test_pixels_are_those_that_pillow_decodes(kind):
-    data = encoded(picture(3), kind)
+    data = encoded(make_image(3), kind)
     assert np.array_equal(np.asarray(rgb_image(data)), pillow(data, "RGB"))
     assert np.array_equal(np.asarray(mask_image(data)), pillow(data, "L"))
 
 
-@pytest.mark.parametrize("data", [b"", b"no image", encoded(picture(3), "GIF"), encoded(picture(3), "PNG")[:200]])
+@pytest.mark.parametrize("data", [b"", b"no image", encoded(make_image(3), "GIF"), encoded(make_image(3), "PNG")[:200]])
 def test_what_no_dataset_stores_is_refused(data):
     for decode in (rgb_image, mask_image):
         with pytest.raises(ImageProblem):
@@ -33,7 +33,7 @@ def test_what_no_dataset_stores_is_refused(data):
 
 
 def test_an_image_over_the_pixel_limit_is_refused_unread():
-    bomb = bytearray(encoded(picture(3), "PNG"))
+    bomb = bytearray(encoded(make_image(3), "PNG"))
     bomb[16:24] = (40_000).to_bytes(4, "big") * 2
     bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
     with pytest.raises(ImageProblem, match="1600000000 pixels"):
@@ -62,7 +62,7 @@ def test_columns_of_images_become_lists_of_images():
 
 @pytest.mark.parametrize(("mode", "resampling"), [("RGB", "BICUBIC"), ("L", "NEAREST")])
 def test_the_centre_square_of_a_mask_is_not_blurred(mode, resampling):
-    image = picture(3, (90, 60)).convert(mode)
+    image = make_image(3, (90, 60)).convert(mode)
     square = centre_square(image, 32)
     expected = ImageOps.fit(image, (32, 32), Image.Resampling[resampling])
     assert square.size == (32, 32)

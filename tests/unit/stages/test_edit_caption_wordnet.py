@@ -77,10 +77,10 @@ def test_bus_becomes_train_and_not_charabanc(run):
 
 
 def test_a_bare_noun_that_can_be_counted_gets_its_article(run):
-    said = {row["instruction"] for row in run(*["Red car beside green grass"] * 40, ids=map(str, range(40)))}
-    assert {"change the red car to a blue car", "change the green grass to brown grass"} <= said
-    said = {row["instruction"] for row in run(*["the pizza"] * 40, ids=map(str, range(40)))}
-    assert "change the pizza to a burger" in said
+    requests = {row["instruction"] for row in run(*["Red car beside green grass"] * 40, ids=map(str, range(40)))}
+    assert {"change the red car to a blue car", "change the green grass to brown grass"} <= requests
+    requests = {row["instruction"] for row in run(*["the pizza"] * 40, ids=map(str, range(40)))}
+    assert "change the pizza to a burger" in requests
 
 
 def test_numerals_and_plurals_agree(run):
@@ -178,9 +178,9 @@ def test_single_seats_are_not_offered_to_a_crowd(run):
 
 def test_instructions_name_source_and_target_with_their_articles(run):
     caption = "an orange bench and some tea"
-    said = {row["instruction"] for row in run(*[caption] * 40, ids=map(str, range(40)))}
-    assert {"make the bench blue", "change the orange bench to a blue bench", "turn the orange bench blue"} <= said
-    assert {"change the bench to a chair", "replace the bench with a chair", "turn the tea into coffee"} <= said
+    requests = {row["instruction"] for row in run(*[caption] * 40, ids=map(str, range(40)))}
+    assert {"make the bench blue", "change the orange bench to a blue bench", "turn the orange bench blue"} <= requests
+    assert {"change the bench to a chair", "replace the bench with a chair", "turn the tea into coffee"} <= requests
 
 
 def test_the_reverse_instruction_asks_for_the_source_in_the_same_words(run):

@@ -1,4 +1,4 @@
-"""The dataset's tars, byte for byte, and what stands next to them."""
+"""The dataset's tars, byte for byte, and the files next to them."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from _inputs import encoded, jpeg, picture, table
+from _inputs import encoded, jpeg, make_image, table
 
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import Context, PublishedFiles, RunSummary
@@ -160,7 +160,7 @@ def test_collate_writes_tables_card_and_report(tmp_path):
 
 def late_values(num_rows=8):
     """Rows of which only the last has a second source, a target, masks, latents and optional values."""
-    png = encoded(picture(1), "PNG")
+    png = encoded(make_image(1), "PNG")
     latent = npy(np.arange(16, dtype=np.float16).reshape(4, 2, 2))
     columns = {
         "source_images": [[jpeg(n)] for n in range(num_rows - 1)] + [[jpeg(7), jpeg(8)]],

@@ -1,4 +1,4 @@
-"""Latents beside the library's own encoder."""
+"""Latents against the library's own encoder."""
 
 import io
 

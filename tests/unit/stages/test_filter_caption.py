@@ -1,4 +1,4 @@
-"""Captions that describe pass; each way to say nothing has its reason."""
+"""Captions that describe pass. Each way to describe nothing has its reason."""
 
 import time
 

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from _inputs import apply, encoded, jpeg, picture, png_chunk, table
+from _inputs import apply, encoded, jpeg, make_image, png_chunk, table
 from PIL import Image, TiffImagePlugin
 
 from samples.image_limits import ImageProblem
@@ -82,7 +82,7 @@ def test_a_download_of_many_scans_is_refused_whether_shrunk_or_not():
     ],
     ids=["EXIF", "filling", "comment", "zeros"],
 )
-def test_what_a_jpeg_says_beside_its_pixels_costs_no_time(header):
+def test_metadata_of_a_jpeg_costs_no_time(header):
     whole = jpeg(1)
     began = time.process_time()
     row = row_of(whole[:20] + header + whole[20:])
@@ -93,7 +93,7 @@ def test_what_a_jpeg_says_beside_its_pixels_costs_no_time(header):
 def test_a_jpeg_with_a_long_header_keeps_what_its_pixels_need():
     exif = Image.Exif()
     exif[0x0112] = 6
-    ink = Image.merge("CMYK", [*picture(3).split(), Image.new("L", (96, 80), 20)])
+    ink = Image.merge("CMYK", [*make_image(3).split(), Image.new("L", (96, 80), 20)])
     plain = encoded(ink, "JPEG", exif=exif)
     long = plain[:2] + (b"\xff\xfe\xff\xff" + bytes(65_533)) * 3 + plain[2:]
     row = row_of(long)
@@ -108,7 +108,7 @@ def test_a_jpeg_without_a_scan_is_refused_at_once():
 
 
 def test_a_png_of_a_million_chunks_is_refused_or_read_at_once():
-    whole = encoded(picture(1), "PNG")
+    whole = encoded(make_image(1), "PNG")
     for chunk in (png_chunk(b"IDAT", b""), png_chunk(b"teST", b"")):
         began = time.process_time()
         row = row_of(whole[:33] + chunk * 1_000_000 + whole[33:])
@@ -118,8 +118,8 @@ def test_a_png_of_a_million_chunks_is_refused_or_read_at_once():
 
 
 def gif(frames, image_format="GIF", **options):
-    pictures = [picture(n, (80, 64)) for n in range(frames)]
-    return encoded(pictures[0], image_format, save_all=True, append_images=pictures[1:], **options)
+    images = [make_image(n, (80, 64)) for n in range(frames)]
+    return encoded(images[0], image_format, save_all=True, append_images=images[1:], **options)
 
 
 def test_a_gif_of_very_many_frames_is_counted_in_time():
@@ -158,20 +158,20 @@ def test_a_tiff_of_many_strips_or_of_one_giant_tile_is_refused():
 
 
 def test_a_tiff_whose_directories_run_in_a_circle_gives_its_first_page():
-    file = bytearray(encoded(picture(1), "TIFF"))
+    file = bytearray(encoded(make_image(1), "TIFF"))
     at = struct.unpack_from("<L", file, 4)[0]
     count = struct.unpack_from("<H", file, at)[0]
     file[at + 2 + 12 * count : at + 6 + 12 * count] = struct.pack("<L", at)
-    assert row_of(bytes(file))["source_images"] == row_of(encoded(picture(1), "TIFF"))["source_images"]
+    assert row_of(bytes(file))["source_images"] == row_of(encoded(make_image(1), "TIFF"))["source_images"]
 
 
 def test_exif_of_a_tiff_is_left_unread():
     pointer = TiffImagePlugin.ImageFileDirectory_v2()
     pointer[34665], pointer.tagtype[34665] = 8, 4
-    file = encoded(picture(1), "TIFF", tiffinfo=pointer)
+    file = encoded(make_image(1), "TIFF", tiffinfo=pointer)
     assert 34665 in Image.open(io.BytesIO(file)).tag_v2
     assert 34665 not in open_image(file).image.tag_v2
-    assert row_of(file)["source_images"] == row_of(encoded(picture(1), "TIFF"))["source_images"]
+    assert row_of(file)["source_images"] == row_of(encoded(make_image(1), "TIFF"))["source_images"]
 
 
 @pytest.mark.parametrize("size", [(100_000, 64), (64, 100_000)])
@@ -183,12 +183,12 @@ def test_an_image_with_a_side_that_is_too_long_is_refused(size):
 
 def test_what_pillow_reads_beyond_the_list_is_no_image():
     for image_format in ("TGA", "PCX", "DDS", "SGI"):
-        assert row_of(encoded(picture(1), image_format))["reject_detail"] == "no image format that is read"
+        assert row_of(encoded(make_image(1), image_format))["reject_detail"] == "no image format that is read"
     for image_format in ("JPEG2000", "PPM", "ICO", "BMP"):
-        assert row_of(encoded(picture(1), image_format))["reject_reason"] is None
+        assert row_of(encoded(make_image(1), image_format))["reject_reason"] is None
 
 
 def test_formats_that_take_more_memory_may_have_fewer_pixels():
-    assert np.asarray(decode_image(encoded(picture(1, (30, 20)), "WEBP"), max_pixels=900)).shape == (20, 30, 3)
+    assert np.asarray(decode_image(encoded(make_image(1, (30, 20)), "WEBP"), max_pixels=900)).shape == (20, 30, 3)
     with pytest.raises(ImageProblem, match="30 x 20 px, more than 599 pixels of WEBP"):
-        decode_image(encoded(picture(1, (30, 20)), "WEBP"), max_pixels=899)
+        decode_image(encoded(make_image(1, (30, 20)), "WEBP"), max_pixels=899)

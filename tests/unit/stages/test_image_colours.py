@@ -1,11 +1,11 @@
-"""Colour profiles of images, normalised and downloaded: against the sRGB picture and against LittleCMS."""
+"""Colour profiles of images, normalised and downloaded: against the sRGB image and against LittleCMS."""
 
 import io
 import zlib
 
 import numpy as np
 import pytest
-from _inputs import encoded, jpeg, picture, png_chunk, png_file, table
+from _inputs import encoded, jpeg, make_image, png_chunk, png_file, table
 from _profiles import grey_profile, ink_profile, rgb_profile
 from PIL import Image, ImageCms
 
@@ -52,8 +52,8 @@ def by_littlecms(image, profile):
 
 
 def muted(seed=7):
-    """A picture whose colours every profile here has."""
-    return picture(seed, SIZE).point(lambda value: 60 + value // 2)
+    """An image whose colours every profile here has."""
+    return make_image(seed, SIZE).point(lambda value: 60 + value // 2)
 
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
@@ -117,7 +117,7 @@ def test_grey_under_a_profile_of_colours_stays_grey():
 
 @pytest.mark.parametrize("image_format", ["JPEG", "TIFF"])
 def test_inks_are_mixed_as_their_profile_says(image_format):
-    ink = Image.merge("CMYK", [*picture(3, SIZE).split(), Image.new("L", SIZE, 20)])
+    ink = Image.merge("CMYK", [*make_image(3, SIZE).split(), Image.new("L", SIZE, 20)])
     file = encoded(ink, image_format, icc_profile=ink_profile(), **EXACT.get(image_format, {}))
     (found,), notes = normalised(file)
     expected = by_littlecms(ink, ink_profile())
@@ -164,7 +164,7 @@ def test_large_text_and_profile_chunks_do_not_reject_the_image(size, packs):
     text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(content, 1))
     itxt = png_chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(content, 1))
     profile = png_chunk(b"iCCP", b"p\0\0" + zlib.compress(content, 1))
-    whole = encoded(picture(1, SIZE), "PNG")
+    whole = encoded(make_image(1, SIZE), "PNG")
     found, notes = normalised(whole[:33] + text + itxt + profile + whole[33:], whole)
     assert (found[0] == found[1]).all()
     assert notes == {UNREADABLE: 1}
@@ -172,7 +172,7 @@ def test_large_text_and_profile_chunks_do_not_reject_the_image(size, packs):
 
 @pytest.mark.parametrize("kind", [b"tEXt", b"zTXt", b"iTXt", b"iCCP", b"gAMA", b"pHYs", b"eXIf", b"sRGB"])
 def test_a_damaged_chunk_without_pixels_does_not_reject_the_image(kind):
-    whole = encoded(picture(1, SIZE), "PNG")
+    whole = encoded(make_image(1, SIZE), "PNG")
     for chunk in (png_chunk(kind, b""), png_chunk(kind, b"x\0\xff"), png_chunk(kind, b"k\0\0abc")[:-4] + b"\0\0\0\0"):
         found, _ = normalised(whole[:33] + chunk + whole[33:], whole)
         assert (found[0] == found[1]).all()

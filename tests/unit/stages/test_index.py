@@ -22,7 +22,7 @@ def shard(ids, vectors):
 
 
 def run(tmp_path, shards, **settings):
-    """Notes of a build over (name, table) pairs; the index is in tmp_path/index."""
+    """Notes of a build over (name, table) pairs. The index is in tmp_path/index."""
     ctx = Context(stage_name="index", artifact_dir=tmp_path)
     assert list(Index(**settings).open(ctx)(lambda: list(shards.items()))) == []
     return {key: count for key, count in ctx.notes.items() if count}

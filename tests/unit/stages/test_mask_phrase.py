@@ -12,7 +12,7 @@ from stages.mask_phrase import MaskPhrase, mask_png
 
 
 class LeftHalf:
-    """Sure of the left half when asked for "car", half sure of everything else; remembers what it was asked."""
+    """Sure of the left half when asked for "car", half sure of everything else. It keeps the requests."""
 
     def __init__(self):
         self.asked = []

@@ -8,7 +8,7 @@ import zlib
 import imagehash
 import numpy as np
 import pytest
-from _inputs import apply, encoded, jpeg, picture, png_chunk, png_file, table
+from _inputs import apply, encoded, jpeg, make_image, png_chunk, png_file, table
 from PIL import Image
 
 from samples.pixels import to_rgb
@@ -66,7 +66,7 @@ def oriented(image, orientation, image_format, **options):
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG", "WEBP", "TIFF", "MPO"])
 def test_every_exif_orientation_comes_out_upright(orientation, image_format):
-    upright = picture(3, (90, SIDE))
+    upright = make_image(3, (90, SIDE))
     options = {"PNG": {}, "TIFF": {}, "WEBP": {"lossless": True}}.get(image_format, {"quality": 100, "subsampling": 0})
     row, image = only(oriented(upright, orientation, image_format, **options))
     assert (row["original_width_px"], row["original_height_px"]) == (90, SIDE)
@@ -78,7 +78,7 @@ def test_every_exif_orientation_comes_out_upright(orientation, image_format):
     "exif", [b"", b"garbage", b"II*\0", b"II*\0\xff\xff\xff\x7f", b"II*\0\x08\0\0\0\xff\xff\x12\x01\x03\0"]
 )
 def test_damaged_exif_costs_no_image_and_no_warning(exif):
-    image = picture(1)
+    image = make_image(1)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         row, _ = only(encoded(image, "JPEG", exif=b"Exif\0\0" + exif))
@@ -195,7 +195,7 @@ def img2dataset_size(width, height, side, mode):
 @pytest.mark.parametrize("fit", ["keep_ratio", "center_crop", "pad"])
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
 def test_sizes_are_those_of_img2dataset(size, fit, image_format):
-    file = encoded(picture(1, size), image_format)
+    file = encoded(make_image(1, size), image_format)
     for side in (48, 128):
         row, _ = only(file, fit=fit, upscale=True, shorter_side_px=side)
         assert (row["width_px"], row["height_px"]) == img2dataset_size(*size, side, fit)
@@ -211,12 +211,12 @@ def test_sizes_are_those_of_img2dataset(size, fit, image_format):
     ],
 )  # fmt: skip
 def test_without_upscale_small_images_keep_their_scale(fit, size, expected):
-    row, _ = only(encoded(picture(1, size), "PNG"), fit=fit, shorter_side_px=128)
+    row, _ = only(encoded(make_image(1, size), "PNG"), fit=fit, shorter_side_px=128)
     assert (row["width_px"], row["height_px"]) == expected
 
 
 def test_an_image_at_its_size_keeps_its_pixels():
-    image = picture(4, (100, SIDE))
+    image = make_image(4, (100, SIDE))
     assert (pixels(only(encoded(image, "PNG"))[1]) == pixels(image)).all()
 
 
@@ -244,11 +244,11 @@ def test_a_jpeg_decoded_at_reduced_scale_looks_like_one_decoded_in_full(size, mo
 
 
 def test_a_nearly_square_jpeg_on_its_side_keeps_its_original_size():
-    row, _ = only(oriented(picture(1, (999, 1000)), 6, "JPEG"), shorter_side_px=32)
+    row, _ = only(oriented(make_image(1, (999, 1000)), 6, "JPEG"), shorter_side_px=32)
     assert (row["original_width_px"], row["original_height_px"]) == (999, 1000)
 
 
-FRAMES = [picture(n, (80, SIDE)) for n in (1, 2, 3)]
+FRAMES = [make_image(n, (80, SIDE)) for n in (1, 2, 3)]
 ANIMATED = {
     "GIF": {},
     "WEBP": {"lossless": True},
@@ -273,13 +273,13 @@ def test_pages_and_previews_are_no_animation(image_format):
     options = {"ICO": {"sizes": [(64, 64), (16, 16)]}}.get(
         image_format, {"save_all": True, "append_images": [frame.copy() for frame in FRAMES[1:]]}
     )
-    row, _ = only(encoded(picture(1, (80, 80)), image_format, **options))
+    row, _ = only(encoded(make_image(1, (80, 80)), image_format, **options))
     assert row["original_format"] == image_format
 
 
 def test_dhash_is_that_of_imagehash():
     for seed in range(20):
-        row, image = only(encoded(picture(seed, (200, 150)), "PNG"))
+        row, image = only(encoded(make_image(seed, (200, 150)), "PNG"))
         assert f"{row['source_dhash']:016x}" == str(imagehash.dhash(image))
 
 
@@ -287,7 +287,7 @@ def test_dhash_is_that_of_imagehash():
 def test_output_has_its_format_and_no_metadata_of_the_input(name, pillow):
     exif = Image.Exif()
     exif[0x010E] = "secret"
-    file = encoded(picture(1), "JPEG", comment=b"secret", exif=exif, icc_profile=b"secret profile")
+    file = encoded(make_image(1), "JPEG", comment=b"secret", exif=exif, icc_profile=b"secret profile")
     row, _ = only(file, format=name)
     assert row["source_format"] == name
     assert b"secret" not in row["source_images"][0]
@@ -313,12 +313,12 @@ def cut(file, share=0.6):
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 99 99\n", {}, ImageReject.UNDECODABLE, "no image format"),
         (jpeg(1)[:50], {}, ImageReject.UNDECODABLE, ""),
         (cut(jpeg(1)), {}, ImageReject.TRUNCATED, "image file is truncated"),
-        (cut(encoded(picture(1), "PNG")), {}, ImageReject.TRUNCATED, "truncated"),
-        (cut(encoded(picture(1), "GIF")), {}, ImageReject.TRUNCATED, "truncated"),
-        (cut(encoded(picture(1), "BMP")), {}, ImageReject.TRUNCATED, "truncated"),
-        (encoded(picture(1, (100, 7)), "PNG"), {}, ImageReject.TOO_SMALL, "100 x 7 px, less than 8 px"),
-        (encoded(picture(1, (100, 33)), "PNG"), {}, ImageReject.ASPECT_RATIO, "100 x 33 px, more than 3 to 1"),
-        (encoded(picture(1, (33, 100)), "PNG"), {}, ImageReject.ASPECT_RATIO, "33 x 100 px, more than 3 to 1"),
+        (cut(encoded(make_image(1), "PNG")), {}, ImageReject.TRUNCATED, "truncated"),
+        (cut(encoded(make_image(1), "GIF")), {}, ImageReject.TRUNCATED, "truncated"),
+        (cut(encoded(make_image(1), "BMP")), {}, ImageReject.TRUNCATED, "truncated"),
+        (encoded(make_image(1, (100, 7)), "PNG"), {}, ImageReject.TOO_SMALL, "100 x 7 px, less than 8 px"),
+        (encoded(make_image(1, (100, 33)), "PNG"), {}, ImageReject.ASPECT_RATIO, "100 x 33 px, more than 3 to 1"),
+        (encoded(make_image(1, (33, 100)), "PNG"), {}, ImageReject.ASPECT_RATIO, "33 x 100 px, more than 3 to 1"),
         (jpeg(1, (100, 90)), {"max_pixels": 8999}, ImageReject.PIXEL_BOMB, "100 x 90 px, more than 8999 pixels"),
         (encoded(FRAMES[0], "GIF", save_all=True, append_images=FRAMES[1:]), {}, ImageReject.ANIMATED, "3 frames"),
     ],
@@ -330,7 +330,7 @@ def test_an_image_of_no_use_has_its_reason(file, options, reason, detail):
 
 
 def test_limits_are_inclusive():
-    only(encoded(picture(1, (99, 33)), "PNG"), min_side_px=33, max_pixels=99 * 33)
+    only(encoded(make_image(1, (99, 33)), "PNG"), min_side_px=33, max_pixels=99 * 33)
 
 
 BLACK_GIGAPIXEL_ROW = b"\0" * (60_000 * 3 + 1)
@@ -351,7 +351,7 @@ def test_a_bomb_inside_an_icon_is_refused():
 
 
 def test_an_icon_whose_header_lies_about_its_size_is_measured():
-    inner = encoded(picture(1, (100, 90)), "PNG")
+    inner = encoded(make_image(1, (100, 90)), "PNG")
     directory = struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(inner), 22)
     row, _ = only(directory + inner)
     assert (row["original_width_px"], row["original_height_px"]) == (100, 90)
@@ -361,7 +361,7 @@ def test_an_icon_whose_header_lies_about_its_size_is_measured():
 @pytest.mark.timeout(30)
 def test_a_compressed_text_chunk_is_not_unpacked_without_end():
     bomb = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(300_000_000), 9))
-    whole = encoded(picture(1), "PNG")
+    whole = encoded(make_image(1), "PNG")
     assert len(bomb) < 400_000
     assert (pixels(only(whole[:33] + bomb + whole[33:])[1]) == pixels(only(whole)[1])).all()
 
@@ -379,7 +379,7 @@ def test_no_damage_raises():
     seeds = [
         jpeg(1), jpeg(1, progressive=True), encoded(FRAMES[0], "GIF", **options), encoded(FRAMES[0], "PNG"),
         encoded(FRAMES[0], "PNG", **options), encoded(FRAMES[0], "WEBP", **options), encoded(FRAMES[0], "BMP"),
-        encoded(picture(1, (64, 64)), "ICO"), encoded(FRAMES[0], "TGA"), encoded(FRAMES[0], "PCX"),
+        encoded(make_image(1, (64, 64)), "ICO"), encoded(FRAMES[0], "TGA"), encoded(FRAMES[0], "PCX"),
     ]  # fmt: skip
     files = []
     for number in range(400):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import webdataset
-from _inputs import encoded, jpeg, picture, reasons
+from _inputs import encoded, jpeg, make_image, reasons
 from _laion import Table, laion_stage, rows_of
 from _web import Answer, FolderStore, Web
 
@@ -105,7 +105,7 @@ def test_a_status_table_tells_of_every_url(tmp_path, web):
 
 def test_the_tar_has_the_layout_of_img2dataset_and_repeatable_bytes(tmp_path, web):
     web.answers["/0.jpg"] = [Answer(jpeg(0), pause_s=0.2), Answer(jpeg(0))]
-    web.answers["/1.jpg"] = Answer(encoded(picture(1), "PNG"))
+    web.answers["/1.jpg"] = Answer(encoded(make_image(1), "PNG"))
     table = Table(tmp_path, rows_of(web, 3))
     table.read()
     first = table.tar().read_bytes()

@@ -1,4 +1,4 @@
-"""What is tried again, and what is kept, when a marker asks for it."""
+"""Downloads that are tried again, and those that are kept, when a marker asks for it."""
 
 import pytest
 from _inputs import jpeg

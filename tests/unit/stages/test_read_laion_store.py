@@ -1,4 +1,4 @@
-"""What stays of a downloaded shard when its table is moved or its store damaged, and what later stages read of it."""
+"""A downloaded shard after its table is moved or its store damaged, and how later stages read it."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ def web():
 
 @pytest.fixture(params=[None, 40], ids=["as received", "shrunk"])
 def downloaded(request, tmp_path, web):
-    """A table that was downloaded, with one URL that failed; then the web went away."""
+    """A table that was downloaded, with one URL that failed. Then the web stopped."""
     web.answers["/4.jpg"] = Answer(b"", 404)
     table = Table(tmp_path, rows_of(web, NUM_ROWS), stored_side_px=request.param)
     table.first, _ = table.read()

@@ -1,4 +1,4 @@
-"""Targets against a search over all images in numpy; what may not be a target; several pools."""
+"""Targets against a search over all images in numpy, forbidden targets, several pools."""
 
 import numpy as np
 import pytest
@@ -38,10 +38,10 @@ class Encoder:
 
     def encode_texts(self, texts):
         self.asked.append(list(texts))
-        return np.array([said(text) for text in texts], np.float32)
+        return np.array([text_vector(text) for text in texts], np.float32)
 
 
-def said(text):
+def text_vector(text):
     seed = int(text) if text else 0
     return unit(np.random.default_rng(1000 + seed).standard_normal(DIM) + np.eye(DIM)[0])
 
@@ -80,7 +80,7 @@ def retrieve(tmp_path, vectors, rows=None, captions=None, encoder=None, **settin
 def expected(vectors, row, caption, *, weight=0.5, max_image_cos=0.95, number=10):
     """Row numbers and cosines of the targets of one edit, by comparing all."""
     stored = unit(vectors.astype(np.float64))
-    query = unit((1 - weight) * stored[row] + weight * said(caption))
+    query = unit((1 - weight) * stored[row] + weight * text_vector(caption))
     image_cos = stored @ stored[row]
     allowed = [n for n in range(len(vectors)) if n != row and image_cos[n] <= max_image_cos]
     near = sorted(allowed, key=lambda n: -(stored[n] @ query))[:number]

@@ -60,13 +60,13 @@ def test_what_one_sample_lacks_the_batch_lacks():
 
 
 def test_column_that_was_not_declared_is_an_error():
-    told = (
+    reported = (
         r"recipe x asks for the column 'target_mask_png', which it does not read; name it in `reads` or "
         r"`reads_if_present` \(it reads: source_images, target_image, "
     )
-    with pytest.raises(ContractError, match=told):
+    with pytest.raises(ContractError, match=reported):
         made(sample(0))["target_mask_png"]
-    with pytest.raises(ContractError, match=told):
+    with pytest.raises(ContractError, match=reported):
         assert "target_mask_png" in made(sample(0))
 
 

@@ -30,9 +30,9 @@ def test_only_the_last_are_kept_in_the_order_of_steps(tmp_path):
 
 
 def test_one_that_was_not_finished_is_no_checkpoint_and_in_nobodys_way(tmp_path):
-    beside = tmp_path / ".step-00000007.new"
-    beside.mkdir()
-    (beside / "state.safetensors").write_bytes(b"half")
+    partial = tmp_path / ".step-00000007.new"
+    partial.mkdir()
+    (partial / "state.safetensors").write_bytes(b"half")
     assert checkpoints(tmp_path) == []
     save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000007"]
@@ -87,20 +87,20 @@ def test_flipped_byte_in_any_file_is_noticed_and_named(tmp_path, name):
     )
 
 
-@pytest.mark.parametrize("told", ["{", "[]", "{}", '{"state.json": 3}', "[" * 100_000, None])
-def test_checkpoint_without_a_sound_manifest_is_refused(tmp_path, told):
+@pytest.mark.parametrize("reported", ["{", "[]", "{}", '{"state.json": 3}', "[" * 100_000, None])
+def test_checkpoint_without_a_sound_manifest_is_refused(tmp_path, reported):
     folder = save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
     (folder / "manifest.json").unlink()
-    if told is not None:
-        (folder / "manifest.json").write_text(told)
+    if reported is not None:
+        (folder / "manifest.json").write_text(reported)
     with pytest.raises(TrainingError, match=r"cannot be read .*; remove it to resume from the one before"):
         check(folder)
 
 
-@pytest.mark.parametrize("told", ["{}", "[]", "7", '{"step": "7"}', '{"step": true}', '{"step": 8}', "[" * 100_000])
-def test_state_of_another_shape_is_one_clear_line(tmp_path, told):
+@pytest.mark.parametrize("reported", ["{}", "[]", "7", '{"step": "7"}', '{"step": true}', '{"step": 8}', "[" * 100_000])
+def test_state_of_another_shape_is_one_clear_line(tmp_path, reported):
     folder = save_checkpoint(tmp_path, 7, TENSORS, {}, keep=2)
-    (folder / "state.json").write_text(told)
+    (folder / "state.json").write_text(reported)
     sign(folder)
     with pytest.raises(TrainingError, match=r"cannot be read \((state.json states no step|.*recursion)") as caught:
         read_state(folder)
@@ -109,8 +109,8 @@ def test_state_of_another_shape_is_one_clear_line(tmp_path, told):
 
 def sign(folder):
     """The manifest that fits the files as they are."""
-    told = {}
+    reported = {}
     for name in ("state.safetensors", "state.json"):
         content = (folder / name).read_bytes()
-        told[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-    (folder / "manifest.json").write_text(json.dumps(told))
+        reported[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(reported))

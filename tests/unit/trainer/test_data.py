@@ -66,7 +66,7 @@ def test_order_over_all_processes_does_not_depend_on_their_number(dataset, num_r
 
 
 def test_every_process_has_full_batches_without_end(dataset):
-    """So that none waits for another that has run dry; shards of one and of seven samples all the same."""
+    """No process waits for another that has no samples left, with shards of one and of seven samples."""
     for rank in range(6):
         assert all(len(keys) == 3 for _, _, keys in taken(loader(dataset, rank, 6), 40))
 

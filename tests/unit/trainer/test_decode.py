@@ -16,7 +16,7 @@ READS = ("source_images", "target_image", "source_mask_png", "target_mask_png", 
 LATENTS = ("source_latent", "target_latent")
 IF_PRESENT = (*LATENTS, "target_phrase", "instruction", "turn", "retrieval_cos")
 DECODER = Decoder(size_px=8, required=READS, optional=IF_PRESENT, latents=SPEC)
-TOLD = {
+METADATA = {
     "target_caption": "a blue cat",
     "target_phrase": None,
     "latent_model": "zoo:sd",
@@ -42,7 +42,7 @@ def raw(**more):
         "source.png": encoded(steps(), "PNG"), "target.webp": encoded(steps()[:, ::-1], "WEBP", lossless=True),
         "source_mask.png": encoded(mask, "PNG"), "target_mask.png": encoded(mask[:, ::-1], "PNG"),
         "source_latent.npy": npy(np.ones((4, 2, 2), np.float16)), "target_latent.npy": npy(np.ones((4, 2, 2), "f2")),
-        "json": json.dumps(TOLD).encode(),
+        "json": json.dumps(METADATA).encode(),
     }  # fmt: skip
     return {"__key__": "k", **members, **{name.replace("__", "."): value for name, value in more.items()}}
 
@@ -79,8 +79,8 @@ def test_further_source_images_are_read_in_their_order():
 
 
 def test_numbers_are_read_and_may_be_absent():
-    told = json.dumps({**TOLD, "turn": 2}).encode()
-    values = decode(raw(json=told)).values
+    reported = json.dumps({**METADATA, "turn": 2}).encode()
+    values = decode(raw(json=reported)).values
     assert values["turn"] == 2
     assert "retrieval_cos" not in values
 
@@ -90,7 +90,7 @@ def test_numbers_are_read_and_may_be_absent():
     [("turn", 1.5), ("turn", 2**63), ("turn", "2"), pytest.param("retrieval_cos", 10**400, id="retrieval_cos-1e400")],
 )
 def test_number_that_its_column_cannot_hold_is_named(name, value):
-    message = refusal(raw(json=json.dumps({**TOLD, name: value}).encode()))
+    message = refusal(raw(json=json.dumps({**METADATA, name: value}).encode()))
     assert message.startswith("shard s.tar, sample k: json cannot be read: ")
 
 
@@ -189,18 +189,18 @@ def archive():
         ({"json": b"{"}, "json cannot be read: "),
         ({"json": b"[]"}, "json cannot be read: it is no object"),
         ({"json": b"{}"}, "json cannot be read: it states no target_caption"),
-        ({"json": json.dumps({**TOLD, "instruction": 3}).encode()}, "json cannot be read: instruction is no text"),
-        ({"json": json.dumps({**TOLD, "turn": "2"}).encode()}, "json cannot be read: turn is no number"),
-        ({"json": json.dumps({**TOLD, "turn": 1.5}).encode()}, "json cannot be read: turn is no number"),
-        ({"json": json.dumps({**TOLD, "turn": 2**63}).encode()}, "json cannot be read: turn is no number"),
-        ({"json": json.dumps({**TOLD, "retrieval_cos": float("nan")}).encode()}, "retrieval_cos is no number"),
+        ({"json": json.dumps({**METADATA, "instruction": 3}).encode()}, "json cannot be read: instruction is no text"),
+        ({"json": json.dumps({**METADATA, "turn": "2"}).encode()}, "json cannot be read: turn is no number"),
+        ({"json": json.dumps({**METADATA, "turn": 1.5}).encode()}, "json cannot be read: turn is no number"),
+        ({"json": json.dumps({**METADATA, "turn": 2**63}).encode()}, "json cannot be read: turn is no number"),
+        ({"json": json.dumps({**METADATA, "retrieval_cos": float("nan")}).encode()}, "retrieval_cos is no number"),
         ({"json": b"\xff"}, "json cannot be read: "),
     ],
 )
 def test_damaged_member_is_named_with_shard_and_key(members, message):
-    told = refusal(raw(**members))
-    assert told.startswith("shard s.tar, sample k: ")
-    assert message in told
+    reported = refusal(raw(**members))
+    assert reported.startswith("shard s.tar, sample k: ")
+    assert message in reported
 
 
 def test_sample_without_an_image_is_refused():

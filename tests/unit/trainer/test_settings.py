@@ -28,15 +28,15 @@ def test_defaults_of_iedit_are_the_papers():
 
 
 def test_unknown_setting_is_refused_with_the_nearest_name():
-    told = "recipe iedit: unknown key 'learning_rat' (did you mean 'learning_rate'?)"
-    assert refusal(learning_rat=1.0) == told
-    told = "recipe iedit: run_on: unknown key 'num_worker' (did you mean 'num_workers'?)"
-    assert refusal(run_on={"num_worker": 1}) == told
+    reported = "recipe iedit: unknown key 'learning_rat' (did you mean 'learning_rate'?)"
+    assert refusal(learning_rat=1.0) == reported
+    reported = "recipe iedit: run_on: unknown key 'num_worker' (did you mean 'num_workers'?)"
+    assert refusal(run_on={"num_worker": 1}) == reported
 
 
 def test_setting_of_a_section_is_refused_outside_of_it():
-    told = "recipe iedit: num_workers is a setting of the section run_on; write run_on.num_workers"
-    assert refusal(num_workers=1) == told
+    reported = "recipe iedit: num_workers is a setting of the section run_on; write run_on.num_workers"
+    assert refusal(num_workers=1) == reported
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What a training is begun or resumed from, before any model is loaded."""
+"""The state that a training begins or resumes from, before any model is loaded."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The optimiser's side of a step, on two parameters and one process; several are an integration test."""
+"""The optimiser's side of a step, on two parameters and one process. Several processes are an integration test."""
 
 from types import SimpleNamespace
 

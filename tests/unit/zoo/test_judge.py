@@ -32,13 +32,13 @@ def test_every_lesson_of_the_language_model_is_consistent(hard_frac):
 def test_practice_asks_for_what_the_caption_says():
     for index in range(200):
         prompt, answer = practice(random.Random(index))
-        said, task = prompt.removeprefix("Caption: ").split("\n")
+        caption, task = prompt.removeprefix("Caption: ").split("\n")
         if task == "Again: ":
-            assert answer == said
+            assert answer == caption
         else:
             listed = answer.split()
             assert len(listed) == 6
-            assert all(f"{colour} {noun}" in said for noun, colour in zip(listed[::2], listed[1::2], strict=True))
+            assert all(f"{colour} {noun}" in caption for noun, colour in zip(listed[::2], listed[1::2], strict=True))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def test_panoptic_maps_are_coloured_by_segment_and_wrong_labels_marked(monkeypat
 
     monkeypatch.setattr(report.registry, "load", lambda *_: Segmenter())
     section = report._panoptic(scenes)
-    assert [len(figure.pictures) for figure in section.figures] == [3, 3, 3]
+    assert [len(figure.images) for figure in section.figures] == [3, 3, 3]
     assert all(figure.lines == [report.Line("zebra", is_wrong=True)] for figure in section.figures)
     assert panoptic(scenes[0])[0].dtype == np.uint8
 

@@ -22,7 +22,7 @@ PYTHON = sys.executable
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "images" / "0").mkdir(parents=True)
-    (tmp_path / "images" / "0" / "a.png").write_bytes(b"picture")
+    (tmp_path / "images" / "0" / "a.png").write_bytes(b"image")
     (tmp_path / "secret").write_bytes(b"secret")
     return tmp_path
 
@@ -37,7 +37,7 @@ def test_images_are_served_while_the_command_runs_and_its_code_is_kept(folder, c
     port = free_port()
     script = f"import urllib.request as u, sys; print(u.urlopen('http://127.0.0.1:{port}/0/a.png').read()); sys.exit(7)"
     assert main([str(folder), "--port", str(port), "--", PYTHON, "-c", script]) == 7
-    assert capfd.readouterr() == ("b'picture'\n", "")
+    assert capfd.readouterr() == ("b'image'\n", "")
     with socket.socket() as client:
         assert client.connect_ex(("127.0.0.1", port)) != 0
 
@@ -64,12 +64,12 @@ def test_answers_on_one_connection_do_not_wait_for_each_other(folder):
         began = time.monotonic()
         for _ in range(50):
             connection.request("GET", "/0/a.png")
-            assert connection.getresponse().read() == b"picture"
+            assert connection.getresponse().read() == b"image"
         connection.close()
     assert time.monotonic() - began < 1.5
 
 
-def test_a_port_that_is_taken_is_said_to_be(folder, capsys):
+def test_a_port_that_is_taken_is_reported(folder, capsys):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

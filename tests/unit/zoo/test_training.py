@@ -31,7 +31,7 @@ def _folder(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
 
 
-def test_a_training_that_was_cut_off_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+def test_a_training_that_was_cut_off_resumes_to_the_same_weights(tmp_path, monkeypatch):
     whole = Toy()
     train(SETTINGS, whole, whole.losses)
     (tmp_path / "toy-seed1" / "checkpoint.safetensors").unlink()

@@ -46,7 +46,7 @@ def test_varied_captions_vary_and_the_same_seed_repeats_them():
 
 
 def test_alt_text_is_noisy():
-    """Of 20,000, 16 % say all there is to say; 66 % name no thing with its colour, half of these no place either."""
+    """Of 20,000, 16 % name all facts, and 66 % no thing's colour, half of these no place either."""
     texts = [alt_text(scene, random.Random(n)) for n, scene in enumerate(SCENES)]
     read = [read_facts(text) for text in texts]
     complete = sum(facts == facts_of(scene) for facts, scene in zip(read, SCENES, strict=True))
@@ -85,7 +85,7 @@ def test_facts_are_whole_words_in_any_case(text, facts):
 
 
 def steps_to_shared_hypernym(wordnet, one, other):
-    """The fewest steps that both nouns need up to one hypernym, in their first senses; None when there is none."""
+    """The fewest steps that both nouns need up to one hypernym, in their first senses, or None without one."""
     found = [
         max(above[shared], others[shared])
         for above in map(wordnet.ancestors, wordnet.synsets(one, "n")[:NUM_SENSES])

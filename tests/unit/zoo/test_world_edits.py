@@ -1,4 +1,4 @@
-"""Edits of the miniature world: what changes in picture, caption and words, and what does not."""
+"""Edits of the miniature world: what changes in image, caption and words, and what does not."""
 
 import itertools
 import random
@@ -55,7 +55,7 @@ def changed(edit):
 
 
 @pytest.mark.parametrize("kind", OF_THINGS)
-def test_an_edit_of_a_thing_changes_the_picture_inside_its_mask_only(kind):
+def test_an_edit_of_a_thing_changes_the_image_inside_its_mask_only(kind):
     """The mask holds what is more than half opaque: the soft edge, one pixel wide, lies around it."""
     for edit in edits(kind, PLAIN):
         where, mask = changed(edit), edit_mask(edit)
@@ -161,9 +161,9 @@ def test_the_instruction_and_its_reverse_name_what_changes(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_instruction_has_more_than_one_wording_and_no_word_to_fill_in(kind):
     scene = next(scene for scene in SCENES if kind in possible_kinds(scene))
-    said = {sample_edit(scene, random.Random(seed), kind).instruction for seed in range(60)}
-    assert len(said) > 3
-    assert not any("{" in text or "  " in text or text != text.strip() for text in said)
+    instructions = {sample_edit(scene, random.Random(seed), kind).instruction for seed in range(60)}
+    assert len(instructions) > 3
+    assert not any("{" in text or "  " in text or text != text.strip() for text in instructions)
 
 
 def test_phrases_name_the_thing_before_and_after():
@@ -207,6 +207,6 @@ def test_an_edit_that_a_scene_cannot_take_is_refused():
     assert caption(crowded) in str(error.value)
 
 
-def test_both_sides_keep_the_size_of_picture():
+def test_both_sides_keep_the_image_size():
     edit = edits("add")[0]
     assert render(edit.target).shape == render(edit.source).shape == (SIZE_PX, SIZE_PX, 3)

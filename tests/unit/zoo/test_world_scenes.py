@@ -1,4 +1,4 @@
-"""Scenes of the miniature world: sampling, pictures, masks, boxes, panoptic maps."""
+"""Scenes of the miniature world: sampling, images, masks, boxes, panoptic maps."""
 
 import hashlib
 import random
@@ -152,7 +152,7 @@ def test_a_flipped_thing_is_its_mirror_image(noun):
     assert (sprite(noun, "red", 32)[:, ::-1] == sprite(noun, "red", 32, is_flipped=True)).all()
 
 
-def test_each_style_changes_the_picture_its_own_way():
+def test_each_style_changes_the_image_in_its_own_way():
     plain = SCENES[0]
     looks = {style: render(Scene(plain.things, plain.place, style)).tobytes() for style in (None, *STYLES)}
     assert len(set(looks.values())) == len(looks)

@@ -16,7 +16,7 @@ from _inputs import read_rows
 from PIL import Image
 
 from stages.read_webdataset import ReadWebdataset
-from zoo.draw_world import world_picture
+from zoo.draw_world import world_image
 from zoo.world import caption, facts_of, read_facts, render, scene_of
 from zoo.write_world import main
 
@@ -134,7 +134,7 @@ def test_an_order_of_nothing_is_refused(tmp_path, flags, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_the_picture_of_the_world_is_the_same_at_every_call():
-    first = world_picture()
+def test_the_image_of_the_world_is_the_same_at_every_call():
+    first = world_image()
     assert first.width > 900
-    assert first.tobytes() == world_picture().tobytes()
+    assert first.tobytes() == world_image().tobytes()

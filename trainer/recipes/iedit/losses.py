@@ -8,7 +8,7 @@ Chosen, where the paper does not say:
   a mask it is the mean over all positions too, not over those inside: a small edit weighs little.
 - Images are multiplied with masks in the range 0 to 1, where outside becomes black, and edited images are not clamped.
 - Masks over latents are soft at the edge: the share of the cell that is inside.
-- A sample without a phrase (nothing stands where something was removed) has no local loss: it is 0.
+- A sample without a phrase (nothing is where something was removed) has no local loss: it is 0.
 - The mean over several feature maps is that of their means.
 """
 
@@ -52,14 +52,14 @@ def mask_loss(
 
 
 def global_loss(clip: DifferentiableImageText, edited_BCHW: Tensor, captions: Sequence[str]) -> Tensor:
-    """Equation 5: L_global = D_CLIP(x^_1, y_2), (B,); images from 0 to 1."""
+    """Equation 5: L_global = D_CLIP(x^_1, y_2), (B,). Images from 0 to 1."""
     return clip.distance(edited_BCHW, captions)
 
 
 def local_loss(
     clip: DifferentiableImageText, edited_BCHW: Tensor, source_mask_B1HW: Tensor, phrases: Sequence[str]
 ) -> Tensor:
-    """Equation 11: L_loc = D_CLIP(x^_1 M_1, y_2^diff), (B,); images from 0 to 1."""
+    """Equation 11: L_loc = D_CLIP(x^_1 M_1, y_2^diff), (B,). Images from 0 to 1."""
     loss_B = edited_BCHW.flatten(1)[:, 0] * 0  # 0 with a gradient: it may be the only loss
     named = [row for row, phrase in enumerate(phrases) if phrase]
     if not named:
@@ -75,7 +75,7 @@ def perceptual_loss(
     source_mask_B1HW: Tensor,
     target_mask_B1HW: Tensor,
 ) -> Tensor:
-    """Equation 10: L_perc = ||V(x^_1 M_1) - V(x_2 M_2)||^2, (B,); images from 0 to 1."""
+    """Equation 10: L_perc = ||V(x^_1 M_1) - V(x_2 M_2)||^2, (B,). Images from 0 to 1."""
     found = network.features(edited_BCHW * source_mask_B1HW)
     with torch.no_grad():
         wanted = network.features(target_BCHW * target_mask_B1HW)
@@ -91,10 +91,10 @@ def weighted_sum(
     perceptual_B: Tensor | None = None,
     lambda_perc: float,
 ) -> Tensor:
-    """Equation 12: (1 - t/T) (L_loc + L_global) + t/T L_mask + lambda L_perc, (B,); a loss that is None is left out.
+    """Equation 12: (1 - t/T) (L_loc + L_global) + t/T L_mask + lambda L_perc, (B,).
 
     `time_frac_B` is t/T with t from 1 to T, so that the noisiest step has the weight 1. The latent loss is L_mask,
-    L_paired as in section 3.3, or L_LDM as in rows 2 and 3 of table 2.
+    L_paired as in section 3.3, or L_LDM as in rows 2 and 3 of table 2. A loss that is None is left out.
     """
     total_B = torch.zeros_like(time_frac_B)
     for loss_B, weight in (

@@ -57,7 +57,7 @@ class IEditRunOn(DiffusionRunOn):
 
 
 class IEdit(DiffusionRecipe):
-    """Settings of iEdit; every loss can be switched off, to repeat the paper's ablation."""
+    """Settings of iEdit. Every loss can be switched off, to repeat the paper's ablation."""
 
     recipe: ClassVar[str] = "iedit"
     reads: ClassVar = ("source_images", "target_image", "target_caption")
@@ -136,12 +136,12 @@ class IEditObjective:
         checkpoint.speed_up(compile_unet=run_on.compile_unet, gradient_checkpointing=run_on.gradient_checkpointing)
 
     def trained_at(self, step: int) -> frozenset[str]:
-        """The input layers at even steps, the middle ones at odd steps; both where they do not alternate."""
+        """The input layers at even steps, the middle ones at odd steps, or both where they do not alternate."""
         wanted = (INPUT, MIDDLE)[step % 2] if self._settings.alternate else INPUT + MIDDLE
         return frozenset(name for name in self.groups[0].names if name.startswith(wanted))
 
     def loss(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        """Equation 12, the mean over the batch, and the mean of each loss in it. Images are decoded only if needed."""
+        """Equation 12 over the batch, and the mean of each loss. Images are decoded only if needed."""
         settings, checkpoint = self._settings, self._checkpoint
         schedule = checkpoint.schedule
         source_BChw, target_BChw = self._latents(batch)

@@ -46,7 +46,7 @@ def test_both_layouts_are_read_alike(tmp_path, write):
         assert sample.facts["hash"] == row["hash"]
 
 
-def test_an_editor_is_told_how_many_rows_lack_its_text(tmp_path):
+def test_number_of_rows_without_the_text_of_an_editor_is_logged(tmp_path):
     rows = emu_rows()
     rows[2]["output_caption"] = " "
     choice = EditorChoice.of_model("zoo:sd")

@@ -2,7 +2,7 @@ import json
 
 import pytest
 import torch
-from _language_models import cpu, pictures, save_blip2, weights_at
+from _language_models import cpu, make_images, save_blip2, weights_at
 from transformers import AutoProcessor, Blip2ForConditionalGeneration
 
 from models.captioners.blip2 import Blip2
@@ -14,7 +14,7 @@ def folder(request, tmp_path_factory):
 
 
 def generated(folder, image, prompt, **decoding):
-    """What the library gives for one image, its tokens given to it or, without a prompt, made by the model itself."""
+    """The library's result for one image, with tokens given or, without a prompt, made by the model."""
     processor, model = AutoProcessor.from_pretrained(folder), Blip2ForConditionalGeneration.from_pretrained(folder)
     inputs = processor(images=image, text=prompt, return_tensors="pt")
     with torch.inference_mode():
@@ -27,8 +27,8 @@ def generated(folder, image, prompt, **decoding):
 
 @pytest.mark.parametrize("prompt", ["", "Question: what is this? Answer:"])
 def test_captions_are_those_of_the_librarys_generate_image_by_image(folder, prompt):
-    captions = Blip2(weights_at(folder), cpu(batch_size=2), prompt=prompt).caption(pictures())
-    alone = [generated(folder, image, prompt or None, num_beams=5, max_new_tokens=30) for image in pictures()]
+    captions = Blip2(weights_at(folder), cpu(batch_size=2), prompt=prompt).caption(make_images())
+    alone = [generated(folder, image, prompt or None, num_beams=5, max_new_tokens=30) for image in make_images()]
     assert captions == alone
     assert len(set(captions)) > 1
     assert not any(prompt in caption for caption in captions if prompt)

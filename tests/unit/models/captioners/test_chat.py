@@ -1,6 +1,6 @@
 import pytest
 import torch
-from _language_models import cpu, pictures, save_qwen2_vl, weights_at
+from _language_models import cpu, make_images, save_qwen2_vl, weights_at
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from models import registry
@@ -24,7 +24,7 @@ def generated(folder, image, prompt, max_new_tokens):
 
 
 def test_captions_of_a_padded_batch_equal_the_librarys_one_by_one(folder):
-    images = pictures()
+    images = make_images()
     captions = ChatCaptioner(weights_at(folder), cpu(), max_new_tokens=16).caption(images)
     assert captions == [generated(folder, image, PROMPT, 16) for image in images]
     assert len(set(captions)) == len(images)
@@ -32,7 +32,7 @@ def test_captions_of_a_padded_batch_equal_the_librarys_one_by_one(folder):
 
 def test_prompt_can_be_set_and_arrives_through_the_registry(folder):
     captioner = registry.load("Captioner", f"path:{folder}", cpu(batch_size=2), prompt="What is it?", max_new_tokens=8)
-    assert captioner.caption(pictures()) == [generated(folder, image, "What is it?", 8) for image in pictures()]
+    assert captioner.caption(make_images()) == [generated(folder, image, "What is it?", 8) for image in make_images()]
     assert captioner.caption([]) == []
 
 

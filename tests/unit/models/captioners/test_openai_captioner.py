@@ -2,7 +2,7 @@ import base64
 import io
 
 from _chat_server import chat_server, completion
-from _language_models import pictures
+from _language_models import make_images
 from PIL import Image
 
 from models import registry
@@ -22,7 +22,7 @@ def test_each_image_is_asked_about_and_answers_come_on_one_line():
         image = image_in(body["messages"][0]["content"][0]["image_url"]["url"])
         return 200, completion(f" {image.width}\n by  {image.height} ")
 
-    images = pictures()
+    images = make_images()
     with chat_server(size_of) as server:
         captioner = registry.load("Captioner", server.model_id, Placement(batch_size=2), max_new_tokens=9)
         assert captioner.caption(images) == [f"{image.width} by {image.height}" for image in images]

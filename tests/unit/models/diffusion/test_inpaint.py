@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 from _checkpoints import (
-    picture,
+    make_image,
     placement,
     save_stable_diffusion,
     save_stable_diffusion_inpainting,
@@ -11,7 +11,7 @@ from PIL import Image
 
 from models.diffusion.inpaint import StableDiffusionInpaint
 
-IMAGES = [picture(40, 30, 1), picture(32, 32, 2), picture(21, 50, 3)]
+IMAGES = [make_image(40, 30, 1), make_image(32, 32, 2), make_image(21, 50, 3)]
 PROMPTS = ["a red car", "the cat on the grass", "a photo of a cat"]
 SEEDS = [11, 12, 13]
 SETTINGS = {"num_steps": 3, "guidance_scale": 5.0}

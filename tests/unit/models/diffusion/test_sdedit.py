@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from _checkpoints import (
-    picture,
+    make_image,
     placement,
     save_stable_diffusion,
     save_stable_diffusion_inpainting,
@@ -17,7 +17,7 @@ from core.settings import checked
 from models.diffusion.sdedit import SdEdit, SdEditSettings
 from models.protocols import EditRequest
 
-IMAGES = [picture(32, 32, 1), picture(40, 30, 2), picture(32, 32, 3), picture(21, 50, 4)]
+IMAGES = [make_image(32, 32, 1), make_image(40, 30, 2), make_image(32, 32, 3), make_image(21, 50, 4)]
 PROMPTS = ["a red car", "the cat on the grass", "a photo of a cat", "a blue car"]
 SEEDS = [11, 12, 13, 14]
 SETTINGS = {"num_steps": 5, "guidance_scale": 5.0, "sampling_ratio": 0.6}

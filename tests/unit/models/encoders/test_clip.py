@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from _checkpoints import PICTURES, picture, placement, save_clip, save_siglip, save_vit, weights_at
+from _checkpoints import IMAGES, make_image, placement, save_clip, save_siglip, save_vit, weights_at
 from PIL import Image
 
 from models.encoders.clip import Clip
@@ -40,9 +40,9 @@ def test_embeddings_are_those_of_the_library(folder, clip):
     from transformers import CLIPModel, CLIPProcessor
 
     model, processor = CLIPModel.from_pretrained(folder), CLIPProcessor.from_pretrained(folder)
-    inputs = processor(text=TEXTS, images=PICTURES, padding=True, return_tensors="pt")
-    images, texts = clip.encode_images(PICTURES), clip.encode_texts(TEXTS)
-    assert_valid(images, len(PICTURES), 24)
+    inputs = processor(text=TEXTS, images=IMAGES, padding=True, return_tensors="pt")
+    images, texts = clip.encode_images(IMAGES), clip.encode_texts(TEXTS)
+    assert_valid(images, len(IMAGES), 24)
     assert_valid(texts, len(TEXTS), 24)
     assert clip.dim == 24
     np.testing.assert_allclose(images, unit(model.get_image_features(inputs["pixel_values"])), atol=1e-4)
@@ -55,10 +55,10 @@ def test_siglip_reads_its_texts_padded_to_full_length(siglip_folder):
 
     siglip = Clip(weights_at(siglip_folder), placement())
     model, processor = SiglipModel.from_pretrained(siglip_folder), SiglipProcessor.from_pretrained(siglip_folder)
-    inputs = processor(text=TEXTS, images=PICTURES, padding="max_length", return_tensors="pt")
+    inputs = processor(text=TEXTS, images=IMAGES, padding="max_length", return_tensors="pt")
     assert inputs["input_ids"].shape[1] == 16
-    images, texts = siglip.encode_images(PICTURES), siglip.encode_texts(TEXTS)
-    assert_valid(images, len(PICTURES), siglip.dim)
+    images, texts = siglip.encode_images(IMAGES), siglip.encode_texts(TEXTS)
+    assert_valid(images, len(IMAGES), siglip.dim)
     np.testing.assert_allclose(images, unit(model.get_image_features(inputs["pixel_values"])), atol=1e-4)
     expected = unit(model.get_text_features(input_ids=inputs["input_ids"]))
     np.testing.assert_allclose(texts, expected, atol=1e-4)
@@ -67,8 +67,8 @@ def test_siglip_reads_its_texts_padded_to_full_length(siglip_folder):
 
 
 def test_a_row_does_not_depend_on_its_batch(clip):
-    images, texts = clip.encode_images(PICTURES), clip.encode_texts(TEXTS)
-    np.testing.assert_allclose(np.concatenate([clip.encode_images([p]) for p in PICTURES]), images, atol=1e-4)
+    images, texts = clip.encode_images(IMAGES), clip.encode_texts(TEXTS)
+    np.testing.assert_allclose(np.concatenate([clip.encode_images([p]) for p in IMAGES]), images, atol=1e-4)
     np.testing.assert_allclose(np.concatenate([clip.encode_texts([t]) for t in TEXTS]), texts, atol=1e-4)
     assert np.abs(images[0] - images[1]).max() > 1e-3
 
@@ -84,16 +84,16 @@ def test_a_text_longer_than_the_model_reads_is_cut(clip):
 
 
 def test_images_of_other_modes_are_read_as_rgb(clip):
-    grey = picture(28, 28).convert("L")
+    grey = make_image(28, 28).convert("L")
     np.testing.assert_allclose(clip.encode_images([grey]), clip.encode_images([grey.convert("RGB")]), atol=1e-4)
     assert_valid(clip.encode_images([Image.new("RGBA", (9, 30))]), 1, 24)
 
 
 def test_half_precision_gives_nearly_the_same_embeddings(folder, clip):
     half = Clip(weights_at(folder), Placement(device="cpu", dtype="bfloat16"))
-    emb = half.encode_images(PICTURES)
+    emb = half.encode_images(IMAGES)
     assert emb.dtype == np.float32
-    assert (emb * clip.encode_images(PICTURES)).sum(axis=1).min() > 0.99
+    assert (emb * clip.encode_images(IMAGES)).sum(axis=1).min() > 0.99
 
 
 def test_a_checkpoint_without_both_towers_is_refused(folder, tmp_path):

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from _checkpoints import picture, placement, save_clip, save_dinov2, save_siglip, seeded, weights_at
+from _checkpoints import make_image, placement, save_clip, save_dinov2, save_siglip, seeded, weights_at
 from PIL import Image
 
 from models.encoders.features import ClipDistance, DinoFeatures, Preprocess, TimmFeatures
@@ -58,7 +58,7 @@ def librarys_distance(folder, images):
 
 @pytest.mark.parametrize(("size", "tolerance"), [((28, 28), 1e-5), ((60, 44), 2e-3), ((23, 31), 2e-3)])
 def test_clip_distance_is_that_of_the_librarys_embeddings(clip_folder, size, tolerance):
-    images = [picture(*size, 1), picture(*size, 2)]
+    images = [make_image(*size, 1), make_image(*size, 2)]
     distance_B = ClipDistance(weights_at(clip_folder), placement()).distance(tensor(*images), TEXTS)
     assert distance_B.shape == (2,)
     np.testing.assert_allclose(distance_B.detach(), librarys_distance(clip_folder, images), atol=tolerance)
@@ -69,8 +69,8 @@ def test_differentiable_preprocessing_is_the_librarys_but_for_its_rounding(clip_
     from transformers import CLIPImageProcessorPil
 
     processor = CLIPImageProcessorPil.from_pretrained(clip_folder)
-    expected = processor([picture(*size)], return_tensors="np")["pixel_values"][0]
-    found = Preprocess(processor, "m")(tensor(picture(*size)))[0].numpy()
+    expected = processor([make_image(*size)], return_tensors="np")["pixel_values"][0]
+    found = Preprocess(processor, "m")(tensor(make_image(*size)))[0].numpy()
     step = 1 / 255 / min(processor.image_std)
     assert np.abs(found - expected).max() <= 1.5 * step  # PIL rounds after each of its two passes
     assert np.abs(found - expected).mean() < 0.35 * step
@@ -78,7 +78,7 @@ def test_differentiable_preprocessing_is_the_librarys_but_for_its_rounding(clip_
 
 def test_clip_distance_has_a_gradient_at_the_image_and_none_at_the_weights(clip_folder):
     clip = ClipDistance(weights_at(clip_folder), placement())
-    image_BCHW = tensor(picture(40, 40, 1), picture(40, 40, 2)).requires_grad_()
+    image_BCHW = tensor(make_image(40, 40, 1), make_image(40, 40, 2)).requires_grad_()
     clip.distance(image_BCHW, TEXTS).sum().backward()
     assert image_BCHW.grad.isfinite().all()
     assert (image_BCHW.grad.abs().sum((1, 2, 3)) > 0).all()
@@ -87,7 +87,7 @@ def test_clip_distance_has_a_gradient_at_the_image_and_none_at_the_weights(clip_
 
 def test_a_step_against_the_gradient_brings_the_image_nearer_to_the_text(clip_folder):
     clip = ClipDistance(weights_at(clip_folder), placement())
-    image_BCHW = tensor(picture(40, 40, 1)).requires_grad_()
+    image_BCHW = tensor(make_image(40, 40, 1)).requires_grad_()
     before = clip.distance(image_BCHW, TEXTS[:1])
     (gradient,) = torch.autograd.grad(before.sum(), image_BCHW)
     assert clip.distance(image_BCHW - 0.05 * gradient / gradient.abs().max(), TEXTS[:1]) < before
@@ -95,7 +95,7 @@ def test_a_step_against_the_gradient_brings_the_image_nearer_to_the_text(clip_fo
 
 def test_number_of_texts_must_be_that_of_images(clip_folder):
     with pytest.raises(ValueError, match="1 images and 2 texts; pass one text an image"):
-        ClipDistance(weights_at(clip_folder), placement()).distance(tensor(picture(28, 28)), TEXTS)
+        ClipDistance(weights_at(clip_folder), placement()).distance(tensor(make_image(28, 28)), TEXTS)
 
 
 def test_processor_that_squeezes_images_is_refused(tmp_path):
@@ -110,7 +110,7 @@ def test_vgg_features_are_timms_relu3_3_after_timms_own_transform(vgg_folder):
     import timm
     from timm.data import create_transform, resolve_data_config
 
-    images = [picture(48, 48, 1), picture(48, 48, 2)]
+    images = [make_image(48, 48, 1), make_image(48, 48, 2)]
     model = timm.create_model("vgg16", checkpoint_path=vgg_folder / "model.safetensors", num_classes=2, mlp_ratio=0.01)
     transform = create_transform(**resolve_data_config({"input_size": (3, 48, 48), "crop_pct": 1.0}, model=model))
     taken = []
@@ -126,7 +126,7 @@ def test_vgg_is_cut_behind_the_last_tap_and_frozen(vgg_folder):
     vgg = TimmFeatures(weights_at(vgg_folder), placement(), taps=(0, 1))
     assert sum(p.numel() for p in vgg._model.parameters()) < 300_000
     assert not any(p.requires_grad for p in vgg._model.parameters())
-    image_BCHW = tensor(picture(24, 32)).requires_grad_()
+    image_BCHW = tensor(make_image(24, 32)).requires_grad_()
     shallow_BChw, deep_BChw = vgg.features(image_BCHW)
     assert (shallow_BChw.shape, deep_BChw.shape) == ((1, 64, 32, 24), (1, 128, 16, 12))
     deep_BChw.square().sum().backward()
@@ -141,7 +141,7 @@ def test_tap_that_is_not_there_is_refused(vgg_folder, dino_folder):
         DinoFeatures(weights_at(dino_folder), placement(), taps=(9,))
 
 
-def test_checkpoint_of_timm_is_told_by_its_architecture(vgg_folder):
+def test_checkpoint_of_timm_is_recognised_by_its_architecture(vgg_folder):
     config = json.loads((vgg_folder / "config.json").read_text())
     assert "model_type" not in config
     assert kind_of(weights_at(vgg_folder)) == "timm"
@@ -151,7 +151,7 @@ def test_checkpoint_of_timm_is_told_by_its_architecture(vgg_folder):
 def test_dino_features_are_hidden_states_without_the_cls_token(dino_folder, taps):
     from transformers import AutoImageProcessor, Dinov2Model
 
-    images = [picture(28, 28, 1), picture(28, 28, 2)]
+    images = [make_image(28, 28, 1), make_image(28, 28, 2)]
     processor = AutoImageProcessor.from_pretrained(dino_folder, do_resize=False)
     with torch.inference_mode():
         inputs = processor(images, return_tensors="pt")
@@ -164,7 +164,7 @@ def test_dino_features_are_hidden_states_without_the_cls_token(dino_folder, taps
 
 
 def test_dino_resizes_to_whole_patches_and_gives_a_gradient(dino_folder):
-    image_BCHW = tensor(picture(40, 30)).requires_grad_()
+    image_BCHW = tensor(make_image(40, 30)).requires_grad_()
     (map_BChw,) = DinoFeatures(weights_at(dino_folder), placement()).features(image_BCHW)
     assert map_BChw.shape == (1, 32, 2, 3)
     map_BChw.square().sum().backward()

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from _checkpoints import PICTURES, placement, save_dinov2, save_vit, weights_at
+from _checkpoints import IMAGES, placement, save_dinov2, save_vit, weights_at
 
 from models.encoders.image import DinoEncoder
 
@@ -28,9 +28,9 @@ def unit(rows):
 def test_dinov2_embeddings_are_the_librarys_pooled_output(folder, encoder):
     from transformers import AutoImageProcessor, Dinov2Model
 
-    inputs = AutoImageProcessor.from_pretrained(folder)(PICTURES, return_tensors="pt")
-    emb = encoder.encode_images(PICTURES)
-    assert emb.shape == (len(PICTURES), encoder.dim)
+    inputs = AutoImageProcessor.from_pretrained(folder)(IMAGES, return_tensors="pt")
+    emb = encoder.encode_images(IMAGES)
+    assert emb.shape == (len(IMAGES), encoder.dim)
     assert emb.dtype == np.float32
     np.testing.assert_allclose(emb, unit(Dinov2Model.from_pretrained(folder)(**inputs).pooler_output), atol=1e-4)
 
@@ -38,15 +38,15 @@ def test_dinov2_embeddings_are_the_librarys_pooled_output(folder, encoder):
 def test_dino_embeddings_are_the_cls_token_of_the_last_layer(vit_folder):
     from transformers import AutoImageProcessor, ViTModel
 
-    inputs = AutoImageProcessor.from_pretrained(vit_folder)(PICTURES, return_tensors="pt")
+    inputs = AutoImageProcessor.from_pretrained(vit_folder)(IMAGES, return_tensors="pt")
     tokens = ViTModel.from_pretrained(vit_folder, add_pooling_layer=False)(**inputs).last_hidden_state
-    emb = DinoEncoder(weights_at(vit_folder), placement()).encode_images(PICTURES)
+    emb = DinoEncoder(weights_at(vit_folder), placement()).encode_images(IMAGES)
     np.testing.assert_allclose(emb, unit(tokens[:, 0]), atol=1e-4)
 
 
 def test_a_row_does_not_depend_on_its_batch(encoder):
-    alone = np.concatenate([encoder.encode_images([image]) for image in PICTURES])
-    np.testing.assert_allclose(alone, encoder.encode_images(PICTURES), atol=1e-4)
+    alone = np.concatenate([encoder.encode_images([image]) for image in IMAGES])
+    np.testing.assert_allclose(alone, encoder.encode_images(IMAGES), atol=1e-4)
 
 
 def test_nothing_in_gives_nothing_out(encoder):

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from _checkpoints import PICTURES, picture, placement, save_clip, weights_at
+from _checkpoints import IMAGES, make_image, placement, save_clip, weights_at
 
 from core.errors import ModelError
 from models import model_ids, registry
@@ -12,7 +12,7 @@ from models.encoders.open_clip_encoder import OpenClip
 from models.schemes.weights import Weights
 
 TEXTS = ["a red car", "the cat on the grass", "blue", "a photo of a cat", "the red cat on the grass " * 20, ""]
-SQUARE = [picture(28, 28, seed) for seed in range(5)]
+SQUARE = [make_image(28, 28, seed) for seed in range(5)]
 """Pictures that need no resizing: transformers does it by torchvision on the tensor, open_clip by Pillow."""
 
 
@@ -54,7 +54,7 @@ def test_the_same_weights_give_the_same_embeddings_through_both_libraries(folder
     assert converted_clip.dim == clip.dim == 24
     np.testing.assert_allclose(converted_clip.encode_texts(TEXTS), clip.encode_texts(TEXTS), atol=1e-4)
     np.testing.assert_allclose(converted_clip.encode_images(SQUARE), clip.encode_images(SQUARE), atol=1e-4)
-    cos = (converted_clip.encode_images(PICTURES) * clip.encode_images(PICTURES)).sum(axis=1)
+    cos = (converted_clip.encode_images(IMAGES) * clip.encode_images(IMAGES)).sum(axis=1)
     assert cos.min() > 0.999
 
 
@@ -102,15 +102,15 @@ def test_embeddings_are_those_of_the_library(converted, converted_clip):
     model.eval()
     tokenize = open_clip.get_tokenizer(f"local-dir:{converted}")
     with torch.no_grad():
-        images = model.encode_image(torch.stack([preprocess(p) for p in PICTURES]), normalize=True).numpy()
+        images = model.encode_image(torch.stack([preprocess(p) for p in IMAGES]), normalize=True).numpy()
         texts = model.encode_text(tokenize(TEXTS), normalize=True).numpy()
-    np.testing.assert_allclose(converted_clip.encode_images(PICTURES), images, atol=1e-4)
+    np.testing.assert_allclose(converted_clip.encode_images(IMAGES), images, atol=1e-4)
     np.testing.assert_allclose(converted_clip.encode_texts(TEXTS), texts, atol=1e-4)
 
 
 def test_a_row_does_not_depend_on_its_batch(converted_clip):
-    alone = np.concatenate([converted_clip.encode_images([image]) for image in PICTURES])
-    np.testing.assert_allclose(alone, converted_clip.encode_images(PICTURES), atol=1e-4)
+    alone = np.concatenate([converted_clip.encode_images([image]) for image in IMAGES])
+    np.testing.assert_allclose(alone, converted_clip.encode_images(IMAGES), atol=1e-4)
 
 
 def test_nothing_in_gives_nothing_out(converted_clip):
@@ -149,7 +149,7 @@ def line_of(model_id):
 
 @pytest.fixture
 def tag_of(monkeypatch, tmp_path):
-    """Gives open_clip one more tag, `tiny/best`, hosted where a test says; an empty cache, and leave to download."""
+    """Gives open_clip one more tag, `tiny/best`, with an empty cache and downloads allowed."""
     import open_clip
 
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
@@ -213,7 +213,7 @@ def test_a_cached_pickle_does_not_stand_in_for_safetensors(tag_of, monkeypatch, 
 def test_a_cached_tag_keeps_its_own_activation_and_preprocessing(converted, tag_of, monkeypatch, tmp_path):
     import open_clip
 
-    told = {}
+    reported = {}
     known = {"hf_hub": "owner/tiny/", "quick_gelu": True, "mean": (0.1, 0.2, 0.3), "resize_mode": "squash"}
     name = "open_clip_model.safetensors"
     weights_file = cache(tmp_path, name, (converted / name).read_bytes())
@@ -224,13 +224,13 @@ def test_a_cached_tag_keeps_its_own_activation_and_preprocessing(converted, tag_
     create = open_clip.create_model_and_transforms
 
     def spy(name, **arguments):
-        told.update(arguments)
+        reported.update(arguments)
         return create(name, **arguments)
 
     monkeypatch.setattr(open_clip, "create_model_and_transforms", spy)
     encoder = OpenClip(of_tag("tiny/best"), placement())
-    assert told["pretrained"] == str(weights_file)
-    assert told["force_quick_gelu"] is True
+    assert reported["pretrained"] == str(weights_file)
+    assert reported["force_quick_gelu"] is True
     assert encoder._model.visual.preprocess_cfg["mean"] == (0.1, 0.2, 0.3)
     same = OpenClip(weights_at(converted), placement())
     pixels = encoder._preprocess(SQUARE[0])[None]

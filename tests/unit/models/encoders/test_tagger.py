@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from _checkpoints import PICTURES, placement, save_clip, weights_at
+from _checkpoints import IMAGES, placement, save_clip, weights_at
 
 from models.encoders.clip import Clip
 from models.encoders.tagger import ZeroShotTagger
@@ -49,8 +49,8 @@ def test_nothing_in_gives_nothing_out():
 def test_a_score_is_the_cosine_of_the_encoder(tmp_path):
     clip = Clip(weights_at(save_clip(tmp_path)), placement())
     words = ["cat", "car", "grass"]
-    tagged = ZeroShotTagger(clip, words).tag(PICTURES, threshold=-1)
-    expected = clip.encode_images(PICTURES) @ clip.encode_texts([f"a photo of a {word}" for word in words]).T
+    tagged = ZeroShotTagger(clip, words).tag(IMAGES, threshold=-1)
+    expected = clip.encode_images(IMAGES) @ clip.encode_texts([f"a photo of a {word}" for word in words]).T
     for tags, row in zip(tagged, expected, strict=True):
         assert [tag for tag, _ in tags] == [words[place] for place in np.argsort(-row)]
         np.testing.assert_allclose([score for _, score in tags], np.sort(row)[::-1], atol=1e-6)

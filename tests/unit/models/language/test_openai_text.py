@@ -40,7 +40,7 @@ def test_prompts_are_answered_in_order_several_at_once():
         assert model.generate([], max_new_tokens=5) == []
 
 
-def test_request_says_what_the_manifest_said():
+def test_request_has_the_settings_of_the_manifest():
     with chat_server(echo) as server:
         model = model_of(server, batch_size=1, system_prompt="be brief")
         model.generate(["x", "y"], max_new_tokens=7, json_schema=SCHEMA, temperature=0.5, seeds=[11, 12])
@@ -112,9 +112,9 @@ def test_refused_key_and_unknown_model_stop_at_once_and_say_what_to_set(status, 
 
 
 def test_refused_request_is_the_rows_fault_and_quotes_no_key():
-    said = f"too long\nfor {KEY} " + "x" * 400
+    answer = f"too long\nfor {KEY} " + "x" * 400
     with (
-        chat_server(lambda _: (400, said)) as server,
+        chat_server(lambda _: (400, answer)) as server,
         pytest.raises(ValueError, match="HTTP 400: too long for") as caught,
     ):
         model_of(server).generate(["x"], max_new_tokens=5)
@@ -122,9 +122,12 @@ def test_refused_request_is_the_rows_fault_and_quotes_no_key():
     assert len(str(caught.value)) < 300
 
 
-@pytest.mark.parametrize("said", ["no json", {"choices": []}, {"choices": [{}]}, []])
-def test_answer_of_another_shape_is_refused(said):
-    with chat_server(lambda _: (200, said)) as server, pytest.raises(ValueError, match="no chat completion came back"):
+@pytest.mark.parametrize("sent", ["no json", {"choices": []}, {"choices": [{}]}, []])
+def test_answer_of_another_shape_is_refused(sent):
+    with (
+        chat_server(lambda _: (200, sent)) as server,
+        pytest.raises(ValueError, match="no chat completion came back"),
+    ):
         model_of(server).generate(["x"], max_new_tokens=5)
 
 

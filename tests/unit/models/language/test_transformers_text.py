@@ -35,7 +35,7 @@ def model(folder):
 
 
 def generated(folder, text, max_new_tokens):
-    """What the library's own generate gives, without the defaults of the checkpoint."""
+    """The result of the library's own generate, without the defaults of the checkpoint."""
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
     inputs = tokenizer(text, add_special_tokens=False, return_tensors="pt")
     out = model.generate(
@@ -56,7 +56,7 @@ def test_system_prompt_is_a_turn_of_its_own(folder):
     assert asked.generate(["x"], max_new_tokens=8) == [generated(folder, turns, 8)]
 
 
-def test_model_without_a_chat_template_goes_on_from_the_prompt(tmp_path):
+def test_model_without_a_chat_template_continues_the_prompt(tmp_path):
     folder = save_llama(tmp_path, chat=False)
     assert TransformersText(weights_at(folder), cpu()).generate(["a red bus"], max_new_tokens=8) == [
         generated(folder, "a red bus", 8)
@@ -105,11 +105,11 @@ def test_json_of_a_random_model_follows_the_schema(model, temperature):
     seeds = [1, 2, 3, 4] if temperature else None
     texts = model.generate(PROMPTS, max_new_tokens=90, json_schema=SCHEMA, temperature=temperature, seeds=seeds)
     for text in texts:
-        said = json.loads(text)
-        assert set(said) == {"instruction", "kind", "count"}
-        assert len(said["instruction"]) <= 8
-        assert said["kind"] in ("add", "remove")
-        assert 0 <= said["count"] <= 9
+        value = json.loads(text)
+        assert set(value) == {"instruction", "kind", "count"}
+        assert len(value["instruction"]) <= 8
+        assert value["kind"] in ("add", "remove")
+        assert 0 <= value["count"] <= 9
 
 
 def test_constrained_rows_are_those_of_rows_alone(model):

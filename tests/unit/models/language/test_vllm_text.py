@@ -64,7 +64,7 @@ def test_control_tokens_in_a_prompt_are_read_as_text(vllm):
     assert vllm.last.asked[0][0].count(vllm.last.tokenizer.eos_token_id) == 1
 
 
-def test_model_without_a_chat_template_goes_on_from_the_prompt(vllm, monkeypatch):
+def test_model_without_a_chat_template_continues_the_prompt(vllm, monkeypatch):
     monkeypatch.setattr(FakeLLM, "chat_template", None)
     model = VllmText(WEIGHTS, Placement())
     assert model.generate(["x<|im_end|>"], max_new_tokens=7) == ["on: x<|im_end|>"]

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from _checkpoints import PICTURES, placement, save_sam, weights_at
+from _checkpoints import IMAGES, placement, save_sam, weights_at
 
 from models.segmenters import box as segment_box
 from models.segmenters.box import Sam
@@ -29,7 +29,7 @@ def test_masks_are_the_librarys_best_of_three_by_predicted_iou(folder, sam):
 
     model, processor = SamModel.from_pretrained(folder), SamProcessor.from_pretrained(folder)
     chosen = set()
-    for image, boxes, found in zip(PICTURES, BOXES, sam.segment_boxes(PICTURES, BOXES), strict=True):
+    for image, boxes, found in zip(IMAGES, BOXES, sam.segment_boxes(IMAGES, BOXES), strict=True):
         if not len(boxes):
             continue
         inputs = processor(image, input_boxes=[boxes.tolist()], return_tensors="pt")
@@ -49,7 +49,7 @@ def test_masks_are_the_librarys_best_of_three_by_predicted_iou(folder, sam):
 
 
 def test_an_image_without_boxes_gets_no_masks(sam):
-    found = sam.segment_boxes(PICTURES, BOXES)[1]
+    found = sam.segment_boxes(IMAGES, BOXES)[1]
     assert found.masks_NHW.shape == (0, 28, 28)
     assert found.scores_N.shape == (0,)
 
@@ -60,21 +60,21 @@ def test_an_image_is_embedded_once_and_only_when_it_has_boxes(sam, monkeypatch):
     monkeypatch.setattr(
         sam._model, "get_image_embeddings", lambda pixels: embedded.append(len(pixels)) or embed(pixels)
     )
-    sam.segment_boxes(PICTURES, BOXES)
+    sam.segment_boxes(IMAGES, BOXES)
     assert embedded == [2, 2]
 
 
 def test_a_row_does_not_depend_on_its_batch(sam):
-    for image, boxes, found in zip(PICTURES, BOXES, sam.segment_boxes(PICTURES, BOXES), strict=True):
+    for image, boxes, found in zip(IMAGES, BOXES, sam.segment_boxes(IMAGES, BOXES), strict=True):
         alone = sam.segment_boxes([image], [boxes])[0]
         np.testing.assert_allclose(alone.scores_N, found.scores_N, atol=1e-4)
         assert not len(boxes) or (alone.masks_NHW == found.masks_NHW).mean() > 0.999
 
 
 def test_many_boxes_are_decoded_in_parts_with_the_same_result(sam, monkeypatch):
-    whole = sam.segment_boxes(PICTURES[:1], BOXES[:1])[0]
+    whole = sam.segment_boxes(IMAGES[:1], BOXES[:1])[0]
     monkeypatch.setattr(segment_box, "BOXES_AT_ONCE", 2)
-    parts = sam.segment_boxes(PICTURES[:1], BOXES[:1])[0]
+    parts = sam.segment_boxes(IMAGES[:1], BOXES[:1])[0]
     assert parts.masks_NHW.shape == (3, 30, 40)
     np.testing.assert_allclose(parts.scores_N, whole.scores_N, atol=1e-4)
     assert (parts.masks_NHW == whole.masks_NHW).mean() > 0.999
@@ -86,4 +86,4 @@ def test_nothing_in_gives_nothing_out(sam):
 
 def test_lists_of_different_length_are_refused(sam):
     with pytest.raises(ValueError, match=r"differ in length \(5 images, 1 boxes\)"):
-        sam.segment_boxes(PICTURES, BOXES[:1])
+        sam.segment_boxes(IMAGES, BOXES[:1])

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from _checkpoints import PICTURES, bert_tokenizer, placement, save_grounding_dino, weights_at
+from _checkpoints import IMAGES, bert_tokenizer, placement, save_grounding_dino, weights_at
 
 from models.segmenters.grounding_dino import GroundingDino, _answers, _normalised
 
@@ -20,7 +20,7 @@ def detector(folder):
 
 @pytest.fixture(scope="module")
 def found(detector):
-    return detector.detect(PICTURES, PHRASES, threshold=LOW)
+    return detector.detect(IMAGES, PHRASES, threshold=LOW)
 
 
 def library_results(folder, threshold):
@@ -28,7 +28,7 @@ def library_results(folder, threshold):
 
     model = GroundingDinoForObjectDetection.from_pretrained(folder)
     processor = GroundingDinoProcessor.from_pretrained(folder)
-    for image, phrases in zip(PICTURES, PHRASES, strict=True):
+    for image, phrases in zip(IMAGES, PHRASES, strict=True):
         if not phrases:
             yield None
             continue
@@ -41,7 +41,7 @@ def library_results(folder, threshold):
 
 def test_boxes_and_scores_are_those_of_the_librarys_post_processing(folder, found):
     num_boxes = 0
-    for image, result, expected in zip(PICTURES, found, library_results(folder, LOW), strict=True):
+    for image, result, expected in zip(IMAGES, found, library_results(folder, LOW), strict=True):
         if expected is None:
             continue
         num_boxes += len(result.scores_N)
@@ -62,13 +62,13 @@ def test_every_box_answers_a_phrase_that_was_asked_of_its_image(found):
 def test_scores_run_from_high_to_low_and_reach_the_threshold(detector, found):
     scores = found[0].scores_N
     assert (np.diff(scores) <= 0).all()
-    exactly = detector.detect(PICTURES[:1], PHRASES[:1], threshold=float(scores[2]))[0]
+    exactly = detector.detect(IMAGES[:1], PHRASES[:1], threshold=float(scores[2]))[0]
     assert len(exactly.scores_N) == (scores >= scores[2]).sum()
     assert exactly.scores_N.min() == pytest.approx(scores[2])
 
 
 def test_a_row_does_not_depend_on_its_batch(detector, found):
-    for image, phrases, result in zip(PICTURES, PHRASES, found, strict=True):
+    for image, phrases, result in zip(IMAGES, PHRASES, found, strict=True):
         alone = detector.detect([image], [phrases], threshold=LOW)[0]
         np.testing.assert_allclose(alone.scores_N, result.scores_N, atol=1e-5)
         np.testing.assert_allclose(alone.boxes_N4, result.boxes_N4, atol=1e-3)
@@ -79,7 +79,7 @@ def test_images_of_one_size_share_a_batch(detector, monkeypatch):
     batches = []
     detect = detector._detect
     monkeypatch.setattr(detector, "_detect", lambda images, *rest: batches.append(len(images)) or detect(images, *rest))
-    detector.detect(PICTURES, [["cat"]] * 5, threshold=LOW)
+    detector.detect(IMAGES, [["cat"]] * 5, threshold=LOW)
     assert batches == [2, 1, 1, 1]
 
 
@@ -87,7 +87,7 @@ def test_an_image_asked_nothing_has_no_boxes(detector, found):
     assert found[3].boxes_N4.shape == (0, 4)
     assert found[3].scores_N.shape == (0,)
     assert found[3].phrases == ()
-    assert detector.detect(PICTURES[:1], [[" . "]], threshold=0)[0].phrases == ()
+    assert detector.detect(IMAGES[:1], [[" . "]], threshold=0)[0].phrases == ()
 
 
 def test_nothing_in_gives_nothing_out(detector):
@@ -122,9 +122,9 @@ def test_tokens_of_split_words_belong_to_their_phrase():
 def test_more_phrases_than_the_model_reads_are_refused(detector):
     many = [f"cat {letter}" for letter in "abcdefghij"]
     with pytest.raises(ValueError, match="are 39 tokens, but the detector reads 32; ask for fewer than the 11 phrases"):
-        detector.detect(PICTURES[:1], [[*many, "the red car on the grass"]], threshold=LOW)
+        detector.detect(IMAGES[:1], [[*many, "the red car on the grass"]], threshold=LOW)
 
 
 def test_lists_of_different_length_are_refused(detector):
     with pytest.raises(ValueError, match=r"differ in length \(5 images, 1 phrases\)"):
-        detector.detect(PICTURES, [["cat"]], threshold=LOW)
+        detector.detect(IMAGES, [["cat"]], threshold=LOW)

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from _checkpoints import PICTURES, placement, save_mask2former, weights_at
+from _checkpoints import IMAGES, placement, save_mask2former, weights_at
 
 from models.segmenters.panoptic import Mask2Former
 
@@ -36,8 +36,8 @@ def library_results(folder, images):
 
 def test_segments_are_those_of_the_librarys_panoptic_post_processing(folder, mask2former):
     num_segments = 0
-    results = mask2former.segment_panoptic(PICTURES)
-    for image, found, expected in zip(PICTURES, results, library_results(folder, PICTURES), strict=True):
+    results = mask2former.segment_panoptic(IMAGES)
+    for image, found, expected in zip(IMAGES, results, library_results(folder, IMAGES), strict=True):
         infos = expected["segments_info"]
         num_segments += len(infos)
         assert found.segment_HW.shape == (image.height, image.width)
@@ -47,7 +47,7 @@ def test_segments_are_those_of_the_librarys_panoptic_post_processing(folder, mas
         for place, info in enumerate(infos):
             same = (found.segment_HW == place) == (expected["segmentation"].numpy() == info["id"])
             assert same.mean() > 0.999
-    assert num_segments > len(PICTURES)
+    assert num_segments > len(IMAGES)
 
 
 def test_pixels_of_no_segment_are_minus_one(mask2former):
@@ -66,7 +66,7 @@ def test_an_image_without_segments_has_an_empty_map(mask2former):
 
 
 def test_a_row_does_not_depend_on_its_batch(mask2former):
-    for image, found in zip(PICTURES, mask2former.segment_panoptic(PICTURES), strict=True):
+    for image, found in zip(IMAGES, mask2former.segment_panoptic(IMAGES), strict=True):
         alone = mask2former.segment_panoptic([image])[0]
         assert alone.labels == found.labels
         np.testing.assert_allclose(alone.scores, found.scores, atol=1e-4)

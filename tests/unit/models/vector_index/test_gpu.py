@@ -1,4 +1,4 @@
-"""Search on a GPU, with Faiss's own CPU index in the place of the GPU's: what it finds, and when the CPU takes over."""
+"""Search on a GPU, with Faiss's CPU index in place of the GPU's: results, and when the CPU is used."""
 
 import faiss
 import numpy as np
@@ -59,7 +59,7 @@ class OnGpu(faiss.IndexFlatIP):
 
 
 class Shards:
-    """What IndexShards does, in Python, as the indexes here have methods of Python."""
+    """IndexShards in Python, as the indexes here have methods of Python."""
 
     def __init__(self, _dim, _is_threaded, _is_numbered_on):
         self.parts = []

@@ -1,4 +1,4 @@
-"""Neighbours against exact search in numpy; the same files from any number of threads; memory as estimated."""
+"""Neighbours against exact search in numpy, equal files from any number of threads, memory as estimated."""
 
 import json
 import os
@@ -306,7 +306,7 @@ def test_what_is_chosen_fits_the_budget(budget_mb):
 
 
 @pytest.mark.parametrize("count", [500, 1_000_000])
-def test_too_small_a_budget_is_told_with_numbers_before_any_work(tmp_path, count, monkeypatch):
+def test_too_small_a_budget_is_refused_with_numbers_before_any_work(tmp_path, count, monkeypatch):
     message = (
         r"an index of [\d,]+ vectors of 512 dimensions needs at least \d+ MB, memory_budget_bytes allows 50 MB; "
         "raise it or split the vectors into pools"
@@ -385,7 +385,7 @@ def broken(folder, tmp_path, name, content=None, cut=None):
         ("all.index.faiss", {"content": lambda b: b"x" * len(b)}, "all.index.faiss cannot be read"),
     ],
 )  # fmt: skip
-def test_a_damaged_folder_is_told_and_not_searched(lists, tmp_path, name, how, message):
+def test_a_damaged_folder_is_refused_and_not_searched(lists, tmp_path, name, how, message):
     folder = broken(lists[0], tmp_path, name, **how)
     with pytest.raises(VectorIndexError, match=message):
         VectorIndex(folder, "all")
@@ -399,7 +399,7 @@ def npy(array):
     return buffer.getvalue()
 
 
-def test_an_index_of_another_kind_or_build_is_told(lists, tmp_path):
+def test_an_index_of_another_kind_or_build_is_refused(lists, tmp_path):
     other = faiss.IndexFlatIP(32)
     other.add(clustered(10))
     folder = shutil.copytree(lists[0], tmp_path / "copy")
@@ -418,7 +418,7 @@ def test_an_index_of_another_kind_or_build_is_told(lists, tmp_path):
         VectorIndex(folder, "all")
 
 
-def test_pools_are_listed_and_an_empty_folder_is_told(tmp_path):
+def test_pools_are_listed_and_an_empty_folder_is_refused(tmp_path):
     with pytest.raises(VectorIndexError, match="holds no vector index"):
         list_indexes(tmp_path)
     for name in ("photos", "art"):

@@ -219,7 +219,7 @@ def test_input_read_again_without_change_leaves_later_stages_alone(tmp_path):
     assert rebuild(plan) == [("readlines", "a")]
 
 
-def test_another_setting_gets_a_folder_beside_the_old_one(tmp_path):
+def test_another_setting_gets_a_folder_next_to_the_old_one(tmp_path):
     first = plan_of(tmp_path, CHAIN, SHARDS)
     run(first)
     second = make_plan(

@@ -43,7 +43,7 @@ COMMANDS = ("status", "plan", "verify --deep", "explain", "report", "clean", "re
 
 
 def every_field(value):
-    """The fields of the file, each in turn of a wrong type, too large, or gone; those of its first entries too."""
+    """The fields of the file and its first entries, each in turn of a wrong type, too large, or gone."""
     if isinstance(value, list):
         for changed in every_field(value[0]) if value else ():
             yield [changed, *value[1:]]
@@ -83,7 +83,7 @@ def put(path, content):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    """(folder with manifest, tar and finished run folder; id of a sample that was kept)."""
+    """(folder with manifest, tar and finished run folder, id of a sample that was kept)."""
     folder = tmp_path_factory.mktemp("state")
     (folder / "tiny.toml").write_text(CHAIN)
     with tarfile.open(folder / "a.tar", "w") as tar:
@@ -101,7 +101,7 @@ def world(tmp_path_factory):
 
 
 def call(folder, run, command, sample="0" * 16):
-    """The exit code of a command; whatever `main` does not catch is raised."""
+    """The exit code of a command. Whatever `main` does not catch is raised."""
     name, *flags = command.split()
     args = [name, str(folder / "tiny.toml"), *([sample] if name == "explain" else []), "--out", str(run), *flags]
     args += [] if name == "clean" else ["--shards", str(folder / "a.tar")]

@@ -25,7 +25,7 @@ def test_chain_that_ends_with_its_rejecting_stage_names_it_once():
     assert why_empty([stage("read", 2, 0, a=2)]) == "no row is left after read: read rejected 2 of 2 rows (a 2)"
 
 
-def test_input_without_rows_is_said_to_have_none():
+def test_input_without_rows_is_reported_as_such():
     assert why_empty([stage("read", 0, 0), stage("emit", 0, 0)]) == "no row reached emit: the input has no rows"
 
 
@@ -37,11 +37,11 @@ def test_reasons_come_by_number_and_are_at_most_three():
     assert losses([stage("f", 20, 0, a=1, b=9, c=2, d=5, e=3)]) == "f rejected 20 of 20 rows (b 9, d 5, e 3, others 3)"
 
 
-@pytest.mark.parametrize(("kept", "told"), [(10, True), (11, False), (100, False)])
-def test_share_of_rejected_rows_is_mentioned_when_it_is_large(kept, told):
+@pytest.mark.parametrize(("kept", "reported"), [(10, True), (11, False), (100, False)])
+def test_share_of_rejected_rows_is_mentioned_when_it_is_large(kept, reported):
     stages = [stage("read", 100, 100), stage("filter", 100, kept, a=100 - kept), stage("emit", kept, kept)]
     expected = f"{100 - kept}% of the rows were rejected: filter rejected {100 - kept} of 100 rows (a {100 - kept})"
-    assert few_left(stages) == (expected if told else None)
+    assert few_left(stages) == (expected if reported else None)
 
 
 def test_children_of_an_expand_do_not_hide_what_was_rejected():

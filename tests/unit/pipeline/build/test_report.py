@@ -9,7 +9,7 @@ CHAIN = [ReadLines(), Upper(), Pack()]
 SHARDS = {"a": ["one", "drop"], "b": ["two"]}
 
 
-def test_report_is_written_again_beside_the_dataset(tmp_path):
+def test_report_is_written_again_next_to_the_dataset(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     assert run(plan).ok
     written = write_report(plan, Storage(plan.out), tmp_path / "report")

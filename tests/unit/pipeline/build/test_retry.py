@@ -53,7 +53,7 @@ def test_retry_of_everything_replaces_an_earlier_retry(tmp_path):
     assert mark_retries(plan, storage, everything=True) == {"b": 1}
     assert storage.read_bytes(f"{plan.stages[0].folder}/store/b.retry") == b"all"
     assert mark_retries(plan, storage) == {"b": 1}
-    assert storage.read_bytes(f"{plan.stages[0].folder}/store/b.retry") == b"all", "the larger wish stands"
+    assert storage.read_bytes(f"{plan.stages[0].folder}/store/b.retry") == b"all", "the larger wish is kept"
 
 
 def test_retry_twice_before_a_build_counts_all_marked_rows(tmp_path):

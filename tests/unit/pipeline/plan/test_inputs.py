@@ -140,12 +140,12 @@ def test_distinct_inputs_get_distinct_names_whatever_their_letters(stems):
         assert name_shards([url]).items() <= together.items(), "what else there is changes no name"
 
 
-def test_name_made_with_a_hash_that_another_file_has_is_told_apart():
+def test_name_that_equals_another_name_with_a_hash_stays_distinct():
     (made,) = name_shards(["/x/Train.tar"])
     assert len(name_shards(["/x/Train.tar", f"/x/{made}.tar", f"/y/{made}.tar"])) == 3
 
 
-def test_folders_that_differ_behind_a_dot_are_told_apart():
+def test_folders_that_differ_behind_a_dot_get_different_names():
     assert len(name_shards(["/x/v1.0", "/x/v1.1"])) == 2
     assert name_shards(["/x/v1.0"]).items() <= name_shards(["/x/v1.0", "/x/v1.1"]).items()
 

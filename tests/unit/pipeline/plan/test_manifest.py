@@ -172,7 +172,7 @@ def test_setting_that_may_not_be_none_refuses_the_word(tmp_path):
     assert message == "m.toml: stage 2 (filter_caption): max_words: input should be a valid integer, got 'none'"
 
 
-def test_none_has_the_identity_of_the_value_that_it_stands_for(tmp_path):
+def test_none_has_the_identity_of_the_value_that_it_means(tmp_path):
     stages = 'name = "x"' + CHAIN + '[[stage]]\nuse = "index"\n'
     assert load(tmp_path, stages) == load(tmp_path, stages + 'num_probes = "none"\n')
 
@@ -239,7 +239,7 @@ def test_name_of_a_model_that_no_stage_uses_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("models", "told"),
+    ("models", "reported"),
     [
         ('models = "zoo:clip"', "expected a table of names and model ids, got 'zoo:clip'"),
         ('models.clip = "clip2"', "expected name = \"scheme:…\", got clip = 'clip2'"),
@@ -247,8 +247,8 @@ def test_name_of_a_model_that_no_stage_uses_is_refused(tmp_path):
         ('models."a:b" = "zoo:clip"', "expected name = \"scheme:…\", got a:b = 'zoo:clip'"),
     ],
 )
-def test_table_of_models_holds_names_and_ids(tmp_path, models, told):
-    assert refusal(tmp_path, f'name = "x"\n{models}' + EMBED) == f"m.toml: models: {told}"
+def test_table_of_models_holds_names_and_ids(tmp_path, models, reported):
+    assert refusal(tmp_path, f'name = "x"\n{models}' + EMBED) == f"m.toml: models: {reported}"
 
 
 def test_manifest_knows_its_file_and_the_data_card_does_not(tmp_path):

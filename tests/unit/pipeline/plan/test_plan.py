@@ -63,12 +63,12 @@ def test_chain_starts_with_a_source_and_has_no_other():
 
 
 def test_no_stage_may_follow_a_sink():
-    expected = "stage upper stands after pack, which ends the chain; move it before"
+    expected = "stage upper is placed after pack, which ends the chain; move it before"
     assert refusal(ReadLines(), Pack(), Upper()) == expected
 
 
 def test_stage_may_be_in_the_chain_only_once():
-    expected = "stage upper stands twice in the chain; its columns would replace each other"
+    expected = "stage upper is twice in the chain; its columns would replace each other"
     assert refusal(ReadLines(), Upper(), Upper()) == expected
 
 
@@ -190,7 +190,7 @@ def test_input_that_lies_in_a_run_folder_on_the_web_is_refused():
         make_plan(manifest_of(ReadLines()), "memory://plan-test/", ["memory://plan-test/in"])
 
 
-def test_run_folder_beside_the_input_or_below_it_is_fine(tmp_path):
+def test_run_folder_next_to_the_input_or_below_it_is_accepted(tmp_path):
     inputs = write_shards(tmp_path / "in", {"a": ["one"]})
     for out in (f"{inputs}-2", f"{inputs}/out", "memory://in"):
         assert len(make_plan(manifest_of(ReadLines()), out, [inputs]).shards) == 1

@@ -1,4 +1,4 @@
-"""Messages about a Ray cluster that cannot be reached, and how soon they come; only this machine is contacted."""
+"""Messages about a Ray cluster that cannot be reached, and how soon they come. Only this machine is contacted."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""How many Ray workers a chain gets, by GPUs and shares of stages; no Ray is started."""
+"""How many Ray workers a chain gets, by GPUs and shares of stages. No Ray is started."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from pipeline.stage import Needs
 
 
 def sizes_of(resources, *shares, given=None, workers=None):
-    """Pool sizes, and the share of a GPU that an actor takes; `given` are the manifest's shares."""
+    """Pool sizes, and the share of a GPU that an actor takes. `given` are the manifest's shares."""
     plan = SimpleNamespace(
         shards=range(100),
         stages=[

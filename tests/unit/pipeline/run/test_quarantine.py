@@ -117,11 +117,11 @@ def test_lack_of_memory_for_a_single_row_needs_another_attempt():
 
 
 def with_suspects(function, suspects, max_frac=0.1):
-    log, heard = RejectLog("upper", "a", []), []
+    log, announced = RejectLog("upper", "a", []), []
     results = list(
-        Quarantine(log, NUM_ROWS, max_frac, suspects=suspects, announce=heard.append).apply(function, rows(), 50)
+        Quarantine(log, NUM_ROWS, max_frac, suspects=suspects, announce=announced.append).apply(function, rows(), 50)
     )
-    return [t.num_rows for t in results], log, heard
+    return [t.num_rows for t in results], log, announced
 
 
 def test_rows_in_work_are_announced_by_their_numbers_in_the_shard():
@@ -131,9 +131,9 @@ def test_rows_in_work_are_announced_by_their_numbers_in_the_shard():
 
 def test_suspected_rows_run_alone_and_the_blamed_one_is_rejected():
     suspects = Suspects(spans=((60, 63),), blamed=((61, "its worker died"),))
-    sizes, log, heard = with_suspects(Fails(), suspects)
+    sizes, log, announced = with_suspects(Fails(), suspects)
     assert sizes == [10, 1, 1, 87]
-    assert heard == [(50, 60), (60, 61), None, (62, 63), None, (63, 150)]
+    assert announced == [(50, 60), (60, 61), None, (62, 63), None, (63, 150)]
     [row] = log.table().to_pylist()
     assert (row[SAMPLE_ID], row["reject_reason"], row["reject_detail"]) == ("id11", "worker_lost", "its worker died")
 

@@ -1,4 +1,4 @@
-"""How Ray workers end, and which rows a deadline blames; no Ray is started."""
+"""How Ray workers end, and which rows a deadline blames. No Ray is started."""
 
 import time
 from types import SimpleNamespace
@@ -51,7 +51,7 @@ class AtWork(RayExecutor):
         pass
 
     def loss(self, *, running_s, suspects, at=None, at_row_s=0.0):
-        """The outcome when the task has run for so long, and the row it is at for so long of that."""
+        """The outcome after a task has run for a time, and its current row for a part of it."""
         now = time.monotonic()
         task = Task(stage=0, shard="a", input_digest="", suspects=suspects)
         clock = TaskClock.start(task, self._plan.manifest.run_on, now)

@@ -24,7 +24,7 @@ def test_row_that_is_overdue_alone_is_blamed_at_once():
     assert suspects.blamed == ((4, "ran past 1 s"),)
 
 
-def test_row_at_which_a_worker_dies_alone_is_blamed_the_second_time():
+def test_row_alone_at_which_a_worker_ends_twice_is_blamed():
     once = NOBODY.after((3, 5), "died", is_overdue=False).after((4, 5), "died", is_overdue=False)
     assert once.blamed == ()
     assert once.after((3, 4), "died", is_overdue=False).blamed == ()

@@ -92,7 +92,7 @@ class Asks(Upper):
 
 @pytest.fixture
 def asked(monkeypatch):
-    """The calls that load models; there is one model, with a licence."""
+    """The calls that load models. There is one model, with a licence."""
     calls = []
 
     def load(protocol, model_id, placement, **settings):

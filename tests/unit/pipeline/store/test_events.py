@@ -4,7 +4,7 @@ from pipeline.store.events import EventLog
 from pipeline.store.storage import Storage
 
 
-def test_events_are_json_lines_readable_while_the_run_goes_on(tmp_path):
+def test_events_are_json_lines_readable_during_the_run(tmp_path):
     storage = Storage(str(tmp_path))
     with EventLog(storage) as log:
         log.write("done", {"stage": "upper", "path": tmp_path})

@@ -35,7 +35,7 @@ def test_next_run_removes_files_of_a_killed_process(machine):
     assert names(machine) == ["editloom-next"]
 
 
-def test_a_run_keeps_its_folder_while_any_of_its_processes_lives(machine):
+def test_a_run_keeps_its_folder_while_one_of_its_processes_runs(machine):
     first, second = Scratch("one"), Scratch("one")
     (first.folder() / "part.tar").write_bytes(b"x")
     second.folder()

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from _inputs import decoded_apart, encoded, picture
+from _inputs import decoded_apart, encoded, make_image
 from PIL import Image, ImageCms, features
 
 from samples.formats.av1 import frames_of
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not features.check("avif"), reason="Pillow witho
 
 
 def avif(image=None, **options):
-    return encoded(picture(1) if image is None else image, "AVIF", **options)
+    return encoded(make_image(1) if image is None else image, "AVIF", **options)
 
 
 def resized(file, width, height):
@@ -33,8 +33,8 @@ def resized(file, width, height):
 
 
 def animation(mode="RGB"):
-    pictures = [picture(number).convert(mode) for number in range(4)]
-    return avif(pictures[0], save_all=True, append_images=pictures[1:])
+    images = [make_image(number).convert(mode) for number in range(4)]
+    return avif(images[0], save_all=True, append_images=images[1:])
 
 
 def problem_of(file, **options):
@@ -71,7 +71,7 @@ def test_a_small_size_over_a_huge_frame_is_refused_with_little_memory(tmp_path):
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA"])
 def test_the_size_of_the_frame_counts_and_not_that_of_the_boxes(mode):
-    file = resized(avif(picture(1, (64, 48)).convert(mode)), 8, 8)
+    file = resized(avif(make_image(1, (64, 48)).convert(mode)), 8, 8)
     assert decode_image(file, max_pixels=2 * 64 * 48).size == (8, 8)
     assert problem_of(file, max_pixels=2 * 64 * 48 - 2) == (
         "pixel_bomb", "64 x 48 px, more than 3071 pixels of AVIF",
@@ -120,7 +120,7 @@ def test_frames_that_a_decoder_keeps_are_bounded():
     one = obu(6, "0 00 0 0 0 0 0" + "0" * 40)
     found = frames(SEQUENCE + one * 30)
     assert (found.num_frames, found.pixels, found.kept_bytes) == (30, 30 * 64 * 64, 10 * 64 * 64 * 1.5)
-    file = avif(picture(1, (64, 64)))
+    file = avif(make_image(1, (64, 64)))
     start = file.index(b"\x0a", file.index(b"mdat"))
     coded = SEQUENCE + one * 30
     changed = file[:start] + coded
@@ -136,7 +136,7 @@ def test_frames_that_a_decoder_keeps_are_bounded():
 def test_healthy_files_are_left_as_they_are(mode, subsampling):
     for quality in (1, 60, 100):
         for size in ((96, 80), (1, 1), (17, 300)):
-            file = avif(picture(1, size).convert(mode), quality=quality, subsampling=subsampling, speed=10)
+            file = avif(make_image(1, size).convert(mode), quality=quality, subsampling=subsampling, speed=10)
             assert strip_avif(file, 2 * size[0] * size[1]) is file
 
 
@@ -163,7 +163,7 @@ def test_a_long_exif_block_is_hidden_and_the_turn_kept():
 
 def test_damaged_files_raise_nothing_else_and_take_no_time():
     numbers = random.Random(5)
-    files = [avif(), avif(picture(1).convert("RGBA")), animation(), avif(xmp=b"<x/>" * 20)]
+    files = [avif(), avif(make_image(1).convert("RGBA")), animation(), avif(xmp=b"<x/>" * 20)]
     for _ in range(4000):
         file = bytearray(numbers.choice(files))
         for _ in range(numbers.choice((1, 2, 8))):

@@ -1,11 +1,11 @@
-"""JPEG 2000 files of far more tiles, precincts and code-blocks than a picture needs."""
+"""JPEG 2000 files of far more tiles, precincts and code-blocks than an image needs."""
 
 import contextlib
 import random
 import struct
 
 import pytest
-from _inputs import decoded_apart, encoded, picture
+from _inputs import decoded_apart, encoded, make_image
 from PIL import Image, features
 
 from samples.formats.jpeg2000 import check_parts
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(not features.check("jpg_2000"), reason="Pillow w
 
 
 def stream(size=(100, 100), **options):
-    return encoded(picture(1, size), "JPEG2000", no_jp2=True, **options)
+    return encoded(make_image(1, size), "JPEG2000", no_jp2=True, **options)
 
 
 def tiled(file, side):
@@ -55,7 +55,7 @@ def test_many_pieces_are_refused_with_little_memory(file, tmp_path):
 
 
 def test_pieces_are_counted_in_the_box_of_a_file_and_in_tiles():
-    whole = encoded(picture(1, (1700, 1700)), "JPEG2000")
+    whole = encoded(make_image(1, (1700, 1700)), "JPEG2000")
     assert refused(cut(whole, block=2)) == "too_complex"
     file = stream((1700, 1700))
     at, tile = file.index(b"\xff\x52"), file.index(b"\xff\x93")
@@ -94,7 +94,7 @@ def test_healthy_files_are_not_refused():
 
 def test_damaged_files_raise_nothing_else():
     numbers = random.Random(5)
-    files = [stream(), encoded(picture(1), "JPEG2000", tile_size=(32, 32)), cut(stream(), precinct=5)]
+    files = [stream(), encoded(make_image(1), "JPEG2000", tile_size=(32, 32)), cut(stream(), precinct=5)]
     for _ in range(4000):
         file = bytearray(numbers.choice(files))
         for _ in range(numbers.choice((1, 2, 8))):

@@ -76,7 +76,7 @@ ODD = {
     "an empty encoding": raw(TYPE, LENGTH, b"Content-Encoding: ,"),
     "encoding gzip that is none": raw(TYPE, LENGTH, b"Content-Encoding: gzip"),
     "encoding deflate that is none": raw(TYPE, LENGTH, b"Content-Encoding: deflate"),
-    "gzip beside an unknown one": raw(TYPE, b"Content-Encoding: x, gzip", body=gzip.compress(IMAGE)),
+    "gzip after an unknown one": raw(TYPE, b"Content-Encoding: x, gzip", body=gzip.compress(IMAGE)),
     "deflate without a header": raw(TYPE, b"Content-Encoding: deflate", body=zlib.compress(IMAGE, wbits=-15)),
     "type jpg": raw(b"Content-Type: jpg", LENGTH),
     "type image": raw(b"Content-Type: image", LENGTH),
@@ -207,7 +207,7 @@ def test_a_head_that_comes_byte_by_byte_is_bounded_by_the_time_limit(tmp_path, w
     assert time.monotonic() - began < 2
 
 
-def test_a_body_said_to_be_br_that_is_no_image_names_the_encoding(tmp_path, web):
+def test_a_body_declared_as_br_that_is_no_image_names_the_encoding(tmp_path, web):
     web.answers["/x"] = raw(TYPE, b"Content-Encoding: br", body=b"\x1b\x00\x10")
     found = one(tmp_path, web.url("/x"))
     assert (found.status, found.error) == ("broken_encoding", "Content-Encoding br")

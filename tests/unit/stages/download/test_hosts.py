@@ -1,4 +1,4 @@
-"""Whose turn it is, and when a host is left alone or given up: the queue by itself, then against hosts that hang."""
+"""The order of hosts, and when one waits or is dropped: the queue alone, then with hanging hosts."""
 
 import asyncio
 import socket

@@ -1,4 +1,4 @@
-"""What counts towards the time limit of an attempt, who holds a place among the large bodies, and busy servers."""
+"""The time limit of an attempt, the places for large bodies, and busy servers."""
 
 import asyncio
 import time
@@ -48,7 +48,7 @@ def test_waiting_for_a_place_of_a_large_body_is_not_timed(web, large, has_length
     assert took >= 2.0
 
 
-def test_the_time_limit_goes_on_after_the_wait_with_what_was_left_of_it():
+def test_the_time_limit_resumes_after_the_wait_with_its_rest():
     async def run():
         places = asyncio.Semaphore(0)
         asyncio.get_running_loop().call_later(0.6, places.release)

@@ -6,7 +6,7 @@ import io
 import numpy as np
 import pytest
 import torch
-from _inputs import encoded, jpeg, picture
+from _inputs import encoded, jpeg, make_image
 from _kernels import printed_by_kernel
 from PIL import Image
 
@@ -19,11 +19,11 @@ SHRUNK = ReadLaion(stored_side_px=48)
 STORED = """
 import hashlib, sys
 sys.path.append("tests")
-from _inputs import encoded, jpeg, picture
+from _inputs import encoded, jpeg, make_image
 from stages.download.images import keep
 from stages.read_laion import ReadLaion
 for number, side_px in enumerate((24, 48, 100, 255)):
-    for data in (jpeg(number, (513, 301)), encoded(picture(number, (257, 300)), "PNG")):
+    for data in (jpeg(number, (513, 301)), encoded(make_image(number, (257, 300)), "PNG")):
         print(hashlib.sha256(keep(data, ReadLaion(stored_side_px=side_px)).data).hexdigest())
 """
 
@@ -45,13 +45,13 @@ def opened(data):
     ],
 )
 def test_every_format_is_kept_byte_for_byte_under_its_suffix(image_format, suffix):
-    data = encoded(picture(1), image_format)
+    data = encoded(make_image(1), image_format)
     kept = keep(data, AS_FOUND)
     assert (kept.data, kept.suffix, kept.sha256) == (data, suffix, hashlib.sha256(data).hexdigest())
     assert (kept.width, kept.height, kept.original_width, kept.original_height) == (96, 80, 96, 80)
 
 
-@pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"<html>", b"%PDF-1.7", encoded(picture(1), "ICO")])
+@pytest.mark.parametrize("data", [b"", b"\xff\xd8", b"<html>", b"%PDF-1.7", encoded(make_image(1), "ICO")])
 def test_other_bytes_are_no_image(data):
     with pytest.raises(DownloadFailed) as failure:
         keep(data, AS_FOUND)
@@ -60,13 +60,13 @@ def test_other_bytes_are_no_image(data):
 
 @pytest.mark.parametrize("image_format", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
 def test_a_large_image_is_shrunk_to_a_jpeg_whose_shorter_side_is_as_asked(image_format):
-    data = encoded(picture(1, (300, 200)), image_format)
+    data = encoded(make_image(1, (300, 200)), image_format)
     kept = keep(data, SHRUNK)
     assert (kept.suffix, kept.sha256) == ("jpg", hashlib.sha256(data).hexdigest())
     assert (kept.width, kept.height, kept.original_width, kept.original_height) == (72, 48, 300, 200)
     with opened(kept.data) as image:
         assert (image.format, image.mode, image.size) == ("JPEG", "RGB", (72, 48))
-        expected = np.asarray(picture(1, (300, 200)).resize((72, 48), Image.Resampling.BICUBIC), dtype=int)
+        expected = np.asarray(make_image(1, (300, 200)).resize((72, 48), Image.Resampling.BICUBIC), dtype=int)
         assert np.abs(np.asarray(image, dtype=int) - expected).mean() < 3
 
 
@@ -81,7 +81,7 @@ def test_an_image_that_is_small_enough_stays_as_it_is(size):
 def test_a_shrunk_image_is_upright(orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    upright = picture(3, (300, 200))
+    upright = make_image(3, (300, 200))
     back = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90",
             7: "TRANSVERSE", 8: "ROTATE_270"}.get(orientation)  # fmt: skip
     stored = upright.transpose(Image.Transpose[back]) if back else upright
@@ -95,7 +95,7 @@ def test_a_shrunk_image_is_upright(orientation):
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "RGBA", "CMYK", "LA", "I;16"])
 def test_images_of_every_mode_are_shrunk(mode):
-    image = picture(2, (120, 110)).convert(mode) if mode != "I;16" else Image.new("I;16", (120, 110), 40_000)
+    image = make_image(2, (120, 110)).convert(mode) if mode != "I;16" else Image.new("I;16", (120, 110), 40_000)
     data = encoded(image, "JPEG" if mode == "CMYK" else "PNG")
     with opened(keep(data, SHRUNK).data) as shrunk:
         assert (shrunk.mode, shrunk.size) == ("RGB", (52, 48))
@@ -109,7 +109,7 @@ def test_a_transparent_image_is_laid_on_white():
 
 @pytest.mark.parametrize("image_format", ["GIF", "PNG", "WEBP"])
 def test_an_animation_is_kept_whole(image_format):
-    frames = [picture(n, (100, 90)) for n in range(3)]
+    frames = [make_image(n, (100, 90)) for n in range(3)]
     data = encoded(frames[0], image_format, save_all=True, append_images=frames[1:])
     assert keep(data, SHRUNK).data == data
 
@@ -136,7 +136,7 @@ def test_more_pixels_than_allowed_are_not_decoded(options):
 )
 def test_resizing_is_bicubic_as_pillow_has_it(sizes):
     before, after = sizes
-    image = picture(5, before)
+    image = make_image(5, before)
     found = np.asarray(resized(image, after), dtype=int)
     expected = np.asarray(image.resize(after, Image.Resampling.BICUBIC), dtype=int)
     assert found.shape == expected.shape

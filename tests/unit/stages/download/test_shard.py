@@ -1,4 +1,4 @@
-"""The downloader against a web on 127.0.0.1: every way a URL can end, and what is asked how often and how fast."""
+"""The downloader against a web on 127.0.0.1: every end of a URL, number and rate of requests."""
 
 import gzip
 import io
@@ -10,7 +10,7 @@ import time
 import zlib
 
 import pytest
-from _inputs import encoded, jpeg, picture
+from _inputs import encoded, jpeg, make_image
 from _laion import fetched
 from _web import Answer, Web
 from PIL import Image
@@ -69,7 +69,7 @@ def test_http_statuses_that_are_no_image(tmp_path, web, status, reason):
         (Answer(IMAGE, headers={"Content-Type": "application/octet-stream"}), "success"),
         (Answer(IMAGE, has_length=False), "success"),
         (Answer(b"", has_length=False), "empty_image"),
-        (Answer(encoded(picture(1), "PNG")), "success"),
+        (Answer(encoded(make_image(1), "PNG")), "success"),
         (Answer(IMAGE, headers=JPEG | {"X-Robots-Tag": "noai"}), "opted_out"),
         (Answer(IMAGE, headers=JPEG | {"X-Robots-Tag": ["index", "editloom: noimageai"]}), "opted_out"),
         (Answer(IMAGE, headers=JPEG | {"X-Robots-Tag": "otherbot: noai"}), "success"),

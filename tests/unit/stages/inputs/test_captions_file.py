@@ -34,7 +34,7 @@ def captions(folder, name, content, **options):
 
 
 def refusal(folder, name, content, **options):
-    """What the plan says of this captions file."""
+    """The message of the plan on this captions file."""
     (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(PlanError) as refused:
         ReadImageFolder(**options).list_shards([str(folder / name)])

@@ -89,8 +89,8 @@ def test_a_bomb_stays_within_the_bound_of_a_worker(tmp_path, name):
     path = make(tmp_path / "metadata.parquet")
     assert path.stat().st_size < 1_000_000
     done = subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True)
-    said, peak = done.stdout.splitlines()
-    assert expected in said
+    text, peak = done.stdout.splitlines()
+    assert expected in text
     assert int(peak) < WORKER_BYTES / 2  # the other half is the models'
 
 

@@ -89,7 +89,7 @@ def base256(number):
 
 
 def records(**values):
-    """A pax header with these records; lengths may be wrong on purpose."""
+    """A pax header with these records. Lengths may be wrong on purpose."""
     content = b""
     for key, value in values.items():
         body = f" {key}={value}\n".encode()

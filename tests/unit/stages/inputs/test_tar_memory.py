@@ -1,4 +1,4 @@
-"""What tars cost that are made to cost much: peak memory and time of a fresh process for a cheap form of each."""
+"""Cost of tars made to be costly: peak memory and time of a fresh process for each."""
 
 import json
 import subprocess

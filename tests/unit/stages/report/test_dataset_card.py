@@ -154,7 +154,7 @@ def test_size_category_of_a_count(num, category):
     assert size_category(num) == category
 
 
-def test_licence_that_the_hub_does_not_know_is_named_beside_other():
+def test_licence_that_the_hub_does_not_know_is_named_after_other():
     readme = render_card(card(license="Research Only, v2"))
     data = front_matter(readme)
     assert (data["license"], data["license_name"]) == ("other", "research-only-v2")
