@@ -108,6 +108,13 @@ def test_model_that_is_unset_is_not_looked_for():
     assert plan_stages(manifest_of(ReadLines(), NeedsModel(model=None)))[1].models == {}
 
 
+def test_model_marked_within_another_type_is_refused():
+    with pytest.raises(TypeError, match=r"^Loose\.model: write Annotated\[str \| None, Serves"):
+
+        class Loose(Upper):
+            model: Annotated[str, Serves(Captioner)] | None = None
+
+
 def test_model_of_a_kind_that_cannot_serve_is_refused():
     assert refusal(ReadLines(), NeedsModel(model="zoo:clip")) == (
         "stage needsmodel: model = 'zoo:clip' is of kind 'clip', which cannot serve Captioner (served by: blip, "
