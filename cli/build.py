@@ -20,8 +20,8 @@ ShardsOption = Annotated[
     list[str] | None,
     typer.Option(
         "--shards",
-        help=r"Input: brace list, glob, folder, URL, or a text file of them; what exists under the very name is no "
-        r"pattern, elsewhere a backslash makes the next sign literal (\{)",
+        help=r"Input: brace list, glob, folder, URL, or a text file of them; a path that exists as written is no "
+        r"pattern; in any other a backslash makes the next character literal (\{)",
     ),
 ]
 OutOption = Annotated[
@@ -105,7 +105,7 @@ def build_command(
 def status_command(
     manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = None, as_json: JsonOption = False
 ) -> None:
-    """Say how far a run folder is, and who is at work on it."""
+    """Show how much of a build is done, and which process is building."""
     from cli.display import show_status
     from pipeline.build.status import status
 
@@ -155,7 +155,7 @@ def explain_command(
 
 def retry_command(
     manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = None,
-    everything: Annotated[bool, typer.Option("--all", help="Also what failed for good")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also failures that will probably repeat")] = False,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Have the next build try again what the source could not fetch, and nothing else of it."""

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Missing:
-    """`what` is missing, and the `remedy`; one clause each, joined by `; ` in a message."""
+    """One missing thing: `what` says that it is missing, `remedy` how to get it, each in one clause.
+
+    `message` joins both with `; `.
+    """
 
     what: str
     remedy: str = ""

@@ -95,5 +95,5 @@ def segmented(
 
 
 def whole(image: Image) -> Bools:
-    """(H, W), all true."""
+    """A mask (H, W) of the whole image, true at every pixel."""
     return np.ones((image.height, image.width), dtype=bool)

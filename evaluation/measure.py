@@ -1,18 +1,21 @@
-"""Takes every measure that the data of a sample allows: a row of numbers, and features for Fréchet distances.
+"""Take every measure that the data of a sample allows: a row of numbers, and features for Fréchet distances.
+
+The reference is the true target, or in some benchmarks the source. Pixel values are from 0 to 1; cosines and SSIM are
+from -1 to 1.
 
 | column | what it is |
 |---|---|
-| l1, l2 | edited image, resized to the reference, against the reference |
+| l1, l2 | mean absolute and mean squared difference of the edited image, resized, and the reference |
 | l1_inside, l1_outside, l2_inside, l2_outside | the same within and outside the mask |
 | ssim_m, ssim_not_m | SSIM of edited image and source within and outside the mask |
 | clip_i, dino | cosine of edited image and reference |
 | clip_i_source, dino_source | cosine of edited image and source, where the reference is another image |
 | clip_t | cosine of edited image and target text |
-| clip_t_target | cosine of the true target and target text: the oracle |
+| clip_t_target | cosine of the true target and target text: the clip_t of a perfect edit |
 | clip_score | 100 * 2.5 * max(clip_t, 0) |
 | clip_direction | cosine of the changes of image and text |
 
-A column taken with a network ends in `@` and the network's id.
+The name of a column that a judge (a network) gives ends in `@` and the judge's model id.
 """
 
 from __future__ import annotations

@@ -102,7 +102,10 @@ class ImageFile:
         return self.image
 
     def decode(self, side: int | None = None) -> Decoded:
-        """The image upright in RGB and sRGB, after which this object cannot be used again. Raises as `load` does."""
+        """Decode the image, turn it upright and convert it to sRGB, three channels.
+
+        Call this once: afterwards this object holds no image. Raises the same errors as `load`.
+        """
         from PIL import Image
 
         size = self.size

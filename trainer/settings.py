@@ -24,7 +24,8 @@ PLACES = frozenset({"out", "data", "run_on"})
 class TrainRunOn(Settings):
     """Settings that decide speed, or how often something is written.
 
-    Of `batch_size` and `accumulate` a resumed training must keep the product with the number of processes.
+    A resumed training may change `batch_size`, `accumulate` and the number of processes, but not the product of these
+    three.
     """
 
     batch_size: int = Field(1, ge=1)

@@ -61,7 +61,7 @@ def serving(folder: Path, port: int) -> Iterator[int]:
 
 
 def run(command: Sequence[str]) -> int:
-    """Run the command to its end; its exit code, or 128 and the number of the signal that ended it."""
+    """Run the command until it ends and return its exit code: 128 + N when signal number N ended it."""
     with subprocess.Popen(command) as process:  # noqa: S603  what the user asks for
         forward = (signal.SIGTERM, signal.SIGHUP)
         before = {number: signal.signal(number, lambda got, _: process.send_signal(got)) for number in forward}

@@ -39,10 +39,10 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
 
 
 def draw_alike(rng: random.Random, count: int) -> list[Scene]:
-    """`count` scenes in groups that share place, style and layout; nouns, and half the colours, tell them apart.
+    """Draw `count` scenes in groups of equal place, style and layout.
 
-    Among scenes drawn freely the place and the colours nearly always tell which caption belongs to which picture, and
-    the embedding has no need of nouns.
+    The scenes of a group differ in their nouns and in about half of their colours. Scenes drawn without groups nearly
+    always differ in place or colour, so a model could match captions to images without learning nouns.
     """
     scenes: list[Scene] = []
     while len(scenes) < count:

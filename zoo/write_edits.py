@@ -30,7 +30,10 @@ SCENES_PER_SEED = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class EditOrder:
-    """How many edits of which kinds to write, in turn."""
+    """The number and the kinds of the edits to write.
+
+    The kinds take turns: one edit of each, then again from the first kind, until `count` edits are made.
+    """
 
     count: int
     seed: int

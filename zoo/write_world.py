@@ -78,7 +78,10 @@ def write_webdataset(folder: Path, order: Order) -> None:
 
 
 def write_laion(folder: Path, order: Order) -> None:
-    """`metadata/part-00000.parquet` … and `images/<seed>/<number in the world>.png`."""
+    """Write one table a shard, `metadata/part-00000.parquet` …, and one image a scene, `images/<seed>/<index>.png`.
+
+    The index is the scene's number in the world of that seed, nine digits.
+    """
     images = folder / "images" / str(order.seed)
     images.mkdir(parents=True, exist_ok=True)
     (folder / "metadata").mkdir(exist_ok=True)

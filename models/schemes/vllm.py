@@ -1,4 +1,7 @@
-"""`vllm:ID`: the weights of an hf:, path: or zoo: id, run by vLLM in the worker."""
+"""`vllm:ID`: the weights of an hf:, path: or zoo: id, run by vLLM in the worker.
+
+The inner id is the part `ID`; its own scheme finds, downloads and pins the weights.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ def find(model_id: str, name: str) -> Weights:
 
 
 def missing(weights: Weights) -> Missing | None:
-    """Weights of the inner id that are not on this machine."""
+    """The download that the inner id needs, or None when its weights are on this machine."""
     found: Missing | None = _inner(weights).missing(weights)
     return found
 

@@ -31,10 +31,12 @@ from pipeline.stage import Stage
 
 
 class StageRunOn(Settings):
-    """Speed of one stage: rows handed to its function at a time; at most `workers` shards of it at once.
+    """Settings of one stage that decide its speed.
 
-    Where its models run: on which device, in which precision (results then agree to about three digits), and how many
-    rows a model takes at once; `gpu` is the share of a GPU that its models fill, where the stage's own is wrong.
+    `rows_per_batch` rows are handed to the stage's function at a time; at most `workers` shards run at once. The
+    models of the stage run on `device` in precision `dtype`, `rows_per_forward` rows at a time; results of two
+    precisions agree to about three digits. `gpu` is the share of a GPU that the models fill; it replaces the value in
+    the stage's `needs`.
     """
 
     rows_per_batch: int = Field(default=128, ge=1)

@@ -51,25 +51,25 @@ def load_model(protocol: str, model_id: str, *, placement: Mapping[str, Any] | N
 
 
 def model_revision(model_id: str) -> str:
-    """The pin of the model's content, for the fingerprint. Light."""
+    """The pin of the model's content, for the fingerprint. Loads no model."""
     revision: str = importlib.import_module(MODELS_REGISTRY).revision(model_id)
     return revision
 
 
 def model_licence(model_id: str) -> str | None:
-    """The licence that came with the model, or None when it says none. Light."""
+    """The licence that the model's files state, or None when they state none. Loads no model."""
     licence: str | None = importlib.import_module(MODELS_REGISTRY).licence(model_id)
     return licence
 
 
 def model_missing(model_id: str, protocol: str) -> list[Missing]:
-    """All that the model needs, to serve the protocol, and this machine lacks. Light."""
+    """Everything that this machine lacks to serve the protocol with the model. Loads no model."""
     found: list[Missing] = importlib.import_module(MODELS_REGISTRY).missing(model_id, protocol)
     return found
 
 
 def model_refusal(model_id: str, protocol: str) -> str | None:
-    """One clause saying why the model cannot serve the protocol, or None. Light."""
+    """One clause that says why the model cannot serve the protocol, or None. Loads no model."""
     clause: str | None = importlib.import_module(MODELS_REGISTRY).cannot_serve(protocol, model_id)
     return clause
 

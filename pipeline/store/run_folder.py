@@ -53,7 +53,7 @@ class RunFolder:
         return self._listings[folder]
 
     def has_record(self, stage_folder: str, shard: str) -> bool:
-        """True when a record file is listed; its content is not read."""
+        """True when the listing of the folder has a record file for the shard. The file is not read."""
         return _record_name(shard) in self.files(stage_folder)
 
     def record(self, stage_folder: str, shard: str) -> Record | None:

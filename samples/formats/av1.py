@@ -1,9 +1,10 @@
 """Measure the frames of AV1 data without decoding them: how large, how many, and what a decoder keeps of them.
 
 The sequence header bounds the size of its frames, but a frame header may have a size of its own. The specification
-forbids a larger one, and dav1d does not check that, so such a frame counts as the largest that its number of bits can
-express. Superres and the render size change nothing: the first makes a frame smaller before it is coded, the second is
-a hint to players. Layers count like other frames, whether the decoder leaves them out or not.
+forbids a size above the bound, but dav1d, the decoder behind Pillow, does not check it. So a frame with its own size
+counts as the largest that the bits of its size fields can express. Superres (a frame is coded smaller and enlarged by
+the decoder) and the render size (a hint to players) never make a frame larger, so both are ignored. Frames of layers
+count like other frames, also where the decoder leaves them out.
 
 Source: AV1 specification, sections 5.3 (OBUs), 5.5 (sequence header), 5.9.2 (frame header), 7.20 (reference frames).
 """

@@ -18,7 +18,10 @@ _NONE = frozenset({"", "identity", "none", "utf-8", "binary"})
 
 
 class Decoder:
-    """Decodes a body chunk by chunk; a body of another or unknown encoding stays as it is."""
+    """Decodes the body of an HTTP answer, chunk by chunk.
+
+    Knows gzip and deflate. A body that has neither, whatever its header says, is kept as it comes.
+    """
 
     def __init__(self, header: str) -> None:
         """Prepare for the header `Content-Encoding`, empty when there is none."""

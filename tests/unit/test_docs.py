@@ -30,7 +30,7 @@ TARGET = re.compile(r"(?:^|&&|;|\$)\s*make ([a-z][\w-]*)", re.MULTILINE)
 
 def generated():
     """The catalogues by file name, as the script makes them now."""
-    spec = importlib.util.spec_from_file_location("make_catalogue", ROOT / "docs" / "make_catalogue.py")
+    spec = importlib.util.spec_from_file_location("make_catalogue", ROOT / "tools" / "make_catalogue.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module.pages()
@@ -119,7 +119,7 @@ def unknown_pieces(message, known):
 @pytest.mark.parametrize("name", ["stages.md", "recipes.md", "modules.md"])
 def test_catalogue_is_up_to_date(name):
     stale = (ROOT / "docs" / name).read_text() != generated()[name]
-    assert not stale, f"docs/{name} is out of date: run `.venv/bin/python docs/make_catalogue.py`"
+    assert not stale, f"docs/{name} is out of date: run `.venv/bin/python tools/make_catalogue.py`"
 
 
 def test_catalogue_has_every_recipe_and_every_setting_of_it():

@@ -13,7 +13,7 @@ ROOMS = ("core", "cli", "pipeline", "samples", "stages", "models", "trainer", "e
 HEAD = """\
 # Modules
 
-Written by `docs/make_catalogue.py` from the first lines of docstrings; do not edit it by hand. How the
+Written by `tools/make_catalogue.py` from the first lines of docstrings; do not edit it by hand. How the
 rooms fit together is in [ARCHITECTURE.md](../ARCHITECTURE.md).
 """
 

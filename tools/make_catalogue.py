@@ -1,5 +1,5 @@
-# ruff: noqa: INP001  a script beside the pages it writes, in no package
-"""Write the catalogues docs/stages.md, docs/recipes.md and docs/modules.md: `python docs/make_catalogue.py`.
+# ruff: noqa: INP001  a script, in no package
+"""Write the catalogues docs/stages.md, docs/recipes.md and docs/modules.md: `python tools/make_catalogue.py`.
 
 The words in their tables come from the code: stages, recipes, editors, their settings, columns and docstrings. The same
 code gives the same bytes.
@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-DOCS = Path(__file__).resolve().parent
+TOOLS = Path(__file__).resolve().parent
+DOCS = TOOLS.parent / "docs"
 
 
 def main() -> None:
@@ -21,7 +22,7 @@ def main() -> None:
 
 def pages() -> dict[str, str]:
     """File name -> text of each page."""
-    for folder in (DOCS, DOCS.parent):  # a script's path starts at its own folder
+    for folder in (TOOLS, TOOLS.parent):  # where a script lies is the start of its path
         if str(folder) not in sys.path:
             sys.path.insert(0, str(folder))
     from catalogue_modules import modules_page

@@ -18,7 +18,7 @@ OWN_SETTINGS = "Settings of its own, or with a default of its own; the others ar
 HEAD = """\
 # Recipes, editors and benchmarks
 
-Written by `docs/make_catalogue.py` from the classes; do not edit it by hand.
+Written by `tools/make_catalogue.py` from the classes; do not edit it by hand.
 
 A recipe is named by `editloom train --recipe NAME`, and a setting given by `--set name=value` or in a TOML file
 ([training](training.md)). Settings of the section `run_on` decide speed, or how often something is written, and may

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HEAD = """\
 # Stages
 
-Written by `docs/make_catalogue.py` from the stage classes; do not edit it by hand.
+Written by `tools/make_catalogue.py` from the stage classes; do not edit it by hand.
 
 A stage is named in a manifest by its file name: `use = "filter_caption"`. A setting below decides the result and is
 part of the stage's fingerprint, unless its line says that it is one of speed only. What decides speed in all stages
@@ -67,7 +67,7 @@ def _written(cls: type[Stage]) -> tuple[str, ...]:
 
 def _artifact(cls: type[Stage]) -> str:
     artifact = getattr(cls, "artifact", "")
-    return f"Leaves the artifact `{artifact}`.\n" if artifact else ""
+    return f"Writes the artifact `{artifact}`.\n" if artifact else ""
 
 
 def _engine_rejects() -> str:
