@@ -202,10 +202,10 @@ class NeedsMany(NeedsModel):
 def test_everything_that_is_missing_is_listed_at_once_with_one_command(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
-    message = refusal(ReadLines(), NeedsPackage(), NeedsMany(), kind=MissingDependencyError, path="here.toml")
+    message = refusal(ReadLines(), NeedsPackage(), NeedsMany(), kind=MissingDependencyError, path="a b.toml")
     assert "\n" not in message
     assert message.startswith(
-        "4 things are missing; `pip install '.[gpu]' && editloom fetch here.toml` gets them, but for what has to be "
+        "4 things are missing; `pip install '.[gpu]' && editloom fetch 'a b.toml'` gets them, but for what has to be "
         "corrected: stage needspackage: the package no_such_package is not installed; "
         f"stage needsmany: model 'hf:owner/one@{COMMIT}' is not in the local cache {tmp_path}; "
         f"stage needsmany: model 'hf:owner/two@{COMMIT}' is not in the local cache {tmp_path}; "
