@@ -45,8 +45,7 @@ def edit_command(
 ) -> None:  # fmt: skip
     """Edit images. TEXT is the instruction or the caption of the edited image, whichever the editor needs.
 
-    An editor led by a description is a text-to-image checkpoint: it noises the image part of the way and denoises it
-    towards the text (SDEdit). With a mask the rest of the image is kept.
+    With a mask, for editors that take one, the rest of the image is kept.
     """
     from evaluation.edit_files import FileEdit, edit_files
     from evaluation.editors import EditorChoice

@@ -7,7 +7,7 @@ import typer
 from evaluation.masks import Masks, PhraseMasks
 from models.placement import AUTO, DTYPES, Placement
 
-SeedOption = Annotated[int, typer.Option("--seed", min=0, help="Decides the noise")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Decides the noise")]
 MaskModelOption = Annotated[
     str | None,
     typer.Option("--mask-model", help="Segmenter that finds what may change: a model id, such as zoo:clipseg"),

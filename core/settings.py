@@ -8,7 +8,7 @@ TOML has no null: the text "none" unsets a setting that may be unset, as in `max
 from __future__ import annotations
 
 import tomllib
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -39,7 +39,7 @@ def checked(kind: type[S], values: Any, where: str, error: type[UsageError] = Se
     try:
         return kind.model_validate(given)
     except ValidationError as invalid:
-        raise error(f"{where}: {wording(invalid)}") from None
+        raise error(f"{where}: {wording(invalid, kind)}") from None
 
 
 def _given(
@@ -64,13 +64,39 @@ def refuse_unknown(
             raise error(f"{where}: unknown key {key!r}{nearest(key, known)}")
 
 
-def wording(invalid: ValidationError) -> str:
-    """The first fault in one line: the key, what was expected, the value."""
+def wording(invalid: ValidationError, kind: type[BaseModel] | None = None) -> str:
+    """The first fault in one line: the key, what was expected, the value; of an unknown key the nearest of `kind`."""
     first = invalid.errors(include_url=False)[0]
+    *above, last = first["loc"] or ("",)
+    if first["type"] == "extra_forbidden":
+        place = "".join(f"{part}: " for part in [".".join(str(part) for part in above)] if part)
+        known = _fields_at(kind, above)
+        return f"{place}unknown key {last!r}{nearest(str(last), known) if known else ''}"
     key = "".join(f"{part}: " for part in [".".join(str(part) for part in first["loc"])] if part)
+    if first["type"] == "missing":
+        return f"{key}this setting has no default; give it a value"
     told = first["msg"].removeprefix("Value error, ")
-    value = f", got {first['input']!r}" if first["type"] != "missing" and key else ""
+    value = f", got {first['input']!r}" if key else ""
     return f"{key}{told[:1].lower()}{told[1:]}{value}"
+
+
+def _fields_at(kind: Any, place: Sequence[int | str]) -> Collection[str]:
+    """Names of the settings at a place below `kind`, through sections, tables and lists; empty where there are none."""
+    for part in place:
+        fields = getattr(kind, "model_fields", {})
+        if part in fields:
+            kind = fields[part].annotation
+        else:  # a key of a table, or a place in a list: go on with the type of its values
+            inner = [one for one in get_args(_bare(kind)) if one not in (Ellipsis, type(None))]
+            kind = inner[-1] if inner else None
+        kind = _bare(kind)
+    fields = getattr(_bare(kind), "model_fields", {})
+    return tuple(fields)
+
+
+def _bare(kind: Any) -> Any:
+    """The type without `Annotated`."""
+    return get_args(kind)[0] if get_origin(kind) is Annotated else kind
 
 
 def may_be_none(kind: type[BaseModel], key: str) -> bool:

@@ -67,6 +67,8 @@ def has_field(case: EditCase, field: str, masks: Masks) -> bool:
     """True when the case can fill this field of an EditRequest."""
     if field == "mask":
         return case.mask is not None or isinstance(masks, PhraseMasks)
+    if field == "image":
+        return True
     return field in TEXTS and bool(getattr(case, field))
 
 

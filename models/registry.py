@@ -67,6 +67,9 @@ WRAPPERS: dict[str, dict[str, str]] = {
 OVER = {"Tagger": "ImageTextEncoder"}
 """Protocol -> the protocol whose model, of the same id, its wrapper is made over: `Class(model, **settings)`."""
 
+CLASS_NAME = "_class_name"
+"""Field in which diffusers names the class, of a pipeline in model_index.json, of a single model in config.json."""
+
 FOLDER_PACKAGES = {"models.diffusion": ("diffusers",)}
 """Folder of wrappers -> packages that they import, besides those of the scheme."""
 DISTRIBUTIONS = {"open_clip": "open_clip_torch", "vllm": "'.[vllm]'"}
@@ -148,7 +151,7 @@ def cannot_serve(protocol: str, model_id: str) -> str | None:
 
 
 def kind_of(weights: Weights) -> str:
-    """The kind of model: `model_type` of its config.json, a pipeline class of diffusers, timm, gguf, or a scheme's.
+    """The kind of model: `model_type` of its config.json, a class of diffusers, timm, gguf, or a scheme's.
 
     Raises ModelError.
     """
@@ -157,28 +160,29 @@ def kind_of(weights: Weights) -> str:
     root = Path(weights.location)
     if root.is_file() or not (root / "config.json").is_file():
         if (root / "model_index.json").is_file():
-            return _named(weights, root / "model_index.json", "_class_name")
+            return _named(weights, root / "model_index.json", CLASS_NAME)
         if (root / "open_clip_config.json").is_file():
             return "open_clip"
         if root.suffix == ".gguf" or any(root.glob("*.gguf")):
             return "gguf"
         raise ModelError(f"model {weights.model_id!r}: {root} has no config.json or model_index.json to say what it is")
-    return _named(weights, root / "config.json", "model_type")
+    return _named(weights, root / "config.json", "model_type", CLASS_NAME)
 
 
-def _named(weights: Weights, path: Path, field: str) -> str:
-    """The kind that a field of a JSON file names."""
+def _named(weights: Weights, path: Path, *fields: str) -> str:
+    """The kind that the first of the fields names that a JSON file has."""
     try:
         config = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise ModelError(
             f"model {weights.model_id!r}: {path} is no JSON ({error}); fetch or save the model again"
         ) from error
-    if isinstance(config, dict) and "architecture" in config and field not in config:
+    found = [str(config[field]) for field in fields if field in config] if isinstance(config, dict) else []
+    if found:
+        return found[0]
+    if isinstance(config, dict) and "architecture" in config:
         return "timm"
-    if not isinstance(config, dict) or field not in config:
-        raise ModelError(f"model {weights.model_id!r}: {path} names no {field}")
-    return str(config[field])
+    raise ModelError(f"model {weights.model_id!r}: {path} names no {fields[0]}")
 
 
 def _wrapper(protocol: str, weights: Weights) -> Any:

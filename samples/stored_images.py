@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from samples.image_limits import MAX_PIXELS
 from samples.images import open_image
 from samples.members import PILLOW_FORMATS
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 FORMATS = tuple(PILLOW_FORMATS.values())
+MAX_MADE_PIXELS = 6 * MAX_PIXELS
+"""Limit for images that a stage of this run made: `normalise_image` may have scaled an image of MAX_PIXELS up."""
 
 
-def rgb_image(encoded: bytes) -> Image:
+def rgb_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     """The image in mode RGB. Raises ImageProblem for bytes that are no image in a format of datasets."""
-    return open_image(encoded, formats=FORMATS).load().convert("RGB")
+    return open_image(encoded, max_pixels=max_pixels, formats=FORMATS).load().convert("RGB")
 
 
 def mask_image(encoded: bytes) -> Image:
@@ -30,12 +33,12 @@ def mask_image(encoded: bytes) -> Image:
 
 def first_images(column: pa.ChunkedArray) -> list[Image]:
     """The first image of each row of `source_images`, in mode RGB."""
-    return [rgb_image(images[0].as_py()) for images in column]
+    return [rgb_image(images[0].as_py(), MAX_MADE_PIXELS) for images in column]
 
 
 def rgb_images(column: pa.ChunkedArray) -> list[Image]:
     """The image of each row of `target_image`, in mode RGB."""
-    return [rgb_image(image.as_py()) for image in column]
+    return [rgb_image(image.as_py(), MAX_MADE_PIXELS) for image in column]
 
 
 def centre_square(image: Image, side_px: int) -> Image:

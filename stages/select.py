@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from core.settings import Settings
 from pipeline.stage import Context, GlobalStage, ShardTables
@@ -71,6 +71,20 @@ class Best(Settings):
     keep: int = Field(ge=1)
     by: str
     prefer: Literal["highest", "lowest"] = "highest"
+
+    @field_validator("per")
+    @classmethod
+    def _can_group(cls, name: str) -> str:
+        if name in COLUMNS and (COLUMNS[name].bulk or pa.types.is_list(COLUMNS[name].type)):
+            raise ValueError(f"column {name!r} holds no single value: pairs cannot be grouped by it")
+        return name
+
+    @field_validator("by")
+    @classmethod
+    def _can_rank(cls, name: str) -> str:
+        if name in COLUMNS and name not in NUMBERS:
+            raise ValueError(f"column {name!r} holds no numbers: pairs cannot be ranked by it")
+        return name
 
     def rank(self, value: float | None) -> float:
         """Smaller is better; no value and NaN come last."""

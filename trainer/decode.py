@@ -114,6 +114,8 @@ class Decoder:
         if kind in ("text", "number"):
             return _light_value(name, kind, light, is_required=name in self.required)
         if kind == "array" and not self._are_usable(light):
+            if name in self.required:
+                raise ValueError("it is of another model, revision or size than this training's")
             return None
         stored = values_of(name, raw)
         if not stored:
@@ -170,9 +172,25 @@ def _light_value(name: str, kind: Kind, light: Mapping[str, Any], *, is_required
         if is_required:
             raise TypeError(f"it states no {name}")
         return "" if kind == "text" else None
-    if not isinstance(value, str if kind == "text" else int | float):
+    if not (isinstance(value, str) if kind == "text" else _is_number(value, column(name).type)):
         raise TypeError(f"{name} is no {kind}")
+    return value if kind == "text" else _number(name, value)
+
+
+def _number(name: str, value: Any) -> float:
+    """The value as its column holds it. Raises TypeError or OverflowError for one that the column cannot hold."""
+    if pa.types.is_floating(column(name).type):
+        return float(value)
+    if not isinstance(value, int) or value.bit_length() > 63:
+        raise TypeError(f"{name} is no whole number of 64 bits")
     return value
+
+
+def _is_number(value: Any, declared: pa.DataType) -> bool:
+    """True for a finite number, and for a column of whole numbers a whole one of 64 bits."""
+    if pa.types.is_floating(declared):
+        return isinstance(value, int | float) and math.isfinite(value)
+    return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
 def _array(encoded: bytes, shape: tuple[int, ...]) -> Halves:

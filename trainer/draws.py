@@ -2,7 +2,8 @@
 
 Neither the batch that a sample is in, nor the process, nor what was drawn before changes them: a training that was
 resumed, or runs in more processes, draws the numbers that any other would. Asked for one name twice, the same numbers
-come twice. On another kind of CPU normal numbers may differ in their last bits, as torch rounds differently there.
+come twice, so each quantity needs a name of its own. On another kind of CPU normal numbers may differ in their last
+bits, as torch rounds differently there.
 """
 
 from __future__ import annotations

@@ -156,10 +156,11 @@ class _Training:
         self._accelerator.wait_for_everyone()
 
     def _preview(self) -> None:
-        if self._metrics:
+        previewer = self._setup.previewer
+        if self._metrics and previewer:
             samples = self._recipe.run_on.preview_samples
             with self._metrics.paused(), self._state.as_result(), self._accelerator.autocast():
-                self._metrics.show(self.step, self._setup.previewer.grid(samples, self._recipe.seed))
+                self._metrics.show(self.step, previewer.grid(samples, self._recipe.seed))
         self._accelerator.wait_for_everyone()
 
     def _finish(self) -> Result:

@@ -61,7 +61,7 @@ class Metrics:
         folder = self._out / "previews"
         folder.mkdir(exist_ok=True)
         grid.save(folder / f"step-{step:08d}.png")
-        self._board.add_image("source | edit | target", np.asarray(grid), step, dataformats="HWC")
+        self._board.add_image("previews", np.asarray(grid), step, dataformats="HWC")
 
     @contextmanager
     def paused(self) -> Iterator[None]:

@@ -39,7 +39,9 @@ class Previewer:
         """Raises ContractError for an editor that needs a field which no column has."""
         for field in sorted(editor.needs - {"image"}):
             if field not in COLUMNS:
-                raise ContractError(f"the recipe's editor needs {field!r}, which previews cannot give it")
+                raise ContractError(
+                    f"the recipe's editor needs {field!r}, which previews cannot give it; set run_on.preview_every=0"
+                )
         self._editor, self._dataset = editor, dataset
         self._fields = [field for field in COLUMNS if field in editor.needs]
         needed = (SOURCE, *(COLUMNS[field] for field in self._fields))

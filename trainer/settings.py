@@ -59,7 +59,7 @@ class TrainSettings(Settings):
     out: Path = Field(strict=False)
     """Folder for checkpoints, metrics, previews and the result."""
 
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**63)
     """Decides the order of samples, first weights, noise and timesteps."""
     steps: int = Field(1000, ge=1)
     """Optimiser steps."""

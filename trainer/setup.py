@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CHECKPOINTS = "checkpoints"
-SAVED = {"config": dict, "dataset": str, "global_batch": int, "models": dict, "streams": int, "average_steps": int}
+SAVED = {
+    "recipe": str, "config": dict, "dataset": str, "global_batch": int, "models": dict, "streams": int,
+    "average_steps": int,
+}  # fmt: skip
 """Entries that a checkpoint's state must have beside its step, with their types in JSON."""
 
 
@@ -43,7 +46,7 @@ class Setup:
     dataset: ShardList
     objective: Objective
     loader: Loader
-    previewer: Previewer
+    previewer: Previewer | None
     state: TrainState
     identity: dict[str, Any]
     step: int
@@ -63,7 +66,8 @@ def set_up(recipe: Recipe, *, resume: bool) -> Setup:
     saved = _saved(checkpoint) if checkpoint else {}
     run_on = recipe.run_on
     identity = {
-        "config": recipe.deciding(), "dataset": dataset.fingerprint, "models": _revisions(recipe),
+        "recipe": recipe.recipe, "config": recipe.deciding(), "dataset": dataset.fingerprint,
+        "models": _revisions(recipe),
         "global_batch": run_on.batch_size * run_on.accumulate * accelerator.num_processes,
     }  # fmt: skip
     if checkpoint:
@@ -76,7 +80,7 @@ def set_up(recipe: Recipe, *, resume: bool) -> Setup:
         dataset, _decoder(recipe, objective), recipe, rank=accelerator.process_index,
         num_ranks=accelerator.num_processes,
     )  # fmt: skip
-    previewer = Previewer(objective.editor, dataset, recipe.size_px)
+    previewer = Previewer(objective.editor, dataset, recipe.size_px) if run_on.preview_every else None
     state = TrainState(objective, recipe, accelerator)
     if checkpoint:
         state.restore(read_tensors(checkpoint), saved)
@@ -145,13 +149,13 @@ def _saved(checkpoint: Path) -> dict[str, Any]:
 
 
 def _check_same(saved: dict[str, Any], identity: dict[str, Any], checkpoint: Path) -> None:
-    """Raise UsageError for a checkpoint of other settings, data or models."""
+    """Raise UsageError for a checkpoint of another recipe, or of other settings, data or models."""
     before, now = dict(saved), dict(identity)
     settings_before, settings_now = before.pop("config"), now.pop("config")
     changed = [
         f"{key} was {old.get(key)!r} and is {new.get(key)!r}"
-        for old, new in ((settings_before, settings_now), (before, now))
-        for key in new
+        for old, new, keys in ((before, now, now), (settings_before, settings_now, settings_before | settings_now))
+        for key in keys
         if old.get(key) != new.get(key)
     ]
     if changed:

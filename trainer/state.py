@@ -44,10 +44,9 @@ class TrainState:
         for module in self._modules.values():
             module.to(accelerator.device).train().requires_grad_(requires_grad=False)
         self.parameters = _grouped(self._modules, objective.groups)
-        self.buffers = _saved_buffers(self._modules)
         for parameter in self.parameters.values():
             parameter.requires_grad_(True)
-        self._rates = [group.learning_rate or settings.learning_rate for group in objective.groups]
+        self._rates = [_or(group.learning_rate, settings.learning_rate) for group in objective.groups]
         optimiser = torch.optim.AdamW(
             [self._options(group) for group in objective.groups], lr=settings.learning_rate,
             betas=(settings.adam_beta1, settings.adam_beta2), eps=settings.adam_epsilon,
@@ -57,8 +56,13 @@ class TrainState:
         self._trained: frozenset[str] = frozenset()
 
     def _options(self, group: ParameterGroup) -> dict[str, Any]:
-        decay = self._settings.weight_decay if group.weight_decay is None else group.weight_decay
+        decay = _or(group.weight_decay, self._settings.weight_decay)
         return {"params": [self.parameters[name] for name in group.names], "weight_decay": decay}
+
+    @property
+    def buffers(self) -> dict[str, Tensor]:
+        """The buffers that are part of the modules' state, by name; a module may have put another tensor in place."""
+        return _saved_buffers(self._modules)
 
     def begin(self, trained: Collection[str]) -> None:
         """Clear gradients; enable them only for `trained`. Raises ContractError for a name that is in no group."""
@@ -106,8 +110,8 @@ class TrainState:
         if bucket:
             self._reduce_bucket(bucket)
         if self._accelerator.num_processes > 1:
-            for name in sorted(self.buffers):
-                broadcast(self.buffers[name])
+            for _, buffer in sorted(self.buffers.items()):
+                broadcast(buffer)
 
     def _reduce_bucket(self, bucket: list[Tensor]) -> None:
         if self._accelerator.num_processes == 1:
@@ -192,12 +196,16 @@ def _grouped(modules: Mapping[str, Module], groups: Sequence[ParameterGroup]) ->
     """The parameters of all groups by name, in their order."""
     known = {f"{module}.{name}": p for module, one in modules.items() for name, p in one.named_parameters()}
     found: dict[str, Parameter] = {}
+    seen: dict[int, str] = {}
     for name in (name for group in groups for name in group.names):
         if name not in known:
             raise ContractError(f"no trained module has the parameter {name!r}{nearest(name, known)}")
         if name in found:
             raise ContractError(f"the parameter {name!r} is in two groups; name each once")
+        if other := seen.get(id(known[name])):
+            raise ContractError(f"{other!r} and {name!r} are one parameter of two modules; name it once")
         found[name] = known[name]
+        seen[id(known[name])] = name
     if not found:
         raise ContractError("the objective's groups are empty; name the parameters that it trains")
     return found
@@ -210,6 +218,10 @@ def _saved_buffers(modules: Mapping[str, Module]) -> dict[str, Tensor]:
         kept = one.state_dict().keys()
         found |= {f"{module}.{name}": buffer for name, buffer in one.named_buffers() if name in kept}
     return found
+
+
+def _or(of_group: float | None, of_settings: float) -> float:
+    return of_settings if of_group is None else of_group
 
 
 def _moment_shape(kind: str, parameter: Parameter) -> torch.Size:

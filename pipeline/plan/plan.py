@@ -185,8 +185,11 @@ def _lacks(stage: Stage) -> Iterator[Missing]:
     """Packages and models that the stage needs and this machine has not."""
     for package in packages_missing(stage.needs.packages):
         yield missing_package(package, f"'.[{stage.needs.extra}]'" if stage.needs.extra else package)
-    for setting, protocol in stage.model_settings().items():
-        if (model := getattr(stage, setting)) is not None:
+    needed = [(getattr(stage, setting), protocol) for setting, protocol in stage.model_settings().items()]
+    marked = {model for model, _ in needed}
+    needed += [(model, "") for model in stage.needs_models() if model not in marked]
+    for model, protocol in needed:
+        if model is not None:
             yield from model_missing(model, protocol)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 
 from samples.images import open_image
+from samples.stored_images import MAX_MADE_PIXELS
 
 JPEG_QUALITY = 82
 REDUCING_GAP = 2.0
@@ -18,7 +19,7 @@ def thumbnail(encoded: bytes, longest_px: int = 192) -> bytes:
     """
     from PIL import Image
 
-    image = open_image(encoded).decode(longest_px).image
+    image = open_image(encoded, max_pixels=MAX_MADE_PIXELS).decode(longest_px).image
     image.thumbnail((longest_px, longest_px), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
     out = io.BytesIO()
     image.save(out, "JPEG", quality=JPEG_QUALITY, optimize=True)

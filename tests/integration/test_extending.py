@@ -14,7 +14,7 @@ from _datasets import write_dataset
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "extending.md"
 COPIED = (
-    "core", "cli", "pipeline", "samples", "stages", "models", "trainer", "evaluation", "zoo", "tests", "docs",
+    "core", "cli", "pipeline", "samples", "stages", "models", "trainer", "evaluation", "zoo", "tests", "docs", "tools",
     "manifests",
 )  # fmt: skip
 LINKED = ("data", "zoo/weights")

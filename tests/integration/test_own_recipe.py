@@ -143,6 +143,14 @@ def test_column_that_the_recipe_does_not_declare_is_an_error(data, tmp_path, mon
         train(settings(data, tmp_path))
 
 
+def test_editor_that_previews_cannot_serve_needs_none(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(Tint, "needs", frozenset({"instruction", "examples"}))
+    with pytest.raises(ContractError, match=r"which previews cannot give it; set run_on.preview_every=0"):
+        train(settings(data, tmp_path / "shown", steps=1))
+    train(settings(data, tmp_path / "out", steps=1, run_on={**RUN_ON, "preview_every": 0}))
+    assert (tmp_path / "out" / "model").is_dir()
+
+
 def test_dataset_without_target_images_is_trained_on_where_none_is_read(tmp_path, monkeypatch):
     def bare(index):
         return {name: content for name, content in sample_members(index).items() if not name.startswith("target")}

@@ -8,6 +8,7 @@ Source  Rombach et al. 2022, Latent Diffusion.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -30,15 +31,21 @@ if TYPE_CHECKING:
 
 # B rows, C channels, h w cells of a latent, L tokens, D embedding
 
+TEXT_TO_IMAGE = "StableDiffusionPipeline"
+"""The class in diffusers of the pipelines that a training starts from, unless a recipe names others."""
+
 
 class Checkpoint:
     """The parts of one checkpoint on one device. `pipeline` holds the same modules, assembled."""
 
-    def __init__(self, model_id: str, ctx: TrainContext) -> None:
-        """Load the checkpoint. Raises ModelError when it is absent or of a kind that is not trained here."""
+    def __init__(self, model_id: str, ctx: TrainContext, kinds: Sequence[str] = (TEXT_TO_IMAGE,)) -> None:
+        """Load the checkpoint, a pipeline of one of the classes `kinds` of diffusers.
+
+        Raises ModelError when it is absent or of another kind.
+        """
         self.model_id, self.device = model_id, ctx.device
-        self._autocast = ctx.autocast
-        self.pipeline, self.revision = _load(model_id)
+        self._autocast, self._kinds = ctx.autocast, tuple(kinds)
+        self.pipeline, self.revision = _load(model_id, self._kinds)
         self.unet, self._text_encoder = self.pipeline.unet, self.pipeline.text_encoder
         self._tokenizer = self.pipeline.tokenizer
         for part in (self.pipeline.vae, self._text_encoder):
@@ -70,13 +77,14 @@ class Checkpoint:
             text_BLD: Tensor = self._text_encoder(tokens.input_ids.to(self.device))[0]
         return text_BLD
 
-    def predict_noise(self, noisy_BChw: Tensor, timestep_B: Tensor, text_BLD: Tensor) -> Tensor:
+    def predict_noise(self, noisy_BChw: Tensor, timestep_B: Tensor, text_BLD: Tensor, **conditions: Any) -> Tensor:
         """epsilon_theta(z_t, t, y), float32; a network that predicts v is converted.
 
-        `noisy_BChw` has the channels of the UNet's input; the first ones are the noisy latent.
+        `noisy_BChw` has the channels of the UNet's input; the first ones are the noisy latent. `conditions` are further
+        arguments of the UNet, such as the residuals that a ControlNet adds.
         """
         with self._autocast():
-            out_BChw = self._predict(noisy_BChw, timestep_B, text_BLD.float()).sample.float()
+            out_BChw = self._predict(noisy_BChw, timestep_B, text_BLD.float(), **conditions).sample.float()
         return self.schedule.noise_in(out_BChw, noisy_BChw[:, : self.latents.channels], timestep_B)
 
     def speed_up(self, *, compile_unet: bool, gradient_checkpointing: bool) -> None:
@@ -87,24 +95,31 @@ class Checkpoint:
         if compile_unet:
             self._predict = torch.compile(self.unet)
 
-    def save(self, folder: Path, dtype: str) -> None:
-        """Write the checkpoint as a pipeline in `dtype`: loaded anew in float32, with the UNet's weights of now."""
-        pipeline, _ = _load(self.model_id)
+    def save(self, folder: Path, dtype: str, kind: str = "", **further: Any) -> None:
+        """Write the checkpoint as a pipeline in `dtype`: loaded anew in float32, with the UNet's weights of now.
+
+        `kind` is the class of the pipeline in diffusers, where it is another than that of the checkpoint; `further` are
+        modules that such a pipeline has beside the checkpoint's, which are copied.
+        """
+        import diffusers
+
+        pipeline, _ = _load(self.model_id, self._kinds)
         widen_conv_in(pipeline.unet, self.unet.config.in_channels)
         pipeline.unet.load_state_dict(self.unet.state_dict())
+        if kind:
+            pipeline = getattr(diffusers, kind).from_pipe(pipeline, **deepcopy(further))
         if dtype != "float32":
             pipeline.to(dtype=getattr(torch, dtype), silence_dtype_warnings=True)
         pipeline.save_pretrained(folder, safe_serialization=True)
 
 
-def _load(model_id: str) -> tuple[Any, str]:
+def _load(model_id: str, kinds: tuple[str, ...]) -> tuple[Any, str]:
     """The pipeline in float32 on the CPU, and what pins its weights."""
-    from diffusers import StableDiffusionPipeline
+    import diffusers
 
     try:
         weights = fetch(find(model_id))
-        _check_kind(weights)
-        pipeline: Any = StableDiffusionPipeline.from_pretrained(
+        pipeline: Any = getattr(diffusers, _kind(weights, kinds)).from_pretrained(
             weights.location, dtype=torch.float32, **weights.pretrained_arguments()
         )
     except (OSError, ValueError) as error:
@@ -113,9 +128,10 @@ def _load(model_id: str) -> tuple[Any, str]:
     return pipeline, pin(find(model_id))
 
 
-def _check_kind(weights: Weights) -> None:
+def _kind(weights: Weights, kinds: tuple[str, ...]) -> str:
     kind = kind_of(weights)
-    if kind != "StableDiffusionPipeline":
+    if kind not in kinds:
         raise ModelError(
-            f"model {weights.model_id!r} is of kind {kind!r}; this trainer takes a StableDiffusionPipeline of diffusers"
+            f"model {weights.model_id!r} is of kind {kind!r}; this trainer takes a {' or '.join(kinds)} of diffusers"
         )
+    return kind

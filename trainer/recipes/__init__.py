@@ -32,4 +32,6 @@ def find_recipe(name: str) -> type[Recipe]:
 
     if not (isinstance(found, type) and issubclass(found, Recipe)):
         raise SettingError(f"{name!r} is no recipe; expected package.module:Class, a subclass of trainer.recipe.Recipe")
+    if not found.recipe:
+        raise SettingError(f"{name!r} has no name, by which a training is resumed; set `recipe` in the class")
     return found

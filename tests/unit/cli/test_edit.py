@@ -76,6 +76,7 @@ def test_an_edit_stays_within_a_mask_from_a_file_or_a_phrase(tmp_path, images, e
         (["a cat", *MODEL, "--out", "o", "--mask-threshold", "nan"], "Invalid value for '--mask-threshold'"),
         ([*SET, "num_steps=0"], "num_steps: input should be greater than or equal to 1, got 0"),
         ([*SET, "num_steps=x"], "num_steps: input should be a valid integer, got 'x'"),
+        (["a cat", *MODEL, "--out", "o", "--seed", str(2**64)], "Invalid value for '--seed'"),
         (["a cat", *MODEL, "--out", "o", "--dtype", "int8"], "dtype 'int8' is not known; expected auto or one of"),
         (["a cat", *MODEL, "--out", "o", "--phrase", "x"], "--mask-model looks for --phrase; give both or neither"),
         (["a cat", *MODEL, "--out", "o", "--mask-model", "zoo:clipseg"], "give both or neither"),

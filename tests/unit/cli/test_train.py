@@ -44,7 +44,7 @@ def test_options_win_over_set_and_set_over_the_file(asked, tmp_path, editloom):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([*GIVEN], "recipe iedit: out: field required"),
+        ([*GIVEN], "recipe iedit: out: this setting has no default"),
         ([*GIVEN, "--out", "o", "--set", "stepz=3"], "recipe iedit: unknown key 'stepz' (did you mean 'steps'?)"),
         (["--recipe", "x", "--out", "o"], "no recipe is called 'x' (known: iedit)"),
         ([], "Missing option '--recipe'."),

@@ -1,5 +1,5 @@
 import math
-from typing import Literal
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import Field
@@ -88,3 +88,29 @@ def test_a_file_that_is_no_toml_is_refused(tmp_path):
 def test_an_unknown_key_of_a_section_is_refused_with_the_nearest_name():
     with pytest.raises(SettingError, match=r"^x: run_on: unknown key 'worker' \(did you mean 'workers'\?\)$"):
         checked(Paint, {"run_on": {"worker": 1}}, "x")
+
+
+class Drawer(Settings):
+    by_name: dict[str, Annotated[Paint, Field(strict=False)]] = Field(default_factory=dict)
+    in_order: tuple[Annotated[Paint, Field(strict=False)], ...] = Field(default=(), strict=False)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"by_name": {"a": {"color": "red"}}}, r"drawer: by_name\.a: unknown key 'color' \(did you mean 'colour'\?\)$"),
+        ({"in_order": [{"ratios": 1.0}]}, r"drawer: in_order\.0: unknown key 'ratios' \(did you mean 'ratio'\?\)$"),
+    ],
+)
+def test_an_unknown_key_in_a_table_has_the_nearest_name(values, message):
+    with pytest.raises(SettingError, match=message):
+        checked(Drawer, values, "drawer")
+
+
+class Needed(Settings):
+    colour: str
+
+
+def test_a_setting_without_default_is_asked_for():
+    with pytest.raises(SettingError, match=r"^needed: colour: this setting has no default; give it a value$"):
+        checked(Needed, {}, "needed")

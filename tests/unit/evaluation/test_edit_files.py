@@ -38,6 +38,7 @@ def edited(image, editor, *, masks="none", **edit):
         ({"target_caption"}, {"instruction"}, "target_caption"),
         (set(), {"target_caption"}, "target_caption"),
         (set(), {"instruction", "target_caption"}, "instruction"),
+        ({"image", "instruction"}, (), "instruction"),
     ],
 )
 def test_the_text_is_the_field_that_the_editor_needs(image, needs, uses, field):

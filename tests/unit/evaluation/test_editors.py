@@ -181,6 +181,12 @@ def test_cases_that_lack_what_the_editor_needs_are_counted(tmp_path, editor, cas
     run_edits(cases, tmp_path / "out", EditorChoice.of_editor(Instructed(), "mine", {}))
 
 
+def test_an_editor_may_declare_that_it_needs_the_image(tmp_path, cases):
+    mine = FakeEditor()
+    mine.needs = frozenset({"image", "target_caption"})
+    assert run_edits(cases, tmp_path / "out", EditorChoice.of_editor(mine, "mine", {})).keys() == {"a/0", "a/1", "a/2"}
+
+
 def test_an_editor_that_needs_examples_is_told_that_there_are_none(tmp_path, cases):
     mine = Instructed()
     mine.needs = frozenset({"examples"})

@@ -119,6 +119,8 @@ def test_kind_of_a_folder_is_what_its_files_say(tmp_path):
     assert kind_of(find(model_of(tmp_path / "a", "clip"))) == "clip"
     index = json.dumps({"_class_name": "StableDiffusionPipeline"})
     assert kind_of(find(folder_of(tmp_path / "b", model_index__json=index))) == "StableDiffusionPipeline"
+    part = json.dumps({"_class_name": "ControlNetModel", "in_channels": 4})
+    assert kind_of(find(folder_of(tmp_path / "f", config__json=part))) == "ControlNetModel"
     assert kind_of(find(folder_of(tmp_path / "c", open_clip_config__json="{}"))) == "open_clip"
     assert kind_of(find(folder_of(tmp_path / "d", model__gguf=""))) == "gguf"
     assert kind_of(find(f"vllm:{model_of(tmp_path / 'e', 'llama')}")) == "vllm"
@@ -229,6 +231,24 @@ def test_missing_is_empty_for_what_is_there_and_a_line_for_what_is_not(tmp_path,
     assert f"; get it with `editloom fetch hf:a/b@{COMMIT}`" in lines_of(f"hf:a/b@{COMMIT}")[0]
     assert "is not pinned" in lines_of("hf:a/b")[0]
     assert "has no config.json" in lines_of(folder_of(tmp_path / "x"))[0]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "can"),
+    [
+        (f"hf:owner/one@{COMMIT}", True),
+        (f"vllm:hf:owner/one@{COMMIT}", True),
+        ("open_clip:ViT-B-32/openai", True),
+        ("hf:owner/unpinned", False),
+        ("path:/nowhere", False),
+        (ENDPOINT, False),
+        ("nonsense", False),
+    ],
+)
+def test_fetch_is_advised_for_ids_that_can_be_fetched(tmp_path, monkeypatch, model_id, can):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
+    assert {lack.model_id for lack in registry.missing(model_id)} - {"", None} == ({model_id} if can else set())
 
 
 @pytest.mark.parametrize(

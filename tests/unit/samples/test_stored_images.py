@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 
 from samples.image_limits import ImageProblem
 from samples.stored_images import centre_square, first_images, mask_image, rgb_image, rgb_images
+from stages.report.thumbnails import thumbnail
 
 
 def pillow(data, mode):
@@ -37,6 +38,17 @@ def test_an_image_over_the_pixel_limit_is_refused_unread():
     bomb[29:33] = zlib.crc32(bomb[12:29]).to_bytes(4, "big")
     with pytest.raises(ImageProblem, match="1600000000 pixels"):
         rgb_image(bytes(bomb))
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_that_a_stage_made_larger_than_the_limit_is_read():
+    large = encoded(Image.new("1", (8192, 6200)), "PNG")
+    with pytest.raises(ImageProblem, match="more than"):
+        rgb_image(large)
+    (image,) = rgb_images(pa.chunked_array([pa.array([large], pa.binary())]))
+    assert image.size == (8192, 6200)
+    del image
+    assert Image.open(io.BytesIO(thumbnail(large, 32))).size == (32, 24)
 
 
 def test_columns_of_images_become_lists_of_images():

@@ -85,6 +85,15 @@ def test_numbers_are_read_and_may_be_absent():
     assert "retrieval_cos" not in values
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("turn", 1.5), ("turn", 2**63), ("turn", "2"), pytest.param("retrieval_cos", 10**400, id="retrieval_cos-1e400")],
+)
+def test_number_that_its_column_cannot_hold_is_named(name, value):
+    message = refusal(raw(json=json.dumps({**TOLD, name: value}).encode()))
+    assert message.startswith("shard s.tar, sample k: json cannot be read: ")
+
+
 def test_column_that_no_training_can_read_is_refused():
     with pytest.raises(ContractError, match=r"column 'neighbour_ids' \(list<.*>\) cannot be read by a training"):
         Decoder(size_px=8, required=("neighbour_ids",))
@@ -115,6 +124,16 @@ def test_latents_are_taken_only_where_they_are_of_this_model_and_size():
     ):
         decoder = Decoder(size_px=8, required=READS, optional=IF_PRESENT, latents=other)
         assert not decode(raw(), decoder).values.keys() & set(LATENTS)
+
+
+def test_latents_that_a_recipe_cannot_do_without_must_be_usable():
+    def decoder(latents):
+        return Decoder(size_px=8, required=("source_latent",), latents=latents)
+
+    assert (decode(raw(), decoder(SPEC)).values["source_latent"] == 1).all()
+    for other in (LatentSpec("zoo:sd", "r2", 8, (4, 2, 2)), None):
+        with pytest.raises(SampleError, match=r"source_latent.npy cannot be read: it is of another model, revision"):
+            decode(raw(), decoder(other))
 
 
 def test_masks_that_nobody_needs_may_be_missing():
@@ -172,6 +191,9 @@ def archive():
         ({"json": b"{}"}, "json cannot be read: it states no target_caption"),
         ({"json": json.dumps({**TOLD, "instruction": 3}).encode()}, "json cannot be read: instruction is no text"),
         ({"json": json.dumps({**TOLD, "turn": "2"}).encode()}, "json cannot be read: turn is no number"),
+        ({"json": json.dumps({**TOLD, "turn": 1.5}).encode()}, "json cannot be read: turn is no number"),
+        ({"json": json.dumps({**TOLD, "turn": 2**63}).encode()}, "json cannot be read: turn is no number"),
+        ({"json": json.dumps({**TOLD, "retrieval_cos": float("nan")}).encode()}, "retrieval_cos is no number"),
         ({"json": b"\xff"}, "json cannot be read: "),
     ],
 )

@@ -43,6 +43,7 @@ def test_setting_of_a_section_is_refused_outside_of_it():
     ("values", "message"),
     [
         ({"steps": 0}, "recipe iedit: steps: input should be greater than or equal to 1, got 0"),
+        ({"seed": 2**63}, "recipe iedit: seed: input should be less than 9223372036854775808, got 9223372036854775808"),
         ({"steps": "many"}, "recipe iedit: steps: input should be a valid integer, got 'many'"),
         ({"alternate": 1}, "recipe iedit: alternate: input should be a valid boolean, got 1"),
         ({"precision": "fp8"}, "recipe iedit: precision: input should be 'no', 'bf16' or 'fp16', got 'fp8'"),
@@ -76,7 +77,7 @@ def test_no_number_of_any_recipe_may_be_infinite_or_none(recipe, value):
 
 
 def test_missing_setting_is_named():
-    with pytest.raises(SettingError, match="recipe iedit: model: field required"):
+    with pytest.raises(SettingError, match="recipe iedit: model: this setting has no default"):
         make_recipe(IEdit, {"data": "d", "out": "o"})
 
 
@@ -107,6 +108,7 @@ def test_recipe_outside_of_the_table_is_named_by_module_and_class():
     [
         ("nowhere.at_all:X", "recipe 'nowhere.at_all:X': there is no module 'nowhere.at_all' on the import path"),
         ("trainer.recipe:Missing", "'trainer.recipe:Missing' is no recipe; expected package.module:Class"),
+        ("trainer.recipe:Recipe", "'trainer.recipe:Recipe' has no name, by which a training is resumed; set `recipe`"),
         ("trainer.settings:TrainSettings", "'trainer.settings:TrainSettings' is no recipe; expected package.module"),
     ],
 )

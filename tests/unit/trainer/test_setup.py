@@ -1,6 +1,7 @@
 """What a training is begun or resumed from, before any model is loaded."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -10,12 +11,12 @@ from core.errors import DatasetError, MissingDependencyError, TrainingError, Usa
 from trainer.checkpoint import save_checkpoint
 from trainer.recipe import make_recipe
 from trainer.recipes import find_recipe
-from trainer.setup import CHECKPOINTS, SAVED, _checkpoint, _saved, set_up
+from trainer.setup import CHECKPOINTS, SAVED, _check_same, _checkpoint, _saved, set_up
 
 TENSORS = {"weight/a": torch.ones(3)}
 STATE = {
-    "config": {}, "dataset": "sha256:x", "global_batch": 1, "models": {}, "streams": 1, "average_steps": 0,
-    "scaler": None,
+    "recipe": "r", "config": {}, "dataset": "sha256:x", "global_batch": 1, "models": {}, "streams": 1,
+    "average_steps": 0, "scaler": None,
 }  # fmt: skip
 
 
@@ -54,6 +55,23 @@ def test_training_is_not_resumed_from_flipped_bytes(tmp_path):
         _checkpoint(config(tmp_path), resume=True)
     with pytest.raises(UsageError, match="holds a training at step 4; resume it"):
         _checkpoint(config(tmp_path), resume=False)
+
+
+@pytest.mark.parametrize(
+    ("now", "message"),
+    [
+        ({"recipe": "s"}, "recipe was 'r' and is 's'"),
+        ({"config": {"seed": 1}}, "seed was 0 and is 1; weight was 2 and is None"),
+        ({"config": {"seed": 0, "weight": 2, "new": True}}, "new was None and is True"),
+        ({"models": {"zoo:sd": "other"}}, "models was {} and is {'zoo:sd': 'other'}"),
+    ],
+)
+def test_checkpoint_of_another_training_is_not_resumed(tmp_path, now, message):
+    saved = {**STATE, "config": {"seed": 0, "weight": 2}}
+    identity = {key: saved[key] for key in ("recipe", "config", "dataset", "models", "global_batch")}
+    _check_same(saved, identity, tmp_path)
+    with pytest.raises(UsageError, match=re.escape(f"cannot be resumed: {message}; name another folder")):
+        _check_same(saved, {**identity, **now}, tmp_path)
 
 
 def test_training_is_not_begun_on_tars_of_another_size(tmp_path):

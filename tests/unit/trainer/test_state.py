@@ -84,6 +84,13 @@ def test_groups_have_rates_and_decays_of_their_own():
     assert torch.equal(values(one)["m.a"], others[1].detach())
 
 
+def test_rate_of_zero_is_a_rate():
+    one = state((ParameterGroup(names=("m.a",), learning_rate=0.0), ParameterGroup(names=("m.b",))))
+    step(one, 0, ("m.a", "m.b"))
+    assert (values(one)["m.a"] == 1).all()
+    assert (values(one)["m.b"] < 1).all()
+
+
 def test_gradient_that_is_missing_counts_as_zeros():
     one = state(weight_decay=0.5)
     one.begin(("m.a", "m.b"))
@@ -131,6 +138,14 @@ def test_buffers_are_saved_and_restored():
     assert other.buffers["m.mean"].tolist() == [7, 7]
 
 
+def test_buffer_that_a_module_replaced_is_the_one_that_is_saved():
+    one = state()
+    one._modules["m"].mean = one._modules["m"].mean + 5
+    assert one.tensors()["buffer/m.mean"].tolist() == [5, 5]
+    one.restore({**one.tensors(), "buffer/m.mean": torch.ones(2)}, one.scalars())
+    assert one._modules["m"].mean.tolist() == [1, 1]
+
+
 def test_modules_are_trained_in_train_mode_and_shown_in_eval_mode():
     one = state()
     module = one._modules["m"]
@@ -174,6 +189,15 @@ def test_average_follows_all_parameters_whichever_the_step_trains():
 def test_groups_that_do_not_name_the_modules_parameters_are_refused(groups, message):
     with pytest.raises(ContractError, match=message):
         state(groups)
+
+
+def test_parameter_that_two_modules_share_is_named_once():
+    AcceleratorState._reset_state(reset_partial_state=True)
+    module, settings = Two(), TrainSettings(data="d", out="o")
+    groups = (ParameterGroup(names=("m.a", "n.a")),)
+    objective = SimpleNamespace(modules={"m": module, "n": module}, groups=groups)
+    with pytest.raises(ContractError, match=r"'m.a' and 'n.a' are one parameter of two modules; name it once"):
+        TrainState(objective, settings, Accelerator(cpu=True))
 
 
 def test_step_that_trains_what_is_in_no_group_is_refused():

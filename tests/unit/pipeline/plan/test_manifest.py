@@ -88,7 +88,7 @@ def test_run_on_value_out_of_range_names_its_key(tmp_path):
 
 
 def test_missing_name_is_refused(tmp_path):
-    assert refusal(tmp_path, CHAIN) == "m.toml: name: field required"
+    assert refusal(tmp_path, CHAIN) == "m.toml: name: this setting has no default; give it a value"
 
 
 def test_manifest_without_stages_is_refused(tmp_path):

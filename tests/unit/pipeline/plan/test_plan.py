@@ -103,6 +103,19 @@ def test_missing_model_names_the_stage(monkeypatch):
     assert message == "stage needsmodel: it is away; call it"
 
 
+def test_missing_model_of_no_single_setting_names_the_stage(monkeypatch):
+    class NeedsSeveral(Upper):
+        models: tuple[str, ...] = ("hf:one", "hf:two")
+
+        def needs_models(self):
+            return self.models
+
+    monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda model, protocol: [Missing(what=f"{model} is away")])
+    message = refusal(ReadLines(), NeedsSeveral(), kind=MissingDependencyError)
+    assert "stage needsseveral: hf:one is away" in message
+    assert "stage needsseveral: hf:two is away" in message
+
+
 def test_model_that_is_unset_is_not_looked_for():
     assert NeedsModel(model=None).needs_models() == ()
     assert plan_stages(manifest_of(ReadLines(), NeedsModel(model=None)))[1].models == {}

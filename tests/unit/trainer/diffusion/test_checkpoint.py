@@ -136,3 +136,42 @@ def test_saved_checkpoint_has_the_unet_as_it_is_now(tmp_path):
     assert saved.unet.config.in_channels == 8
     stored = load_file(tmp_path / "unet" / "diffusion_pytorch_model.safetensors")
     assert {tensor.dtype for tensor in stored.values()} == {torch.float16}
+
+
+def test_checkpoint_is_saved_as_another_pipeline_and_trained_further(tmp_path):
+    changed = Checkpoint("zoo:sd", CTX)
+    widen_conv_in(changed.unet, 8)
+    with torch.no_grad():
+        changed.unet.conv_in.weight.add_(0.1)
+    changed.save(tmp_path, "float32", "StableDiffusionInstructPix2PixPipeline")
+    model = f"path:{tmp_path}"
+    with pytest.raises(ModelError, match="is of kind 'StableDiffusionInstructPix2PixPipeline'; this trainer takes a"):
+        Checkpoint(model, CTX)
+    other = Checkpoint(model, CTX, kinds=("StableDiffusionPipeline", "StableDiffusionInstructPix2PixPipeline"))
+    assert type(other.pipeline).__name__ == "StableDiffusionInstructPix2PixPipeline"
+    assert other.unet.config.in_channels == 8
+    torch.testing.assert_close(other.unet.state_dict(), changed.unet.state_dict())
+    latent, step, text_BLD = torch.zeros(1, 8, 16, 16), torch.tensor([5]), other.encode_texts(["make it red"])
+    assert other.predict_noise(latent, step, text_BLD).shape == (1, 4, 16, 16)
+    other.save(tmp_path / "again", "float16")
+    assert '"StableDiffusionInstructPix2PixPipeline"' in (tmp_path / "again" / "model_index.json").read_text()
+
+
+def test_controlnet_beside_the_checkpoint_leads_it_and_is_saved_with_it(tmp_path, checkpoint):
+    from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
+
+    control = ControlNetModel.from_unet(checkpoint.unet, conditioning_embedding_out_channels=(8, 8, 8))
+    latent, step, text_BLD = torch.zeros(1, 4, 16, 16), torch.tensor([5]), checkpoint.encode_texts(["a car"])
+    plain = checkpoint.predict_noise(latent, step, text_BLD)
+    down, middle = control(latent, step, text_BLD, torch.zeros(1, 3, 64, 64), return_dict=False)
+    led = checkpoint.predict_noise(
+        latent, step, text_BLD, down_block_additional_residuals=[one + 0.5 for one in down],
+        mid_block_additional_residual=middle,
+    )  # fmt: skip
+    led.sum().backward()
+    assert control.controlnet_down_blocks[0].bias.grad is not None
+    assert not torch.equal(led, plain)
+    checkpoint.save(tmp_path, "float16", "StableDiffusionControlNetPipeline", controlnet=control)
+    saved = StableDiffusionControlNetPipeline.from_pretrained(tmp_path, use_safetensors=True)
+    assert control.dtype == torch.float32  # the trained module is left as it is
+    torch.testing.assert_close(saved.controlnet.state_dict(), control.state_dict(), atol=1e-3, rtol=1e-3)
