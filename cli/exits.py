@@ -1,11 +1,13 @@
 """The exit codes of every command: 0 done, 1 it could not be done, 2 wrong usage.
 
 An error raised on purpose has the code of its class. Faults of the machine, lack of memory and an interrupt are 1. Each
-of these is one line on stderr. Anything else is a bug: its traceback is shown, and the exit code is 1.
+of these is one line on stderr. Anything else is a bug: its traceback is shown, and the exit code is 1. A result that
+nobody reads to its end, as in `editloom plan … | head -1`, is 1 without a line.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,16 @@ MEMORY_ADVICE = "lower the batch size or the image size; a training can raise ac
 
 def run(app: typer.Typer, argv: Sequence[str] | None = None, name: str = "editloom") -> int:
     """Run the command line with `argv` (default: those of the process). Return the exit code. A bug is raised."""
+    code = _run(app, argv, name)
+    try:
+        print(end="", flush=True)  # noqa: T201  does nothing where there is no stdout
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more when it ends
+        return 1 if isinstance(error, BrokenPipeError) else _failed(one_line(error), 1)
+    return code
+
+
+def _run(app: typer.Typer, argv: Sequence[str] | None, name: str) -> int:
     try:
         # without standalone mode `typer.Exit` comes back as a value, and typer prints no error itself
         code: Any = app(args=None if argv is None else list(argv), prog_name=name, standalone_mode=False)

@@ -86,7 +86,9 @@ def _about(one: Wanted) -> str:
 
     if one.problem:
         return f"size and licence are not known ({one.problem})"
-    size = size_text(one.offer.num_bytes) if one.offer else "already on this machine"
+    is_local = one.weights is not None and one.weights.is_local
+    here = "already on this machine" if is_local else "nothing to download"
+    size = size_text(one.offer.num_bytes) if one.offer else here
     return f"{size}, licence {_licence(one) or 'not stated'}"
 
 

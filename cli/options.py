@@ -1,6 +1,5 @@
 """Options that `editloom edit` and `editloom evaluate` share, and how a command prints its result."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -37,4 +36,4 @@ def placement(batch_size: int, device: str, dtype: str) -> Placement:
 
 def say(text: str) -> None:
     """Print the result of a command."""
-    sys.stdout.write(f"{text}\n")
+    print(text)  # noqa: T201

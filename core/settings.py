@@ -31,8 +31,10 @@ class Settings(BaseModel):
 S = TypeVar("S", bound=BaseModel)
 
 
-def checked(kind: type[S], values: Mapping[str, Any], where: str, error: type[UsageError] = SettingError) -> S:
-    """The settings, made of `values`. Raises `error`: `where`, the key, what is wrong with it, the value."""
+def checked(kind: type[S], values: Any, where: str, error: type[UsageError] = SettingError) -> S:
+    """The settings, made of the table `values`. Raises `error`: `where`, the key, what is wrong with it, the value."""
+    if not isinstance(values, dict):
+        raise error(f"{where}: expected a table, got {values!r}")
     given = _given(kind, values, where, error)
     try:
         return kind.model_validate(given)

@@ -25,7 +25,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar
+from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 import pyarrow as pa
 
@@ -69,7 +69,8 @@ MODEL_NEEDS = Needs(gpu=0.25, memory_bytes=1 << 30)
 class Serves:
     """Marks a setting as a model id, and names the protocol that the model has to serve.
 
-    `model: Annotated[str, Serves(Captioner)]`; the type of a setting that may be unset is `str | None` in there.
+    `model: Annotated[str, Serves(Captioner)]`; the type of a setting that may be unset is `str | None` in there. The
+    mark must not be within another type: a class with such a setting is refused.
     """
 
     protocol: type
@@ -170,6 +171,11 @@ class Context:
         return model
 
 
+def _is_marked(part: Any) -> bool:
+    """True for a type with a `Serves` within."""
+    return isinstance(part, Serves) or any(_is_marked(inner) for inner in get_args(part))
+
+
 SPEED = "speed"
 """Field of a stage, where it has one, with the settings that only decide speed and patience: not in the fingerprint."""
 
@@ -203,6 +209,9 @@ class Stage(Settings):
     @classmethod
     def __pydantic_init_subclass__(cls, **settings: Any) -> None:
         super().__pydantic_init_subclass__(**settings)
+        for name, info in cls.model_fields.items():
+            if _is_marked(info.annotation):
+                raise TypeError(f"{cls.__name__}.{name}: write Annotated[str | None, Serves(…)], the mark outermost")
         if cls.needs is Stage.needs and cls.model_settings():
             cls.needs = MODEL_NEEDS
 

@@ -10,7 +10,10 @@ from urllib.parse import urlsplit
 
 
 class Hub(ThreadingHTTPServer):
-    """`repositories[name]` maps file names to contents. `licences[name]` is what its card states."""
+    """`repositories[name]` maps file names to contents; `licences[name]` is what its card states.
+
+    `about`, where it is set, is the answer to every question about a repository.
+    """
 
     daemon_threads = True
 
@@ -19,6 +22,7 @@ class Hub(ThreadingHTTPServer):
         self.repositories = repositories
         self.licences = dict(licences)
         self.sent = Counter()
+        self.about = None
         threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True).start()
 
     @property
@@ -44,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def describe(self, name, question="revision", commit="", *_folder):
         files = self.server.repositories.get(name)
+        if self.server.about is not None:
+            return self.answer(200, self.server.about)
         if files is None:
             return self.answer(404, b"{}", {"X-Error-Code": "RepoNotFound"})
         if question == "tree":

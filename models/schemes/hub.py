@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import ModelError
-from models.schemes.snapshot import PINNED_SUFFIXES, card_licence, check_weights, gaps, unwanted
+from models.schemes.hub_answers import answers_about, describe_repository
+from models.schemes.snapshot import PINNED_SUFFIXES, check_weights, gaps, unwanted
 from models.schemes.weights import TRANSFORMERS, Offer, Weights, hub_cache, not_in_cache
 
 if TYPE_CHECKING:
@@ -48,14 +49,12 @@ def missing(weights: Weights) -> Missing | None:
 
 
 def offer(weights: Weights) -> Offer:
-    """The size and the licence that the Hub states for the files of `fetch`. Raises OSError."""
-    from huggingface_hub import HfApi
+    """The size and the licence that the Hub states for the files of `fetch`. Raises ModelError or OSError."""
     from huggingface_hub.utils import filter_repo_objects  # type: ignore[attr-defined]  # exported without `__all__`
 
-    info = HfApi().model_info(weights.location, revision=weights.revision, files_metadata=True)
-    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
+    sizes, licence = describe_repository(weights.location, weights.revision)
     wanted = filter_repo_objects(sizes, allow_patterns=WANTED, ignore_patterns=unwanted(list(sizes)))
-    return Offer(num_bytes=sum(sizes[name] for name in wanted), licence=card_licence(info.card_data or {}))
+    return Offer(num_bytes=sum(sizes[name] for name in wanted), licence=licence)
 
 
 def fetch(weights: Weights) -> Weights:
@@ -67,10 +66,11 @@ def fetch(weights: Weights) -> Weights:
         return weights
     from huggingface_hub import list_repo_files, snapshot_download
 
-    twice = unwanted(list_repo_files(weights.location, revision=weights.revision))
-    folder = Path(
-        snapshot_download(weights.location, revision=weights.revision, allow_patterns=WANTED, ignore_patterns=twice)
-    )
+    with answers_about(weights.location):
+        twice = unwanted(list_repo_files(weights.location, revision=weights.revision))
+        folder = Path(
+            snapshot_download(weights.location, revision=weights.revision, allow_patterns=WANTED, ignore_patterns=twice)
+        )
     check_weights(weights.model_id, folder)
     if lacking := ", ".join(gaps(folder)):
         raise ModelError(f"model {weights.model_id!r}: the repository has no {lacking}; name one that is complete")

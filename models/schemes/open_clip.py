@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError
-from models.schemes.snapshot import card_licence
+from models.schemes.hub_answers import answers_about, describe_repository
 from models.schemes.weights import Offer, Weights, hub_cache, not_in_cache
 
 if TYPE_CHECKING:
@@ -36,14 +36,11 @@ def missing(weights: Weights) -> Missing | None:
 
 def offer(weights: Weights) -> Offer:
     """The size and the licence that the Hub states. Raises ModelError for a pickle, OSError for the network."""
-    from huggingface_hub import HfApi
-
     repository, file = _hub_file(weights)
-    info = HfApi().model_info(repository, files_metadata=True)
-    sizes = {entry.rfilename: entry.size or 0 for entry in info.siblings or ()}
+    sizes, licence = describe_repository(repository)
     if file not in sizes:
         raise _only_pickled(weights, f"from {repository}, which has no {file}")
-    return Offer(num_bytes=sizes[file], licence=card_licence(info.card_data or {}))
+    return Offer(num_bytes=sizes[file], licence=licence)
 
 
 def fetch(weights: Weights) -> Weights:
@@ -54,7 +51,8 @@ def fetch(weights: Weights) -> Weights:
     repository, file = _hub_file(weights)
     if not _cached(repository, file):
         try:
-            hf_hub_download(repository, file, cache_dir=hub_cache())
+            with answers_about(repository):
+                hf_hub_download(repository, file, cache_dir=hub_cache())
         except RemoteEntryNotFoundError as error:
             raise _only_pickled(weights, f"from {repository}, which has no {file}") from error
     return weights

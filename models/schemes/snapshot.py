@@ -74,9 +74,9 @@ def licence_in(readme: str) -> str | None:
 
 def card_licence(card: Any) -> str | None:
     """The licence that a model card states by `license`, or by `license_name` where that is `other`."""
-    licence: str | None = card.get("license")
-    named: str | None = card.get("license_name") if licence == "other" else None
-    return named or licence or None
+    licence = card.get("license")
+    found = (card.get("license_name") if licence == "other" else None) or licence
+    return ", ".join(map(str, found)) if isinstance(found, list) else str(found) if found else None
 
 
 def gaps(folder: Path) -> list[str]:

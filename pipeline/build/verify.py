@@ -57,7 +57,8 @@ def _all_wrong(plan: Plan, folder: RunFolder, done: Mapping[Key, Record], *, dee
     last = plan.stages[-1]
     if isinstance(last.stage, SinkStage):
         record = folder.record(last.folder, ALL_SHARDS)
-        wrong.extend(_wrong_dataset(last.stage, folder, record, deep=deep))
+        now = RunFolder(folder.storage)  # the hashes before may have taken hours
+        wrong.extend(_wrong_dataset(last.stage, now, record, deep=deep))
     return wrong
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def refusal(lacks: Sequence[tuple[str, Missing]], manifest: str) -> str:
         return "; ".join(f"{_stages(stages)}: {lack.message}" for lack, stages in stages_of.items())
     installs = _unique(install for lack in stages_of for install in lack.installs)
     commands = [f"pip install {' '.join(installs)}"] if installs else []
-    commands += [f"editloom fetch {manifest}"] if any(lack.model_id for lack in stages_of) else []
+    commands += [f"editloom fetch {shlex.quote(manifest)}"] if any(lack.model_id for lack in stages_of) else []
     listed = "; ".join(
         f"{_stages(stages)}: {lack.what if lack.is_gettable else lack.message}" for lack, stages in stages_of.items()
     )

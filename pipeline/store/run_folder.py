@@ -84,9 +84,12 @@ class RunFolder:
         return self.files(folder).get(file)
 
     def has_content(self, rel: str, entry: FileEntry) -> bool:
-        """True when the file at `rel` has the sha256 of the entry. The whole file is read."""
-        with self.storage.open(rel) as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest() == entry.sha256  # type: ignore[arg-type]
+        """True when the file at `rel` exists now and has the sha256 of the entry; the whole file is read."""
+        try:
+            with self.storage.open(rel) as handle:
+                return hashlib.file_digest(handle, "sha256").hexdigest() == entry.sha256  # type: ignore[arg-type]
+        except FileNotFoundError:  # removed since it was listed
+            return False
 
     def is_published(self, record: Record) -> bool:
         """True when `dataset/` exists and holds the result of this record of a sink's last step."""

@@ -1,7 +1,9 @@
 """Every command has the same exit codes: faults are planted in the first call of each command."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,6 +101,29 @@ def test_a_bug_ends_the_process_with_a_traceback_and_exit_code_1():
     assert done.returncode == 1
     assert done.stderr.startswith("Traceback")
     assert done.stderr.endswith("KeyError: 'step'\n")
+
+
+def version_into(stdout):
+    """`editloom --version`, which writes when it ends: exit code and stderr."""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    line = [sys.executable, "-c", "from cli.main import main; main(['--version'])"]
+    done = subprocess.run(line, stdout=stdout, stderr=subprocess.PIPE, text=True, env=environment)
+    return done.returncode, done.stderr
+
+
+def test_a_result_that_nobody_reads_ends_with_1_and_no_line():
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        assert version_into(write) == (1, "")
+    finally:
+        os.close(write)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_result_that_cannot_be_written_is_one_line():
+    with Path("/dev/full").open("w") as full:
+        assert version_into(full) == (1, "editloom: no space left on device\n")
 
 
 def test_a_module_is_a_command_of_its_own_with_the_same_ladder():

@@ -114,6 +114,12 @@ def test_what_cannot_be_fetched_is_named_and_the_rest_is_fetched(editloom, sourc
     assert "4 of 4 models to download, 1.5 GB, besides those of unknown size" in out
 
 
+def test_model_of_a_server_is_not_said_to_be_on_this_machine(editloom):
+    code, out, _ = editloom("fetch", "openai:m@http://127.0.0.1:1/v1")
+    assert code == 0
+    assert out.splitlines()[0] == "openai:m@http://127.0.0.1:1/v1: nothing to download, licence not stated"
+
+
 def test_unknown_manifest_ends_with_2(refused, tmp_path):
     assert refused("fetch", tmp_path / "none.toml", code=2).endswith("no such manifest; see the folder manifests/")
 
@@ -128,7 +134,8 @@ FILES = {
 
 def fetch(served, tmp_path, *args):
     """The command in a process of its own, whose Hub is `served`: exit code, stdout, stderr."""
-    places = {"HF_ENDPOINT": served.url, "HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_DISABLE_XET": "1"}
+    places = {"HF_ENDPOINT": served.url, "HF_HOME": str(tmp_path), "HF_HUB_CACHE": str(tmp_path / "hub")}
+    places["HF_HUB_DISABLE_XET"] = "1"
     environment = {k: v for k, v in os.environ.items() if k not in ("HF_HUB_OFFLINE", "EDITLOOM_DOWNLOAD")} | places
     code = "from cli.main import main; main()"
     done = subprocess.run(
@@ -172,6 +179,30 @@ def test_repository_that_the_hub_does_not_have_is_named(tmp_path):
     assert code == 1
     assert out.startswith(f"{ONE}: size and licence are not known (RepositoryNotFoundError: ")
     assert f"1 of 1 models could not be fetched: {ONE}: RepositoryNotFoundError: " in err
+
+
+STRANGE = {"rfilename": "config.json", "size": "large"}
+
+
+@pytest.mark.parametrize(
+    "about", [b"<html>log in</html>", b"[1]", b"{}", json.dumps({"id": "x", "siblings": [STRANGE]}).encode()]
+)
+def test_answer_that_is_not_of_the_hub_is_one_line(tmp_path, about):
+    with hub({"owner/one": FILES}) as served:
+        served.about = about
+        code, out, err = fetch(served, tmp_path, ONE)
+    assert (code, err.count("\n")) == (1, 1), err
+    assert out.startswith(f"{ONE}: size and licence are not known (the answer about owner/one is not one of the Hub (")
+    assert err.endswith("; check HF_ENDPOINT and the proxies\n")
+
+
+def test_file_outside_of_its_repository_is_refused(tmp_path):
+    with hub({"owner/one": FILES | {"../../outside.json": b"{}"}}, {"owner/one": ["mit", "other"]}) as served:
+        code, out, err = fetch(served, tmp_path, ONE)
+    assert code == 1
+    assert out.splitlines()[0].endswith(", licence mit, other")
+    assert "outside.json" in err.splitlines()[-1]
+    assert not list(tmp_path.rglob("outside.json"))
 
 
 def test_lexicon_is_fetched_like_a_model(editloom, monkeypatch, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from _fakes import Best, Pack, ReadLines, Upper, id_of, plan_of, run
 
 from pipeline.build.verify import verify
+from pipeline.store.run_folder import RunFolder
 from pipeline.store.storage import Storage
 
 CHAIN = [ReadLines(), Upper(), Best(), Pack()]
@@ -42,6 +43,23 @@ def test_verify_finds_a_deleted_file(built):
     (out / plan.stages[1].folder / "a.parquet").unlink()
     expected = f"stage upper, shard a: a.parquet has None bytes, the record says {size}"
     assert verify(plan, storage, deep=False) == [expected]
+
+
+@pytest.mark.parametrize("lost", ["dataset/about.json", "stages/readlines/b.parquet"])
+def test_verify_finds_a_file_that_is_deleted_while_it_hashes(built, monkeypatch, lost):
+    plan, storage, out = built
+    path = out / lost.replace("stages/readlines", plan.stages[0].folder)
+    hashed = RunFolder.has_content
+
+    def delete_first(folder, rel, entry):
+        if rel.endswith(f"{plan.stages[0].folder}/a.parquet"):
+            path.unlink()
+        return hashed(folder, rel, entry)
+
+    monkeypatch.setattr(RunFolder, "has_content", delete_first)
+    found = verify(plan, storage, deep=True)
+    assert len(found) == 1
+    assert path.name in found[0]
 
 
 def test_verify_finds_a_flipped_byte_only_when_it_looks_deep(built):

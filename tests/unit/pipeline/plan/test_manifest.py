@@ -57,6 +57,14 @@ def test_unknown_key_of_run_on_is_refused_with_the_nearest_name(tmp_path):
     assert refusal(tmp_path, 'name = "x"\n[run_on]\natempts = 5' + CHAIN) == expected
 
 
+def test_run_on_that_is_no_table_is_refused(tmp_path):
+    assert refusal(tmp_path, 'name = "x"\nrun_on = 3' + CHAIN) == "m.toml: run_on: expected a table, got 3"
+    chain = CHAIN.replace("{ rows_per_batch = 64 }", '"fast"')
+    assert refusal(tmp_path, 'name = "x"' + chain) == (
+        "m.toml: stage 2 (filter_caption).run_on: expected a table, got 'fast'"
+    )
+
+
 def test_unknown_key_of_a_stages_run_on_is_refused_with_the_nearest_name(tmp_path):
     expected = "m.toml: stage 2 (filter_caption).run_on: unknown key 'rows_per_bach' (did you mean 'rows_per_batch'?)"
     assert refusal(tmp_path, 'name = "x"' + CHAIN.replace("rows_per_batch", "rows_per_bach")) == expected

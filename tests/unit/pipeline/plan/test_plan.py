@@ -121,6 +121,13 @@ def test_model_that_is_unset_is_not_looked_for():
     assert plan_stages(manifest_of(ReadLines(), NeedsModel(model=None)))[1].models == {}
 
 
+def test_model_marked_within_another_type_is_refused():
+    with pytest.raises(TypeError, match=r"^Loose\.model: write Annotated\[str \| None, Serves"):
+
+        class Loose(Upper):
+            model: Annotated[str, Serves(Captioner)] | None = None
+
+
 def test_model_of_a_kind_that_cannot_serve_is_refused():
     assert refusal(ReadLines(), NeedsModel(model="zoo:clip")) == (
         "stage needsmodel: model = 'zoo:clip' is of kind 'clip', which cannot serve Captioner (served by: blip, "
@@ -208,10 +215,10 @@ class NeedsMany(NeedsModel):
 def test_everything_that_is_missing_is_listed_at_once_with_one_command(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
-    message = refusal(ReadLines(), NeedsPackage(), NeedsMany(), kind=MissingDependencyError, path="here.toml")
+    message = refusal(ReadLines(), NeedsPackage(), NeedsMany(), kind=MissingDependencyError, path="a b.toml")
     assert "\n" not in message
     assert message.startswith(
-        "4 things are missing; `pip install '.[gpu]' && editloom fetch here.toml` gets them, but for what has to be "
+        "4 things are missing; `pip install '.[gpu]' && editloom fetch 'a b.toml'` gets them, but for what has to be "
         "corrected: stage needspackage: the package no_such_package is not installed; "
         f"stage needsmany: model 'hf:owner/one@{COMMIT}' is not in the local cache {tmp_path}; "
         f"stage needsmany: model 'hf:owner/two@{COMMIT}' is not in the local cache {tmp_path}; "
