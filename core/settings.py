@@ -65,7 +65,7 @@ def refuse_unknown(
 
 
 def wording(invalid: ValidationError, kind: type[BaseModel] | None = None) -> str:
-    """The first fault in one line: the key, what was expected, the value; of an unknown key the nearest of `kind`."""
+    """The first fault in one line: the key, what was expected, the value. An unknown key gets the nearest of `kind`."""
     first = invalid.errors(include_url=False)[0]
     *above, last = first["loc"] or ("",)
     if first["type"] == "extra_forbidden":
@@ -81,7 +81,7 @@ def wording(invalid: ValidationError, kind: type[BaseModel] | None = None) -> st
 
 
 def _fields_at(kind: Any, place: Sequence[int | str]) -> Collection[str]:
-    """Names of the settings at a place below `kind`, through sections, tables and lists; empty where there are none."""
+    """Names of the settings at a place below `kind`, through sections, tables and lists, or empty where there are none."""
     for part in place:
         fields = getattr(kind, "model_fields", {})
         if part in fields:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 
 class Hub(ThreadingHTTPServer):
-    """`repositories[name]` maps file names to contents; `licences[name]` is what its card states.
+    """`repositories[name]` maps file names to contents, and `licences[name]` is what its card states.
 
     `about`, where it is set, is the answer to every question about a repository.
     """

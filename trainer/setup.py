@@ -34,7 +34,7 @@ SAVED = {
     "recipe": str, "config": dict, "dataset": str, "global_batch": int, "models": dict, "streams": int,
     "average_steps": int,
 }  # fmt: skip
-"""Entries that a checkpoint's state must have beside its step, with their types in JSON."""
+"""Entries that a checkpoint's state must have in addition to its step, with their types in JSON."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

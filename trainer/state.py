@@ -61,7 +61,7 @@ class TrainState:
 
     @property
     def buffers(self) -> dict[str, Tensor]:
-        """The buffers that are part of the modules' state, by name; a module may have put another tensor in place."""
+        """The buffers that are part of the modules' state, by name. A module may have put another tensor in place."""
         return _saved_buffers(self._modules)
 
     def begin(self, trained: Collection[str]) -> None:

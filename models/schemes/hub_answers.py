@@ -1,4 +1,4 @@
-"""Asks the Hugging Face Hub about a repository; an answer that is not the Hub's becomes one clear error.
+"""Asks the Hugging Face Hub about a repository. An answer that is not the Hub's becomes one clear error.
 
 A proxy, a login page or another server may answer in its place.
 """
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def answers_about(repository: str) -> Iterator[None]:
-    """Turn errors of the Hub's client about an answer within the block into ModelError; those of the network pass."""
+    """Turn errors of the Hub's client about an answer within the block into ModelError. Those of the network pass."""
     try:
         yield
     except (OSError, ModelError):

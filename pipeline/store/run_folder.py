@@ -84,7 +84,7 @@ class RunFolder:
         return self.files(folder).get(file)
 
     def has_content(self, rel: str, entry: FileEntry) -> bool:
-        """True when the file at `rel` exists now and has the sha256 of the entry; the whole file is read."""
+        """True when the file at `rel` exists now and has the sha256 of the entry. The whole file is read."""
         try:
             with self.storage.open(rel) as handle:
                 return hashlib.file_digest(handle, "sha256").hexdigest() == entry.sha256  # type: ignore[arg-type]

@@ -78,7 +78,7 @@ class Checkpoint:
         return text_BLD
 
     def predict_noise(self, noisy_BChw: Tensor, timestep_B: Tensor, text_BLD: Tensor, **conditions: Any) -> Tensor:
-        """epsilon_theta(z_t, t, y), float32; a network that predicts v is converted.
+        """epsilon_theta(z_t, t, y), float32. A network that predicts v is converted.
 
         `noisy_BChw` has the channels of the UNet's input; the first ones are the noisy latent. `conditions` are further
         arguments of the UNet, such as the residuals that a ControlNet adds.
@@ -99,7 +99,7 @@ class Checkpoint:
         """Write the checkpoint as a pipeline in `dtype`: loaded anew in float32, with the UNet's weights of now.
 
         `kind` is the class of the pipeline in diffusers, where it is another than that of the checkpoint; `further` are
-        modules that such a pipeline has beside the checkpoint's, which are copied.
+        modules that such a pipeline has in addition to the checkpoint's, which are copied.
         """
         import diffusers
 

@@ -211,7 +211,7 @@ def test_help_ends_with_0(editloom):
 
 
 def imported(code, *args):
-    """Of the heavy packages, those loaded after `code` ran in a fresh interpreter; and its processor time."""
+    """Of the heavy packages, those loaded after `code` ran in a fresh interpreter, and its processor time."""
     tail = f"; import sys, time; print('LOADED', time.process_time(), *(m for m in {HEAVY!r} if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code + tail, *args], capture_output=True, text=True, check=True)
     seconds, *found = done.stdout.rpartition("LOADED")[2].split()
