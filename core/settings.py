@@ -81,7 +81,7 @@ def wording(invalid: ValidationError, kind: type[BaseModel] | None = None) -> st
 
 
 def _fields_at(kind: Any, place: Sequence[int | str]) -> Collection[str]:
-    """Names of the settings at a place below `kind`, through sections, tables and lists, or empty where there are none."""
+    """Names of the settings at a place below `kind`, through sections, tables and lists, or empty for none."""
     for part in place:
         fields = getattr(kind, "model_fields", {})
         if part in fields:

@@ -114,7 +114,7 @@ def test_what_cannot_be_fetched_is_named_and_the_rest_is_fetched(editloom, sourc
     assert "4 of 4 models to download, 1.5 GB, besides those of unknown size" in out
 
 
-def test_model_of_a_server_is_not_said_to_be_on_this_machine(editloom):
+def test_model_of_a_server_is_not_reported_as_on_this_machine(editloom):
     code, out, _ = editloom("fetch", "openai:m@http://127.0.0.1:1/v1")
     assert code == 0
     assert out.splitlines()[0] == "openai:m@http://127.0.0.1:1/v1: nothing to download, licence not stated"

@@ -157,7 +157,7 @@ def test_checkpoint_is_saved_as_another_pipeline_and_trained_further(tmp_path):
     assert '"StableDiffusionInstructPix2PixPipeline"' in (tmp_path / "again" / "model_index.json").read_text()
 
 
-def test_controlnet_beside_the_checkpoint_leads_it_and_is_saved_with_it(tmp_path, checkpoint):
+def test_controlnet_next_to_the_checkpoint_leads_it_and_is_saved_too(tmp_path, checkpoint):
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
     control = ControlNetModel.from_unet(checkpoint.unet, conditioning_embedding_out_channels=(8, 8, 8))
