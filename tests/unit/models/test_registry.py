@@ -106,6 +106,13 @@ def test_tagger_is_made_over_the_encoder_of_the_same_id(tmp_path, fake_wrappers)
     assert tagger.args[0].made == "models.encoders.clip:Clip"
 
 
+def test_tagger_of_another_kind_is_made_over_its_own_weights(tmp_path, fake_wrappers, monkeypatch):
+    monkeypatch.setitem(WRAPPERS["Tagger"], "ram", "models.encoders.ram:Ram")
+    tagger = load("Tagger", model_of(tmp_path, "ram"))
+    assert tagger.made == "models.encoders.ram:Ram"
+    assert tagger.args[0].location == str(tmp_path)
+
+
 def test_schemes_stand_for_a_kind(fake_wrappers, tmp_path, monkeypatch):
     monkeypatch.setattr("models.schemes.smollm2.gguf_path", lambda: tmp_path / "SmolLM2.gguf")
     monkeypatch.setattr("models.schemes.open_clip._cached", lambda *_: "/cached")
