@@ -28,6 +28,7 @@ _SD, _SDXL = "StableDiffusionPipeline", "StableDiffusionXLPipeline"
 _SD_INPAINT, _SDXL_INPAINT = "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"
 _PIX2PIX = "StableDiffusionInstructPix2PixPipeline"
 _CLIP, _DINO = "models.encoders.clip:Clip", "models.encoders.image:DinoEncoder"
+_ZERO_SHOT = "models.encoders.tagger:ZeroShotTagger"
 
 WRAPPERS: dict[str, dict[str, str]] = {
     "Captioner": {
@@ -51,7 +52,7 @@ WRAPPERS: dict[str, dict[str, str]] = {
     "Detector": {"grounding-dino": "models.segmenters.grounding_dino:GroundingDino"},
     "BoxSegmenter": {"sam": "models.segmenters.box:Sam"},
     "PanopticSegmenter": {"mask2former": "models.segmenters.panoptic:Mask2Former"},
-    "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), "models.encoders.tagger:ZeroShotTagger"),
+    "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), _ZERO_SHOT),
     "ImageSynthesizer": dict.fromkeys((_SD, _SDXL), "models.diffusion.text_to_image:StableDiffusion"),
     "EditSynthesizer": dict.fromkeys((_SD_INPAINT, _SDXL_INPAINT), "models.diffusion.inpaint:StableDiffusionInpaint"),
     "Editor": {_SD: "models.diffusion.sdedit:SdEdit"},
@@ -64,8 +65,8 @@ WRAPPERS: dict[str, dict[str, str]] = {
 }
 """Protocol -> kind of model -> wrapper, which is made by `Class(weights, placement, **settings)`."""
 
-OVER = {"Tagger": "ImageTextEncoder"}
-"""Protocol -> the protocol whose model, of the same id, its wrapper is made over: `Class(model, **settings)`."""
+OVER = {_ZERO_SHOT: "ImageTextEncoder"}
+"""Wrapper -> the protocol whose model, of the same id, it is made over: `Class(model, **settings)`."""
 
 CLASS_NAME = "_class_name"
 """Field in which diffusers names the class, of a pipeline in model_index.json, of a single model in config.json."""
@@ -85,10 +86,10 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
     """
     try:
         weights = fetch(find(model_id))
-        wrapper = _wrapper(protocol, weights)
-        if protocol in OVER:
-            return wrapper(load(OVER[protocol], model_id, placement), **settings)
-        return wrapper(weights, placement or Placement(), **settings)
+        target = _served_by(protocol, weights)
+        if target in OVER:
+            return _class(target)(load(OVER[target], model_id, placement), **settings)
+        return _class(target)(weights, placement or Placement(), **settings)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise ModelError(f"model {model_id!r}: {_package(package).message}") from error
@@ -96,7 +97,7 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
 
 def editor_class(model_id: str) -> Any:
     """The Editor class that serves `model_id`, with `Settings`, `needs` and `uses`. Raises ModelError."""
-    return _wrapper("Editor", fetch(find(model_id)))
+    return _class(_served_by("Editor", fetch(find(model_id))))
 
 
 def editor_settings(model_id: str) -> type[Settings]:
@@ -185,11 +186,16 @@ def _named(weights: Weights, path: Path, *fields: str) -> str:
     raise ModelError(f"model {weights.model_id!r}: {path} names no {fields[0]}")
 
 
-def _wrapper(protocol: str, weights: Weights) -> Any:
+def _served_by(protocol: str, weights: Weights) -> str:
+    """Module and class of the wrapper. Raises ModelError where the model cannot serve the protocol."""
     kind = kind_of(weights)
     if refusal := _refusal(protocol, kind):
         raise ModelError(f"model {weights.model_id!r} {refusal}; name another model")
-    module, _, name = _target(protocol, kind).partition(":")
+    return _target(protocol, kind)
+
+
+def _class(target: str) -> Any:
+    module, _, name = target.partition(":")
     return getattr(importlib.import_module(module), name)
 
 

@@ -4,6 +4,7 @@ import tomllib
 
 import pytest
 from _sources import PACKAGES, ROOT, imports, lies_below, sources
+from setuptools import find_packages
 
 ALLOWED = {
     "core": {"core"},
@@ -52,8 +53,10 @@ def test_every_package_of_the_project_has_a_rule():
 
 def test_every_package_of_the_project_is_installed():
     found = {p.parent.relative_to(ROOT) for top in OURS for p in (ROOT / top).rglob("__init__.py")}
-    installed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    rule = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]
+    installed = find_packages(str(ROOT), include=rule["include"])
     assert {".".join(package.parts) for package in found} == set(installed)
+    assert rule["namespaces"] is False  # or else folders of weights and templates are packages
 
 
 def test_only_tests_and_benchmarks_know_the_miniature_world():

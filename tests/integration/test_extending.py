@@ -111,6 +111,12 @@ def test_contracts_hold_with_all_examples(project):
     run(project, ".venv/bin/pytest tests/contract --ignore=tests/contract/test_stages.py")
 
 
+def test_no_other_test_has_a_list_of_the_entries(project):
+    unit = "models/test_registry.py models/test_model_ids.py trainer/test_settings.py cli/test_train.py test_docs.py"
+    paths = " ".join(f"tests/unit/{path}" for path in unit.split())
+    run(project, f".venv/bin/pytest {paths} -k 'catalogue_is or serve or known or any_recipe or usage'")
+
+
 def test_page_has_the_examples_that_its_head_names():
     named = re.findall(r"\[([^\]]+)\]\(#", PAGE.read_text().split("\n## ")[0])
     assert [" ".join(name.split()).casefold() for name in named] == [head.casefold() for head in EXAMPLES]

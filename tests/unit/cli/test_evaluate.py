@@ -5,6 +5,8 @@ import pytest
 from _folders import emu_parquet, emu_rows, magicbrush_folder, pairs_folder, rows_of, save
 from PIL import Image
 
+from evaluation.benchmarks import BENCHMARKS
+
 pytestmark = pytest.mark.usefixtures("models")
 
 MODEL = ["--model", "zoo:sd"]
@@ -64,7 +66,7 @@ def test_ready_outputs_are_scored(tmp_path, editloom):
     [
         (
             ["flickr", "f", "--out", "o", *MODEL],
-            "no benchmark is called 'flickr' (known: emu_edit, magicbrush, pairs)",
+            f"no benchmark is called 'flickr' (known: {', '.join(sorted(BENCHMARKS))})",
         ),
         (["pairs", "f", "--out", "o"], "expected one of --model, which edits, and --outputs, which are there"),
         (["pairs", "f", "--out", "o", *MODEL, "--outputs", "x"], "expected one of --model"),

@@ -12,6 +12,7 @@ import typer
 from cli.exits import MEMORY_ADVICE
 from cli.main import app
 from core.errors import ContractError, PlanError, RunStopped, SettingError
+from trainer.recipes import RECIPES
 
 LOAD_MANIFEST = "pipeline.plan.manifest.load_manifest"
 COMMANDS = {
@@ -129,7 +130,7 @@ def test_a_result_that_cannot_be_written_is_one_line():
 def test_a_module_is_a_command_of_its_own_with_the_same_ladder():
     done = subprocess.run([sys.executable, "-m", "cli.train", "--recipe", "x"], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "editloom: no recipe is called 'x' (known: iedit)\n"
+    assert done.stderr == f"editloom: no recipe is called 'x' (known: {', '.join(sorted(RECIPES))})\n"
 
 
 def test_no_command_at_all_shows_the_help(editloom):

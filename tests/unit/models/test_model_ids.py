@@ -339,9 +339,10 @@ def test_every_scheme_has_the_same_five_functions():
 
 def test_unknown_id_names_what_is_known():
     assert refusal("blip") == (
-        "no model is called 'blip' (known: hf:owner/name@<commit>, path:FOLDER, zoo:NAME, open_clip:ARCH/TAG, "
-        "openai:MODEL@URL, vllm:ID, smollm2:135m-instruct, wordnet:3.0); correct the id in the manifest"
+        f"no model is called 'blip' (known: {', '.join(scheme.FORM for scheme in SCHEMES.values())}); "
+        "correct the id in the manifest"
     )
+    assert "(known: hf:owner/name@<commit>, path:FOLDER, zoo:NAME, " in refusal("blip")
     assert "no model is called 'path:'" in refusal("path:")
 
 

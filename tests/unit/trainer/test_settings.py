@@ -71,9 +71,10 @@ def test_no_number_of_any_recipe_may_be_infinite_or_none(recipe, value):
         name for name, field in kind.model_fields.items() if float in (field.annotation, *get_args(field.annotation))
     ]
     assert "learning_rate" in numbers
+    given = {key: GIVEN[key] for key in GIVEN.keys() & kind.model_fields.keys()}
     for name in numbers:
         with pytest.raises(SettingError, match=rf"{name}: input should be (a finite number|greater|less)"):
-            make_recipe(kind, {**GIVEN, **parse_pairs([f"{name}={value}"])})
+            make_recipe(kind, {**given, **parse_pairs([f"{name}={value}"])})
 
 
 def test_missing_setting_is_named():

@@ -20,6 +20,7 @@ from _fakes import (
 
 from core.errors import MissingDependencyError, PlanError
 from core.missing import Missing
+from models.registry import WRAPPERS
 from pipeline.plan.plan import make_plan, plan_stages
 from pipeline.stage import MODEL_NEEDS, Needs, Serves
 
@@ -130,8 +131,8 @@ def test_model_marked_within_another_type_is_refused():
 
 def test_model_of_a_kind_that_cannot_serve_is_refused():
     assert refusal(ReadLines(), NeedsModel(model="zoo:clip")) == (
-        "stage needsmodel: model = 'zoo:clip' is of kind 'clip', which cannot serve Captioner (served by: blip, "
-        "blip-2, openai, any image-text-to-text model); name another model"
+        "stage needsmodel: model = 'zoo:clip' is of kind 'clip', which cannot serve Captioner "
+        f"(served by: {', '.join(WRAPPERS['Captioner'])}); name another model"
     )
 
 
