@@ -1,4 +1,5 @@
 import json
+import time
 
 import pytest
 from PIL import Image
@@ -38,6 +39,7 @@ def test_row_that_a_kill_cut_off_is_passed_over(out):
 def test_tensorboard_has_the_same_values_and_the_grids(out):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    time.sleep(1.05)  # TensorBoard orders files of one second by a number as text, in which 10 comes before 9
     made = Metrics(out, 3)
     made.show(3, Image.new("RGB", (6, 4), "red"))
     made.close()
