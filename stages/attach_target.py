@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow.compute as pc
 
-from pipeline.stage import Context, MapStage
+from pipeline.stage import MapStage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from pipeline.context import Context
     from pipeline.stage import BatchFn
 
 

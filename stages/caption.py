@@ -16,12 +16,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import Captioner
-from pipeline.stage import Context, MapStage, Serves
+from pipeline.stage import MapStage, Serves
 from samples.columns import REJECT_REASON
 from samples.stored_images import first_images
 from stages.inputs.rows import clean_caption
 
 if TYPE_CHECKING:
+    from pipeline.context import Context
     from pipeline.stage import BatchFn
 
 

@@ -13,13 +13,15 @@ from collections import Counter
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from core.errors import ContractError
-from pipeline.stage import Context, GlobalStage, ShardTables
+from pipeline.stage import GlobalStage, ShardTables
 from stages.wordnet_edits.grammar import tokenise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pyarrow as pa
+
+    from pipeline.context import Context
 
 
 class CountWords(GlobalStage):

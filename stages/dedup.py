@@ -19,13 +19,15 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.stage import Context, GlobalStage, Needs, ShardTables
+from pipeline.stage import GlobalStage, Needs, ShardTables
 from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from pipeline.context import Context
 
     Indices = NDArray[np.int64]
     Pairs = tuple[Indices, Indices]

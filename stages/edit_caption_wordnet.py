@@ -17,7 +17,7 @@ from pydantic import Field
 
 from core.strict_json import Count, State, parse
 from models.language.wordnet import MODEL_ID, WordNet
-from pipeline.stage import BatchFn, Context, ExpandStage, Needs, Serves
+from pipeline.stage import BatchFn, ExpandStage, Needs, Serves
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from stages.wordnet_edits.edits import EditFinder
 from stages.wordnet_edits.grammar import pluralise
@@ -26,6 +26,8 @@ from stages.wordnet_edits.sisters import Sisters
 
 if TYPE_CHECKING:
     import random
+
+    from pipeline.context import Context
 
 VOCABULARY = "vocabulary"
 """Name of the artifact that `count_words` leaves."""

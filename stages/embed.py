@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 
 from models.protocols import ImageTextEncoder
-from pipeline.stage import Context, MapStage, Serves
+from pipeline.stage import MapStage, Serves
 from samples.stored_images import first_images
 
 if TYPE_CHECKING:
+    from pipeline.context import Context
     from pipeline.stage import BatchFn
 
 

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from pipeline.run.rejects import REJECT_SCHEMA
-from pipeline.stage import Context, PublishedFiles, RunSummary, SinkStage
+from pipeline.stage import PublishedFiles, RunSummary, SinkStage
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, column
 from samples.members import JSON, MEMBERS
 from samples.shard_check import wrong_shards
@@ -31,6 +31,8 @@ from stages.report.pages import further_image, write_card, write_report
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from pipeline.context import Context
 
 OWN_COLUMNS = ("session_id", "turn", "dataset_shard")
 

@@ -18,11 +18,12 @@ from pydantic import Field
 
 from models.protocols import LatentEncoder
 from models.registry import revision
-from pipeline.stage import Context, MapStage, Serves
+from pipeline.stage import MapStage, Serves
 from samples.stored_images import centre_square, first_images, rgb_images
 
 if TYPE_CHECKING:
     from models.protocols import Floats
+    from pipeline.context import Context
     from pipeline.stage import BatchFn
 
 

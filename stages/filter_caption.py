@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.stage import Context, MapStage
+from pipeline.stage import MapStage
 from samples.columns import REJECT_DETAIL, REJECT_REASON
 
 if TYPE_CHECKING:
+    from pipeline.context import Context
     from pipeline.stage import BatchFn
 
 # A caption may be a megabyte long: each pattern takes linear time, so no open run starts at every character.

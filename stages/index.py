@@ -16,7 +16,7 @@ from pydantic import Field
 
 from core.errors import ContractError, RunStopped
 from models.vector_index.index import IndexSettings, VectorIndexError, VectorWriter, build_index
-from pipeline.stage import Context, GlobalStage, Needs, ShardTables
+from pipeline.stage import GlobalStage, Needs, ShardTables
 from samples.columns import SAMPLE_ID
 from stages.retrieval.embeddings import embeddings_of
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import pyarrow as pa
+
+    from pipeline.context import Context
 
 PoolName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 Glob = Annotated[str, Field(min_length=1)]

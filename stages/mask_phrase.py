@@ -18,12 +18,13 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import TextSegmenter
-from pipeline.stage import Context, MapStage, Serves
+from pipeline.stage import MapStage, Serves
 from samples.stored_images import first_images, rgb_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from pipeline.context import Context
     from pipeline.stage import BatchFn
 
 

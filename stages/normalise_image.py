@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from pipeline.stage import Context, MapStage, Needs
+from pipeline.stage import MapStage, Needs
 from samples.columns import REJECT_DETAIL, REJECT_REASON, column
 from samples.image_limits import MAX_PIXELS, ImageProblem, Problem
 from samples.images import open_image
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
+    from pipeline.context import Context
     from pipeline.stage import BatchFn
 
 UNREADABLE_PROFILE = "images whose colour profile cannot be read"

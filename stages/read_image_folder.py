@@ -20,7 +20,7 @@ from pydantic import Field
 
 from core.errors import PlanError, ShardFailed
 from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
-from pipeline.stage import Context, Shard, SourceStage
+from pipeline.stage import Shard, SourceStage
 from pipeline.store.records import digest
 from stages.inputs.captions_file import CAPTION_DEFAULT, FILE_DEFAULT, Columns, Wanted, list_lines, read_lines
 from stages.inputs.folder_images import ImageFolder
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pipeline.context import Context
     from stages.inputs.parquet_rows import TableReader
 
 CAPTIONS_FILES = ("metadata.jsonl", "metadata.csv", "metadata.tsv", "metadata.parquet", "captions.jsonl",

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from core.errors import ContractError, PlanError
 from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
-from pipeline.stage import Context, Needs, Shard, SourceStage
+from pipeline.stage import Needs, Shard, SourceStage
 from stages.download.settings import DownloadSettings, UrlTableSettings
 from stages.download.status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
 from stages.download.url_table import count_rows, named_columns, to_status
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pipeline.context import Context
     from stages.inputs.parquet_rows import TableReader
 
 

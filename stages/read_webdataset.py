@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from pipeline.plan.inputs import expand_inputs, shards_of_files
-from pipeline.stage import Context, Shard, SourceStage
+from pipeline.stage import Shard, SourceStage
 from stages.inputs.rows import SOURCE_COLUMNS, InputReject, tables_of
 from stages.inputs.tar_samples import read_samples
 
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
+
+    from pipeline.context import Context
 
 
 class ReadWebdataset(SourceStage):

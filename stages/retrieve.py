@@ -21,7 +21,7 @@ from pydantic import Field
 from core.errors import RunStopped
 from models.protocols import ImageTextEncoder
 from models.vector_index.index import VectorIndex, VectorIndexError, list_indexes
-from pipeline.stage import Context, MapStage, Needs, Serves
+from pipeline.stage import MapStage, Needs, Serves
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, column
 from stages.retrieval.embeddings import embeddings_of
 from stages.retrieval.neighbours import DECIMALS, find_neighbours
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.protocols import Floats
+    from pipeline.context import Context
     from pipeline.stage import BatchFn
     from stages.retrieval.neighbours import Neighbour
 

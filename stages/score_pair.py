@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from models.protocols import ImageTextEncoder
-from pipeline.stage import Context, MapStage, Serves
+from pipeline.stage import MapStage, Serves
 from samples.stored_images import first_images, rgb_images
 
 if TYPE_CHECKING:
     from models.protocols import Floats
+    from pipeline.context import Context
     from pipeline.stage import BatchFn
 
 DECIMALS = 5

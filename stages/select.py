@@ -19,11 +19,13 @@ import pyarrow as pa
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from core.settings import Settings
-from pipeline.stage import Context, GlobalStage, ShardTables
+from pipeline.stage import GlobalStage, ShardTables
 from samples.columns import COLUMNS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from pipeline.context import Context
 
 EDIT_TYPE = "edit_type"
 NOT_AMONG_BEST = "not_among_best"

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
-from pipeline.stage import Context
+from pipeline.context import Context
 from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
 
 BLOCK = 512

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from _web import FolderStore
 
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.download.settings import DownloadSpeed
 from stages.download.shard import download
 from stages.download.status import UrlStatus, read_statuses

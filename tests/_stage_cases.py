@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from _web import Answer, Web
 from PIL import Image
 
-from pipeline.stage import Context
+from pipeline.context import Context
 from pipeline.store.folder_store import FolderStore
 from pipeline.store.storage import Storage
 from samples.columns import SAMPLE_ID, column

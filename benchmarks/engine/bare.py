@@ -24,8 +24,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from pipeline.context import Context
 from pipeline.plan.plugins import load_model
-from pipeline.stage import Context
 from stages.dedup import Dedup
 from stages.edit_caption_wordnet import EditCaptionWordnet
 from stages.filter_caption import FilterCaption

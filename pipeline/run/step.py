@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+    from pipeline.context import Context
     from pipeline.plan.plan import Plan, PlannedStage
     from pipeline.run.suspects import Span
     from pipeline.run.task import Task
-    from pipeline.stage import Context, Shard
+    from pipeline.stage import Shard
     from pipeline.store.run_folder import RunFolder
     from pipeline.store.storage import Storage
 

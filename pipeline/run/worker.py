@@ -13,6 +13,7 @@ from core.errors import (
     is_transient,
     one_line,
 )
+from pipeline.context import Context
 from pipeline.plan.fingerprint import canonical
 from pipeline.plan.plugins import load_model
 from pipeline.run.gather import Gatherer
@@ -22,7 +23,7 @@ from pipeline.run.shard_steps import run_batches, run_sink, run_source
 from pipeline.run.step import Step
 from pipeline.run.suspects import ignore_span
 from pipeline.run.task import Outcome
-from pipeline.stage import Context, GlobalStage
+from pipeline.stage import GlobalStage
 from pipeline.store.folder_store import FolderStore
 from pipeline.store.records import ALL_SHARDS
 from pipeline.store.run_folder import STORE, RunFolder

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from yarl import URL
 
-    from pipeline.stage import ShardStore
+    from pipeline.context import ShardStore
     from stages.download.settings import DownloadSettings
     from stages.download.url_guard import GuardedResolver
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from pipeline.stage import ShardStore
+    from pipeline.context import ShardStore
 
 BLOCK = 512
 RECORD = 20 * BLOCK

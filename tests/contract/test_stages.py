@@ -21,13 +21,14 @@ from _stage_cases import CASES
 from pydantic import ValidationError
 
 from core.errors import PlanError
+from pipeline.context import Context
 from pipeline.plan.fingerprint import canonical
 from pipeline.plan.manifest import StageEntry
 from pipeline.plan.plan import plan_stages
 from pipeline.plan.plugins import load_model, stage_class, stage_names
 from pipeline.run.contract import check_expanded, check_mapped, check_source
 from pipeline.run.rejects import RejectLog, split
-from pipeline.stage import SPEED, Context, GlobalStage, SourceStage
+from pipeline.stage import SPEED, GlobalStage, SourceStage
 from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 NAMES = stage_names()

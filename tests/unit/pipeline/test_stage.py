@@ -1,4 +1,4 @@
-from pipeline.stage import sample_rng
+from pipeline.context import sample_rng
 
 
 def draw(*args):

@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import ContractError
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.count_words import CountWords
 
 

@@ -9,7 +9,7 @@ from _inputs import table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.dedup import Dedup, near_clusters
 
 HASHES = st.integers(0, 2**64 - 1)

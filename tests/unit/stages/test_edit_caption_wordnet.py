@@ -6,7 +6,7 @@ import pytest
 
 from core.errors import DamagedFileError
 from models.language.wordnet import WordNet
-from pipeline.stage import Context
+from pipeline.context import Context
 from samples.columns import COLUMNS
 from stages.edit_caption_wordnet import EditCaptionWordnet, NoEdit
 from stages.wordnet_edits.sisters import Sisters

@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 from _inputs import jpeg, table
 
+from pipeline.context import Context
 from pipeline.plan.plugins import load_model
-from pipeline.stage import Context
 from samples.columns import REJECT_REASON
 from samples.stored_images import first_images
 from stages.caption import Caption

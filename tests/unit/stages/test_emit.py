@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from _inputs import encoded, jpeg, make_image, table
 
+from pipeline.context import Context
 from pipeline.run.rejects import REJECT_SCHEMA
-from pipeline.stage import Context, PublishedFiles, RunSummary
+from pipeline.stage import PublishedFiles, RunSummary
 from samples.members import column_of
 from stages.emit import Emit, sample_json
 from stages.encode_latents import npy

@@ -9,8 +9,8 @@ from diffusers import AutoencoderKL
 from PIL import Image, ImageOps
 
 from models.model_ids import find
+from pipeline.context import Context
 from pipeline.plan.plugins import load_model
-from pipeline.stage import Context
 from stages.encode_latents import EncodeLatents
 
 

@@ -9,7 +9,7 @@ from _inputs import encoded, jpeg, make_image, png_chunk, png_file, table
 from _profiles import grey_profile, ink_profile, rgb_profile
 from PIL import Image, ImageCms
 
-from pipeline.stage import Context
+from pipeline.context import Context
 from samples.colour import conversion_of
 from stages.download.images import keep
 from stages.normalise_image import NormaliseImage

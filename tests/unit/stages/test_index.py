@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from core.errors import ContractError, RunStopped
 from models.vector_index.index import VectorIndex, list_indexes
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.index import Index
 
 

@@ -7,7 +7,7 @@ import pytest
 from _inputs import jpeg, table
 from PIL import Image
 
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.mask_phrase import MaskPhrase, mask_png
 
 

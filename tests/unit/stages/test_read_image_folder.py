@@ -11,7 +11,7 @@ from _builds import build
 from _inputs import jpeg, read_rows, reasons
 
 from core.errors import PlanError, ShardFailed
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.read_image_folder import CAPTIONS_FILES, ReadImageFolder
 
 CAPTIONS = {"a.jpg": "a red bus", "sub/b.jpg": 'a "quoted", dog', "c d.jpg": "na\u00efve caf\u00e9 \u9ed2\u732b"}

@@ -15,7 +15,7 @@ from _laion import Table, laion_stage, rows_of
 from _web import Answer, FolderStore, Web
 
 from core.errors import ContractError, PlanError, ShardFailed
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.download.status import SCHEMA
 from stages.download.store import BLOCK, RECORD
 from stages.inputs.parquet_rows import TableReader

@@ -9,7 +9,7 @@ from _laion import Table, laion_stage, rows_of
 from _web import Answer, Web
 
 from core.errors import ShardFailed
-from pipeline.stage import Context
+from pipeline.context import Context
 
 NUM_ROWS = 6
 

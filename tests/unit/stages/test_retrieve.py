@@ -5,7 +5,7 @@ import pytest
 from _inputs import table
 
 from core.errors import RunStopped
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.index import Index
 from stages.retrieve import Retrieve
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 from _inputs import jpeg, table
 
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.score_pair import ScorePair
 
 X, Y, Z = np.eye(3, dtype=np.float32)

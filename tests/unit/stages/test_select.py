@@ -9,10 +9,10 @@ from _inputs import table
 
 from core.errors import ManifestError, PlanError
 from core.settings import checked
+from pipeline.context import Context
 from pipeline.plan.fingerprint import canonical
 from pipeline.plan.manifest import load_manifest
 from pipeline.plan.plan import plan_stages
-from pipeline.stage import Context
 from samples.columns import COLUMNS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.count_words import CountWords
 from stages.read_webdataset import ReadWebdataset

@@ -9,7 +9,7 @@ from _laion import Table, rows_of
 from _web import Answer, Web
 
 from core.errors import ShardFailed, is_transient
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.download import status
 from stages.download.status import MAX_URL_CHARS, read_statuses
 from stages.download.url_table import MAX_CAPTION_CHARS, MAX_METADATA_CHARS

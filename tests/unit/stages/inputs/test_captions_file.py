@@ -9,7 +9,7 @@ import pytest
 from _inputs import jpeg, read_rows
 
 from core.errors import PlanError, ShardFailed
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.inputs.captions_text import CHUNK_BYTES, MAX_RECORD_BYTES, items_of, lines_of
 from stages.read_image_folder import ReadImageFolder
 

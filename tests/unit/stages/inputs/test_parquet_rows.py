@@ -22,7 +22,7 @@ WORKER_BYTES = 1_500_000_000
 ROWS = 1000
 READ = """
 import sys
-from pipeline.stage import Context
+from pipeline.context import Context
 from stages.read_image_folder import ReadImageFolder
 rows = 0
 try:
@@ -173,7 +173,7 @@ THREADS = """
 import os, sys
 from pathlib import Path
 import numpy, pyarrow.parquet
-from pipeline.stage import Context
+from pipeline.context import Context
 from pipeline.store.tables import open_table
 from stages.read_image_folder import ReadImageFolder
 folder = Path(sys.argv[1])

@@ -26,7 +26,7 @@ MEASURE = (
 import json, sys, time
 import pyarrow
 from stages.read_webdataset import ReadWebdataset
-from pipeline.stage import Context
+from pipeline.context import Context
 stage, ctx = ReadWebdataset(), Context(stage_name="test")
 read = stage.open(ctx)
 warm, shard = stage.list_shards(sys.argv[1:])
