@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.errors import RunStopped, one_line
-from pipeline.run.connect import find_cluster, keep_sigterm_handler
-from pipeline.run.deadlines import TaskClock
-from pipeline.run.pools import Pools, PoolWaits
+from pipeline.run.ray_cluster import find_cluster, keep_sigterm_handler
+from pipeline.run.ray_deadlines import TaskClock
+from pipeline.run.ray_pools import Pools, PoolWaits
 from pipeline.run.suspects import Announcer
 from pipeline.run.task import Outcome
 from pipeline.run.worker import Worker

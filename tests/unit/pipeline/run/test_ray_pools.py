@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.errors import RunStopped
-from pipeline.run.pools import SAY_EVERY_S, START_TIMEOUT_S, Pools, PoolWaits
+from pipeline.run.ray_pools import SAY_EVERY_S, START_TIMEOUT_S, Pools, PoolWaits
 from pipeline.stage import Needs
 
 

@@ -11,8 +11,8 @@ import time
 import pytest
 
 from core.errors import RunStopped
-from pipeline.run import connect
-from pipeline.run.connect import find_cluster
+from pipeline.run import ray_cluster as connect
+from pipeline.run.ray_cluster import find_cluster
 
 ROOT_ENV = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
 
@@ -93,7 +93,7 @@ def test_text_that_is_not_an_address_is_refused(address):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_ends_the_wait_for_an_answer_at_once(mute_port, number):
     code = (
-        "import signal; from pipeline.run.connect import find_cluster\n"
+        "import signal; from pipeline.run.ray_cluster import find_cluster\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background begin with it ignored\n"
         f"print('go', flush=True); find_cluster('127.0.0.1:{mute_port}')"
     )
