@@ -33,7 +33,8 @@ def fetch_command(
         absent = [one for one in wanted if not one.is_here]
         unknown = ", besides those of unknown size" if any(one.offer is None for one in absent) else ""
         say(f"{len(absent)} of {len(wanted)} models to download, {size_text(num_bytes)}{unknown}")
-    failures = [] if dry_run else _download(wanted, results, quiet=as_json)
+    unknown_ids = [f"{one.model_id}: {one.problem}" for one in wanted if one.weights is None]
+    failures = unknown_ids if dry_run else _download(wanted, results, quiet=as_json)
     if as_json:
         say(json.dumps({"models": results, "bytes": num_bytes}))
     if failures:

@@ -12,7 +12,7 @@ from _builds import ROOT, build, command, tars
 from _fakes import write_shards
 
 pytestmark = pytest.mark.ray
-IMPATIENT = "from cli import main; from pipeline.run import ray_pools as pools; pools.SAY_EVERY_S = 2; main.main()"
+IMPATIENT = "from cli import main; from pipeline.run import ray_pools; ray_pools.SAY_EVERY_S = 2; main.main()"
 """The command, which says what it waits for after 2 s instead of 15."""
 
 

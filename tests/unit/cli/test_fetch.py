@@ -88,6 +88,13 @@ def test_dry_run_says_sizes_and_downloads_nothing(editloom, manifest, source):
     assert source == []
 
 
+def test_dry_run_fails_for_an_id_that_names_nothing(editloom, source):
+    code, _, err = editloom("fetch", "zoo:nothing", ONE, "--dry-run")
+    assert code == 1
+    assert "1 of 2 models could not be fetched: zoo:nothing: no model is called 'zoo:nothing'" in err
+    assert source == []
+
+
 def test_ids_are_accepted_with_manifests(editloom, manifest, source):
     code, out, _ = editloom("fetch", "zoo:clip", manifest, ONE, "--json")
     assert code == 0
