@@ -24,7 +24,7 @@ MESSAGE_CHARS = 8000
 """Longest error message: a list of all that is missing fits into it."""
 MEMORY_CHARS = 200
 """Longest part of torch's message about memory, which continues with statistics."""
-MEMORY_ADVICE = "lower the batch size or the image size; a training can raise accumulate or set gradient_checkpointing"
+MEMORY_ADVICE = "lower batch size or image size; a training can set run_on.accumulate and run_on.gradient_checkpointing"
 
 
 def run(app: typer.Typer, argv: Sequence[str] | None = None, name: str = "editloom") -> int:

@@ -90,7 +90,7 @@ def test_an_editor_is_trained_on_it_and_edits(built, tmp_path):
     train = [
         "train", "--recipe", "iedit", "--data", built[1] / "dataset", "--model", "zoo:sd", "--out", tmp_path / "iedit",
         "--steps", 2, "--batch-size", 2, "--set", "size_px=64", "--set", "clip_model=zoo:clip",
-        "--set", "perceptual_model=zoo:dino", "--set", "preview_every=0",
+        "--set", "perceptual_model=zoo:dino", "--set", "run_on.preview_every=0",
     ]  # fmt: skip
     assert exits.run(app, [str(one) for one in train]) == 0
     write_edits(tmp_path / "edits", EditOrder(2, 0, ("replace_noun", "change_colour")))
