@@ -12,6 +12,7 @@ from accelerate.state import AcceleratorState  # type: ignore[import-untyped]
 from accelerate.utils import GradientAccumulationPlugin  # type: ignore[import-untyped]
 
 from core.errors import MissingDependencyError, UsageError, one_line
+from core.missing import refusal
 from models.registry import missing, revision
 from samples.shards import read_shards
 from trainer.checkpoint import check, checkpoints, damaged, read_state, read_tensors
@@ -101,9 +102,9 @@ def _decoder(recipe: Recipe, objective: Objective) -> Decoder:
 
 def _revisions(recipe: Recipe) -> dict[str, str]:
     """The revision of each model. Raises MissingDependencyError, which lists all that cannot be loaded."""
-    lacking = [one.message for model in recipe.needs_models() for one in missing(model)]
+    lacking = [("", one) for model in recipe.needs_models() for one in missing(model)]
     if lacking:
-        raise MissingDependencyError("; ".join(lacking))
+        raise MissingDependencyError(refusal(lacking))
     return {one: revision(one) for one in recipe.needs_models()}
 
 

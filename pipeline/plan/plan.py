@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from core.errors import MissingDependencyError, PlanError, nearest
 from core.locations import lies_in
-from core.missing import missing_package
+from core.missing import missing_package, refusal
 from pipeline.plan.fingerprint import fingerprint, stage_folder
 from pipeline.plan.plugins import model_licence, model_missing, model_refusal, model_revision, packages_missing
-from pipeline.plan.refusal import refusal
 from pipeline.stage import GlobalStage, SinkStage, SourceStage
 from pipeline.store.records import ModelEntry
 from samples.columns import PARENT_ID, column

@@ -88,3 +88,12 @@ def test_all_models_that_are_missing_are_named_at_once(tmp_path):
     models = {"model": "zoo:sdd", "clip_model": "zoo:clipp", "perceptual_model": "zoo:dino"}
     with pytest.raises(MissingDependencyError, match=r"'zoo:sdd' .*; no model is called 'zoo:clipp'"):
         set_up(config(tmp_path / "out", data=str(folder), **models), resume=False)
+
+
+def test_one_command_gets_all_models_that_are_missing(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    folder = write_dataset(tmp_path / "data", (1,))
+    one, two = (f"hf:owner/{name}@{'0' * 40}" for name in ("one", "two"))
+    models = {"model": "zoo:sd", "clip_model": one, "perceptual_model": two}
+    with pytest.raises(MissingDependencyError, match=f"2 things are missing; `editloom fetch {one} {two}` gets them: "):
+        set_up(config(tmp_path / "out", data=str(folder), **models), resume=False)
