@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.build.build import Build
+from pipeline.build.run import run_build
+from pipeline.build.summary import build_summary
 from pipeline.plan.inputs import expand_inputs, shards_of_files
 from pipeline.plan.manifest import Manifest, RunOn, StageEntry
 from pipeline.plan.plan import make_plan
@@ -347,3 +349,12 @@ class Scripted:
 
     def close(self):
         self.closed = True
+
+
+def build_in_process(plan, **how):
+    """A guarded build as the command makes it: lock, events, signals."""
+    return run_build(plan, Storage(plan.out), executor="inprocess", quiet=True, **how)
+
+
+def summarised(plan):
+    return build_summary(plan, build_in_process(plan))

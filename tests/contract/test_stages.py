@@ -10,25 +10,20 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
-from typing import ClassVar
 
 import pyarrow as pa
 import pytest
-from _fakes import entry, manifest_of
 from _stage_cases import CASES
+from _stage_chains import case_of, planned, stage_of
 from pydantic import ValidationError
 
-from core.errors import PlanError
 from pipeline.context import Context
 from pipeline.plan.fingerprint import canonical
-from pipeline.plan.manifest import StageEntry
-from pipeline.plan.plan import plan_stages
 from pipeline.plan.plugins import load_model, stage_class, stage_names
 from pipeline.run.contract import check_expanded, check_mapped, check_source
 from pipeline.run.rejects import RejectLog, split
-from pipeline.stage import SPEED, GlobalStage, SourceStage
+from pipeline.stage import SPEED
 from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 
 NAMES = stage_names()
@@ -42,16 +37,6 @@ def kinds(*wanted):
     return [n for n in NAMES if stage_class(n).kind in wanted]
 
 
-def case_of(name):
-    if name not in CASES:
-        pytest.fail(f"stage {name} has no entry in CASES of tests/_stage_cases.py: add one", pytrace=False)
-    return CASES[name]
-
-
-def stage_of(name, **settings):
-    return stage_class(name)(**{**case_of(name).settings, **settings})
-
-
 load_once = functools.cache(load_model)
 
 
@@ -59,50 +44,6 @@ def opened(name, tmp_path, **settings):
     made = case_of(name).context(tmp_path)
     context = Context(**{"stage_name": name, "seed": 0, "loader": load_once, "artifact_dir": tmp_path, **made})
     return stage_of(name, **settings).open(context)
-
-
-def planned(name, stage, **run_on):
-    """The stage at its place in a chain that provides all it reads."""
-    if isinstance(stage, SourceStage):
-        return plan_stages(manifest_of(StageEntry(name=name, stage=stage, run_on=run_on)))[0]
-
-    class Feeder(SourceStage):
-        version: ClassVar = 1
-        writes: ClassVar = (*stage.reads, *stage.reads_if_present, *stage.needs_columns(), *stage.gathers)
-
-        def list_shards(self, inputs):
-            return []
-
-        def open(self, ctx):
-            return None
-
-    class Judge(GlobalStage):  # gathering needs a stage that waits for all shards
-        version: ClassVar = 1
-        rejects: ClassVar = Reason
-
-        def open(self, ctx):
-            return None
-
-    makers = [makes(artifact) for artifact in stage.needs_artifacts()]
-    chain = (entry(Feeder()), *makers, entry(Judge()), StageEntry(name=name, stage=stage, run_on=run_on))
-    return plan_stages(manifest_of(*chain))[-1]
-
-
-class Reason(StrEnum):
-    ANY = "any"
-
-
-def makes(artifact_name):
-    """A stage that leaves the artifact of that name."""
-
-    class Maker(GlobalStage):
-        version: ClassVar = 1
-        artifact: ClassVar = artifact_name
-
-        def open(self, ctx):
-            return None
-
-    return StageEntry(name=f"makes_{artifact_name}", stage=Maker())
 
 
 @pytest.fixture
@@ -412,51 +353,3 @@ def test_sink_gives_every_row_back_and_the_same_bytes_for_any_batches(name, tmp_
 def test_sink_writes_a_file_for_a_shard_without_rows(name, tmp_path):
     list(opened(name, tmp_path)("a", iter(()), tmp_path / "empty"))
     assert (tmp_path / "empty").is_file()
-
-
-SERVED = {
-    "Captioner": "zoo:clip",
-    "ImageTextEncoder": "zoo:blip",
-    "LatentEncoder": "zoo:clip",
-    "TextSegmenter": "zoo:clip",
-    "WordNet": "zoo:clip",
-}
-"""Protocol -> a model on this machine that cannot serve it."""
-MODEL_FIELDS = [
-    (name, field, protocol) for name in NAMES for field, protocol in stage_class(name).model_settings().items()
-]
-
-
-def loads_of(name):
-    """(setting, protocol) of each `ctx.load(Protocol, self.setting, …)` in a stage's file."""
-    tree = ast.parse(Path(sys.modules[stage_class(name).__module__].__file__).read_text())
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "ctx.load"]
-    return {(ast.unparse(call.args[1]).removeprefix("self."), ast.unparse(call.args[0])) for call in calls}
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_model_that_a_stage_loads_is_a_typed_setting(name):
-    assert loads_of(name) == set(stage_class(name).model_settings().items())
-
-
-def test_some_stages_have_model_settings():
-    assert {protocol for _, _, protocol in MODEL_FIELDS} == set(SERVED)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_setting_with_the_name_of_a_model_is_typed(name):
-    cls = stage_class(name)
-    like = {field for field in cls.model_fields if field.endswith(("model", "lexicon")) or field.startswith("model_")}
-    assert like <= set(cls.model_settings())
-
-
-@pytest.mark.parametrize(("name", "field", "protocol"), MODEL_FIELDS)
-def test_plan_refuses_a_model_that_cannot_serve_the_stage(name, field, protocol):
-    wrong = SERVED[protocol]
-    with pytest.raises(PlanError) as caught:
-        planned(name, stage_of(name, **{field: wrong}))
-    message = str(caught.value)
-    kind = wrong.removeprefix("zoo:")
-    assert message.startswith(f"stage {name}: {field} = {wrong!r} is of kind {kind!r}, which cannot serve {protocol} ")
-    assert message.endswith("); name another model")
-    assert "(served by: " in message

@@ -3,10 +3,9 @@ import signal
 from dataclasses import replace
 
 import pytest
-from _fakes import Pack, ReadLines, Scripted, Upper, plan_of
+from _fakes import Pack, ReadLines, Scripted, Upper, build_in_process, plan_of, summarised
 
 from core.errors import LockedError, PlanError
-from pipeline.build.run import run_build
 from pipeline.build.summary import build_summary
 from pipeline.store.lock import hold, read_holder
 from pipeline.store.storage import Storage
@@ -15,18 +14,9 @@ CHAIN = [ReadLines(), Upper(), Pack()]
 SHARDS = {"a": ["one", "drop"], "b": ["two"]}
 
 
-def build(plan, **how):
-    storage = Storage(plan.out)
-    return run_build(plan, storage, executor="inprocess", quiet=True, **how)
-
-
-def summarised(plan):
-    return build_summary(plan, build(plan))
-
-
 def test_build_leaves_plan_and_events_and_no_lock_or_temporary_files(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
-    build(plan)
+    build_in_process(plan)
     out = tmp_path / "run"
     assert sorted(p.name for p in out.iterdir()) == ["dataset", "run", "stages"]
     names = sorted(p.name for p in (out / "run").iterdir())
@@ -45,14 +35,14 @@ def test_build_leaves_plan_and_events_and_no_lock_or_temporary_files(tmp_path):
 def test_folder_in_use_is_refused_and_left_as_it_is(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     with hold(Storage(plan.out)), pytest.raises(LockedError):
-        build(plan)
+        build_in_process(plan)
     assert not (tmp_path / "run/stages").exists()
 
 
 def test_inprocess_executor_has_no_workers_to_choose(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     with pytest.raises(PlanError, match=r"^the inprocess executor has one worker and no address; use --executor ray$"):
-        build(plan, workers=4)
+        build_in_process(plan, workers=4)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -65,7 +55,7 @@ def test_first_signal_lets_steps_finish_and_the_next_build_resumes(tmp_path, mon
 
     monkeypatch.setattr("pipeline.build.run._executor", lambda name, storage, *_: Scripted(storage, on_submit=at_upper))
     before = signal.getsignal(number)
-    result = build(plan)
+    result = build_in_process(plan)
     assert signal.getsignal(number) is before
     summary = build_summary(plan, result)
     assert summary["interrupted"] is True
@@ -84,7 +74,7 @@ def test_second_signal_ends_at_once_and_releases_the_lock(tmp_path, monkeypatch)
 
     monkeypatch.setattr("pipeline.build.run._executor", lambda name, storage, *_: Scripted(storage, on_submit=twice))
     with pytest.raises(KeyboardInterrupt):
-        build(plan)
+        build_in_process(plan)
     assert read_holder(Storage(plan.out)) is None
     assert not (tmp_path / "run/tmp").exists()
 
@@ -93,15 +83,15 @@ def test_next_build_removes_files_of_a_killed_run(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     (tmp_path / "run/tmp/dead").mkdir(parents=True)
     (tmp_path / "run/tmp/dead/half").write_bytes(b"x")
-    build(plan)
+    build_in_process(plan)
     assert not (tmp_path / "run/tmp").exists()
 
 
 def test_build_into_a_remote_folder_gives_the_same_dataset(tmp_path):
     local = plan_of(tmp_path, CHAIN, SHARDS)
     remote = replace(local, out=f"memory://{tmp_path.name}/run")
-    assert build(local).ok
-    assert build(remote).ok
+    assert build_in_process(local).ok
+    assert build_in_process(remote).ok
     here, there = Storage(local.out), Storage(remote.out)
     assert here.sizes("dataset").keys() == there.sizes("dataset").keys()
     for name in here.sizes("dataset"):
@@ -112,9 +102,9 @@ def test_build_into_a_remote_folder_gives_the_same_dataset(tmp_path):
 
 def test_trial_run_does_not_replace_a_larger_build(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
-    build(plan)
+    build_in_process(plan)
     first = plan.shards[:1]
     trial = replace(plan, shards=first, shard_index={first[0].name: 0}, is_limited=True)
     with pytest.raises(PlanError, match="holds a build of 2 shards, which --limit 1 would replace"):
-        build(trial)
-    build(replace(trial, out=str(tmp_path / "trial")))
+        build_in_process(trial)
+    build_in_process(replace(trial, out=str(tmp_path / "trial")))

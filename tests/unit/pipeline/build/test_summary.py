@@ -1,22 +1,9 @@
 import json
 
-from _fakes import Pack, ReadLines, Upper, plan_of
-
-from pipeline.build.run import run_build
-from pipeline.build.summary import build_summary
-from pipeline.store.storage import Storage
+from _fakes import Pack, ReadLines, Upper, build_in_process, plan_of, summarised
 
 CHAIN = [ReadLines(), Upper(), Pack()]
 SHARDS = {"a": ["one", "drop"], "b": ["two"]}
-
-
-def build(plan, **how):
-    storage = Storage(plan.out)
-    return run_build(plan, storage, executor="inprocess", quiet=True, **how)
-
-
-def summarised(plan):
-    return build_summary(plan, build(plan))
 
 
 def test_summary_of_a_finished_build_points_to_the_dataset(tmp_path):
@@ -35,7 +22,7 @@ def test_summary_of_a_finished_build_points_to_the_dataset(tmp_path):
 
 def test_summary_of_a_second_build_reports_nothing_to_do(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
-    build(plan)
+    build_in_process(plan)
     summary = summarised(plan)
     assert summary["nothing_to_do"] is True
     assert [s["cached"] for s in summary["stages"]] == [2, 2, 3]

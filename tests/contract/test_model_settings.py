@@ -1,0 +1,59 @@
+"""Rules for settings of stages that name a model."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+from _stage_chains import planned, stage_of
+
+from core.errors import PlanError
+from pipeline.plan.plugins import stage_class, stage_names
+
+NAMES = stage_names()
+SERVED = {
+    "Captioner": "zoo:clip",
+    "ImageTextEncoder": "zoo:blip",
+    "LatentEncoder": "zoo:clip",
+    "TextSegmenter": "zoo:clip",
+    "WordNet": "zoo:clip",
+}
+"""Protocol -> a model on this machine that cannot serve it."""
+MODEL_FIELDS = [
+    (name, field, protocol) for name in NAMES for field, protocol in stage_class(name).model_settings().items()
+]
+
+
+def loads_of(name):
+    """(setting, protocol) of each `ctx.load(Protocol, self.setting, …)` in a stage's file."""
+    tree = ast.parse(Path(sys.modules[stage_class(name).__module__].__file__).read_text())
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "ctx.load"]
+    return {(ast.unparse(call.args[1]).removeprefix("self."), ast.unparse(call.args[0])) for call in calls}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_model_that_a_stage_loads_is_a_typed_setting(name):
+    assert loads_of(name) == set(stage_class(name).model_settings().items())
+
+
+def test_some_stages_have_model_settings():
+    assert {protocol for _, _, protocol in MODEL_FIELDS} == set(SERVED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_setting_with_the_name_of_a_model_is_typed(name):
+    cls = stage_class(name)
+    like = {field for field in cls.model_fields if field.endswith(("model", "lexicon")) or field.startswith("model_")}
+    assert like <= set(cls.model_settings())
+
+
+@pytest.mark.parametrize(("name", "field", "protocol"), MODEL_FIELDS)
+def test_plan_refuses_a_model_that_cannot_serve_the_stage(name, field, protocol):
+    wrong = SERVED[protocol]
+    with pytest.raises(PlanError) as caught:
+        planned(name, stage_of(name, **{field: wrong}))
+    message = str(caught.value)
+    kind = wrong.removeprefix("zoo:")
+    assert message.startswith(f"stage {name}: {field} = {wrong!r} is of kind {kind!r}, which cannot serve {protocol} ")
+    assert message.endswith("); name another model")
+    assert "(served by: " in message
