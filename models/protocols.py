@@ -177,6 +177,53 @@ class EditSynthesizer(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class PairRequest:
+    """What all candidates of one pair share: two captions, the image they are drawn over, and where they may change it.
+
+    `anchor` None draws from noise alone. With a `region`, (H, W) of the anchor, what is outside stays as in the anchor.
+    Inside `region` and outside `core`, the soft ring, each candidate says how much is made anew. `core` None: no ring.
+    """
+
+    source_caption: str
+    target_caption: str
+    anchor: Image | None = None
+    region: Bools | None = None
+    core: Bools | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairCandidate:
+    """How one pair is drawn. What it leaves to chance hangs on `seed` alone.
+
+    `num_steps` count from pure noise; the last floor(num_steps * strength) are run. `attention_frac` is the share of
+    the run steps in which the target has the source's attention. `ring_frac` is the soft ring's value, None for 1.
+    """
+
+    seed: int
+    num_steps: int
+    strength: float = 1.0
+    guidance_scale: float = 0.0
+    cross_attention_frac: float = 0.5
+    self_attention_frac: float = 0.5
+    ring_frac: float | None = None
+
+
+class PairSynthesizer(Protocol):
+    """Draws pairs of images that differ as their captions do."""
+
+    def prepare(self, requests: Sequence[PairRequest]) -> list[Any]:
+        """For each request all that no candidate changes: encoded captions, aligned words, latents, masks."""
+        ...
+
+    def synthesise(self, prepared: Sequence[Any], candidates: Sequence[PairCandidate]) -> list[tuple[Image, Image]]:
+        """(source, target) a candidate, of the anchor's size, RGB. `prepared` has its request's; many may share one.
+
+        A pair does not depend on the other pairs of the call, up to rounding.
+        """
+        ...
+
+
 class DifferentiableImageText(Protocol):
     """Measures how far images are from texts, as a loss."""
 

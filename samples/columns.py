@@ -50,6 +50,15 @@ def _c(name: str, dtype: pa.DataType, unit: str, meaning: str, *, bulk: bool = F
     return Column(name=name, type=dtype, unit=unit, meaning=meaning, bulk=bulk, virtual=virtual)
 
 
+CANDIDATE = pa.struct([
+    ("number", pa.int32()), ("is_kept", pa.bool_()), ("seed", pa.int64()), ("num_steps", pa.int32()),
+    *((name, pa.float32()) for name in (
+        "strength", "guidance_scale", "attention_frac", "ring_frac", "source_caption_cos", "target_caption_cos",
+        "pair_image_cos", "pair_direction_cos", "pair_dino_cos", "pair_ssim", "pair_l1", "outside_ssim", "outside_l1",
+    )),
+])  # fmt: skip
+"""One candidate: how it was drawn, and its scores by the names of their columns. A score not reached has no value."""
+
 COLUMNS: dict[str, Column] = _columns(
     _c(SAMPLE_ID, pa.string(), "16 hex digits + suffixes", "key of the row; from the sha256 of the source bytes"),
     _c(PARENT_ID, pa.string(), "sample_id", "the row that this one was made from"),
@@ -85,9 +94,30 @@ COLUMNS: dict[str, Column] = _columns(
     _c("target_caption", pa.string(), "text", "the caption after the edit: describes the target image"),
     _c("instruction", pa.string(), "text", "the edit as a request"),
     _c("reverse_instruction", pa.string(), "text", "the request that undoes the edit"),
-    _c("edit_type", pa.string(), "replace_noun, change_colour, change_attribute", "kind of edit"),
+    _c("edit_type", pa.string(), "text", "kind of edit, in the words of the stage that wrote it"),
     _c("source_phrase", pa.string(), "text", "what changes, in the source's words (noun included)"),
     _c("target_phrase", pa.string(), "text", "what it becomes, in the target's words (noun included)"),
+    _c("edit_object", pa.string(), "text", "what the instruction is about, as its writer names it"),
+    _c("edit_writer", pa.string(), "model, wordnet, rule or input", "who wrote the edit"),
+    _c("reverse_writer", pa.string(), "model, rule or input", "who wrote the reverse instruction"),
+    # tag_objects, choose_object, ground_object, segment_box
+    _c("object_tags", pa.list_(pa.string()), "text", "words for things on the source image, surest first"),
+    _c("object_tag_cos", pa.list_(pa.float32()), "cosine, -1 to 1", "of each of object_tags and the image"),
+    _c("edit_objects", pa.list_(pa.string()), "text", "things that the edit changes; none where it changes all"),
+    _c("object_boxes", pa.list_(pa.list_(pa.float32())), "px: x0, y0, x1, y1", "boxes of edit_objects, surest first"),
+    _c("object_box_scores", pa.list_(pa.float32()), "0 to 1", "of each of object_boxes"),
+    _c("object_box_phrases", pa.list_(pa.string()), "text", "of edit_objects, the one that each box shows"),
+    _c("object_masks_png", pa.list_(pa.binary()), "8-bit PNG, 255 inside", "of each of object_boxes", bulk=True),
+    # build_region
+    _c("region_mask_png", pa.binary(), "8-bit PNG, 255 inside", "where the edit may change the source", bulk=True),
+    _c("core_mask_png", pa.binary(), "8-bit PNG, 255 inside", "the region without its soft ring", bulk=True),
+    _c("box_mask_png", pa.binary(), "8-bit PNG, 255 inside", "all of object_boxes", bulk=True),
+    _c("hull_mask_png", pa.binary(), "8-bit PNG, 255 inside", "convex hulls of the contours of the objects", bulk=True),
+    _c("fine_mask_png", pa.binary(), "8-bit PNG, 255 inside", "all of object_masks_png", bulk=True),
+    _c("soft_mask_png", pa.binary(), "8-bit PNG, 255 is 1", "how much of each place was made anew", bulk=True),
+    _c("region_frac", pa.float32(), "0 to 1", "share of the image inside region_mask_png"),
+    _c("region_num_contours", pa.int32(), "contours", "outer contours of the objects, specks left out"),
+    _c("is_whole_image", pa.bool_(), "true or false", "the region is all of the image"),
     # embed
     _c("image_embedding", pa.list_(pa.float16()), "unit length", "the source image in a space of images and texts",
        bulk=True),
@@ -112,6 +142,24 @@ COLUMNS: dict[str, Column] = _columns(
     _c("target_margin_cos", pa.float32(), "-2 to 2", "target_caption_cos less the same with the source caption"),
     _c("pair_image_cos", pa.float32(), "cosine, -1 to 1", "of source image and target image"),
     _c("pair_direction_cos", pa.float32(), "cosine, -1 to 1", "of the images' difference and the captions'"),
+    # score_edit
+    _c("pair_dino_cos", pa.float32(), "cosine, -1 to 1", "of source image and target image, by an image encoder"),
+    _c("pair_ssim", pa.float32(), "-1 to 1", "structural similarity of source image and target image"),
+    _c("pair_l1", pa.float32(), "0 to 1", "mean difference of the two images; near 0 the edit does nothing"),
+    _c("outside_ssim", pa.float32(), "-1 to 1", "pair_ssim outside of the region; low where too much changed"),
+    _c("outside_l1", pa.float32(), "0 to 1", "pair_l1 outside of the region; high where too much changed"),
+    # synthesise_pair, synthesise_region
+    _c("anchor_id", pa.string(), "sample_id", "the image that the pair was drawn over"),
+    _c("anchor_image", pa.binary(), "encoded image", "the image that the pair was drawn over", bulk=True),
+    _c("anchor_format", pa.string(), "jpg, png or webp", "encoding of anchor_image"),
+    _c("candidate_number", pa.int32(), "from 1", "place of the pair among the candidates of its edit"),
+    _c("synthesis_seed", pa.int64(), "seed", "of the pair's noise"),
+    _c("synthesis_num_steps", pa.int32(), "steps", "denoising steps that were run"),
+    _c("synthesis_strength", pa.float32(), "0 to 1", "how far the anchor was noised"),
+    _c("synthesis_guidance_scale", pa.float32(), "1 or less is none", "weight of the captions"),
+    _c("attention_frac", pa.float32(), "0 to 1", "share of the steps in which the target has the source's attention"),
+    _c("soft_ring_frac", pa.float32(), "0 to 1", "value of the soft mask in the ring; none where there is no ring"),
+    _c("candidates", pa.list_(CANDIDATE), "see docs/stages.md", "all candidates of the edit, on the first pair of it"),
     # encode_latents
     _c("source_latent", pa.binary(), "npy, float16, (C, h, w)", "source image in the latent space, scaled", bulk=True),
     _c("target_latent", pa.binary(), "npy, float16, (C, h, w)", "target image in the latent space, scaled", bulk=True),

@@ -67,6 +67,11 @@ MEMBERS: dict[str, Member] = {
         _member("target_image", "target", "image", "the image after the edit", "target_format"),
         _member("source_mask_png", "source_mask", "mask", "what changes, white on black, in the source image"),
         _member("target_mask_png", "target_mask", "mask", "what changed, white on black, in the target image"),
+        _member("region_mask_png", "region_mask", "mask", "where the edit may change the image: white; all white where "
+                "`is_whole_image`"),
+        _member("soft_mask_png", "soft_mask", "mask", "how much of each place was made anew, from black to white"),
+        _member("anchor_image", "anchor", "image", "the image `anchor_id` that the pair was drawn over",
+                "anchor_format"),
         _member("source_latent", "source_latent", "array",
                 "the source image in the latent space of `latent_model`, scaled, float16"),
         _member("target_latent", "target_latent", "array", "the target image in the same space"),

@@ -10,7 +10,7 @@ from samples.members import JSON, MEMBERS, column_of, meaning_of, member, suffix
 def test_members_are_declared_columns_of_pixels_or_vectors():
     assert all(COLUMNS[name].bulk for name in MEMBERS)
     named = [one.format_column for one in MEMBERS.values() if one.format_column]
-    assert named == ["source_format", "target_format"]
+    assert named == ["source_format", "target_format", "anchor_format"]
     assert set(named) <= set(COLUMNS)
 
 
