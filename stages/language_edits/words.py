@@ -67,6 +67,9 @@ OPPOSITE_VERBS = word_set(
     "unfold untie unwrap wake wash wet wipe wrap light dim brighten out"
 )
 """Verbs that undo a state of a thing which its caption now names."""
+EMPTY_WORDS = word_set("empty bare plain alone lone single blank vacant deserted unoccupied bald left right")
+"""Words of a caption that an addition makes untrue."""
+POSITIONS = word_set("left right centre center middle top bottom front back corner side")
 REMOVE_WORDS = word_set(
     "remove delete erase rid take away clear strip wipe undo cut lose without hide stop drop no off end cancel lift "
     "melt vanish disappear gone pass scrape get out"
