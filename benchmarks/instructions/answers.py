@@ -9,25 +9,26 @@ from collections import Counter, defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
-ANSWERS = Path(__file__).with_name("answers.jsonl")
 _ASKED = re.compile(r"Caption: (?P<caption>.*)\nEdit type: (?P<edit_type>.*)\nEdit as JSON: *\Z")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelledAnswer:
-    """One answer for a caption and a type of edit. `fault` names what is wrong with it, None where it is good."""
+    """One answer for a caption and a type of edit, with the verdict of the person who wrote or read it."""
 
-    key: str
     caption: str
     edit_type: str
     text: str
     fault: str | None
+    """The worst that is wrong with it, None where it is good."""
+    undoes: bool
+    """Whether the reverse instruction undoes what the instruction asks for."""
 
     @property
     def is_good(self) -> bool:
@@ -35,16 +36,23 @@ class LabelledAnswer:
         return self.fault is None
 
 
-def read_answers(path: Path = ANSWERS) -> list[LabelledAnswer]:
-    """All answers of the file, in its order: of a caption and a type the bad ones come first."""
+def read_labels(path: Path) -> list[LabelledAnswer]:
+    """All answers of a file, in its order, none where there is no file.
+
+    An answer is an object, or text where it is none. An answer without `undoes` does, but for the fault of that name.
+    """
     found = []
-    for line in path.read_text("utf-8").splitlines():
+    for line in path.read_text("utf-8").splitlines() if path.exists() else ():
         row = json.loads(line)
-        answer = row["answer"]
+        answer, fault = row["answer"], row["fault"]
         text = answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False)
         found.append(
             LabelledAnswer(
-                key=row["key"], caption=row["caption"], edit_type=row["edit_type"], text=text, fault=row["fault"]
+                caption=row["caption"],
+                edit_type=row["edit_type"],
+                text=text,
+                fault=fault,
+                undoes=row.get("undoes", fault != "reverse_does_not_undo"),
             )
         )
     return found
