@@ -1,12 +1,13 @@
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 
-import models.language
+from models.language.example_sets import BUNDLED
+from stages.language_edits.checks import Judged, faults_of
+from stages.language_edits.schema import parse_answer
 
-PHOTOGRAPHS = Path(models.language.__file__).parent / "edit_examples" / "photographs.jsonl"
+PHOTOGRAPHS = BUNDLED / "photographs.jsonl"
 FIELDS = ["id", "caption", "edit_type", "instruction", "object", "target_caption", "reverse_instruction"]
 TYPES = {
     "add",
@@ -60,3 +61,12 @@ def test_a_thing_to_add_is_new_and_any_other_is_in_the_caption(examples):
         if example["edit_type"] not in WHOLE_IMAGE:
             is_there = example["object"].lower() in example["caption"].lower()
             assert is_there == (example["edit_type"] != "add"), example
+
+
+def test_every_example_passes_the_checks_of_answers(examples):
+    faults = {}
+    for example in examples:
+        answer = parse_answer(json.dumps(example))
+        judged = Judged(caption=example["caption"], edit_type=example["edit_type"], answer=answer)
+        faults[example["id"]] = [fault.value for fault in faults_of(judged)]
+    assert {name: found for name, found in faults.items() if found} == {}
