@@ -79,11 +79,13 @@ class BuildRegion(MapStage):
     min_speck_frac: float = Field(default=0.0002, ge=0, lt=1)
     """Connected parts of a mask that are a smaller share of the image are left out."""
     min_contours: int = Field(default=1, ge=1)
+    """Least number of outer contours of the things."""
     max_contours: int = Field(default=500, ge=1)
-    """Least and most outer contours of the things."""
+    """Most outer contours of the things."""
     min_frac: float = Field(default=0.01, ge=0, lt=1)
+    """Least share of the image that a region is."""
     max_frac: float = Field(default=0.9, gt=0, le=1)
-    """Least and greatest share of the image that is the region."""
+    """Greatest share of the image that a region is."""
 
     @model_validator(mode="after")
     def _can_pass(self) -> BuildRegion:
@@ -121,7 +123,7 @@ class BuildRegion(MapStage):
     def make(self, masks: list[Bools], boxes: list[list[float]], size_HW: tuple[int, int]) -> Region:
         """The region of the things with these masks and boxes."""
         fine = without_specks(union(masks, *size_HW), self.min_speck_frac * size_HW[0] * size_HW[1])
-        shapes = {"fine": fine, "hull": hulls(fine), "box": filled_boxes(boxes, *size_HW) | fine}
+        shapes = {"fine": fine, "hull": hulls(fine), "box": filled_boxes(boxes, *size_HW)}
         count = num_outer_contours(fine)
         coarse = count >= self.many_contours
         core = shapes[("hull" if coarse else "fine") if self.core == "by_contours" else self.core]
@@ -137,10 +139,10 @@ class BuildRegion(MapStage):
             return _reject(NoRegion.TOO_FEW_CONTOURS, f"{count} contours, fewer than {self.min_contours}")
         if count > self.max_contours:
             return _reject(NoRegion.TOO_MANY_CONTOURS, f"{count} contours, more than {self.max_contours}")
-        if frac <= self.min_frac:
-            return _reject(NoRegion.REGION_TOO_SMALL, f"{frac:.4f} of the image, not more than {self.min_frac}")
-        if frac >= self.max_frac:
-            return _reject(NoRegion.REGION_TOO_LARGE, f"{frac:.4f} of the image, not less than {self.max_frac}")
+        if frac < self.min_frac:
+            return _reject(NoRegion.REGION_TOO_SMALL, f"{frac:.4f} of the image, less than {self.min_frac}")
+        if frac > self.max_frac:
+            return _reject(NoRegion.REGION_TOO_LARGE, f"{frac:.4f} of the image, more than {self.max_frac}")
         return {}
 
 
