@@ -154,6 +154,16 @@ def orders(tmp_path):
     )
 
 
+def region_orders(tmp_path):
+    """Edits of photographs with a region: with a soft ring, without one, and of the whole image."""
+    regions = [filled_boxes([box], 72, 80) for box in ([5, 5, 60, 50], [5, 5, 60, 50], [0, 0, 80, 72])] * 2
+    cores = [filled_boxes([box], 72, 80) for box in ([9, 9, 50, 40], [5, 5, 60, 50], [0, 0, 80, 72])] * 2
+    table = orders(tmp_path)
+    for name, masks in (("region_mask_png", regions), ("core_mask_png", cores)):
+        table = table.append_column(name, pa.array([mask_png(one) for one in masks[:5]], pa.binary()))
+    return table
+
+
 def without(table, *names):
     return table.select([n for n in table.column_names if n not in names])
 
@@ -362,6 +372,14 @@ CASES = {
     "synthesise_pair": Case(
         orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings=SYNTHESIS,
         context=lambda tmp_path: {"loader": Loader()},
+    ),
+    "synthesise_region": Case(
+        region_orders,
+        {
+            **OTHER_SYNTHESIS, "source": "photograph", "ring_values": (0.2,), "ring_share": 0.1, "blend_steps": "even",
+            "blends_last": False, "keeps_outside": False,
+        },
+        settings=SYNTHESIS, context=lambda tmp_path: {"loader": Loader()},
     ),
     "score_pair": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
     "select": Case(

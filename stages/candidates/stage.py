@@ -153,12 +153,12 @@ class SynthesisStage(ExpandStage):
         self,
         ctx: Context,
         models: PairModels,
+        draws: Draws,
         order_of: Callable[[Row], Order],
         columns_of: Callable[[Row, Trial], Row],
     ) -> BatchFn:
         """The stage's function. `order_of` is called once a row, `columns_of` for the further columns of each pair."""
         search = self._search(models)
-        draws = self.draws()
         schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
         schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
 
