@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from _pairs import Loader
 from _web import Answer, Web
 from PIL import Image
 
@@ -24,6 +25,7 @@ from pipeline.store.folder_store import FolderStore
 from pipeline.store.storage import Storage
 from samples.columns import SAMPLE_ID, column
 from samples.stored_images import mask_png
+from stages.candidates.stage import WaveSpeed
 from stages.download.settings import DownloadSpeed
 from stages.index import Index
 from stages.regions.shapes import filled_boxes
@@ -141,6 +143,26 @@ def edited(tmp_path):
         target_phrase=["bus", "black cat", "dog", "bush"],
         target_image=[png(n + 4) for n in range(4)],
     )
+
+
+def orders(tmp_path):
+    """Edits of photographs, as they are before pairs are drawn over them."""
+    return rows(
+        source_images=[[png(n)] for n in range(5)],
+        source_format=["png"] * 5,
+        source_caption=["a red car", "a blue cat", "", "a tree", None],
+        target_caption=["a red bus", "a black cat", "a dog", "a bush", "a cat"],
+    )
+
+
+def region_orders(tmp_path):
+    """Edits of photographs with a region: with a soft ring, without one, and of the whole image."""
+    regions = [filled_boxes([box], 72, 80) for box in ([5, 5, 60, 50], [5, 5, 60, 50], [0, 0, 80, 72])] * 2
+    cores = [filled_boxes([box], 72, 80) for box in ([9, 9, 50, 40], [5, 5, 60, 50], [0, 0, 80, 72])] * 2
+    table = orders(tmp_path)
+    for name, masks in (("region_mask_png", regions), ("core_mask_png", cores)):
+        table = table.append_column(name, pa.array([mask_png(one) for one in masks[:5]], pa.binary()))
+    return table
 
 
 def without(table, *names):
@@ -313,6 +335,17 @@ def laion(tmp_path):
     return [str(tmp_path)]
 
 
+SYNTHESIS = {
+    "model": "zoo:sd", "encoder": "zoo:clip", "preset": None, "keep": 2, "max_candidates": 3,
+    "bounds": {"pair_l1": {"min": 0.2, "max": 0.3}},
+}  # fmt: skip
+OTHER_SYNTHESIS = {
+    "model": "zoo:other", "encoder": "zoo:other", "image_encoder": "zoo:dino", "size_px": 32, "shares_noise": False,
+    "max_self_tokens": 16, "num_steps": (2,), "strength": 0.9, "guidance_scale": (1.0, 2.0),
+    "attention_frac": (0.5, 0.5), "keep": 1, "max_candidates": 9, "preset": "instruct-pix2pix", "bounds": {},
+    "keep_anchor": False, "format": "jpg", "quality": 50, "speed": WaveSpeed(pairs_per_wave=1),
+}  # fmt: skip
+
 CASES = {
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
     "caption": Case(
@@ -361,10 +394,27 @@ CASES = {
         settings={"model": "zoo:clip", "text_weight": 0.1, "num_neighbours": 3, "min_retrieval_cos": 0.2},
         context=indexed,
     ),
+    "score_edit": Case(
+        edited, {"encoder": "zoo:other", "image_encoder": None},
+        settings={"encoder": "zoo:clip", "image_encoder": "zoo:dino"},
+    ),
+    "synthesise_pair": Case(
+        orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings=SYNTHESIS,
+        context=lambda tmp_path: {"loader": Loader()},
+    ),
+    "synthesise_region": Case(
+        region_orders,
+        {
+            **OTHER_SYNTHESIS, "source": "photograph", "ring_values": (0.2,), "ring_share": 0.1, "blend_steps": "even",
+            "blends_last": False, "keeps_outside": False,
+        },
+        settings=SYNTHESIS, context=lambda tmp_path: {"loader": Loader()},
+    ),
     "score_pair": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
     "select": Case(
         scored,
         {
+            "preset": "instruct-pix2pix",
             "bounds": {"source_mask_frac": {"min": 0.02, "max": 0.9}},
             "bounds_by_edit_type": {"replace_noun": {"target_caption_cos": {"min": 0.2}}},
             "best": [{"per": "target_id", "keep": 2, "by": "target_caption_cos"}],
