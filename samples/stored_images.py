@@ -1,4 +1,4 @@
-"""Images and masks as a dataset stores them: decoded, masks encoded, and cut to the centre square for training.
+"""Images and masks as a dataset stores them: decoded, encoded, and cut to the centre square for training.
 
 They are upright and in sRGB already (`normalise_image` made them so): nothing here turns an image or converts colours.
 Images of unknown origin are decoded by `samples.images`.
@@ -32,6 +32,14 @@ def rgb_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
 def mask_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     """The mask in mode L, 255 inside. Raises ImageProblem for bytes that are no image in a format of datasets."""
     return open_image(encoded, max_pixels=max_pixels, formats=FORMATS).load().convert("L")
+
+
+def encoded_image(image: Image, suffix: str, quality: int) -> bytes:
+    """The image in the format of this suffix. `quality` counts for JPEG and WebP; PNG is lossless."""
+    image.info = {}  # or some encoders copy comments, colour profiles and transparency of the input
+    buffer = io.BytesIO()
+    image.save(buffer, PILLOW_FORMATS[suffix], **({} if suffix == "png" else {"quality": quality}))
+    return buffer.getvalue()
 
 
 def mask_png(mask_HW: NDArray[np.bool_]) -> bytes:

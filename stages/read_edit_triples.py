@@ -9,7 +9,7 @@ Writes  source_raw (binary, virtual: read again on demand), source_sha256 (strin
         edit_writer (string)
 Drops   edits without instruction, caption or image, and those with an image that is empty, too big, unreadable, or
         outside of the folder
-Source  Brooks et al. 2023, InstructPix2Pix; Zhao et al. 2024, UltraEdit; Hui et al. 2024, HQ-Edit: their released files.
+Source  Brooks et al. 2023, InstructPix2Pix; Zhao et al. 2024, UltraEdit; Hui et al. 2024, HQ-Edit: their files.
 """
 
 from __future__ import annotations

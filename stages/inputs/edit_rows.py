@@ -153,5 +153,3 @@ def _problem(
         reason = next((lacking for column, lacking in asked.items() if texts[column] is None), None)
         detail = f"has {', '.join(sorted(edit.row or {}))[:200]}" if reason else ""
     return (None, None) if reason is None else (reason.value, printable(detail))
-
-

@@ -55,7 +55,9 @@ def _spans_of_parquet(url: str, names: Names, num_rows: int) -> Iterator[Span]:
         total, size = table.num_rows, int(fs.size(path) or 0)
     for start in range(0, total, num_rows):
         stop = min(total, start + num_rows)
-        yield Span(start=start, stop=stop, begin=None, stamp=f"{start}-{stop}", num_bytes=size * (stop - start) // total)
+        yield Span(
+            start=start, stop=stop, begin=None, stamp=f"{start}-{stop}", num_bytes=size * (stop - start) // total
+        )
 
 
 def _spans_of_lines(url: str, names: Names, num_rows: int) -> Iterator[Span]:

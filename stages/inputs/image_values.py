@@ -97,7 +97,11 @@ def _pairs(array: pa.Array, max_bytes: int) -> Callable[[int], ImageValue]:
 
 
 def _shared(array: pa.Array, max_bytes: int) -> Callable[[int], ImageValue]:
-    value_at, indices, size = image_reader(array.dictionary, max_bytes), array.indices.to_pylist(), len(array.dictionary)
+    value_at, indices, size = (
+        image_reader(array.dictionary, max_bytes),
+        array.indices.to_pylist(),
+        len(array.dictionary),
+    )
 
     def read(row: int) -> ImageValue:
         index = indices[row]

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 PROMPT_FILE, METADATA_FILE = "prompt.json", "metadata.jsonl"
 ROLES = {"0": "source_image", "1": "target_image", "mask": "mask_image"}
-SEED_NAMES = ("seed",)
 _PAIR = re.compile(rf"(\d{{1,20}})_(0|1|mask)\.(?:{'|'.join(IMAGE_SUFFIXES)})", re.IGNORECASE)
 CHANGED = "the folder was changed after the plan; run the same command again"
 
@@ -52,10 +51,10 @@ def list_pair_folders(url: str) -> list[PairFolder]:
         seeds = {match[1] for name in files if (match := _PAIR.fullmatch(name)) and match[2] == "0"}
         if seeds and (PROMPT_FILE in files or METADATA_FILE in files):
             stamps = sorted((name, int(info.get("size") or 0), file_stamp(info)) for name, info in files.items())
-            name = posixpath.relpath(folder, root)
+            name = "" if folder == root else posixpath.relpath(folder, root)
             found.append(
                 PairFolder(
-                    name="" if name == "." else name, num_pairs=len(seeds), num_bytes=sum(size for _, size, _ in stamps),
+                    name=name, num_pairs=len(seeds), num_bytes=sum(size for _, size, _ in stamps),
                     identity=digest([f"{size}:{stamp}:{name}" for name, size, stamp in stamps]),
                 )
             )  # fmt: skip
