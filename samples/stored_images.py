@@ -1,4 +1,4 @@
-"""Images and masks as a dataset stores them: decoded, masks encoded, and cut to the centre square for training.
+"""Images and masks as a dataset stores them: decoded, encoded, and cut to the centre square for training.
 
 They are upright and in sRGB already (`normalise_image` made them so): nothing here turns an image or converts colours.
 Images of unknown origin are decoded by `samples.images`.
@@ -7,7 +7,7 @@ Images of unknown origin are decoded by `samples.images`.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from samples.image_limits import MAX_PIXELS
 from samples.images import open_image
@@ -29,17 +29,17 @@ def rgb_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     return open_image(encoded, max_pixels=max_pixels, formats=FORMATS).load().convert("RGB")
 
 
-def image_bytes(image: Image, image_format: str, quality: int) -> bytes:
-    """The file of an image: `image_format` is a key of PILLOW_FORMATS, `quality` 1 to 100 (PNG is lossless)."""
-    buffer = io.BytesIO()
-    options: dict[str, Any] = {} if image_format == "png" else {"quality": quality}
-    image.save(buffer, PILLOW_FORMATS[image_format], **options)
-    return buffer.getvalue()
-
-
 def mask_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     """The mask in mode L, 255 inside. Raises ImageProblem for bytes that are no image in a format of datasets."""
     return open_image(encoded, max_pixels=max_pixels, formats=FORMATS).load().convert("L")
+
+
+def encoded_image(image: Image, suffix: str, quality: int) -> bytes:
+    """The image in the format of this suffix. `quality` counts for JPEG and WebP; PNG is lossless."""
+    image.info = {}  # or some encoders copy comments, colour profiles and transparency of the input
+    buffer = io.BytesIO()
+    image.save(buffer, PILLOW_FORMATS[suffix], **({} if suffix == "png" else {"quality": quality}))
+    return buffer.getvalue()
 
 
 def mask_png(mask_HW: NDArray[np.bool_]) -> bytes:

@@ -21,7 +21,7 @@ from pipeline.stage import MapStage, Needs
 from samples.columns import REJECT_DETAIL, REJECT_REASON, column
 from samples.image_limits import MAX_PIXELS, ImageProblem, Problem
 from samples.images import open_image
-from samples.stored_images import centre_square, image_bytes
+from samples.stored_images import centre_square, encoded_image
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -109,9 +109,8 @@ class NormaliseImage(MapStage):
 
         image, original_format, original = self._decode(raw, notes)
         image = self._resize(image, original)
-        image.info = {}  # or some encoders copy comments, colour profiles and transparency of the input
         return {
-            "source_images": [image_bytes(image, self.format, self.quality)],
+            "source_images": [encoded_image(image, self.format, self.quality)],
             "source_format": self.format,
             "source_dhash": int(str(imagehash.dhash(image)), 16),
             "width_px": image.width,

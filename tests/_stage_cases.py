@@ -346,6 +346,40 @@ OTHER_SYNTHESIS = {
     "keep_anchor": False, "format": "jpg", "quality": 50, "speed": WaveSpeed(pairs_per_wave=1),
 }  # fmt: skip
 
+
+TRIPLES = [
+    {"input": "a cat", "edit": "add a hat", "output": "a cat in a hat"},
+    {"input": "a red car", "edit": "make it blue", "output": "a blue car", "inverse_edit": "make it red"},
+    {"input": "a dog", "output": "two dogs"},
+    {"edit": "add a dog", "output": "a dog"},
+]
+
+
+def edit_table(tmp_path):
+    """HQ-Edit's layout, with texts that lack, an image that is empty and one that is not there."""
+    images = [[{"bytes": png(4 * n + side), "path": None} for n in range(len(TRIPLES))] for side in (0, 1)]
+    lacking = [{**TRIPLES[0], "input_image": {"bytes": b"", "path": None}, "output_image": images[1][0]},
+               {**TRIPLES[0], "input_image": None, "output_image": images[1][0]}]  # fmt: skip
+    found = [{**row, "input_image": a, "output_image": b} for row, a, b in zip(TRIPLES, *images, strict=True)]
+    names = ("input_image", "input", "edit", "inverse_edit", "output", "output_image")
+    columns = {name: [row.get(name) for row in found + lacking] for name in names}
+    pq.write_table(pa.table(columns), tmp_path / "part.parquet")
+    return [str(tmp_path)]
+
+
+def edit_texts(tmp_path):
+    (tmp_path / "human.jsonl").write_text("\n".join([*map(json.dumps, TRIPLES), "no JSON", ""]))
+    return [str(tmp_path / "human.jsonl")]
+
+
+def raw_targets(tmp_path):
+    sides = {"width_px": 32, "height_px": 24, "original_width_px": 80, "original_height_px": 60}
+    targets = [png(1, (80, 60)), png(2, (160, 120)), b"no image", None, png(3, (60, 80)), png(4, (80, 60))]
+    masks = [None, png(1, (80, 60)), None, None, None, png(5, (81, 60))]
+    texts = {name: [value] * len(targets) for name, value in sides.items()}
+    return rows(target_raw=targets, mask_raw=masks, source_format=["png"] * len(targets), **texts)
+
+
 CASES = {
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
     "caption": Case(
@@ -447,6 +481,17 @@ CASES = {
             "max_pixels": 10_000, "animated": "first", "format": "png", "quality": 50,
         },
         settings={"shorter_side_px": 32},
+    ),
+    "normalise_target": Case(
+        raw_targets, {"fit": "pad", "max_shape_difference": 0.1, "max_pixels": 10_000, "quality": 50}
+    ),
+    "read_edit_texts": Case(edit_texts, {"columns": {"instruction": "request"}, "rows_per_shard": 2}),
+    "read_edit_triples": Case(
+        edit_table,
+        {
+            "layout": "pair_folders", "columns": {"instruction": "request"}, "rows_per_shard": 2,
+            "require_captions": False, "require_target": False, "max_image_bytes": 9,
+        },
     ),
     "read_image_folder": Case(
         image_folder,

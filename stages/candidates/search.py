@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from samples.stored_images import MAX_MADE_PIXELS, image_bytes, rgb_image
+from samples.stored_images import MAX_MADE_PIXELS, encoded_image, rgb_image
 from stages.pair_scores.scores import Pair
 
 if TYPE_CHECKING:
@@ -124,5 +124,5 @@ class Search:
         return source if trial.edit.source_file else rgb_image(trial.files[0], MAX_MADE_PIXELS), stored_target
 
     def _files(self, edit: Edit, source: Image, target: Image) -> tuple[bytes, bytes]:
-        source_file = edit.source_file or image_bytes(source, self.format, self.quality)
-        return source_file, image_bytes(target, self.format, self.quality)
+        source_file = edit.source_file or encoded_image(source, self.format, self.quality)
+        return source_file, encoded_image(target, self.format, self.quality)
