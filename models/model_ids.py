@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from core.errors import ModelError
-from models.schemes import folder, hub, open_clip, openai, smollm2, vllm, wordnet, zoo
+from models.schemes import examples, folder, hub, open_clip, openai, smollm2, vllm, wordnet, zoo
 from models.schemes.weights import downloads_allowed
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ SCHEMES: dict[str, Scheme] = {
     "vllm": vllm,
     "smollm2": smollm2,
     "wordnet": wordnet,
+    "examples": examples,
 }
 
 

@@ -30,6 +30,8 @@ _PIX2PIX = "StableDiffusionInstructPix2PixPipeline"
 _CLIP, _DINO = "models.encoders.clip:Clip", "models.encoders.image:DinoEncoder"
 _ZERO_SHOT = "models.encoders.tagger:ZeroShotTagger"
 
+EXAMPLES = SCHEMES["examples"].KIND
+
 WRAPPERS: dict[str, dict[str, str]] = {
     "Captioner": {
         "blip": "models.captioners.blip:Blip",
@@ -62,6 +64,7 @@ WRAPPERS: dict[str, dict[str, str]] = {
         "dinov2": "models.encoders.features:DinoFeatures",
     },
     "WordNet": {"wordnet": "models.language.wordnet:load_wordnet"},
+    "EditExamples": {EXAMPLES: "models.language.example_sets:load_examples"},
 }
 """Protocol -> kind of model -> wrapper, which is made by `Class(weights, placement, **settings)`."""
 
@@ -164,6 +167,8 @@ def kind_of(weights: Weights) -> str:
             return _named(weights, root / "model_index.json", CLASS_NAME)
         if (root / "open_clip_config.json").is_file():
             return "open_clip"
+        if root.suffix == ".jsonl":
+            return EXAMPLES
         if root.suffix == ".gguf" or any(root.glob("*.gguf")):
             return "gguf"
         raise ModelError(f"model {weights.model_id!r}: {root} has no config.json or model_index.json to say what it is")

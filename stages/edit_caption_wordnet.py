@@ -19,9 +19,9 @@ from core.strict_json import Count, State, parse
 from models.language.wordnet import MODEL_ID, WordNet
 from pipeline.stage import BatchFn, ExpandStage, Needs, Serves
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
+from stages.wordnet_edits.drawing import draw, edit_columns
 from stages.wordnet_edits.edits import EditFinder
 from stages.wordnet_edits.grammar import pluralise
-from stages.wordnet_edits.requests import Option, Site, request, templates_for
 from stages.wordnet_edits.sisters import Sisters
 
 if TYPE_CHECKING:
@@ -122,34 +122,6 @@ class EditCaptionWordnet(ExpandStage):
             reason = NoEdit.NO_REPLACEMENT if found else NoEdit.NO_EDITABLE_WORD
             return [{SAMPLE_ID: sample_id, REJECT_REASON: reason.value, REJECT_DETAIL: caption[:200]}]
         return [
-            {SAMPLE_ID: f"{sample_id}-e{number}", PARENT_ID: sample_id, **_columns(caption, edit_type, option, rng)}
+            {SAMPLE_ID: f"{sample_id}-e{number}", PARENT_ID: sample_id, **edit_columns(caption, edit_type, option, rng)}
             for number, (edit_type, option) in enumerate(draw(sites, self.edits_per_caption, rng), start=1)
         ]
-
-
-def draw(sites: list[Site], number: int, rng: random.Random) -> list[tuple[str, Option]]:
-    """`number` distinct edits, or all there are: every site once in random order, then again with another word."""
-    order = list(sites)
-    rng.shuffle(order)
-    decks = [rng.sample(site.options, len(site.options)) for site in order]
-    rounds = range(max(len(deck) for deck in decks))
-    drawn = [
-        (site.edit_type, deck[turn])
-        for turn in rounds
-        for site, deck in zip(order, decks, strict=True)
-        if turn < len(deck)
-    ]
-    return drawn[:number]
-
-
-def _columns(caption: str, edit_type: str, option: Option, rng: random.Random) -> dict[str, str]:
-    template = rng.choice(templates_for(edit_type, option.source))
-    return {
-        "source_caption": caption,
-        "target_caption": option.target_caption,
-        "instruction": request(template, option.source, option.target),
-        "reverse_instruction": request(template, option.target, option.source),
-        "edit_type": edit_type,
-        "source_phrase": option.source.phrase,
-        "target_phrase": option.target.phrase,
-    }

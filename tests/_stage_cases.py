@@ -18,6 +18,7 @@ from _web import Answer, Web
 from PIL import Image
 
 from pipeline.context import Context
+from pipeline.plan.plugins import load_model
 from pipeline.store.folder_store import FolderStore
 from pipeline.store.storage import Storage
 from samples.columns import SAMPLE_ID, column
@@ -152,6 +153,34 @@ class LaconicCaptioner:
 
     def caption(self, images):
         return ["a  dark picture" if image.getpixel((0, 0))[0] < 100 else " " for image in images]
+
+
+class CuriousWriter:
+    """Answers by its prompt and seed: edits of the things of `CAPTIONS`, some of them faulty."""
+
+    def generate(self, prompts, *, seeds, **_):
+        return [
+            self.answer(prompt.rpartition("Caption: ")[2], seed) for prompt, seed in zip(prompts, seeds, strict=True)
+        ]
+
+    def answer(self, asked, seed):
+        caption, _, kind = asked.partition("\nEdit type: ")
+        thing = next((one for one in ("bus", "dogs", "house") if one in caption), "sky")
+        new = ["train", "cats", "tower", "nothing"][seed % 4]
+        answer = {
+            "edit_type": kind.partition("\n")[0],
+            "instruction": f"replace the {thing} with {new}",
+            "object": thing,
+            "target_caption": caption.replace(thing, new),
+            "reverse_instruction": f"replace the {new} with {thing}",
+        }
+        return json.dumps(answer)
+
+
+def write_edits_models(protocol, model_id, **_):
+    if protocol == "TextGenerator":
+        return CuriousWriter()
+    return load_model(protocol, model_id)
 
 
 def images_by_id(ids):
@@ -301,6 +330,18 @@ CASES = {
         },
         settings={"allowed_hosts": ("127.0.0.1",), "speed": DownloadSpeed(attempts=1)},
         context=lambda tmp_path: {"store": FolderStore(Storage(str(tmp_path / "run")), "store")},
+    ),
+    "write_edits": Case(
+        captions,
+        {
+            "model": "zoo:other", "caption_column": "generated_caption", "edits_per_caption": 1,
+            "shares": {"replace": 2.0}, "examples": "path:other.jsonl", "grown_examples": True, "num_instructions": 1,
+            "num_examples": 1, "repeats_caption": True, "temperature": 0.1, "max_new_tokens": 99, "max_retries": 0,
+            "max_repairs": 1, "min_instruction_words": 3, "max_instruction_words": 40, "min_caption_words": 1,
+            "max_caption_words": 50, "wordnet_frac": 0.5, "lexicon": "wordnet:3.1",
+        },
+        settings={"model": "zoo:llm", "shares": {"replace": 1.0}, "wordnet_frac": 0.3, "lexicon": "wordnet:3.0"},
+        context=lambda tmp_path: {"loader": write_edits_models},
     ),
     "read_webdataset": Case(webdataset, {"require_caption": False, "max_image_bytes": 9}),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""`path:FOLDER` and `path:FILE.gguf`: a folder written by `save_pretrained`, or one GGUF file, on this machine."""
+"""`path:FOLDER` and `path:FILE`: a folder written by `save_pretrained`, a GGUF file, or example edits as JSON lines."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 FORM = "path:FOLDER"
 KIND = ""
 PACKAGES = TRANSFORMERS
+FILE_SUFFIXES = frozenset({".gguf", ".jsonl"})
 
 
 def find(model_id: str, name: str) -> Weights:
@@ -22,8 +23,10 @@ def find(model_id: str, name: str) -> Weights:
     path = Path(name).expanduser()
     if not path.exists():
         raise ModelError(f"model {model_id!r}: {path} does not exist; correct the path in the manifest")
-    if path.is_file() and path.suffix != ".gguf":
-        raise ModelError(f"model {model_id!r} is a file; expected a folder written by save_pretrained, or a .gguf")
+    if path.is_file() and path.suffix not in FILE_SUFFIXES:
+        raise ModelError(
+            f"model {model_id!r} is a file; expected a folder written by save_pretrained, a .gguf or a .jsonl"
+        )
     check_weights(model_id, path)
     return Weights(model_id, "path", str(path), None, is_local=True)
 

@@ -18,8 +18,8 @@ PLAIN_WORDS = {"pairs"}
 """Names of entries that are words of their own: only a text that is nothing else names the entry."""
 TABLES = {f"{RECIPES}/__init__.py", f"{BENCHMARKS}/__init__.py", "models/registry.py"}
 """Where entries are declared by name."""
-LEXICON = "models.language.wordnet"
-"""Data with one reader rather than one wrapper of many: the stage of this name is typed by it."""
+DATA = {"models.language.wordnet", "models.language.example_sets"}
+"""Data with one reader rather than one wrapper of many: settings of stages are typed by it."""
 
 
 def modules_in(folder):
@@ -79,7 +79,7 @@ def known_wrappers(path, source):
 
     Wrappers of one folder may build on each other, and an entry of a catalogue may need a model of one kind.
     """
-    wrappers = wrapper_modules() - {LEXICON}
+    wrappers = wrapper_modules() - DATA
     if path in TABLES or path.startswith(f"{RECIPES}/"):
         return []
     folder = path.rpartition("/")[0].replace("/", ".")

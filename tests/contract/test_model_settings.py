@@ -13,8 +13,10 @@ from pipeline.plan.plugins import stage_class, stage_names
 NAMES = stage_names()
 SERVED = {
     "Captioner": "zoo:clip",
+    "EditExamples": "zoo:clip",
     "ImageTextEncoder": "zoo:blip",
     "LatentEncoder": "zoo:clip",
+    "TextGenerator": "zoo:clip",
     "TextSegmenter": "zoo:clip",
     "WordNet": "zoo:clip",
 }

@@ -1,0 +1,65 @@
+"""The answer of a language model: its JSON schema, and the edit that it holds."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+FIELDS = ("edit_type", "instruction", "object", "target_caption", "reverse_instruction")
+CAPTION = "caption"
+"""Field of the source caption, first in the answer where the model has to repeat it."""
+LONGEST_FIELD = 2000
+"""Characters; a longer text is a model that repeats itself."""
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class EditAnswer:
+    """An edit as a language model writes it. `caption` is its copy of the source caption, or None."""
+
+    edit_type: str
+    instruction: str
+    object: str
+    target_caption: str
+    reverse_instruction: str
+    caption: str | None = None
+
+
+def answer_schema(edit_types: Sequence[str], *, repeats_caption: bool) -> dict[str, Any]:
+    """The JSON schema of an answer with one of the edit types, its fields in the order of `FIELDS`."""
+    names = (CAPTION, *FIELDS) if repeats_caption else FIELDS
+    properties: dict[str, Any] = {name: {"type": "string"} for name in names}
+    properties["edit_type"] = {"type": "string", "enum": list(edit_types)}
+    return {"type": "object", "properties": properties, "required": list(names), "additionalProperties": False}
+
+
+def parse_answer(text: str) -> EditAnswer | None:
+    """The edit in an answer, or None where it has none: no JSON object, a field absent, blank, or no plain text.
+
+    Text around the object is skipped, since a model without a schema puts words or a code fence there.
+    """
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        return None
+    try:
+        found = json.loads(text[start : end + 1])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
+        return None
+    fields = {name: _plain(found.get(name)) for name in FIELDS}
+    if not all(fields.values()):
+        return None
+    return EditAnswer(**{name: str(value) for name, value in fields.items()}, caption=_plain(found.get(CAPTION)))
+
+
+def _plain(value: object) -> str | None:
+    """The text on one line, or None where the value is no text that can be stored."""
+    if not isinstance(value, str) or len(value) > LONGEST_FIELD or _CONTROL.search(value):
+        return None
+    return " ".join(value.split()) or None
