@@ -14,8 +14,10 @@ NAMES = stage_names()
 SERVED = {
     "Captioner": "zoo:clip",
     "EditExamples": "zoo:clip",
+    "ImageEncoder": "zoo:blip",
     "ImageTextEncoder": "zoo:blip",
     "LatentEncoder": "zoo:clip",
+    "PairSynthesizer": "zoo:clip",
     "TextGenerator": "zoo:clip",
     "TextSegmenter": "zoo:clip",
     "WordNet": "zoo:clip",
