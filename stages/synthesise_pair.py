@@ -49,7 +49,7 @@ class SynthesisePair(SynthesisStage):
             encoder=ctx.load(ImageTextEncoder, self.encoder),
             image_encoder=ctx.load(ImageEncoder, self.image_encoder) if self.image_encoder else None,
         )
-        return self.expander(ctx, models, self._order, self._columns)
+        return self.expander(ctx, models, self.draws(), self._order, self._columns)
 
     def _order(self, row: Row) -> Order:
         is_anchored = self.anchor == "source"

@@ -12,19 +12,21 @@ SIZE = (24, 16)
 
 
 class PlainPairs:
-    """A PairSynthesizer. A source has the anchor's mean colour, its target differs from it by the seed's last 7 bits.
+    """A PairSynthesizer. A source is plain, in the anchor's mean colour; with a region it is the anchor.
 
-    `settings` are those that it was loaded with, `calls` the number of pairs of each call, `num_prepared` of requests.
+    The target differs from it, inside of the region, by the seed's last 7 bits.
+
+    `settings` are those that it was loaded with, `requests` what it prepared, `calls` the number of pairs of each call.
     `alive` counts the images of earlier calls that somebody still holds, at each call.
     """
 
     def __init__(self, **settings):
         self.settings = settings
-        self.calls, self.alive, self.num_prepared = [], [], 0
+        self.calls, self.alive, self.requests = [], [], []
         self._drawn = []
 
     def prepare(self, requests):
-        self.num_prepared += len(requests)
+        self.requests += requests
         return list(requests)
 
     def synthesise(self, prepared, candidates):
@@ -36,12 +38,13 @@ class PlainPairs:
         return pairs
 
     def _pair(self, request, candidate):
-        size = request.anchor.size if request.anchor else SIZE
-        colour = (60, 60, 60) if request.anchor is None else mean_colour(request.anchor)
-        target = np.full((size[1], size[0], 3), colour, np.uint8)
+        source = request.anchor or Image.new("RGB", SIZE, (60, 60, 60))
+        if request.region is None:
+            source = Image.new("RGB", source.size, mean_colour(source))
+        target = np.array(source)
         inside = slice(None) if request.region is None else request.region
         target[inside] = np.minimum(255, target[inside].astype(int) + candidate.seed % 128)
-        return Image.new("RGB", size, colour), Image.fromarray(target)
+        return source.copy(), Image.fromarray(target)
 
 
 class ColourEncoder:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import pyarrow as pa
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from core.settings import Settings
 from models.protocols import ImageEncoder, ImageTextEncoder, PairSynthesizer
@@ -52,12 +53,6 @@ class WaveSpeed(Settings):
     """Pairs drawn and scored at a time, of as many edits as it takes. Their images are in memory together."""
 
 
-def _check_range(found: tuple[float, float]) -> tuple[float, float]:
-    if found[0] > found[1]:
-        raise ValueError("expected the lower end first")
-    return found
-
-
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class PairModels:
     """The models of a stage of synthesis."""
@@ -73,13 +68,6 @@ class Order:
 
     request: PairRequest
     source_file: bytes | None = None
-
-
-Frac = Annotated[float, Field(ge=0, le=1)]
-FracRange = Annotated[tuple[Frac, Frac], AfterValidator(_check_range)]
-Scale = Annotated[float, Field(ge=0)]
-ScaleRange = Annotated[tuple[Scale, Scale], AfterValidator(_check_range)]
-Steps = Annotated[int, Field(ge=1)]
 
 
 class SynthesisStage(ExpandStage):
@@ -101,20 +89,21 @@ class SynthesisStage(ExpandStage):
     """Whether both images of a pair are drawn from the same noise, that of ancestral steps included."""
     max_self_tokens: int | None = Field(default=None, ge=0)
     """Attention within the image is shared in layers of at most so many queries; none: a sixteenth of the latent."""
-    num_steps: tuple[Steps, ...] = Field(default=(3, 5, 8), min_length=1, strict=False)
+    num_steps: tuple[int, ...] = Field(default=(3, 5, 8), min_length=1, strict=False)
     """Steps from pure noise, of which one is drawn for each candidate; `strength` of them are run, rounded down."""
     strength: float = Field(default=0.6, gt=0, le=1)
     """How far the anchor is noised."""
-    guidance_scale: ScaleRange = Field(default=(0.0, 0.0), strict=False)
+    guidance_scale: tuple[float, float] = Field(default=(0.0, 0.0), strict=False)
     """Range of the weight of the captions; 1 or less is no guidance."""
-    attention_frac: FracRange = Field(default=(0.1, 0.9), strict=False)
+    attention_frac: tuple[float, float] = Field(default=(0.1, 0.9), strict=False)
     """Range of the share of the steps in which the target has the source's attention, across and within the image."""
     keep: int = Field(default=4, ge=1)
     """Pairs after which the search of an edit ends: the first that pass, by the number of the candidate."""
     max_candidates: int = Field(default=30, ge=1)
     """Candidates after which it ends in any case."""
     preset: FilterName | None = "ultraedit-free"
-    """A published filter, whose bounds those of the same columns in `bounds` replace."""
+    """A published filter (`ultraedit-free`, `ultraedit-region`, `instruct-pix2pix`); `bounds` replaces those of
+    the same scores."""
     bounds: BoundsTable = Field(default_factory=dict)
     """Score -> least and greatest value of a pair that passes: `bounds.outside_ssim = { min = 0.9 }`."""
     keep_anchor: bool = True
@@ -124,6 +113,18 @@ class SynthesisStage(ExpandStage):
     quality: int = Field(default=95, ge=1, le=100)
     """Quality of JPEG and WebP; PNG is lossless."""
     speed: WaveSpeed = WaveSpeed()
+
+    @field_validator("num_steps", "guidance_scale", "attention_frac")
+    @classmethod
+    def _can_be_drawn(cls, found: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        least, greatest = {"num_steps": (1, math.inf), "guidance_scale": (0, math.inf)}.get(
+            info.field_name or "", (0, 1)
+        )
+        if not all(least <= one <= greatest for one in found):
+            raise ValueError(f"expected numbers from {least} to {greatest:g}")
+        if info.field_name != "num_steps" and found[0] > found[1]:
+            raise ValueError("expected the lower end first")
+        return found
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> Self:
@@ -152,12 +153,12 @@ class SynthesisStage(ExpandStage):
         self,
         ctx: Context,
         models: PairModels,
+        draws: Draws,
         order_of: Callable[[Row], Order],
         columns_of: Callable[[Row, Trial], Row],
     ) -> BatchFn:
         """The stage's function. `order_of` is called once a row, `columns_of` for the further columns of each pair."""
         search = self._search(models)
-        draws = self.draws()
         schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
         schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
 

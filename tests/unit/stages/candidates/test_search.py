@@ -85,7 +85,7 @@ def test_candidates_of_several_edits_share_a_wave():
 def test_what_candidates_share_is_computed_once_an_edit():
     made, synthesizer, encoder = search(3)
     made.run(edits(6))
-    assert synthesizer.num_prepared == 6
+    assert len(synthesizer.requests) == 6
     assert encoder.num_texts == 12
 
 
