@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from stages.language_edits.alignment import Change, align, head_of
@@ -18,11 +19,14 @@ from stages.language_edits.edit_kinds import EditKind, kind_of
 from stages.language_edits.words import (
     AMBIENT_WORDS,
     COLOURS,
+    EMPTY_WORDS,
     ENGLISH_WORDS,
     FOREIGN_WORDS,
     FREE_WORDS,
+    GRAMMAR_WORDS,
     LINK_WORDS,
     OPPOSITE_VERBS,
+    POSITIONS,
     REMOVE_WORDS,
     RESTORE_WORDS,
     content,
@@ -51,6 +55,8 @@ _PRONOUNS = frozenset({"it", "its", "he", "his", "him", "she", "her", "they", "t
 _AMBIENT = frozenset(map(stem, AMBIENT_WORDS))
 _FREE = frozenset(map(stem, FREE_WORDS))
 _COLOURS = frozenset(map(stem, COLOURS))
+_EMPTY = frozenset(map(stem, EMPTY_WORDS))
+_POSITIONS = frozenset(map(stem, POSITIONS))
 
 
 class EditFault(StrEnum):
@@ -174,8 +180,10 @@ def _is_foreign(found: tuple[str, ...], allowed: frozenset[str]) -> bool:
 
 
 def changes_nothing(judged: Judged) -> bool:
-    """The target caption is the source caption, up to articles and the like."""
-    return judged.change.is_none
+    """The target caption is the source caption, up to articles, the like, and the order of its words."""
+    change = judged.change
+    moved = sorted(set(change.removed_words) - GRAMMAR_WORDS) == sorted(set(change.added_words) - GRAMMAR_WORDS)
+    return change.is_none or moved
 
 
 def rewrites_the_caption(judged: Judged) -> bool:
@@ -184,7 +192,27 @@ def rewrites_the_caption(judged: Judged) -> bool:
     allowed = max(ALWAYS_REMOVABLE, int(kind.removed_frac * len(content(judged.caption))))
     if len(change.removed) > allowed or len(change.added) > kind.num_added or change.num_places > kind.num_places:
         return True
+    if kind.scope == "remove" and not {*change.added} <= _EMPTY:
+        return True
+    if kind.removes_only and not {*change.removed} <= {*map(stem, kind.removes_only)}:
+        return True
+    noun = head_of(judged.answer.object)
+    if kind.keeps_thing and noun in judged.source and (noun not in judged.target or _colours_another(judged, noun)):
+        return True
     return kind.scope == "image" and bool(judged.source) and not judged.source & judged.target
+
+
+def _colours_another(judged: Judged, noun: str) -> bool:
+    """True where a colour came to another thing than that noun."""
+    after = judged.change.target
+    for place in judged.change.places:
+        for index in range(place.j0, place.j1):
+            if stem(after[index].lower) in _COLOURS:
+                phrase = takewhile(lambda word: word not in LINK_WORDS, (token.lower for token in after[index:]))
+                stems = {stem(word) for word in phrase} - _COLOURS
+                if stems & judged.source and noun not in stems and not stems & {*judged.change.added}:
+                    return True
+    return False
 
 
 def names_an_absent_thing(judged: Judged) -> bool:
@@ -232,17 +260,20 @@ def adds_what_is_there(judged: Judged) -> bool:
 def leaves_the_change_unnamed(judged: Judged) -> bool:
     """The instruction does not say what the target caption has new, or does not bring what it says.
 
-    Of the new words of a thing half must be named, of those of the whole image one. What is replaced must be named too.
+    Of the new words of a thing half must be named, of those of the whole image one. Only a removal, or a move to where
+    captions name no position, brings nothing new.
     """
     added, removed = judged.change.added, judged.change.removed
     named = [one for one in added if named_in(one, judged.instruction)]
     scope = judged.kind.scope
     if scope == "remove":
         return not removed
-    if scope == "add" and not named:
+    if scope == "add" and not (named and {*content(judged.answer.object)} & {*added}):
         return True
     if scope == "image":
         return bool(added) and not named
+    if not added:
+        return not (removed and {*removed} <= _POSITIONS)
     return len(named) < NAMED_FRAC * len(added)
 
 
@@ -271,8 +302,9 @@ def repeats_an_edit(judged: Judged) -> bool:
 def does_not_undo(judged: Judged) -> bool:
     """The reverse instruction does not turn the target caption back into the source caption.
 
-    It has to name what was taken away, or to ask for the former state. Where nothing was taken away, or the whole image
-    changed, it may name what came, or undo the state of the thing by a verb ("open", "repair").
+    It has to name what was taken away, or to ask for the former state; of a thing that was added, that thing. Where
+    nothing was taken away, or the whole image changed, it may name what came, undo the state of the thing by a verb
+    ("open", "repair"), or name another position.
     """
     answer, scope = judged.answer, judged.kind.scope
     if normalised(answer.reverse_instruction) == normalised(answer.instruction):
@@ -284,6 +316,10 @@ def does_not_undo(judged: Judged) -> bool:
     if any(named_in(one, judged.reverse) for one in removed):
         return False
     names_added = any(named_in(one, judged.reverse) for one in added)
+    if scope == "add":
+        return not names_added
+    if scope == "thing" and found & POSITIONS and {*added} <= _POSITIONS and not {*removed} & _POSITIONS:
+        return False
     if removed:
         return not (scope == "image" and names_added and found & REMOVE_WORDS)
     return not names_added and not (scope == "thing" and found & OPPOSITE_VERBS)

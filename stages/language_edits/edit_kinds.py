@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from stages.language_edits.words import EMPTY_WORDS, POSITIONS
+
 Scope = Literal["add", "remove", "thing", "image"]
 """What an edit touches: it brings a thing, takes one away, changes one, or changes all of the image."""
 
@@ -23,13 +25,18 @@ class EditKind:
     """Largest share of the caption that may go; two words always may."""
     num_added: int
     """Most words that may come."""
+    removes_only: frozenset[str] = frozenset()
+    """Words that alone may go, or empty for any."""
+    keeps_thing: bool = False
+    """The thing that the edit is about is still there afterwards, by the same noun."""
     num_places: int
     """Most places of the caption that may change."""
 
 
 EDIT_KINDS = {
     "add": EditKind(
-        scope="add", meaning="a thing that is not there is added", removed_frac=0.2, num_added=9, num_places=2
+        scope="add", meaning="a thing that is not there is added", removed_frac=0.2, num_added=9, num_places=2,
+        removes_only=EMPTY_WORDS,
     ),
     "remove": EditKind(
         scope="remove", meaning="a thing that is there is removed", removed_frac=0.75, num_added=1, num_places=2
@@ -38,11 +45,12 @@ EDIT_KINDS = {
         scope="thing", meaning="a thing is replaced by another one", removed_frac=0.6, num_added=6, num_places=2
     ),
     "change_colour": EditKind(
-        scope="thing", meaning="the colour of a thing is changed", removed_frac=0.5, num_added=4, num_places=2
+        scope="thing", meaning="the colour of a thing is changed", removed_frac=0.5, num_added=4, num_places=2,
+        keeps_thing=True,
     ),
     "transform_local": EditKind(
         scope="thing", meaning="a thing gets another shape, material, state, pose or expression", removed_frac=0.6,
-        num_added=8, num_places=3,
+        num_added=8, num_places=3, keeps_thing=True,
     ),
     "transform_global": EditKind(
         scope="image", meaning="season, weather, time of day or light of the whole photograph is changed",
@@ -62,7 +70,9 @@ EDIT_KINDS = {
     ),
     "replace_noun": EditKind(scope="thing", removed_frac=0.5, num_added=3, num_places=2),
     "change_adjective": EditKind(scope="thing", removed_frac=0.5, num_added=3, num_places=2),
-    "move": EditKind(scope="thing", removed_frac=0.4, num_added=4, num_places=2),
+    "move": EditKind(
+        scope="thing", removed_frac=0.4, num_added=4, num_places=2, removes_only=POSITIONS, keeps_thing=True
+    ),
 }  # fmt: skip
 OTHER_KIND = EditKind(scope="image", removed_frac=0.6, num_added=8, num_places=3)
 """Bounds of a type that is not in the table."""

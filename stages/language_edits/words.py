@@ -21,7 +21,7 @@ GRAMMAR_WORDS = word_set(
 """Words without a meaning of their own that can be seen."""
 PLACE_WORDS = word_set(
     "near beside behind under underneath below beneath above across along around against between among amongst next "
-    "front back inside outside through past before after down towards toward beyond opposite"
+    "front back inside outside through past before after down towards toward beyond opposite during"
 )
 """Words that say where one thing is to another. A change of one is a change, but it names nothing."""
 LINK_WORDS = GRAMMAR_WORDS | PLACE_WORDS
@@ -67,6 +67,9 @@ OPPOSITE_VERBS = word_set(
     "unfold untie unwrap wake wash wet wipe wrap light dim brighten out"
 )
 """Verbs that undo a state of a thing which its caption now names."""
+EMPTY_WORDS = word_set("empty bare plain alone lone single blank vacant deserted unoccupied bald left right")
+"""Words of a caption that an addition makes untrue."""
+POSITIONS = word_set("left right centre center middle top bottom front back corner side")
 REMOVE_WORDS = word_set(
     "remove delete erase rid take away clear strip wipe undo cut lose without hide stop drop no off end cancel lift "
     "melt vanish disappear gone pass scrape get out"
