@@ -75,7 +75,7 @@ BestRule = Annotated[Best, Field(strict=False)]
 class Select(GlobalStage):
     """Verdicts by bounds and ranks. Without settings all pairs pass."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     rejects: ClassVar = SelectReject
 
     preset: FilterName | None = None

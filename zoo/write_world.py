@@ -15,6 +15,7 @@ import random
 import sys
 import tarfile
 from dataclasses import dataclass
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 BASE_URL = "http://127.0.0.1:8000"
 MIN_SIZE_PX = 16
+MAX_THINGS = 3
 ROW_GROUPS = 4
 """Of each Parquet file in the laion layout, so that readers meet more than one."""
 
@@ -40,7 +42,7 @@ USUAL_WORDING = {"webdataset": "varied", "laion": "alt"}
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """How much of which world to write, and how."""
+    """How much of which world to write, and how. Scenes with more than `max_things`, or in a style, can be left out."""
 
     seed: int
     num_shards: int
@@ -48,13 +50,20 @@ class Order:
     size_px: int
     wording: str
     base_url: str = BASE_URL
+    max_things: int = MAX_THINGS
+    is_plain: bool = False
 
     def scenes(self, shard: int) -> Iterator[tuple[int, Scene, str]]:
         """(number in the world, scene, caption) of each scene of a shard."""
         first = shard * self.scenes_per_shard
-        for index in range(first, first + self.scenes_per_shard):
-            scene = scene_of(self.seed, index)
+        for index, scene in islice(self._chosen(), first, first + self.scenes_per_shard):
             yield index, scene, WORDINGS[self.wording](scene, random.Random(f"{self.seed}/{index}/caption"))
+
+    def _chosen(self) -> Iterator[tuple[int, Scene]]:
+        for index in count():
+            scene = scene_of(self.seed, index)
+            if len(scene.things) <= self.max_things and not (self.is_plain and scene.style):
+                yield index, scene
 
 
 def write_webdataset(folder: Path, order: Order) -> None:
@@ -147,6 +156,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size-px", type=int, default=SIZE_PX, help="side of the images (%(default)s)")
     parser.add_argument("--layout", choices=sorted(USUAL_WORDING), default="webdataset", help="%(default)s")
     parser.add_argument("--captions", choices=sorted(WORDINGS), help="default: varied, and alt for laion")
+    parser.add_argument("--max-things", type=int, choices=range(1, MAX_THINGS + 1), default=MAX_THINGS,
+                        help="leave out scenes with more things than this (%(default)s)")  # fmt: skip
+    parser.add_argument("--plain", action="store_true", help="leave out scenes in a style")
     parser.add_argument("--base-url", default=BASE_URL, help="where FOLDER/images is served from (%(default)s)")
     given = parser.parse_args(argv)
     if min(given.shards, given.scenes_per_shard) < 1 or given.size_px < MIN_SIZE_PX:
@@ -158,6 +170,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         size_px=given.size_px,
         wording=given.captions or USUAL_WORDING[given.layout],
         base_url=given.base_url.rstrip("/"),
+        max_things=given.max_things,
+        is_plain=given.plain,
     )
     (write_laion if given.layout == "laion" else write_webdataset)(given.folder, order)
     print(f"{order.num_shards * order.scenes_per_shard} scenes in {given.folder}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from stages.language_edits.words import GENERIC_WORDS, GRAMMAR_WORDS, LINK_WORDS, stem, stems_of
 from stages.wordnet_edits.grammar import tokenise
+from stages.wordnet_edits.phrases import NEVER_VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,10 +111,14 @@ def _phrase(tokens: tuple[Token, ...], spans: list[tuple[int, int]], changed: tu
 
 
 def _end_of_run(tokens: tuple[Token, ...], end: int) -> int:
-    """The end of the words after a change that belong to it: `sky` of "a cloudy sky", not `waiting` of "taxi waiting"."""
-    while end < len(tokens) and tokens[end].lower not in LINK_WORDS and not tokens[end].lower.endswith(("ing", "ed")):
+    """The end of the words after a change that belong to it: `sky` of "a cloudy sky", not `lying` of "a dog lying"."""
+    while end < len(tokens) and tokens[end].lower not in LINK_WORDS and not _is_verb(tokens[end].lower):
         end += 1
     return end
+
+
+def _is_verb(word: str) -> bool:
+    return word.endswith(("ing", "ed")) and word not in NEVER_VERBS
 
 
 def _parts(tokens: tuple[Token, ...], start: int, end: int) -> Iterator[tuple[int, int]]:

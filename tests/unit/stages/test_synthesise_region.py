@@ -128,7 +128,7 @@ def test_the_photograph_as_source_is_stored_as_it_is(image_format):
         assert row["pair_l1"] == pytest.approx(difference / 255, abs=1e-5)
 
 
-def test_a_photograph_that_is_the_source_of_many_pairs_is_encoded_once_a_wave():
+def test_a_photograph_that_many_pairs_share_is_encoded_once_a_wave():
     loader = Loader()
     found = synthesised(photos(0), loader, source="photograph", bounds={"pair_l1": {"max": 1.0}}, keep=5)
     assert found.num_rows == 5
