@@ -28,7 +28,7 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from models.protocols import ImageEncoder, ImageTextEncoder, PairRequest, PairSynthesizer
-from samples.stored_images import MAX_MADE_PIXELS, image_bytes, mask_array, rgb_image
+from samples.stored_images import MAX_MADE_PIXELS, encoded_image, mask_array, rgb_image
 from stages.candidates.rows import anchor_columns
 from stages.candidates.stage import SYNTHESIS_READS, SYNTHESIS_WRITES, Order, PairModels, SynthesisStage
 from stages.pair_scores.filters import FilterName  # noqa: TC001  pydantic needs it to make the class
@@ -116,4 +116,4 @@ def soft_mask_png(region_HW: Bools, core_HW: Bools, ring_frac: float | None) -> 
 
     ring = 255 if ring_frac is None else round(255 * ring_frac)
     soft_HW = np.where(region_HW, np.where(core_HW, 255, ring), 0).astype(np.uint8)
-    return image_bytes(Image.fromarray(soft_HW), "png", 100)
+    return encoded_image(Image.fromarray(soft_HW), "png", 100)

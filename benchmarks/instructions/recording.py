@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from benchmarks.instructions.answers import asked_for
 from stages.language_edits import asking
 from stages.language_edits.checks import EditFault
 from stages.language_edits.schema import EditAnswer, parse_answer
-
-from benchmarks.instructions.answers import asked_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
