@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from _pairs import Loader
+from _plain_pairs import Loader
 from _web import Answer, Web
 from PIL import Image
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 from _inputs import encoded, table
-from _pairs import SIZE, Loader, mean_colour
+from _plain_pairs import SIZE, Loader, mean_colour
 from PIL import Image
 
 from core.errors import ManifestError
@@ -84,6 +84,7 @@ def test_without_anchor_pairs_are_drawn_from_noise_alone():
 
 def test_the_first_pair_holds_all_candidates():
     names = {CANDIDATE.field(n).name for n in range(CANDIDATE.num_fields)}
+    assert set(ScoreEdit.writes) < names
     rows = kept(synthesised())
     for parent in {row[PARENT_ID] for row in rows}:
         first, *others = [row for row in rows if row[PARENT_ID] == parent]

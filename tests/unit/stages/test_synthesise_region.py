@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from _inputs import encoded, make_image, table
-from _pairs import Loader
+from _plain_pairs import Loader
 from PIL import Image
 
 from core.settings import checked
