@@ -19,6 +19,7 @@ from stages.language_edits.edit_kinds import EditKind, kind_of
 from stages.language_edits.words import (
     AMBIENT_WORDS,
     COLOURS,
+    EMPTY_WORDS,
     ENGLISH_WORDS,
     FOREIGN_WORDS,
     FREE_WORDS,
@@ -54,6 +55,7 @@ _PRONOUNS = frozenset({"it", "its", "he", "his", "him", "she", "her", "they", "t
 _AMBIENT = frozenset(map(stem, AMBIENT_WORDS))
 _FREE = frozenset(map(stem, FREE_WORDS))
 _COLOURS = frozenset(map(stem, COLOURS))
+_EMPTY = frozenset(map(stem, EMPTY_WORDS))
 _POSITIONS = frozenset(map(stem, POSITIONS))
 
 
@@ -190,6 +192,8 @@ def rewrites_the_caption(judged: Judged) -> bool:
     allowed = max(ALWAYS_REMOVABLE, int(kind.removed_frac * len(content(judged.caption))))
     if len(change.removed) > allowed or len(change.added) > kind.num_added or change.num_places > kind.num_places:
         return True
+    if kind.scope == "remove" and not {*change.added} <= _EMPTY:
+        return True
     if kind.removes_only and not {*change.removed} <= {*map(stem, kind.removes_only)}:
         return True
     noun = head_of(judged.answer.object)
@@ -206,7 +210,7 @@ def _colours_another(judged: Judged, noun: str) -> bool:
             if stem(after[index].lower) in _COLOURS:
                 phrase = takewhile(lambda word: word not in LINK_WORDS, (token.lower for token in after[index:]))
                 stems = {stem(word) for word in phrase} - _COLOURS
-                if stems & judged.source and noun not in stems:
+                if stems & judged.source and noun not in stems and not stems & {*judged.change.added}:
                     return True
     return False
 

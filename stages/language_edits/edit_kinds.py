@@ -35,7 +35,8 @@ class EditKind:
 
 EDIT_KINDS = {
     "add": EditKind(
-        scope="add", meaning="a thing that is not there is added", removed_frac=0.2, num_added=9, num_places=2, removes_only=EMPTY_WORDS
+        scope="add", meaning="a thing that is not there is added", removed_frac=0.2, num_added=9, num_places=2,
+        removes_only=EMPTY_WORDS,
     ),
     "remove": EditKind(
         scope="remove", meaning="a thing that is there is removed", removed_frac=0.75, num_added=1, num_places=2
@@ -69,7 +70,9 @@ EDIT_KINDS = {
     ),
     "replace_noun": EditKind(scope="thing", removed_frac=0.5, num_added=3, num_places=2),
     "change_adjective": EditKind(scope="thing", removed_frac=0.5, num_added=3, num_places=2),
-    "move": EditKind(scope="thing", removed_frac=0.4, num_added=4, num_places=2, removes_only=POSITIONS, keeps_thing=True),
+    "move": EditKind(
+        scope="thing", removed_frac=0.4, num_added=4, num_places=2, removes_only=POSITIONS, keeps_thing=True
+    ),
 }  # fmt: skip
 OTHER_KIND = EditKind(scope="image", removed_frac=0.6, num_added=8, num_places=3)
 """Bounds of a type that is not in the table."""
