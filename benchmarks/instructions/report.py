@@ -20,7 +20,8 @@ Judgement = tuple["GivenAnswer", "LabelledAnswer | None"]
 def report(
     title: str, given: Sequence[GivenAnswer], labels: Sequence[LabelledAnswer], *, shows_accepted: bool = False
 ) -> None:
-    """Print every reject, every accepted answer if wished, then the counts."""
+    """Print every reject, every accepted answer if wished, then the counts. An answer given again counts once."""
+    given = list({(one.caption, one.edit_type, one.text): one for one in reversed(given)}.values())[::-1]
     label_of = {(label.caption, label.edit_type, label.text): label for label in labels}
     judged = [(one, label_of.get((one.caption, one.edit_type, one.text))) for one in given]
     accepted = [pair for pair in judged if pair[0].is_accepted]

@@ -13,6 +13,7 @@ import argparse
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -28,6 +29,9 @@ from pipeline.build.run import run_build  # noqa: E402
 from pipeline.plan.manifest import load_manifest  # noqa: E402
 from pipeline.plan.plan import make_plan  # noqa: E402
 from pipeline.store.storage import Storage  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ANSWERS = Path(__file__).with_name("answers.jsonl")
 SMOLLM2_LABELS = Path(__file__).with_name("smollm2_labels.jsonl")
@@ -45,10 +49,12 @@ FROM_FILE = {"edits_per_caption": 9, "num_instructions": 400, "num_examples": 10
 """Each type once for each caption; the prompts show all examples, so that a copy of any is one of what was shown."""
 FROM_SMOLLM2 = {
     "edits_per_caption": 3,
-    "num_instructions": 6,
-    "num_examples": 6,
+    "num_instructions": 4,
+    "num_examples": 4,
     "repeats_caption": "true",
-    "max_new_tokens": 160,
+    "max_new_tokens": 130,
+    "max_retries": 1,
+    "run_on": "{ rows_per_forward = 12 }",
 }
 """A short prompt, since a CPU reads it."""
 
@@ -74,7 +80,7 @@ def main() -> None:
         report("answers of SmolLM2", given, read_labels(SMOLLM2_LABELS), shows_accepted=True)
 
 
-def build(shards: str, model_id: str, settings: dict[str, object]) -> None:
+def build(shards: str, model_id: str, settings: Mapping[str, object]) -> None:
     """Run the chain in this process, in a run folder that is removed afterwards. Exits where a step fails."""
     lines = [f'model = "{model_id}"', *(f"{name} = {value}" for name, value in settings.items())]
     with tempfile.TemporaryDirectory() as folder:
