@@ -277,6 +277,22 @@ def raw_targets(tmp_path):
     return rows(target_raw=targets, mask_raw=masks, source_format=["png"] * len(targets), **texts)
 
 
+def forward_edits(tmp_path):
+    return rows(
+        source_caption=["a red car", "a cat", "", "a house", "a car"],
+        target_caption=["a blue car", "a cat with a hat", "a dog", "a house in winter", "a green car"],
+        instruction=["make the car blue", "add a hat", "add a dog", "make it winter", "make the car green"],
+        reverse_instruction=[None, "take the hat off", None, None, "make the car white"],
+    )
+
+
+class ForgetfulWriter:
+    """Undoes the winter, and nothing else."""
+
+    def generate(self, prompts, **_):
+        return [json.dumps({"reverse_instruction": "remove the winter"}) for _ in prompts]
+
+
 CASES = {
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
     "caption": Case(
@@ -374,6 +390,15 @@ CASES = {
         },
         settings={"allowed_hosts": ("127.0.0.1",), "speed": DownloadSpeed(attempts=1)},
         context=lambda tmp_path: {"store": FolderStore(Storage(str(tmp_path / "run")), "store")},
+    ),
+    "write_reverse": Case(
+        forward_edits,
+        {
+            "model": "zoo:other", "keep_existing": "never", "use_rules": False, "examples": "path:other.jsonl",
+            "num_examples": 1, "temperature": 0.1, "max_new_tokens": 9, "max_retries": 0, "max_words": 9,
+        },
+        settings={"model": "zoo:llm"},
+        context=lambda tmp_path: {"loader": lambda *_, **__: ForgetfulWriter()},
     ),
     "write_edits": Case(
         captions,
