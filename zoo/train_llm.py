@@ -19,6 +19,8 @@ from zoo.world import caption, possible_kinds, sample_edit, sample_scene, varied
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from zoo.world import Edit
+
 WIDTH = 160
 END = "<|end|>"
 PROMPT = "Caption: {caption}\nEdit type: {kind}\nEdit as JSON: "
@@ -49,19 +51,23 @@ def lesson(rng: random.Random, hard_frac: float = 0.0) -> tuple[str, str]:
     hard = rng.choice(HARD_KINDS) if hard_frac and rng.random() < hard_frac else None
     edit = sample_edit(scene, rng, hard if hard in possible_kinds(scene) else None)
     source = caption(scene) if rng.random() < 0.6 or edit.kind == "move" else varied_caption(scene, rng)
+    asked = ANY_KIND if rng.random() < ANY_FRAC else edit.kind
+    return PROMPT.format(caption=source, kind=asked), json.dumps(answer_to(edit, source))
+
+
+def answer_to(edit: Edit, source: str) -> dict[str, str]:
+    """The edit in the fields of an answer, `source` being the caption that was given."""
     target = edit.target_caption
     if edit.kind != "move" and not _ASIDE.search(source):
         target = _ASIDE.sub("", target)
     named = {"change_background": "background", "change_style": "picture"}
-    answer = {
+    return {
         "edit_type": edit.kind,
         "instruction": _with_colour(edit.instruction, edit.source_phrase),
         "object": named.get(edit.kind) or _noun(edit.source_phrase or edit.target_phrase),
         "target_caption": target,
         "reverse_instruction": _with_colour(edit.reverse_instruction, edit.target_phrase),
     }
-    asked = ANY_KIND if rng.random() < ANY_FRAC else edit.kind
-    return PROMPT.format(caption=source, kind=asked), json.dumps(answer)
 
 
 def _noun(phrase: str) -> str:

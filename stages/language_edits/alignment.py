@@ -8,12 +8,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from stages.language_edits.words import GRAMMAR_WORDS, LINK_WORDS, stem, stems_of
-from stages.wordnet_edits.grammar import Token, tokenise
+from stages.language_edits.words import GENERIC_WORDS, GRAMMAR_WORDS, LINK_WORDS, stem, stems_of
+from stages.wordnet_edits.grammar import tokenise
+from stages.wordnet_edits.phrases import NEVER_VERBS
 
-LONGEST_REACH = 3
-"""Words after a changed word among which its noun may be."""
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from stages.wordnet_edits.grammar import Token
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,53 +86,60 @@ def phrases(source: str, target: str, thing: str) -> tuple[str, str]:
     """(source phrase, target phrase): what changes in each caption's words, the noun of `thing` included.
 
     A side on which nothing changes is named by the thing where its caption has it ("the dog" that gets a hat), else
-    empty: the target of a removal, the source of an addition.
+    empty: the target of a removal, the source of an addition. A thing such as "background" is no noun of a caption.
     """
-    change, noun = align(source, target), head_of(thing)
-    before = _phrase(change.source, [(place.i0, place.i1) for place in change.places], noun)
-    after = _phrase(change.target, [(place.j0, place.j1) for place in change.places], noun)
+    change, noun = align(source, target), "" if thing.lower() in GENERIC_WORDS else head_of(thing)
+    before = _phrase(change.source, [(place.i0, place.i1) for place in change.places], change.removed, noun)
+    after = _phrase(change.target, [(place.j0, place.j1) for place in change.places], change.added, noun)
     return (
         before or _named(change.source, noun, change.added),
         after or _named(change.target, noun, change.removed),
     )
 
 
-def _phrase(tokens: tuple[Token, ...], spans: list[tuple[int, int]], noun: str) -> str:
-    """The words of the changed span that says most, without the function words at its ends, up to its noun."""
-    trimmed = [span for span in (_trimmed(tokens, *span) for span in spans) if span[0] < span[1]]
-    if not trimmed:
+def _phrase(tokens: tuple[Token, ...], spans: list[tuple[int, int]], changed: tuple[str, ...], noun: str) -> str:
+    """The changed words up to their noun, without link words: of several the one with the noun, else the longest."""
+    parts = [part for span in spans for part in _parts(tokens, *span)]
+    parts = [part for part in parts if any(stem(token.lower) in changed for token in tokens[slice(*part)])]
+    if not parts:
         return ""
-    for start, end in trimmed:
-        for index in range(start, end):
-            if stem(tokens[index].lower) == noun:
-                return _text(tokens, _start_of_phrase(tokens, start, index), index + 1)
-    start, end = max(trimmed, key=lambda span: (span[1] - span[0], -span[0]))
-    return _text(tokens, start, _noun_after(tokens, end, noun) or end)
+    for start, _ in parts:
+        if reached := _noun_after(tokens, start, noun):
+            return _text(tokens, start, reached)
+    start, end = max(parts, key=lambda part: (part[1] - part[0], -part[0]))
+    return _text(tokens, start, end if noun else _end_of_run(tokens, end))
+
+
+def _end_of_run(tokens: tuple[Token, ...], end: int) -> int:
+    """The end of the words after a change that belong to it: `sky` of "a cloudy sky", not `lying` of "a dog lying"."""
+    while end < len(tokens) and tokens[end].lower not in LINK_WORDS and not _is_verb(tokens[end].lower):
+        end += 1
+    return end
+
+
+def _is_verb(word: str) -> bool:
+    return word.endswith(("ing", "ed")) and word not in NEVER_VERBS
+
+
+def _parts(tokens: tuple[Token, ...], start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The runs of words between link words in a span."""
+    index = start
+    while index < end:
+        first = index
+        while index < end and tokens[index].lower not in LINK_WORDS:
+            index += 1
+        if index > first:
+            yield first, index
+        index += 1
 
 
 def _text(tokens: tuple[Token, ...], start: int, end: int) -> str:
     return " ".join(token.lower for token in tokens[start:end])
 
 
-def _start_of_phrase(tokens: tuple[Token, ...], start: int, noun_at: int) -> int:
-    """Where the words before a noun begin to say more of it, not before `start`."""
-    first = noun_at
-    while first > start and tokens[first - 1].lower not in LINK_WORDS:
-        first -= 1
-    return first
-
-
-def _trimmed(tokens: tuple[Token, ...], start: int, end: int) -> tuple[int, int]:
-    while start < end and tokens[start].lower in LINK_WORDS:
-        start += 1
-    while start < end and tokens[end - 1].lower in LINK_WORDS:
-        end -= 1
-    return start, end
-
-
-def _noun_after(tokens: tuple[Token, ...], end: int, noun: str) -> int:
-    """The end of the noun that the changed words stand before, or 0."""
-    for index in range(end, min(end + LONGEST_REACH, len(tokens))):
+def _noun_after(tokens: tuple[Token, ...], start: int, noun: str) -> int:
+    """The end of the noun in the run of words that begins at `start`, or 0."""
+    for index in range(start, len(tokens)):
         if tokens[index].lower in LINK_WORDS:
             return 0
         if stem(tokens[index].lower) == noun:
@@ -138,7 +149,7 @@ def _noun_after(tokens: tuple[Token, ...], end: int, noun: str) -> int:
 
 def _named(tokens: tuple[Token, ...], noun: str, changed: tuple[str, ...]) -> str:
     """The noun as the caption has it, or empty where it has it not or where it is what came or went."""
-    if noun in changed:
+    if not noun or noun in changed:
         return ""
     return next((token.lower for token in tokens if stem(token.lower) == noun), "")
 

@@ -21,7 +21,7 @@ GRAMMAR_WORDS = word_set(
 """Words without a meaning of their own that can be seen."""
 PLACE_WORDS = word_set(
     "near beside behind under underneath below beneath above across along around against between among amongst next "
-    "front back inside outside through past before after down towards toward beyond opposite"
+    "front back inside outside through past before after down towards toward beyond opposite during"
 )
 """Words that say where one thing is to another. A change of one is a change, but it names nothing."""
 LINK_WORDS = GRAMMAR_WORDS | PLACE_WORDS

@@ -11,6 +11,7 @@ from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.language_edits.alignment import phrases
 from stages.language_edits.asking import Asking, WantedEdit, ask_for_edits, draw_types
 from stages.language_edits.checks import EditFault
+from stages.language_edits.edit_kinds import kind_of
 from stages.language_edits.prompt import draw_shown
 from stages.language_edits.words import words
 from stages.wordnet_edits.drawing import draw, edit_columns
@@ -109,14 +110,15 @@ def _columns(edit: WantedEdit) -> Row:
     answer = edit.answer
     assert answer is not None
     source_phrase, target_phrase = phrases(edit.caption, answer.target_caption, answer.object)
+    scope = kind_of(edit.edit_type).scope
     return {
         "source_caption": edit.caption,
         "target_caption": answer.target_caption,
         "instruction": answer.instruction,
         "reverse_instruction": answer.reverse_instruction,
         "edit_type": edit.edit_type,
-        "source_phrase": source_phrase,
-        "target_phrase": target_phrase,
+        "source_phrase": "" if scope == "add" else source_phrase,
+        "target_phrase": "" if scope == "remove" else target_phrase,
         "edit_object": answer.object,
         "edit_writer": "model",
     }

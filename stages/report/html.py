@@ -38,7 +38,8 @@ _MIME_BY_MAGIC = ((b"\xff\xd8\xff", "image/jpeg"), (b"\x89PNG\r\n\x1a\n", "image
 class StageCount:
     """The work of one stage: rows, reject reasons (reason -> rows), models (id -> revision), seconds of work.
 
-    `licences` holds the licence (id -> name) of each model that states one.
+    `notes` holds counts of other events (name -> number), `licences` the licence (id -> name) of each model that states
+    one.
     """
 
     name: str
@@ -46,6 +47,7 @@ class StageCount:
     rows_in: int
     rows_out: int
     rejects: Mapping[str, int] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
     models: Mapping[str, str] = field(default_factory=dict)
     licences: Mapping[str, str] = field(default_factory=dict)
     seconds: float = 0.0
@@ -54,6 +56,15 @@ class StageCount:
     def num_rejects(self) -> int:
         """Rows that this stage turned away."""
         return sum(self.rejects.values())
+
+    @property
+    def notes_with_shares(self) -> list[tuple[str, int, float | None]]:
+        """(note, number, its share) of each note: that of "answers: wrong" is of the note "answers", if there is one."""
+        totals = {name: self.notes.get(name.partition(": ")[0], 0) for name in self.notes if ": " in name}
+        return [
+            (name, number, number / totals[name] if totals.get(name) else None)
+            for name, number in sorted(self.notes.items())
+        ]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -96,7 +96,7 @@ def _stage_counts(run: RunSummary, *, with_seconds: bool) -> list[StageCount]:
     return [
         StageCount(
             name=s["name"], fingerprint=s["fingerprint"], rows_in=s["rows_in"], rows_out=s["rows_out"],
-            rejects=s["rejects"], models=s["models"], licences=s["licences"],
+            rejects=s["rejects"], notes=s["notes"], models=s["models"], licences=s["licences"],
             seconds=s["seconds"] if with_seconds else 0.0,
         )
         for s in run.stages

@@ -37,7 +37,15 @@ def report(samples=(), text="plain", **changes):
         summary=text,
         manifest={"name": text},
         stages=[
-            StageCount(name=text, fingerprint="ab" * 32, rows_in=0, rows_out=90, rejects={text: 10}, seconds=75.0),
+            StageCount(
+                name=text,
+                fingerprint="ab" * 32,
+                rows_in=0,
+                rows_out=90,
+                rejects={text: 10},
+                notes={text: 3},
+                seconds=75.0,
+            ),
             StageCount(name="emit", fingerprint=text, rows_in=90, rows_out=90),
         ],
         histograms=[
@@ -166,6 +174,15 @@ def test_stages_and_reject_reasons_are_shown_with_their_counts():
     text = " ".join(" ".join(Page(render_report(report(stages=[stage]))).text).split())
     assert "filter_caption 1,500 1,200 300" in text
     assert text.index("long 200") < text.index("short 100")
+
+
+def test_notes_are_shown_with_their_share_of_a_total():
+    notes = {"answers": 200, "answers: wrong": 25, "other: alone": 7}
+    stage = StageCount(name="write", fingerprint="ab" * 32, rows_in=9, rows_out=9, notes=notes)
+    assert stage.notes_with_shares == [("answers", 200, None), ("answers: wrong", 25, 0.125), ("other: alone", 7, None)]
+    page = render_report(report(stages=[stage]))
+    assert "<bdi>answers: wrong</bdi>" in page
+    assert "12.5 %" in page
 
 
 def test_images_come_in_the_order_of_roles_as_data_urls():
