@@ -359,6 +359,18 @@ CASES = {
         },
         settings={"shorter_side_px": 32},
     ),
+    "grow_examples": Case(
+        captions_of_two_shards,
+        {
+            "model": "zoo:other", "caption_column": "generated_caption", "shares": {"replace": 2.0},
+            "examples": "path:other.jsonl", "num_instructions": 1, "num_examples": 1, "repeats_caption": True,
+            "temperature": 0.1, "max_new_tokens": 99, "max_retries": 0, "max_repairs": 1, "min_instruction_words": 3,
+            "max_instruction_words": 40, "min_caption_words": 1, "max_caption_words": 50, "target_size": 9,
+            "max_rounds": 3, "captions_per_round": 2, "encoder": "zoo:other", "max_cos": 0.5,
+        },
+        settings={"model": "zoo:llm", "shares": {"replace": 1.0}, "max_rounds": 2, "captions_per_round": 3},
+        context=lambda tmp_path: {"loader": write_edits_models},
+    ),
     "normalise_target": Case(
         raw_targets, {"fit": "pad", "max_shape_difference": 0.1, "max_pixels": 10_000, "quality": 50}
     ),
