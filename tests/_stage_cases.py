@@ -381,6 +381,22 @@ def raw_targets(tmp_path):
     return rows(target_raw=targets, mask_raw=masks, source_format=["png"] * len(targets), **texts)
 
 
+def forward_edits(tmp_path):
+    return rows(
+        source_caption=["a red car", "a cat", "", "a house", "a car"],
+        target_caption=["a blue car", "a cat with a hat", "a dog", "a house in winter", "a green car"],
+        instruction=["make the car blue", "add a hat", "add a dog", "make it winter", "make the car green"],
+        reverse_instruction=[None, "take the hat off", None, None, "make the car white"],
+    )
+
+
+class ForgetfulWriter:
+    """Undoes the winter, and nothing else."""
+
+    def generate(self, prompts, **_):
+        return [json.dumps({"reverse_instruction": "remove the winter"}) for _ in prompts]
+
+
 CASES = {
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
     "caption": Case(
@@ -483,6 +499,18 @@ CASES = {
         },
         settings={"shorter_side_px": 32},
     ),
+    "grow_examples": Case(
+        captions_of_two_shards,
+        {
+            "model": "zoo:other", "caption_column": "generated_caption", "shares": {"replace": 2.0},
+            "examples": "path:other.jsonl", "num_instructions": 1, "num_examples": 1, "repeats_caption": True,
+            "temperature": 0.1, "max_new_tokens": 99, "max_retries": 0, "max_repairs": 1, "min_instruction_words": 3,
+            "max_instruction_words": 40, "min_caption_words": 1, "max_caption_words": 50, "target_size": 9,
+            "max_rounds": 3, "captions_per_round": 2, "encoder": "zoo:other", "max_cos": 0.5,
+        },
+        settings={"model": "zoo:llm", "shares": {"replace": 1.0}, "max_rounds": 2, "captions_per_round": 3},
+        context=lambda tmp_path: {"loader": write_edits_models},
+    ),
     "normalise_target": Case(
         raw_targets, {"fit": "pad", "max_shape_difference": 0.1, "max_pixels": 10_000, "quality": 50}
     ),
@@ -514,6 +542,15 @@ CASES = {
         },
         settings={"allowed_hosts": ("127.0.0.1",), "speed": DownloadSpeed(attempts=1)},
         context=lambda tmp_path: {"store": FolderStore(Storage(str(tmp_path / "run")), "store")},
+    ),
+    "write_reverse": Case(
+        forward_edits,
+        {
+            "model": "zoo:other", "keep_existing": "never", "use_rules": False, "examples": "path:other.jsonl",
+            "num_examples": 1, "temperature": 0.1, "max_new_tokens": 9, "max_retries": 0, "max_words": 9,
+        },
+        settings={"model": "zoo:llm"},
+        context=lambda tmp_path: {"loader": lambda *_, **__: ForgetfulWriter()},
     ),
     "write_edits": Case(
         captions,
