@@ -29,6 +29,7 @@ _SD_INPAINT, _SDXL_INPAINT = "StableDiffusionInpaintPipeline", "StableDiffusionX
 _PIX2PIX = "StableDiffusionInstructPix2PixPipeline"
 _CLIP, _DINO = "models.encoders.clip:Clip", "models.encoders.image:DinoEncoder"
 _ZERO_SHOT = "models.encoders.tagger:ZeroShotTagger"
+_PAIRS = "models.diffusion.prompt_to_prompt.synthesizer:PromptToPrompt"
 
 WRAPPERS: dict[str, dict[str, str]] = {
     "Captioner": {
@@ -55,6 +56,7 @@ WRAPPERS: dict[str, dict[str, str]] = {
     "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), _ZERO_SHOT),
     "ImageSynthesizer": dict.fromkeys((_SD, _SDXL), "models.diffusion.text_to_image:StableDiffusion"),
     "EditSynthesizer": dict.fromkeys((_SD_INPAINT, _SDXL_INPAINT), "models.diffusion.inpaint:StableDiffusionInpaint"),
+    "PairSynthesizer": dict.fromkeys((_SD, _SDXL, _SD_INPAINT, _SDXL_INPAINT), _PAIRS),
     "Editor": {_SD: "models.diffusion.sdedit:SdEdit"},
     "DifferentiableImageText": {"clip": "models.encoders.features:ClipDistance"},
     "PerceptualFeatures": {
@@ -71,7 +73,7 @@ OVER = {_ZERO_SHOT: "ImageTextEncoder"}
 CLASS_NAME = "_class_name"
 """Field in which diffusers names the class, of a pipeline in model_index.json, of a single model in config.json."""
 
-FOLDER_PACKAGES = {"models.diffusion": ("diffusers",)}
+FOLDER_PACKAGES = dict.fromkeys(("models.diffusion", "models.diffusion.prompt_to_prompt"), ("diffusers",))
 """Folder of wrappers -> packages that they import, besides those of the scheme."""
 DISTRIBUTIONS = {"open_clip": "open_clip_torch", "vllm": "'.[vllm]'"}
 """Arguments for pip, where they are not the package's own name."""

@@ -6,7 +6,8 @@ Images of unknown origin are decoded by `samples.images`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Any
 
 from samples.image_limits import MAX_PIXELS
 from samples.images import open_image
@@ -24,6 +25,14 @@ MAX_MADE_PIXELS = 6 * MAX_PIXELS
 def rgb_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     """The image in mode RGB. Raises ImageProblem for bytes that are no image in a format of datasets."""
     return open_image(encoded, max_pixels=max_pixels, formats=FORMATS).load().convert("RGB")
+
+
+def image_bytes(image: Image, image_format: str, quality: int) -> bytes:
+    """The file of an image: `image_format` is a key of PILLOW_FORMATS, `quality` 1 to 100 (PNG is lossless)."""
+    buffer = io.BytesIO()
+    options: dict[str, Any] = {} if image_format == "png" else {"quality": quality}
+    image.save(buffer, PILLOW_FORMATS[image_format], **options)
+    return buffer.getvalue()
 
 
 def mask_image(encoded: bytes) -> Image:

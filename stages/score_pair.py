@@ -19,14 +19,12 @@ import pyarrow as pa
 from models.protocols import ImageTextEncoder
 from pipeline.stage import MapStage, Serves
 from samples.stored_images import first_images, rgb_images
+from stages.pair_scores.cosines import CAPTION_SCORES, caption_scores
+from stages.pair_scores.scores import DECIMALS
 
 if TYPE_CHECKING:
-    from models.protocols import Floats
     from pipeline.context import Context
     from pipeline.stage import BatchFn
-
-DECIMALS = 5
-"""Kept of a cosine: what lies below depends on how rows fell into batches."""
 
 
 class ScorePair(MapStage):
@@ -34,13 +32,7 @@ class ScorePair(MapStage):
 
     version: ClassVar[int] = 1
     reads: ClassVar = ("source_images", "target_image", "source_caption", "target_caption")
-    writes: ClassVar = (
-        "source_caption_cos",
-        "target_caption_cos",
-        "target_margin_cos",
-        "pair_image_cos",
-        "pair_direction_cos",
-    )
+    writes: ClassVar = CAPTION_SCORES
 
     model: Annotated[str, Serves(ImageTextEncoder)]
     """An ImageTextEncoder: `zoo:clip`, `open_clip:ViT-L-14/openai` …"""
@@ -54,22 +46,8 @@ class ScorePair(MapStage):
             target_BD = encoder.encode_images(rgb_images(batch["target_image"]))
             said_BD = encoder.encode_texts([text or "" for text in batch["source_caption"].to_pylist()])
             asked_BD = encoder.encode_texts([text or "" for text in batch["target_caption"].to_pylist()])
-            scores = {
-                "source_caption_cos": (source_BD * said_BD).sum(1),
-                "target_caption_cos": (target_BD * asked_BD).sum(1),
-                "target_margin_cos": (target_BD * (asked_BD - said_BD)).sum(1),
-                "pair_image_cos": (source_BD * target_BD).sum(1),
-                "pair_direction_cos": _cosine(target_BD - source_BD, asked_BD - said_BD),
-            }
-            for name, values in scores.items():
+            for name, values in caption_scores(source_BD, target_BD, said_BD, asked_BD).items():
                 batch = batch.append_column(name, pa.array(np.round(values, DECIMALS), pa.float32()))
             return batch
 
         return score
-
-
-def _cosine(one_BD: Floats, other_BD: Floats) -> Floats:
-    """Row by row, or 0 where one of the two has no length."""
-    lengths = np.linalg.norm(one_BD, axis=1) * np.linalg.norm(other_BD, axis=1)
-    cosine: Floats = (one_BD * other_BD).sum(1) / np.maximum(lengths, np.finfo(np.float32).tiny)
-    return cosine

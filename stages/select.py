@@ -1,11 +1,12 @@
 """Keep the pairs that are good enough: bounds on columns by name, and the best of each group.
 
-Reads   the columns that `bounds`, `bounds_by_edit_type` and `best` name, and edit_type (string) where bounds go by it
+Reads   the columns that `preset`, `bounds`, `bounds_by_edit_type` and `best` name, and edit_type (string) where bounds
+        go by it
 Writes  nothing
 Drops   pairs outside of a bound (the reason names column and side), and those that `best` leaves out of their group;
         of two pairs that are each other's reverse both stay
 Source  bounds of area: Zhao et al. 2024, UltraEdit (its released code); similarity bounds: Brooks et al. 2023,
-        InstructPix2Pix, section 3.1.2.
+        InstructPix2Pix, section 3.1.2; the published filters are in stages/pair_scores/filters.py.
 """
 
 from __future__ import annotations
@@ -16,11 +17,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from core.settings import Settings
 from pipeline.stage import GlobalStage, ShardTables
-from samples.columns import COLUMNS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from stages.pair_scores.bounds import NUMBERS, Bounds, BoundsTable
+from stages.pair_scores.filters import FILTERS, FilterName, with_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -29,41 +32,12 @@ if TYPE_CHECKING:
 
 EDIT_TYPE = "edit_type"
 NOT_AMONG_BEST = "not_among_best"
-NUMBERS = tuple(
-    name
-    for name, one in COLUMNS.items()
-    if pa.types.is_floating(one.type) or (pa.types.is_integer(one.type) and one.type != pa.uint64())
-)
-"""Columns that can have a bound, in the order of the checks; 64 bits without sign are hashes."""
 
 SelectReject = StrEnum(  # type: ignore[misc]  # one reason for each side of each column
     "SelectReject",
     [(f"{side}_{name}".upper(), f"{side}_{name}") for name in NUMBERS for side in ("low", "high")]
     + [(NOT_AMONG_BEST.upper(), NOT_AMONG_BEST)],
 )
-
-
-class Bounds(Settings):
-    """Least and greatest value that passes. A bound that is left out asks for nothing."""
-
-    min: float | None = None
-    max: float | None = None
-
-    @model_validator(mode="after")
-    def _can_pass(self) -> Bounds:
-        if self.min is None and self.max is None:
-            raise ValueError("expected min, max or both")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is more than max {self.max}")
-        return self
-
-    def failed(self, value: float | None) -> tuple[str, float] | None:
-        """(side, bound) that the value is beyond. No value and NaN are beyond the first bound that is set."""
-        if self.min is not None and not (value is not None and value >= self.min):
-            return "low", self.min
-        if self.max is not None and not (value is not None and value <= self.max):
-            return "high", self.max
-        return None
 
 
 class Best(Settings):
@@ -95,21 +69,6 @@ class Best(Settings):
         return -value if self.prefer == "highest" else value
 
 
-def _check_table(table: Mapping[str, Bounds]) -> Mapping[str, Bounds]:
-    """Refuse bounds that no value of a declared column can have. The plan refuses columns that no stage writes."""
-    for name, bounds in table.items():
-        if name in COLUMNS and name not in NUMBERS:
-            raise ValueError(f"column {name!r} holds no numbers: it cannot have a bound")
-        least, greatest = COLUMNS[name].value_range if name in COLUMNS else (-math.inf, math.inf)
-        for bound in (bounds.min, bounds.max):
-            if bound is not None and not least <= bound <= greatest:
-                raise ValueError(
-                    f"column {name!r} has values from {least:g} to {greatest:g}: a bound of {bound} is none"
-                )
-    return table
-
-
-BoundsTable = Annotated[dict[str, Annotated[Bounds, Field(strict=False)]], AfterValidator(_check_table)]
 BestRule = Annotated[Best, Field(strict=False)]
 
 
@@ -119,6 +78,8 @@ class Select(GlobalStage):
     version: ClassVar[int] = 1
     rejects: ClassVar = SelectReject
 
+    preset: FilterName | None = None
+    """A published filter. `bounds` replaces its bounds of the same columns, and `best` its choice of the best."""
     bounds: BoundsTable = Field(default_factory=dict)
     """Column -> least and greatest value: `bounds.target_caption_cos = { min = 0.2, max = 0.9 }`."""
     bounds_by_edit_type: dict[str, BoundsTable] = Field(default_factory=dict)
@@ -130,16 +91,16 @@ class Select(GlobalStage):
 
     def needs_columns(self) -> tuple[str, ...]:
         """The columns that the settings name."""
-        tables = [self.bounds, *self.bounds_by_edit_type.values()]
+        tables = [with_filter(self.preset, self.bounds), *self.bounds_by_edit_type.values()]
         by_type = (EDIT_TYPE,) if self.bounds_by_edit_type else ()
-        ranked = [name for rule in self.best for name in (rule.per, rule.by)]
+        ranked = [name for rule in self._best() for name in (rule.per, rule.by)]
         return tuple(dict.fromkeys([*(name for table in tables for name in table), *by_type, *ranked]))
 
     def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
         """A function from light columns of all shards to a verdict a shard, in about 100 bytes a row."""
 
         def verdicts(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:
-            beyond = self._beyond_best(tables) if self.best else {}
+            beyond = self._beyond_best(tables) if self._best() else {}
             absent = set(self.bounds_by_edit_type)
             for name, table in tables():
                 rows = table.select([SAMPLE_ID, *self.needs_columns()]).to_pylist()
@@ -168,12 +129,17 @@ class Select(GlobalStage):
         return None
 
     def _bounds_of(self, edit_type: str | None) -> dict[str, Bounds]:
-        found = {**self.bounds, **self.bounds_by_edit_type.get(edit_type or "", {})}
+        found = {**with_filter(self.preset, self.bounds), **self.bounds_by_edit_type.get(edit_type or "", {})}
         return {name: found[name] for name in NUMBERS if name in found}
+
+    def _best(self) -> tuple[Best, ...]:
+        if self.best or self.preset is None:
+            return self.best
+        return (Best(per=PARENT_ID, keep=FILTERS[self.preset].keep, by="pair_direction_cos"),)
 
     def _beyond_best(self, tables: ShardTables) -> dict[str, str]:
         """Id of each pair within bounds that `best` leaves out -> the detail of its verdict."""
-        names = [SAMPLE_ID, *dict.fromkeys(name for rule in self.best for name in (rule.per, rule.by))]
+        names = [SAMPLE_ID, *dict.fromkeys(name for rule in self._best() for name in (rule.per, rule.by))]
         left = [
             tuple(row[name] for name in names)
             for _, table in tables()
@@ -181,7 +147,7 @@ class Select(GlobalStage):
             if self._out_of_bounds(row) is None
         ]
         beyond: dict[str, str] = {}
-        for rule in self.best:
+        for rule in self._best():
             group_at, score_at = names.index(rule.per), names.index(rule.by)
             groups: defaultdict[Any, list[tuple[float, str]]] = defaultdict(list)
             for row in left:

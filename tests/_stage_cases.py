@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from _pairs import Loader
 from _web import Answer, Web
 from PIL import Image
 
@@ -21,6 +22,7 @@ from pipeline.context import Context
 from pipeline.store.folder_store import FolderStore
 from pipeline.store.storage import Storage
 from samples.columns import SAMPLE_ID, column
+from stages.candidates.stage import WaveSpeed
 from stages.download.settings import DownloadSpeed
 from stages.index import Index
 
@@ -139,6 +141,16 @@ def edited(tmp_path):
     )
 
 
+def orders(tmp_path):
+    """Edits of photographs, as they are before pairs are drawn over them."""
+    return rows(
+        source_images=[[png(n)] for n in range(5)],
+        source_format=["png"] * 5,
+        source_caption=["a red car", "a blue cat", "", "a tree", None],
+        target_caption=["a red bus", "a black cat", "a dog", "a bush", "a cat"],
+    )
+
+
 def without(table, *names):
     return table.select([n for n in table.column_names if n not in names])
 
@@ -215,6 +227,17 @@ def laion(tmp_path):
     return [str(tmp_path)]
 
 
+SYNTHESIS = {
+    "model": "zoo:sd", "encoder": "zoo:clip", "preset": None, "keep": 2, "max_candidates": 3,
+    "bounds": {"pair_l1": {"min": 0.2, "max": 0.3}},
+}  # fmt: skip
+OTHER_SYNTHESIS = {
+    "model": "zoo:other", "encoder": "zoo:other", "image_encoder": "zoo:dino", "size_px": 32, "shares_noise": False,
+    "max_self_tokens": 16, "num_steps": (2,), "strength": 0.9, "guidance_scale": (1.0, 2.0),
+    "attention_frac": (0.5, 0.5), "keep": 1, "max_candidates": 9, "preset": "instruct-pix2pix", "bounds": {},
+    "keep_anchor": False, "format": "jpg", "quality": 50, "speed": WaveSpeed(pairs_per_wave=1),
+}  # fmt: skip
+
 CASES = {
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
     "caption": Case(
@@ -244,10 +267,19 @@ CASES = {
         settings={"model": "zoo:clip", "text_weight": 0.1, "num_neighbours": 3, "min_retrieval_cos": 0.2},
         context=indexed,
     ),
+    "score_edit": Case(
+        edited, {"encoder": "zoo:other", "image_encoder": None},
+        settings={"encoder": "zoo:clip", "image_encoder": "zoo:dino"},
+    ),
+    "synthesise_pair": Case(
+        orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings=SYNTHESIS,
+        context=lambda tmp_path: {"loader": Loader()},
+    ),
     "score_pair": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
     "select": Case(
         scored,
         {
+            "preset": "instruct-pix2pix",
             "bounds": {"source_mask_frac": {"min": 0.02, "max": 0.9}},
             "bounds_by_edit_type": {"replace_noun": {"target_caption_cos": {"min": 0.2}}},
             "best": [{"per": "target_id", "keep": 2, "by": "target_caption_cos"}],

@@ -16,6 +16,7 @@ from pydantic import Field
 from core.settings import Settings
 from models.batches import alike, as_rgb, same_length
 from models.diffusion.text_to_image import generators
+from models.diffusion.working_size import working_size
 from models.placement import in_batches
 
 if TYPE_CHECKING:
@@ -135,9 +136,7 @@ class SdEdit:
 
     def _fitted(self, image: Image) -> tuple[int, int]:
         """(width, height) at which the network sees an image."""
-        scale = self._size_px / max(image.size) / self._multiple_px
-        width, height = (max(1, round(side * scale)) * self._multiple_px for side in image.size)
-        return width, height
+        return working_size(image.size, self._size_px, self._multiple_px)
 
     def _edit(self, images: list[Image], prompts: list[str], seeds: list[int], masks: list[Bools]) -> list[Image]:
         """Images of one size, edited at that size, with a mask each or none."""

@@ -13,8 +13,10 @@ from pipeline.plan.plugins import stage_class, stage_names
 NAMES = stage_names()
 SERVED = {
     "Captioner": "zoo:clip",
+    "ImageEncoder": "zoo:blip",
     "ImageTextEncoder": "zoo:blip",
     "LatentEncoder": "zoo:clip",
+    "PairSynthesizer": "zoo:clip",
     "TextSegmenter": "zoo:clip",
     "WordNet": "zoo:clip",
 }

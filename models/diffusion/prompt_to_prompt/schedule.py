@@ -1,0 +1,80 @@
+"""The noise schedule and the noise of a batch of pairs.
+
+A scheduler of diffusers keeps state from step to step, so each batch runs on a copy. Noise comes from the generators of
+the rows alone, on the CPU, so that it is the same on every device and beside every neighbour.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import math
+from typing import TYPE_CHECKING, Any
+
+from models.diffusion.text_to_image import generators
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# R rows: N sources, then their N targets; C channels of a latent of h w
+
+GLOBAL_NOISE = frozenset({"DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler"})
+"""Schedulers that draw noise and take no generator."""
+
+
+def num_run(num_steps: int, strength: float) -> int:
+    """Number of the last steps that are run: floor(num_steps * strength), at least 1."""
+    # 0.57 * 100 is a little less than 57
+    return min(num_steps, max(1, math.floor(num_steps * strength + 1e-9)))
+
+
+class Schedule:
+    """The steps of one batch, and the noise of its rows. Noise is drawn in order: the first latents, then the steps."""
+
+    def __init__(self, scheduler: Any, *, num_steps: int, num_run: int, device: Any) -> None:
+        self._scheduler = copy.deepcopy(scheduler)
+        self._scheduler.set_timesteps(num_steps, device=device)
+        start = (num_steps - num_run) * self._scheduler.order
+        self.timesteps: Any = self._scheduler.timesteps[start:]
+        if hasattr(self._scheduler, "set_begin_index"):
+            self._scheduler.set_begin_index(start)
+        self.is_whole = num_run == num_steps
+        """True when the steps start from noise alone."""
+        self._draws = "generator" in inspect.signature(self._scheduler.step).parameters
+
+    def __len__(self) -> int:
+        """Number of calls of the network."""
+        return len(self.timesteps)
+
+    def pure(self, noise_RChw: Any) -> Any:
+        """Noise at the level of the very first step."""
+        return noise_RChw * self._scheduler.init_noise_sigma
+
+    def noised(self, latent_RChw: Any, noise_RChw: Any, step: int) -> Any:
+        """Latents with the noise that they have before a step. After the last step they have none."""
+        if step == len(self.timesteps):
+            return latent_RChw
+        timesteps_R = self.timesteps[step].expand(len(latent_RChw))
+        return self._scheduler.add_noise(latent_RChw, noise_RChw, timesteps_R)
+
+    def scaled(self, latent_RChw: Any, step: int) -> Any:
+        """Latents as the network takes them at a step."""
+        return self._scheduler.scale_model_input(latent_RChw, self.timesteps[step])
+
+    def stepped(self, output_RChw: Any, latent_RChw: Any, step: int, drawn: list[Any]) -> Any:
+        """Latents after a step."""
+        more = {"generator": drawn} if self._draws else {}
+        return self._scheduler.step(output_RChw, self.timesteps[step], latent_RChw, **more, return_dict=False)[0]
+
+
+def pair_generators(seeds: Sequence[int], *, shares_noise: bool) -> list[Any]:
+    """A generator a row, sources then targets: equal ones in a pair, or one that both draw from in turn."""
+    sources = generators(seeds)
+    return [*sources, *(generators(seeds) if shares_noise else sources)]
+
+
+def first_noise(drawn: list[Any], latent_size: Sequence[int], device: Any) -> Any:
+    """The noise (R, C, h, w) that each row's generator gives next, float32."""
+    import torch
+
+    return torch.stack([torch.randn(*latent_size, generator=generator) for generator in drawn]).to(device)

@@ -1,0 +1,28 @@
+"""Settings of prompt-to-prompt that decide its pairs. What differs between candidates is in PairCandidate."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.settings import Settings
+
+
+class PairSettings(Settings):
+    """Settings shared by all pairs of a synthesiser."""
+
+    size_px: int | None = Field(None, ge=1)
+    """Longer side at which pairs are drawn; None: the side that the network was made for."""
+    max_self_tokens: int | None = Field(None, ge=0)
+    """Self-attention is shared in layers of at most this many queries; None: a sixteenth of the latent's pixels."""
+    shares_noise: bool = True
+    """True: both images of a pair are drawn from the same noise, that of ancestral steps included."""
+    source: Literal["drawn", "photograph"] = "drawn"
+    """`photograph`: the source of a pair is the anchor itself, and the target alone is drawn."""
+    blend_steps: Literal["every", "odd", "even"] = "odd"
+    """Steps, counted from 0, after which the anchor is put back outside of the region."""
+    blends_last: bool = True
+    """True: the anchor is put back after the last step too, whatever `blend_steps` says."""
+    keeps_outside: bool = True
+    """True: pixels outside of the region are copied from the anchor at the end."""

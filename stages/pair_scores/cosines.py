@@ -1,0 +1,45 @@
+"""Cosines between the vectors of a pair: images with captions, image with image, change with change.
+
+Source  Brooks et al. 2023, InstructPix2Pix, section 3.1.2 (the directional similarity of Gal et al. 2022, differences
+        of vectors of unit length).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from models.protocols import Floats
+
+# B rows, D embedding; each row of length 1
+
+CAPTION_SCORES = (
+    "source_caption_cos",
+    "target_caption_cos",
+    "target_margin_cos",
+    "pair_image_cos",
+    "pair_direction_cos",
+)
+
+
+def caption_scores(
+    source_BD: Floats, target_BD: Floats, source_text_BD: Floats, target_text_BD: Floats
+) -> dict[str, Floats]:
+    """(B,) of each of `CAPTION_SCORES`, from the vectors of the images and of the captions."""
+    found = (
+        (source_BD * source_text_BD).sum(1),
+        (target_BD * target_text_BD).sum(1),
+        (target_BD * (target_text_BD - source_text_BD)).sum(1),
+        (source_BD * target_BD).sum(1),
+        _cosine(target_BD - source_BD, target_text_BD - source_text_BD),
+    )
+    return dict(zip(CAPTION_SCORES, found, strict=True))
+
+
+def _cosine(one_BD: Floats, other_BD: Floats) -> Floats:
+    """Row by row, or 0 where one of the two has no length."""
+    lengths = np.linalg.norm(one_BD, axis=1) * np.linalg.norm(other_BD, axis=1)
+    cosine: Floats = (one_BD * other_BD).sum(1) / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return cosine
