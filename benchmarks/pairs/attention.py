@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """Of the relative distance of an output to the wanted one."""
 LEAST_DIFFERENCE = 1e-2
-"""Relative distance between the wanted output and that of the target's own attention. A layer with less says nothing."""
+"""Relative distance between the wanted output and the target's own. A layer with less cannot tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,7 @@ def recorded() -> Iterator[list[Call]]:
         Attention.forward = forward
 
 
+@torch.inference_mode()
 def verdict(calls: Sequence[Call], pairs: Sequence[tuple[int, int]], shared_L: Tensor, most_places: int) -> Verdict:
     """What the calls of steps say that lie within both shares.
 
@@ -148,4 +149,5 @@ def _read(call: Call, row: int) -> Tensor:
 def _heads(layer: Any, projection: Any, states_LD: Tensor) -> Tensor:
     bias = None if projection.bias is None else projection.bias.float()
     projected_LD = linear(states_LD.float(), projection.weight.float(), bias)
-    return projected_LD.unflatten(1, (layer.heads, -1)).transpose(0, 1)
+    heads_HLd: Tensor = projected_LD.unflatten(1, (layer.heads, -1)).transpose(0, 1)
+    return heads_HLd

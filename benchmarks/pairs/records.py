@@ -16,7 +16,7 @@ from zoo.world import EditKind, render, sample_edit, scene_of
 
 SEED = 1414
 """Seed of the scenes: none that the models were trained on."""
-ANCHOR_PX = 96
+ANCHOR_PX = 64
 KINDS: tuple[EditKind, ...] = ("replace_noun", "change_colour", "change_background")
 
 
@@ -58,8 +58,11 @@ def make_records(count: int) -> list[Record]:
         buffer = io.BytesIO()
         Image.fromarray(render(edit.source, ANCHOR_PX)).save(buffer, "JPEG", quality=95)
         records.append(
-            Record(
-                anchor=buffer.getvalue(), source_caption=edit.source_caption, target_caption=edit.target_caption
-            )
+            Record(anchor=buffer.getvalue(), source_caption=edit.source_caption, target_caption=edit.target_caption)
         )
     return records
+
+
+def make_captions(count: int) -> list[tuple[str, str]]:
+    """Captions of scenes, before and after an edit."""
+    return [(record.source_caption, record.target_caption) for record in make_records(count)]
