@@ -79,10 +79,7 @@ def _counted(run: Callable[[Sequence[Record]], tuple[int, int]], records: list[R
 
 def _loop(placement: Placement, search: Search) -> Callable[[Sequence[Record]], tuple[int, int]]:
     pipeline = load_pipeline().to(placement.torch_device())
-    encoders = (
-        load("ImageTextEncoder", MODELS["encoder"], placement),
-        load("ImageEncoder", MODELS["image_encoder"], placement),
-    )
+    encoders = load("ImageTextEncoder", CLIP, placement), load("ImageEncoder", DINO, placement)
     loop = ReleasedLoop(pipeline, *encoders, search)
 
     def run(records: Sequence[Record]) -> tuple[int, int]:
@@ -94,10 +91,17 @@ def _loop(placement: Placement, search: Search) -> Callable[[Sequence[Record]], 
 
 def _stage(placement: Placement, search: Search) -> Callable[[Sequence[Record]], tuple[int, int]]:
     stage = SynthesisePair(
-        model=DIFFUSION, encoder=CLIP, image_encoder=DINO, preset=PRESET, keep=search.keep, max_candidates=search.max_candidates, num_steps=search.num_steps,
-        strength=search.strength, attention_frac=search.attention_frac,
+        model=DIFFUSION,
+        encoder=CLIP,
+        image_encoder=DINO,
+        preset=PRESET,
+        keep=search.keep,
+        max_candidates=search.max_candidates,
+        num_steps=search.num_steps,
+        strength=search.strength,
+        attention_frac=search.attention_frac,
         speed=WaveSpeed(pairs_per_wave=PAIRS_PER_WAVE),
-    )  # fmt: skip
+    )
 
     def loader(protocol: str, model_id: str, **settings: Any) -> Any:
         return load(protocol, model_id, placement, **settings)
