@@ -8,8 +8,8 @@ H W pixels of the image that was passed in. DifferentiableImageText and Perceptu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -183,6 +183,10 @@ class PairRequest:
 
     `anchor` None draws from noise alone. With a `region`, (H, W) of the anchor, what is outside stays as in the anchor.
     Inside `region` and outside `core`, the soft ring, each candidate says how much is made anew. `core` None: no ring.
+    `edit` says how attention is shared: `refine` keeps the maps of words that both captions have, `replace` gives each
+    word the map of the word at its place, where the captions have as many words, and refines elsewhere. `word_weights`
+    are factors of the attention to words of the target caption. `blend_words`, words of the source and of the target
+    caption, keep the target as the source where neither is attended to.
     """
 
     source_caption: str
@@ -190,6 +194,9 @@ class PairRequest:
     anchor: Image | None = None
     region: Bools | None = None
     core: Bools | None = None
+    edit: Literal["refine", "replace"] = "refine"
+    word_weights: Mapping[str, float] = field(default_factory=dict)
+    blend_words: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,21 +8,20 @@ Source  Hertz et al. 2022, Prompt-to-Prompt, section 3.2; the scores of the alig
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from models.protocols import Floats
+    from collections.abc import Mapping, Sequence
 
 # L tokens that the text encoder reads, padding included
 
 
 class MapEdit(NamedTuple):
-    """The edit of one pair's cross-attention maps: `source @ carried + target * kept`."""
+    """The edit of one pair's cross-attention maps: `source @ carried + target * kept`, arrays or tensors."""
 
-    carried_LL: Floats
-    kept_L: Floats
+    carried_LL: Any
+    kept_L: Any
 
 
 def aligned(source: Sequence[int], target: Sequence[int]) -> list[int]:
@@ -70,3 +69,42 @@ def refined(source: Sequence[int], target: Sequence[int], length: int) -> MapEdi
         if place >= 0:
             carried[place, token], kept[token] = 1, 0
     return MapEdit(carried, kept)
+
+
+def replaced(source: Sequence[Sequence[int]], target: Sequence[Sequence[int]], length: int) -> MapEdit:
+    """The edit `replace`: each word has the map of the source's word at its place, every other token likewise.
+
+    `source` and `target` are places of each word's tokens, as many words in both. Of words with different numbers of
+    tokens the maps are summed and divided evenly. Padding takes over padding, the last of it more than once if needed.
+    """
+    import numpy as np
+
+    carried = np.zeros((length, length), np.float32)
+    carried[0, 0] = 1
+    for before, after in zip(source, target, strict=True):
+        if len(before) == len(after):
+            carried[list(before), list(after)] = 1
+        elif after:
+            carried[np.ix_(before, after)] = 1 / len(after)
+    ends = [max((places[-1] for places in words if places), default=0) + 1 for words in (source, target)]
+    for place, token in zip(range(ends[0], 2 * length), range(ends[1], length), strict=False):
+        carried[min(place, length - 1), token] = 1
+    return MapEdit(carried, np.zeros(length, np.float32))
+
+
+def reweighted(edit: MapEdit, weights: Mapping[int, float]) -> MapEdit:
+    """The edit with the maps of some tokens of the target, those taken over and its own, times a factor."""
+    import numpy as np
+
+    factor_L = np.ones_like(edit.kept_L)
+    for token, weight in weights.items():
+        factor_L[token] = weight
+    return MapEdit(edit.carried_LL * factor_L, edit.kept_L * factor_L)
+
+
+def word_places(num_tokens: Sequence[int], length: int) -> list[range]:
+    """Places of each word's tokens after the start token. What does not fit before the end token is left out."""
+    starts = [1]
+    for number in num_tokens:
+        starts.append(starts[-1] + number)
+    return [range(min(start, length - 1), min(end, length - 1)) for start, end in pairwise(starts)]

@@ -32,9 +32,11 @@ class SharedAttention:
     """How much of the source's map of each token each token of the target takes over."""
     kept_KL: Any = None
     """Factor of the target's own map of each token."""
+    maps: Any = None
+    """WordMaps that collect the maps of some words, or None."""
 
     def clear(self) -> None:
-        """Make the attention plain."""
+        """Share no attention."""
         self.self_rows_B = self.source_rows_K = self.target_rows_K = self.carried_KLL = self.kept_KL = None
 
 
@@ -58,24 +60,29 @@ class PairProcessor:
         """Hidden states (B, Q, C) after attention, as `AttnProcessor2_0` gives them but for the targets' rows."""
         shared, context = self._shared, encoder_hidden_states
         if context is None and shared.self_rows_B is not None and hidden_states.shape[1] <= shared.max_self_tokens:
-            return _projected(attn, self._self(attn, hidden_states), hidden_states)
-        if context is not None and shared.source_rows_K is not None:
-            return _projected(attn, self._cross(attn, hidden_states, context), hidden_states)
+            return projected(attn, self._self(attn, hidden_states), hidden_states)
+        collects = shared.maps is not None and hidden_states.shape[1] == shared.maps.num_queries
+        if context is not None and (shared.source_rows_K is not None or collects):
+            return projected(attn, self._cross(attn, hidden_states, context, collects), hidden_states)
         return self._plain(attn, hidden_states, context, attention_mask, temb)
 
     def _self(self, attn: Any, hidden_BQC: Any) -> Any:
         from torch.nn.functional import scaled_dot_product_attention as attention
 
-        query, key, value = _heads(attn, hidden_BQC, hidden_BQC)
+        query, key, value = heads(attn, hidden_BQC, hidden_BQC)
         rows_B = self._shared.self_rows_B
         return attention(query[rows_B], key[rows_B], value)
 
-    def _cross(self, attn: Any, hidden_BQC: Any, context_BLC: Any) -> Any:
+    def _cross(self, attn: Any, hidden_BQC: Any, context_BLC: Any, collects: bool) -> Any:
         from torch.nn.functional import scaled_dot_product_attention as attention
 
         shared = self._shared
-        query, key, value_BHLD = _heads(attn, hidden_BQC, context_BLC)
+        query, key, value_BHLD = heads(attn, hidden_BQC, context_BLC)
+        if collects:
+            shared.maps.add(query, key)
         sources, targets = shared.source_rows_K, shared.target_rows_K
+        if sources is None:
+            return attention(query, key, value_BHLD)
         own_KHLD = value_BHLD[targets]
         carried_KHLD = shared.carried_KLL[:, None].to(own_KHLD.dtype) @ own_KHLD
         kept_KHLD = shared.kept_KL[:, None, :, None].to(own_KHLD.dtype) * own_KHLD
@@ -84,17 +91,21 @@ class PairProcessor:
 
 
 def control(unet: Any) -> SharedAttention:
-    """Give a UNet's self- and cross-attention (`attn1`, `attn2`) processors of pairs, and return what they share."""
+    """Give a UNet processors of pairs, and return what they share."""
     shared = SharedAttention()
-    processor = PairProcessor(shared)
+    set_processor(unet, PairProcessor(shared))
+    return shared
+
+
+def set_processor(unet: Any, processor: Any) -> None:
+    """Give a UNet's transformer blocks (`attn1` and `attn2`) one processor. Other attention keeps its own."""
     names = (".attn1.processor", ".attn2.processor")
     unet.set_attn_processor(
         {name: processor if name.endswith(names) else plain for name, plain in unet.attn_processors.items()}
     )
-    return shared
 
 
-def _heads(attn: Any, hidden_BQC: Any, context_BLC: Any) -> tuple[Any, Any, Any]:
+def heads(attn: Any, hidden_BQC: Any, context_BLC: Any) -> tuple[Any, Any, Any]:
     """Queries (B, H, Q, D), keys and values (B, H, L, D)."""
     if attn.norm_cross and context_BLC is not hidden_BQC:
         context_BLC = attn.norm_encoder_hidden_states(context_BLC)
@@ -107,7 +118,8 @@ def _heads(attn: Any, hidden_BQC: Any, context_BLC: Any) -> tuple[Any, Any, Any]
     return query, key, value
 
 
-def _projected(attn: Any, hidden_BHQD: Any, residual_BQC: Any) -> Any:
+def projected(attn: Any, hidden_BHQD: Any, residual_BQC: Any) -> Any:
+    """Hidden states (B, Q, C) from those of the heads."""
     hidden_BQC = attn.to_out[1](attn.to_out[0](hidden_BHQD.transpose(1, 2).flatten(2)))
     if attn.residual_connection:
         hidden_BQC = hidden_BQC + residual_BQC

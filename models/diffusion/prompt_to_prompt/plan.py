@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from models.diffusion.prompt_to_prompt.attention import SharedAttention
     from models.diffusion.prompt_to_prompt.prepare import PreparedPair
+    from models.diffusion.prompt_to_prompt.word_maps import WordMaps
     from models.protocols import PairCandidate
 
 
@@ -23,33 +24,38 @@ def cross_steps(frac: float, num_calls: int) -> int:
     return min(num_calls, math.floor(frac * (num_calls + 1) + 1e-9))
 
 
+def self_limit(latent_size: tuple[int, int], max_self_tokens: int | None) -> int:
+    """Most queries of a layer whose self-attention is shared; None: those of a grid of 4 x 4 latent pixels."""
+    height, width = latent_size
+    return math.ceil(height / 4) * math.ceil(width / 4) if max_self_tokens is None else max_self_tokens
+
+
 class AttentionPlan:
     """Sets before each call of the network what its processors share, for a batch of pairs with shares of their own."""
 
     def __init__(
         self, shared: SharedAttention, prepared: Sequence[PreparedPair], candidates: Sequence[PairCandidate],
-        *, num_calls: int, first_row: int, max_self_tokens: int | None,
+        *, num_calls: int, first_row: int, max_self_tokens: int | None, maps: WordMaps | None = None,
     ) -> None:  # fmt: skip
         self._shared, self._prepared, self._first_row = shared, prepared, first_row
         self._self_steps = [self_steps(one.self_attention_frac, num_calls) for one in candidates]
         self._cross_steps = [cross_steps(one.cross_attention_frac, num_calls) for one in candidates]
-        height, width = prepared[0].latent_size
-        shared.max_self_tokens = math.ceil(height / 4) * math.ceil(width / 4)
-        if max_self_tokens is not None:
-            shared.max_self_tokens = max_self_tokens
-        self._was: list[list[int]] = [[], []]
-        shared.clear()
+        shared.max_self_tokens = self_limit(prepared[0].latent_size, max_self_tokens)
+        self._now: list[list[int]] | None = None
+        shared.maps = maps
 
     def set(self, step: int) -> None:
         """Prepare the processors for a step, counted from 0."""
         now = [
             [pair for pair, last in enumerate(ends) if step < last] for ends in (self._self_steps, self._cross_steps)
         ]
-        if now != self._was:
-            self._was = now
+        if now != self._now:
+            self._now = now
             self._shared.clear()
             self._share_self(now[0])
             self._share_cross(now[1])
+            if self._shared.maps is not None:
+                self._shared.maps.set(now[1])
 
     def _share_self(self, pairs: list[int]) -> None:
         if pairs:

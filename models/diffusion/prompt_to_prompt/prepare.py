@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb
 from models.diffusion.inpaint import UNET_CHANNELS
-from models.diffusion.prompt_to_prompt.alignment import MapEdit, refined
+from models.diffusion.prompt_to_prompt.alignment import MapEdit
+from models.diffusion.prompt_to_prompt.text import blend_tokens, map_edit, token_ids
 from models.diffusion.working_size import working_size
 from models.placement import in_batches
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from models.diffusion.prompt_to_prompt.settings import PairSettings
     from models.protocols import Bools, PairRequest
 
 # L tokens, D embedding, C channels, H W pixels of the anchor, h w of its latent; the first axis 2: source, target
@@ -38,14 +40,20 @@ class PreparedPair:
 
     text: TextCondition
     """Of two rows: source and target."""
+    token_ids: tuple[list[int], list[int]]
+    """Of source and target, with start and end, without padding."""
     edit: MapEdit
     """As tensors."""
     size_px: tuple[int, int]
     """(height, width) at which the network sees the pair."""
     latent_size: tuple[int, int]
     """(h, w)."""
+    blend_words_2L: Any = None
+    """1 for tokens of the words that lead the local blend, or None."""
     latent_Chw: Any = None
     """The anchor's, scaled as the UNet takes it, or None without anchor."""
+    latent_std_Chw: Any = None
+    """Standard deviation of the posterior that `latent_Chw` is the mode of."""
     region_hw: Any = None
     """Share of each latent pixel that may change, or None where all may."""
     core_hw: Any = None
@@ -59,17 +67,18 @@ class PreparedPair:
 class Preparer:
     """Prepares requests with the parts of a pipeline of diffusers."""
 
-    def __init__(self, pipeline: Any, *, size_px: int | None, batch_size: int) -> None:
+    def __init__(self, pipeline: Any, settings: PairSettings, batch_size: int) -> None:
         self._pipeline, self._batch_size = pipeline, batch_size
+        self._shrinks_by = "nearest" if settings.as_released else "area"
         unet = pipeline.unet.config
         self._factor = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
         self._multiple_px = self._factor * 2 ** (len(unet.block_out_channels) - 1)
-        self._size_px = size_px or unet.sample_size * self._factor
+        self._size_px = settings.size_px or unet.sample_size * self._factor
         self._inpaints = unet.in_channels == UNET_CHANNELS
         self._tokenizer = pipeline.tokenizer or pipeline.tokenizer_2
 
     def prepare(self, requests: Sequence[PairRequest]) -> list[PreparedPair]:
-        """One prepared pair a request. Raises ValueError for a mask that is no mask of its anchor."""
+        """One prepared pair a request. Raises ValueError for a wrong mask and for a word that is not there."""
         for row, request in enumerate(requests):
             _check(row, request)
         texts = in_batches(self._texts, requests, self._batch_size)
@@ -103,29 +112,28 @@ class Preparer:
         import torch
 
         device, length = self._pipeline.device, text.tokens_BLD.shape[1]
-        source, target = (self._ids(caption, length) for caption in (request.source_caption, request.target_caption))
-        edit = MapEdit(*(torch.from_numpy(one).to(device) for one in refined(source, target, length)))
+        edit = MapEdit(*(torch.from_numpy(one).to(device) for one in map_edit(request, self._tokenizer, length)))
+        words_2L = blend_tokens(request, self._tokenizer, length)
         size = request.anchor.size if request.anchor else (self._size_px, self._size_px)
         width, height = working_size(size, self._size_px, self._multiple_px)
         latent_size = (height // self._factor, width // self._factor)
         image = self._fitted(request.anchor, (width, height)) if request.anchor else None
+        latent_Chw, std_Chw = (None, None) if image is None else self._encode(image)
         return PreparedPair(
             text=text,
+            token_ids=token_ids(request, self._tokenizer, length),
             edit=edit,
+            blend_words_2L=None if words_2L is None else torch.from_numpy(words_2L).to(device),
             size_px=(height, width),
             latent_size=latent_size,
-            latent_Chw=None if image is None else self._encode(image),
-            region_hw=_shrunk(request.region, latent_size, device),
-            core_hw=_shrunk(request.core, latent_size, device),
+            latent_Chw=latent_Chw,
+            latent_std_Chw=std_Chw,
+            region_hw=self._shrunk(request.region, latent_size),
+            core_hw=self._shrunk(request.core, latent_size),
             more_channels_Chw=self._more_channels(image, request.region, latent_size) if self._inpaints else None,
             anchor=request.anchor and as_rgb([request.anchor])[0],
             region_HW=request.region,
         )
-
-    def _ids(self, caption: str, length: int) -> list[int]:
-        """Token ids with start and end, cut as the text encoder cuts them."""
-        ids: list[int] = self._tokenizer(caption, truncation=True, max_length=length).input_ids
-        return ids
 
     def _fitted(self, anchor: Image, size: tuple[int, int]) -> Any:
         """(1, 3, height, width) from -1 to 1."""
@@ -134,14 +142,25 @@ class Preparer:
         resized = as_rgb([anchor])[0].resize(size, Image.Resampling.LANCZOS)
         return self._pipeline.image_processor.preprocess(resized)
 
-    def _encode(self, image_1CHW: Any) -> Any:
-        """(C, h, w): mode of the posterior, scaled, float32."""
+    def _encode(self, image_1CHW: Any) -> tuple[Any, Any]:
+        """Mode and standard deviation of the posterior, (C, h, w) each, scaled, float32."""
         import torch
 
         vae = self._pipeline.vae
         with torch.inference_mode():
-            latent_1Chw = vae.encode(image_1CHW.to(vae.device, vae.dtype)).latent_dist.mode()
-        return latent_1Chw[0].float() * vae.config.scaling_factor
+            posterior = vae.encode(image_1CHW.to(vae.device, vae.dtype)).latent_dist
+        scale = vae.config.scaling_factor
+        return posterior.mode()[0].float() * scale, posterior.std[0].float() * scale
+
+    def _shrunk(self, mask_HW: Bools | None, size: tuple[int, int]) -> Any:
+        """A mask at the latent's size, by area, so that a latent pixel on the edge holds a mixture. None for None."""
+        import torch
+        from torch.nn.functional import interpolate
+
+        if mask_HW is None:
+            return None
+        mask_11HW = torch.from_numpy(mask_HW)[None, None].float()
+        return interpolate(mask_11HW, size, mode=self._shrinks_by)[0, 0].to(self._pipeline.device)
 
     def _more_channels(self, image_1CHW: Any, region_HW: Bools | None, latent_size: tuple[int, int]) -> Any:
         """(5, h, w): 1 where the network paints anew, and the latent of the image that is grey there."""
@@ -154,17 +173,7 @@ class Preparer:
             mask_11HW = interpolate(torch.from_numpy(region_HW)[None, None].float(), pixels, mode="nearest")
         image = torch.zeros(1, 3, *pixels) if image_1CHW is None else image_1CHW
         mask_hw = interpolate(mask_11HW, latent_size, mode="nearest")[0].to(device)
-        return torch.cat([mask_hw, self._encode(image * (1 - mask_11HW))])
-
-
-def _shrunk(mask_HW: Bools | None, size: tuple[int, int], device: Any) -> Any:
-    """A mask at the latent's size, by area, so that a latent pixel on the edge holds a mixture. None for None."""
-    import torch
-    from torch.nn.functional import interpolate
-
-    if mask_HW is None:
-        return None
-    return interpolate(torch.from_numpy(mask_HW)[None, None].float(), size, mode="area")[0, 0].to(device)
+        return torch.cat([mask_hw, self._encode(image * (1 - mask_11HW))[0]])
 
 
 def _check(row: int, request: PairRequest) -> None:

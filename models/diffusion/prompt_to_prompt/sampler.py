@@ -14,6 +14,7 @@ from models.diffusion.prompt_to_prompt.attention import control
 from models.diffusion.prompt_to_prompt.blend import made_anew, puts_back
 from models.diffusion.prompt_to_prompt.plan import AttentionPlan
 from models.diffusion.prompt_to_prompt.schedule import Schedule, first_noise, num_run, pair_generators
+from models.diffusion.prompt_to_prompt.word_maps import word_maps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -98,14 +99,15 @@ class PairSampler:
             device=self._unet.device,
         )  # fmt: skip
         network = Network(self._unet, prepared, candidates, self._nothing)
+        maps = word_maps(prepared, first_row=network.first_row, grid=settings.blend_grid)
         plan = AttentionPlan(
             self._shared, prepared, candidates, num_calls=len(schedule), first_row=network.first_row,
-            max_self_tokens=settings.max_self_tokens,
+            max_self_tokens=settings.max_self_tokens, maps=maps,
         )  # fmt: skip
         drawn = pair_generators([one.seed for one in candidates], shares_noise=settings.shares_noise)
         noise_RChw = first_noise(drawn, (self._latent_channels, *prepared[0].latent_size), self._unet.device)
         anchors = [one.latent_Chw for one in prepared]
-        anchor_RChw = None if anchors[0] is None else torch.stack(anchors + anchors)
+        anchor_RChw: Any = None if anchors[0] is None else torch.stack(anchors + anchors)
         is_pure = anchor_RChw is None or schedule.is_whole
         latent_RChw = schedule.pure(noise_RChw) if is_pure else schedule.noised(anchor_RChw, noise_RChw, 0)
         anew_R1hw = made_anew(prepared, candidates)
@@ -120,6 +122,8 @@ class PairSampler:
             if anew_R1hw is not None and puts_back(settings, step, len(schedule)):
                 kept_RChw = schedule.noised(anchor_RChw, noise_RChw, step + 1)
                 latent_RChw = (1 - anew_R1hw) * kept_RChw + anew_R1hw * latent_RChw
+            if maps is not None:
+                latent_RChw = maps.blended(latent_RChw)
         return latent_RChw
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.settings import Settings
 
@@ -16,6 +16,8 @@ class PairSettings(Settings):
     """Longer side at which pairs are drawn; None: the side that the network was made for."""
     max_self_tokens: int | None = Field(None, ge=0)
     """Self-attention is shared in layers of at most this many queries; None: a sixteenth of the latent's pixels."""
+    blend_grid: int = Field(4, ge=1)
+    """Local blend reads the maps of layers with this many latent pixels, along each side, for a query."""
     shares_noise: bool = True
     """True: both images of a pair are drawn from the same noise, that of ancestral steps included."""
     source: Literal["drawn", "photograph"] = "drawn"
@@ -26,3 +28,11 @@ class PairSettings(Settings):
     """True: the anchor is put back after the last step too, whatever `blend_steps` says."""
     keeps_outside: bool = True
     """True: pixels outside of the region are copied from the anchor at the end."""
+    as_released: bool = False
+    """True: UltraEdit's released controller and loop, their faults included. Only the sizes above are obeyed."""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.as_released and self.source == "photograph":
+            raise ValueError("as_released draws both images; source = 'photograph' cannot be asked for with it")
+        return self

@@ -15,6 +15,7 @@ from core.settings import checked
 from models.batches import alike, same_length
 from models.diffusion.inpaint import UNET_CHANNELS
 from models.diffusion.prompt_to_prompt.prepare import PreparedPair, Preparer
+from models.diffusion.prompt_to_prompt.released import ReleasedSampler
 from models.diffusion.prompt_to_prompt.sampler import PairSampler, is_guided
 from models.diffusion.prompt_to_prompt.schedule import GLOBAL_NOISE, num_run
 from models.diffusion.prompt_to_prompt.settings import PairSettings
@@ -52,14 +53,17 @@ class PromptToPrompt:
         _check(pipeline, weights.model_id)
         self._pipeline = pipeline.to(placement.torch_device())
         self._batch_size = placement.batch_size
-        self._preparer = Preparer(pipeline, size_px=self._settings.size_px, batch_size=placement.batch_size)
-        self._sampler = PairSampler(pipeline, self._settings, self._preparer.without_text())
+        self._preparer = Preparer(pipeline, self._settings, placement.batch_size)
+        sampler = ReleasedSampler if self._settings.as_released else PairSampler
+        self._sampler = sampler(pipeline, self._settings, self._preparer.without_text())
+        self._keeps_outside = self._settings.keeps_outside and not self._settings.as_released
 
     def prepare(self, requests: Sequence[PairRequest]) -> list[PreparedPair]:
-        """What no candidate changes, once a request. Raises ValueError for a mask that is no mask of its anchor.
+        """What no candidate changes, once a request.
 
         The anchor's longer side is scaled to `size_px`, its shape kept. Captions are cut as the text encoder cuts them,
-        and the words that are left are aligned.
+        and the words that are left are aligned. Raises ValueError for a mask that is no mask of its anchor, and for a
+        word that is not in its caption.
         """
         if self._settings.source == "photograph" and any(one.anchor is None for one in requests):
             row = next(row for row, one in enumerate(requests) if one.anchor is None)
@@ -116,7 +120,7 @@ class PromptToPrompt:
         anchor, region_HW = prepared.anchor, prepared.region_HW
         assert anchor is not None
         resized = image.resize(anchor.size, Image.Resampling.LANCZOS)
-        if region_HW is None or not self._settings.keeps_outside:
+        if region_HW is None or not self._keeps_outside:
             return resized
         return Image.composite(resized, anchor, Image.fromarray(region_HW.astype(np.uint8) * 255))
 
