@@ -81,6 +81,7 @@ LAYOUTS = {
     "sdxl-tiny": Layout(
         unet=_sdxl(16, (16, 32, 32), (1, 1, 2), 16, 128, 64, norm_num_groups=8, addition_time_embed_dim=8),
         texts=(_SMALL, {**_SMALL, "projection_dim": 64}), sharpness=6.0,
+        vae_channels=(8, 8, 8, 8),
     ),
 }  # fmt: skip
 """Name -> layout. `sd15` and `sdxl` are the published sizes; `sdxl-small` and `sdxl-tiny` have SDXL's blocks."""

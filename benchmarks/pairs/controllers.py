@@ -26,19 +26,23 @@ SHARED_STEPS = 2
 LATENTS = 16
 MOST_PLACES = (LATENTS // 4) ** 2
 GUIDED, UNGUIDED = 7.5, 1.0
+OURS, RELEASED, OPERATOR = "ours", "UltraEdit, as released", "Data-Juicer's operator"
 
 
 def verdicts(operator: Operator, folder: Path) -> list[dict[str, Any]]:
     """One row for each controller, without guidance and with it."""
     rows = []
     for scale in (UNGUIDED, GUIDED):
-        rows += [_row("ours", scale, count, our_verdict(folder, scale, count)) for count in (1, 3)]
-        rows.append(_row("released UltraEdit", scale, 1, our_verdict(folder, scale, 1, as_released=True)))
+        for count in (1, 3):
+            rows += [
+                _row(OURS, scale, count, our_verdict(folder, scale, count)),
+                _row(RELEASED, scale, count, our_verdict(folder, scale, count, as_released=True)),
+            ]
         operator.ask(
             "open", folder=str(folder), num_steps=NUM_STEPS, guidance_scale=scale, device="cpu", dtype="float32"
         )
         found = operator.ask("attention", captions=CAPTIONS, num_steps=SHARED_STEPS, most_places=MOST_PLACES)
-        rows.append(_row("Data-Juicer", scale, 1, found))
+        rows.append(_row(OPERATOR, scale, 1, found))
     return rows
 
 
