@@ -18,8 +18,8 @@ SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
-  bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims data-laion \
-  bench-instructions world-image zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
+  bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-pairs bench-instructions bench-iedit-data \
+  bench-iedit-claims data-laion world-image zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -106,6 +106,9 @@ bench-iedit-claims: setup-dev ## iEdit's ablation in miniature: a table of means
 bench-iedit-data: setup-dev ## How true the data of the tiny iEdit build is (benchmarks/iedit_data)
 	@$(MAKE) --no-print-directory build-dataset MANIFEST=manifests/tiny/iedit.toml
 	@$(BIN)/python benchmarks/iedit_data/run.py
+
+bench-pairs: setup-dev ## Pairs beside plain sampling, the released loop and Data-Juicer (benchmarks/pairs)
+	@$(BIN)/python benchmarks/pairs/run.py
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py
