@@ -12,9 +12,13 @@ from pipeline.plan.plugins import stage_class, stage_names
 
 NAMES = stage_names()
 SERVED = {
+    "BoxSegmenter": "zoo:clip",
     "Captioner": "zoo:clip",
+    "Detector": "zoo:clip",
     "ImageTextEncoder": "zoo:blip",
     "LatentEncoder": "zoo:clip",
+    "Tagger": "zoo:blip",
+    "TextGenerator": "zoo:clip",
     "TextSegmenter": "zoo:clip",
     "WordNet": "zoo:clip",
 }
