@@ -428,7 +428,7 @@ CASES = {
         settings={"encoder": "zoo:clip", "image_encoder": "zoo:dino"},
     ),
     "synthesise_pair": Case(
-        orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings=SYNTHESIS,
+        orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings={**SYNTHESIS, "strength": 1.0},
         context=lambda tmp_path: {"loader": Loader()},
     ),
     "synthesise_region": Case(

@@ -200,6 +200,7 @@ def test_phrases_are_read_where_the_settings_use_them():
         ({"num_steps": ()}, "num_steps: "),
         ({"num_steps": (2, 0)}, "num_steps: expected numbers from 1 to inf"),
         ({"strength": 0.0}, "strength: "),
+        ({"anchor": "none"}, 'anchor = "none" draws from noise alone: expected strength = 1.0, got 0.6'),
         ({"preset": "ultraedit"}, "preset: "),
     ],
 )  # fmt: skip
