@@ -51,7 +51,7 @@ LONGEST_PHRASE = 6
 OPENING = re.compile(
     r"^(?:there (?:is|are) |this is |(?:an? |the )?(?:photo|photograph|picture|image) (?:of|showing) )+", re.IGNORECASE
 )
-"""What captions begin with that is no part of the image."""
+"""Beginnings of captions that name no part of the image."""
 LEADING = re.compile(r"^(?:please|now|just|can you|could you|let's|lets)\s+", re.IGNORECASE)
 
 
@@ -248,7 +248,7 @@ def _is_grammar(change: Change, place: Place) -> bool:
 
 
 def _sides(change: Change, place: Place) -> tuple[list[Token], list[Token]]:
-    """What went and what came at a place, link words at the ends left out where both sides have the same."""
+    """The words that went and those that came at a place, articles before both left out."""
     before, after = list(change.source[place.i0 : place.i1]), list(change.target[place.j0 : place.j1])
     while before and after and before[0].lower in DETERMINERS and after[0].lower in DETERMINERS:
         before, after = before[1:], after[1:]
