@@ -19,10 +19,12 @@ from stages.language_edits.edit_kinds import EditKind, kind_of
 from stages.language_edits.words import (
     AMBIENT_WORDS,
     COLOURS,
+    EDIT_VERBS,
     EMPTY_WORDS,
     ENGLISH_WORDS,
     FOREIGN_WORDS,
     FREE_WORDS,
+    GENERIC_WORDS,
     GRAMMAR_WORDS,
     LINK_WORDS,
     OPPOSITE_VERBS,
@@ -55,6 +57,10 @@ _DEFINITE = frozenset({"the", "its", "his", "her", "their"})
 _PRONOUNS = frozenset({"it", "its", "he", "his", "him", "she", "her", "they", "them", "their"})
 _AMBIENT = frozenset(map(stem, AMBIENT_WORDS))
 _FREE = frozenset(map(stem, FREE_WORDS))
+_GENERIC = frozenset(map(stem, GENERIC_WORDS))
+_VERBS = frozenset(map(stem, EDIT_VERBS))
+_ADDING = frozenset({"add", "attach", "give", "include", "insert", "place", "plant", "put"})
+_BEFORE_NOUNS = frozenset({"a", "an", "the", "some", "its", "his", "her", "their", "these", "those"})
 _COLOURS = frozenset(map(stem, COLOURS))
 _EMPTY = frozenset(map(stem, EMPTY_WORDS))
 _POSITIONS = frozenset(map(stem, POSITIONS))
@@ -319,7 +325,8 @@ def does_not_undo(judged: Judged) -> bool:
         return False
     names_added = any(named_in(one, judged.reverse) for one in added)
     if scope == "add":
-        return not names_added
+        adds_more = words(answer.reverse_instruction)[0] in _ADDING and not found & REMOVE_WORDS
+        return not names_added or adds_more
     if scope == "thing" and found & POSITIONS and {*added} <= _POSITIONS and not {*removed} & _POSITIONS:
         return False
     if removed:
@@ -332,8 +339,9 @@ def reverse_invents(judged: Judged) -> bool:
 
     A colour has to be one that came or went, or to stand before the same noun as in a caption.
     """
-    known = with_general(judged.source | judged.target | judged.instruction) | _FREE
-    if any(not named_in(one, known) for one in content(_PART_OF_DAY.sub("time", judged.answer.reverse_instruction))):
+    known = with_general(judged.source | judged.target | judged.instruction) | _GENERIC
+    found = words(_PART_OF_DAY.sub("time", judged.answer.reverse_instruction))
+    if any(not named_in(stem(found[at]), known) and not _is_verb(found, at) for at in _contentful(found)):
         return True
     own = {*judged.change.removed, *judged.change.added}
     pairs = _pairs(judged.caption) | _pairs(judged.answer.target_caption)
@@ -341,6 +349,17 @@ def reverse_invents(judged: Judged) -> bool:
         first in _COLOURS and first not in own and (first, second) not in pairs
         for first, second in _pairs(judged.answer.reverse_instruction)
     )
+
+
+def _contentful(found: tuple[str, ...]) -> Iterator[int]:
+    return (at for at, word in enumerate(found) if word not in LINK_WORDS)
+
+
+def _is_verb(found: tuple[str, ...], at: int) -> bool:
+    """True for a verb of requests where no noun is, and for a first word like "Glue" in "Glue the saucer together"."""
+    if at == 0 and len(found) > 1 and found[1] in _BEFORE_NOUNS:
+        return True
+    return stem(found[at]) in _VERBS and (at == 0 or found[at - 1] not in _BEFORE_NOUNS)
 
 
 def _pairs(text: str) -> set[tuple[str, str]]:

@@ -58,7 +58,7 @@ GENERIC_WORDS = word_set(
 )
 """Words of instructions that name no thing and no quality of one that a caption would have to say."""
 FREE_WORDS = EDIT_VERBS | GENERIC_WORDS
-AMBIENT_WORDS = word_set("sky sun ground air horizon world day")
+AMBIENT_WORDS = word_set("sky sun ground air horizon landscape world day")
 """Things of nearly every photograph, which an instruction may speak of though no caption does."""
 RESTORE_WORDS = word_set(
     "restore undo revert return original originally previous former back again normal plain regular ordinary "
@@ -136,17 +136,16 @@ def stem(word: str) -> str:
     """The word in lower case without the endings of number, tense and comparison that rules can take away."""
     plain = word.lower().replace("\u2019", "'").removesuffix("'s").removesuffix("'")
     plain = _IRREGULAR.get(plain, plain).replace("colour", "color")
-    if plain.endswith("ies") and len(plain) > 4:
+    if plain.endswith(("ies", "ied")) and len(plain) > 4:
         plain = f"{plain[:-3]}y"
     elif re.search(r"(s|x|z|ch|sh)es$", plain) and len(plain) > 4:
         plain = plain[:-2]
     elif plain.endswith("s") and not plain.endswith(("ss", "us", "is")) and len(plain) > 3:
         plain = plain[:-1]
-    for ending in ("ing", "ed", "en", "ly", "y"):
+    for ending in ("ing", "ed", "en", "ly", "y"):  # "flattened" and "flatten" both come down to "flat"
         rest = plain.removesuffix(ending)
         if rest != plain and len(rest) >= 3 and _VOWEL.search(rest):
             plain = rest[:-1] if len(rest) > 3 and rest[-1] == rest[-2] and rest[-1] not in "aeilos" else rest
-            break
     return plain.removesuffix("e") if len(plain) > 3 else plain
 
 
