@@ -19,7 +19,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
   bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims data-laion \
-  world-image zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
+  bench-instructions world-image zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -121,6 +121,9 @@ zoo-evaluate: setup ## Measure the miniature models against their bars, write th
 
 zoo-report: setup ## The gallery of the miniature models, runs/zoo.html
 	@$(BIN)/python -m zoo.report runs/zoo.html
+
+bench-instructions: setup setup-smollm2 ## Checks of edits by language models against labels, photographs in SHARDS= (benchmarks/instructions)
+	@$(BIN)/python benchmarks/instructions/run.py '$(SHARDS)'
 
 bench-smollm2: setup setup-smollm2 ## A small real language model on the captions of SHARDS= (benchmarks/smollm2)
 	@$(BIN)/python benchmarks/smollm2/run.py '$(SHARDS)'

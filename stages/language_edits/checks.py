@@ -19,10 +19,12 @@ from stages.language_edits.edit_kinds import EditKind, kind_of
 from stages.language_edits.words import (
     AMBIENT_WORDS,
     COLOURS,
+    EDIT_VERBS,
     EMPTY_WORDS,
     ENGLISH_WORDS,
     FOREIGN_WORDS,
     FREE_WORDS,
+    GENERIC_WORDS,
     GRAMMAR_WORDS,
     LINK_WORDS,
     OPPOSITE_VERBS,
@@ -33,6 +35,7 @@ from stages.language_edits.words import (
     named_in,
     normalised,
     stem,
+    with_general,
     words,
 )
 
@@ -54,6 +57,10 @@ _DEFINITE = frozenset({"the", "its", "his", "her", "their"})
 _PRONOUNS = frozenset({"it", "its", "he", "his", "him", "she", "her", "they", "them", "their"})
 _AMBIENT = frozenset(map(stem, AMBIENT_WORDS))
 _FREE = frozenset(map(stem, FREE_WORDS))
+_GENERIC = frozenset(map(stem, GENERIC_WORDS))
+_VERBS = frozenset(map(stem, EDIT_VERBS))
+_ADDING = frozenset({"add", "attach", "give", "include", "insert", "place", "plant", "put"})
+_BEFORE_NOUNS = frozenset({"a", "an", "the", "some", "its", "his", "her", "their", "these", "those"})
 _COLOURS = frozenset(map(stem, COLOURS))
 _EMPTY = frozenset(map(stem, EMPTY_WORDS))
 _POSITIONS = frozenset(map(stem, POSITIONS))
@@ -221,14 +228,15 @@ def names_an_absent_thing(judged: Judged) -> bool:
     "The" speaks of what is there: in "the red car" both words must be in a caption, in "the car door" the first. What
     is removed, replaced or changed must be in the source caption.
     """
-    known = judged.source | judged.target | _AMBIENT
+    known = with_general(judged.source | judged.target) | _AMBIENT
     if any(not named_in(one, known) for one in _definite(judged.answer.instruction, known)):
         return True
     if judged.kind.scope in ("add", "image"):
         return False
     if judged.kind.scope == "remove":
-        return not any(named_in(one, judged.instruction) for one in judged.change.removed)
-    if any(named_in(one, judged.source) for one in judged.instruction):
+        return not any(named_in(one, judged.instruction) for one in with_general(judged.change.removed))
+    source = with_general(judged.source)
+    if any(named_in(one, source) for one in judged.instruction):
         return False
     return head_of(judged.answer.object) not in judged.source or not _PRONOUNS & {*words(judged.answer.instruction)}
 
@@ -317,7 +325,8 @@ def does_not_undo(judged: Judged) -> bool:
         return False
     names_added = any(named_in(one, judged.reverse) for one in added)
     if scope == "add":
-        return not names_added
+        adds_more = words(answer.reverse_instruction)[0] in _ADDING and not found & REMOVE_WORDS
+        return not names_added or adds_more
     if scope == "thing" and found & POSITIONS and {*added} <= _POSITIONS and not {*removed} & _POSITIONS:
         return False
     if removed:
@@ -330,8 +339,9 @@ def reverse_invents(judged: Judged) -> bool:
 
     A colour has to be one that came or went, or to stand before the same noun as in a caption.
     """
-    known = judged.source | judged.target | judged.instruction | _FREE
-    if any(not named_in(one, known) for one in content(_PART_OF_DAY.sub("time", judged.answer.reverse_instruction))):
+    known = with_general(judged.source | judged.target | judged.instruction) | _GENERIC
+    found = words(_PART_OF_DAY.sub("time", judged.answer.reverse_instruction))
+    if any(not named_in(stem(found[at]), known) and not _is_verb(found, at) for at in _contentful(found)):
         return True
     own = {*judged.change.removed, *judged.change.added}
     pairs = _pairs(judged.caption) | _pairs(judged.answer.target_caption)
@@ -339,6 +349,17 @@ def reverse_invents(judged: Judged) -> bool:
         first in _COLOURS and first not in own and (first, second) not in pairs
         for first, second in _pairs(judged.answer.reverse_instruction)
     )
+
+
+def _contentful(found: tuple[str, ...]) -> Iterator[int]:
+    return (at for at, word in enumerate(found) if word not in LINK_WORDS)
+
+
+def _is_verb(found: tuple[str, ...], at: int) -> bool:
+    """True for a verb of requests where no noun is, and for a first word like "Glue" in "Glue the saucer together"."""
+    if at == 0 and len(found) > 1 and found[1] in _BEFORE_NOUNS:
+        return True
+    return stem(found[at]) in _VERBS and (at == 0 or found[at - 1] not in _BEFORE_NOUNS)
 
 
 def _pairs(text: str) -> set[tuple[str, str]]:

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from stages.wordnet_edits.grammar import tokenise, word_set
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 GRAMMAR_WORDS = word_set(
     "a an the this that these those some any its it his her hers their theirs my your our he she they him them i "
@@ -54,7 +58,7 @@ GENERIC_WORDS = word_set(
 )
 """Words of instructions that name no thing and no quality of one that a caption would have to say."""
 FREE_WORDS = EDIT_VERBS | GENERIC_WORDS
-AMBIENT_WORDS = word_set("sky sun ground air horizon world day")
+AMBIENT_WORDS = word_set("sky sun ground air horizon landscape world day")
 """Things of nearly every photograph, which an instruction may speak of though no caption does."""
 RESTORE_WORDS = word_set(
     "restore undo revert return original originally previous former back again normal plain regular ordinary "
@@ -109,6 +113,21 @@ _ALIKE = tuple(
     )
 )  # fmt: skip
 """Words that an instruction and a caption use for each other."""
+_MEMBERS = {
+    "dog": "corgi retriever bulldog puppy spaniel terrier poodle dachshund husky labrador beagle pug collie hound",
+    "cat": "kitten tabby",
+    "bird": "seagull gull parrot owl eagle swan duck crow pigeon sparrow flamingo goose penguin hen rooster chicken",
+    "flower": "rose sunflower dahlia tulip daisy lily poppy orchid dandelion",
+    "tree": "palm oak pine maple birch willow",
+    "vehicle": "car bus truck van taxi tram lorry jeep motorcycle train pickup",
+    "car": "taxi jeep limousine sedan suv cab",
+    "boat": "ship yacht canoe kayak sailboat ferry",
+    "animal": "dog cat horse cow sheep bear lion elephant zebra giraffe goat frog fox rabbit cub corgi retriever",
+    "person": "man woman boy girl child bride groom player rider skier surfer officer",
+    "building": "house tower church shop skyscraper barn castle",
+    "child": "boy girl toddler baby",
+}
+"""A general word -> words of captions for which an instruction may say it: "the dog" of a corgi."""
 _VOWEL = re.compile(r"[aeiouy]")
 
 
@@ -117,21 +136,25 @@ def stem(word: str) -> str:
     """The word in lower case without the endings of number, tense and comparison that rules can take away."""
     plain = word.lower().replace("\u2019", "'").removesuffix("'s").removesuffix("'")
     plain = _IRREGULAR.get(plain, plain).replace("colour", "color")
-    if plain.endswith("ies") and len(plain) > 4:
+    if plain.endswith(("ies", "ied")) and len(plain) > 4:
         plain = f"{plain[:-3]}y"
     elif re.search(r"(s|x|z|ch|sh)es$", plain) and len(plain) > 4:
         plain = plain[:-2]
     elif plain.endswith("s") and not plain.endswith(("ss", "us", "is")) and len(plain) > 3:
         plain = plain[:-1]
-    for ending in ("ing", "ed", "en", "ly", "y"):
+    for ending in ("ing", "ed", "en", "ly", "y"):  # "flattened" and "flatten" both come down to "flat"
         rest = plain.removesuffix(ending)
         if rest != plain and len(rest) >= 3 and _VOWEL.search(rest):
             plain = rest[:-1] if len(rest) > 3 and rest[-1] == rest[-2] and rest[-1] not in "aeilos" else rest
-            break
     return plain.removesuffix("e") if len(plain) > 3 else plain
 
 
 _GROUPS = {stem(word): number for number, group in enumerate(_ALIKE) for word in group}
+
+_GENERAL = {
+    member: frozenset(stem(general) for general, members in _MEMBERS.items() if member in map(stem, members.split()))
+    for member in {stem(word) for members in _MEMBERS.values() for word in members.split()}
+}
 
 
 def alike(word: str, other: str) -> bool:
@@ -142,6 +165,12 @@ def alike(word: str, other: str) -> bool:
 def named_in(word: str, stems: frozenset[str]) -> bool:
     """True where one of the stems is of that word, or means the same edit."""
     return word in stems or (word in _GROUPS and any(alike(word, other) for other in stems))
+
+
+def with_general(stems: Iterable[str]) -> frozenset[str]:
+    """The stems, and those of the general words for them."""
+    found = frozenset(stems)
+    return found.union(*(_GENERAL.get(one, ()) for one in found))
 
 
 def words(text: str) -> tuple[str, ...]:
