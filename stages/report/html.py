@@ -26,7 +26,7 @@ from stages.report.histograms import Histogram, number_label
 if TYPE_CHECKING:
     import jinja2
 
-IMAGE_ROLES = ("anchor", "source", "target", "source_mask", "target_mask", "region_mask", "soft_mask")
+IMAGE_ROLES = ("source", "target", "source_mask", "target_mask")
 TEMPLATES = Path(__file__).parent / "templates"
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
@@ -59,7 +59,7 @@ class StageCount:
 
     @property
     def notes_with_shares(self) -> list[tuple[str, int, float | None]]:
-        """(note, number, its share) of each note: that of "answers: wrong" is of the note "answers"."""
+        """(note, number, share) of each note: "answers: wrong" has a share of "answers", where there is that note."""
         totals = {name: self.notes.get(name.partition(": ")[0], 0) for name in self.notes if ": " in name}
         return [
             (name, number, number / totals[name] if totals.get(name) else None)

@@ -48,6 +48,10 @@ NOUNS_IN_ING = word_set("building ceiling clothing drawing king painting ring si
 MATERIAL_LINKS = frozenset({"of", "with", "by", "from"})
 LONGEST_PHRASE = 6
 """Words of a phrase that is exchanged or added; a longer one is more than one change."""
+OPENING = re.compile(
+    r"^(?:there (?:is|are) |this is |(?:an? |the )?(?:photo|photograph|picture|image) (?:of|showing) )+", re.IGNORECASE
+)
+"""Beginnings of captions that name no part of the image."""
 LEADING = re.compile(r"^(?:please|now|just|can you|could you|let's|lets)\s+", re.IGNORECASE)
 
 
@@ -77,12 +81,17 @@ class Triple:
 
 def reverse_by_rule(source: str, target: str, instruction: str) -> str | None:
     """The instruction that turns `target` back into `source`, or None where no rule is sure."""
-    triple = Triple(source, target, instruction)
+    triple = Triple(without_opening(source), without_opening(target), instruction)
     if not triple.plain or triple.change.is_none:
         return None
     rules = (_of_addition, _of_removal, _of_style, _of_exchange)
     found = next((text for rule in rules if (text := rule(triple)) is not None), None)
     return None if found is None else _as_sentence(found, instruction)
+
+
+def without_opening(caption: str) -> str:
+    """The caption without "a photo of" and the like before what is on the image."""
+    return OPENING.sub("", caption)
 
 
 def _as_sentence(text: str, like: str) -> str:
@@ -179,14 +188,14 @@ def _of_style(triple: Triple) -> str | None:
 
 def _of_exchange(triple: Triple) -> str | None:
     """Turn the cat into a dog -> turn the dog into a cat; make it night, of a day, -> make it day."""
-    places = [p for p in _joined(triple.change) if not _is_grammar(triple.change, p)]
-    if triple.verb not in CHANGE_VERBS or len(places) != 1:
+    place = _place_meant(triple) if triple.verb in CHANGE_VERBS else None
+    if place is None:
         return None
-    before, after = _sides(triple.change, places[0])
-    if not before or not after or max(len(before), len(after)) > LONGEST_PHRASE:
-        return None
+    before, after = _sides(triple.change, place)
     old, new = _text(triple.source, before), _text(triple.target, after)
     slots = {"old": _slots(triple.plain, old), "new": _slots(triple.plain, new)}
+    if not _is_gone(old, new, triple.change.removed) or not _is_gone(new, old, triple.change.added):
+        return None
     if len(slots["new"]) != 1 or len(slots["old"]) > 1 or _says_more(triple, old, new, slots["old"]):
         return None
     olds = _noun_phrase(triple.source, triple.change.source, before)
@@ -200,6 +209,24 @@ def _of_exchange(triple: Triple) -> str | None:
     for (start, end), phrase, other in sorted(swaps, key=lambda swap: swap[0], reverse=True):
         text = _put(text, start, end, phrase, other, is_new=(start, end) == slots["new"][0])
     return text
+
+
+def _place_meant(triple: Triple) -> Place | None:
+    """The one place whose new words the instruction has. Of other changes of the caption it must not speak."""
+    change = triple.change
+    places = [place for place in _joined(change) if not _is_grammar(change, place)]
+    meant = []
+    for place in places:
+        before, after = _sides(change, place)
+        fits = before and after and max(len(before), len(after)) <= LONGEST_PHRASE
+        if fits and _slots(triple.plain, _text(triple.target, after)):
+            meant.append(place)
+    if len(meant) != 1:
+        return None
+    aside = [place for place in places if place is not meant[0]]
+    tokens = [t for place in aside for t in (*change.source[place.i0 : place.i1], *change.target[place.j0 : place.j1])]
+    spoken = set(content(triple.plain)) & set(stems_of(tuple(token.lower for token in tokens)))
+    return None if spoken else meant[0]
 
 
 def _joined(change: Change) -> list[Place]:
@@ -221,16 +248,23 @@ def _is_grammar(change: Change, place: Place) -> bool:
 
 
 def _sides(change: Change, place: Place) -> tuple[list[Token], list[Token]]:
-    """What went and what came at a place, link words at the ends left out where both sides have the same."""
+    """The words that went and those that came at a place, articles before both left out."""
     before, after = list(change.source[place.i0 : place.i1]), list(change.target[place.j0 : place.j1])
     while before and after and before[0].lower in DETERMINERS and after[0].lower in DETERMINERS:
         before, after = before[1:], after[1:]
+    if before and before[-1].lower in COLOURS and after and all(token.lower in COLOURS for token in after):
+        before = [token for token in before if token.lower in COLOURS]  # of "a big red car" the red
     return before, after
 
 
 def _slots(text: str, phrase: str) -> list[tuple[int, int]]:
     pattern = rf"(?<![\w-]){re.escape(phrase)}(?![\w-])"
     return [match.span() for match in re.finditer(pattern, text, re.IGNORECASE)]
+
+
+def _is_gone(phrase: str, other: str, changed: tuple[str, ...]) -> bool:
+    """True where a phrase did not only move to another place of the caption."""
+    return set(content(phrase)) <= {*changed, *content(other)}
 
 
 def _says_more(triple: Triple, old: str, new: str, slots: list[tuple[int, int]]) -> bool:

@@ -25,6 +25,7 @@ SURE = [
     ("a red car on a street", "a blue car on a street", "turn the red car blue", "turn the blue car red"),
     ("a blue car and a red car", "a blue car and a green car", "make the red car green", "make the green car red"),
     ("a man in a blue shirt", "a man in a red shirt", "have him wear a red shirt", "have him wear a blue shirt"),
+    ("a big black cup", "a green cup", "paint the cup green", "paint the cup black"),
     # exchanges
     ("a cat on a sofa", "a dog on a sofa", "replace the cat with a dog", "replace the dog with a cat"),
     ("an apple on a table", "a pear on a table", "swap the apple for a pear", "swap the pear for an apple"),
@@ -33,6 +34,8 @@ SURE = [
     ("a photo of an owl", "a photo of a cat", "Turn it into a cat", "Turn it into an owl"),
     ("a man riding a horse", "a man riding a bicycle", "replace horse with bicycle", "replace bicycle with horse"),
     ("woman with long hair", "woman with short hair", "make her hair short", "make her hair long"),
+    ("a photo of a kite by a lake", "a pot by a lake", "change the kite into a pot", "change the pot into a kite"),
+    ("a cat and a big dog", "a fox and a dog", "turn the cat into a fox", "turn the fox into a cat"),
     # the whole image, where the source caption has the old state
     ("a city by day", "a city by night", "make it night", "make it day"),
     ("a street in summer", "a street in winter", "Change the season to winter.", "Change the season to summer."),
@@ -56,6 +59,8 @@ UNSURE = [
     ("a hall", "a hall with a clock hanging over it", "add a clock hanging over the hall"),  # what is the noun
     ("a wooden spoon", "a silver spoon", "make the spoon out of silver"),  # "out of wooden"
     ("shoes on a white background", "shoes on a forest trail", "change the background to a forest trail"),
+    ("a red cat and a red dog", "a blue fox and a blue dog", "turn the red cat into a blue fox"),
+    ("by a lake, a green kite", "a green kite on grass by a lake at night", "make it look at night"),
     ("a dog", "two dogs", "add a dog"),  # "remove the dog"
     ("a room", "a room with a painting on the wall", "hang a painting on the wall"),
     ("a bird on a branch", "a flying bird", "make it fly"),
