@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.pairs.plain import draw_pairs
 from benchmarks.pairs.records import make_captions
 from benchmarks.pairs.rounds import clocked, take_turns
-from models.placement import Placement
 from models.registry import load
 
 if TYPE_CHECKING:
@@ -51,26 +50,25 @@ class Operator:
 
 
 def against_operator(
-    operator: Operator, folder: Path, scale: Scale, guidance_scale: float, num_rounds: int
+    operator: Operator, folder: Path, scale: Scale, guidance_scales: tuple[float, float], num_rounds: int
 ) -> dict[str, Any]:
-    """One row of the table. Both sides write each image as a JPEG, as the operator does."""
+    """One row of the table, with the operator's guidance and ours. Each image is written as a JPEG on both sides."""
     captions = make_captions(scale.num_pairs)
     operator.ask(
-        "open", folder=str(folder), num_steps=scale.num_steps, guidance_scale=guidance_scale, device=scale.device,
-        dtype=scale.dtype,
+        "open", folder=str(folder), num_steps=scale.num_steps, guidance_scale=guidance_scales[0],
+        device=scale.device, dtype=scale.dtype,
     )  # fmt: skip
-    placement = Placement(device=scale.device, dtype=scale.dtype, batch_size=2 * scale.num_pairs)
-    ours = load("PairSynthesizer", f"path:{folder}", placement)
+    ours = load("PairSynthesizer", f"path:{folder}", scale.placement())
 
     def draw_and_write() -> None:
         with tempfile.TemporaryDirectory() as out:
-            for number, pair in enumerate(draw_pairs(ours, captions, scale.num_steps, guidance_scale)):
+            for number, pair in enumerate(draw_pairs(ours, captions, scale.num_steps, guidance_scales[1])):
                 for place, image in enumerate(pair):
                     image.save(Path(out) / f"{number}_{place}.jpg")
 
     sides = {"operator": lambda: operator.ask("pairs", captions=captions), "ours": lambda: clocked(draw_and_write)}
     found = take_turns(sides, num_rounds)
     return {
-        "what": "pairs, against Data-Juicer's operator", "guidance_scale": guidance_scale, **scale.as_json(),
+        "what": "pairs, against Data-Juicer's operator", "guidance_scales": guidance_scales, **scale.as_json(),
         "sides": found, "ratio": found["operator"]["seconds"] / found["ours"]["seconds"],
     }  # fmt: skip

@@ -13,7 +13,6 @@ from diffusers import DiffusionPipeline
 
 from benchmarks.pairs.records import make_captions
 from benchmarks.pairs.rounds import clocked, take_turns
-from models.placement import Placement
 from models.protocols import PairCandidate, PairRequest
 from models.registry import load
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 def against_plain(folder: Path, scale: Scale, guidance_scale: float, num_rounds: int) -> dict[str, Any]:
     """One row of the table, for the pipeline at `folder`."""
-    placement = Placement(device=scale.device, dtype=scale.dtype, batch_size=2 * scale.num_pairs)
+    placement = scale.placement()
     captions = make_captions(scale.num_pairs)
     prompts = [text for pair in captions for text in pair]
     plain: Any = DiffusionPipeline.from_pretrained(folder, dtype=placement.torch_dtype(), local_files_only=True)

@@ -52,7 +52,7 @@ PLAIN = {
 OPERATOR = {
     "cpu": [
         Scale(layout="sdxl-tiny", latents=LATENTS, num_pairs=16, num_steps=8),
-        Scale(layout="sdxl-small", latents=32, num_pairs=4, num_steps=4),
+        Scale(layout="sdxl-small", latents=32, num_pairs=4, num_steps=4, pairs_per_batch=1),
     ],
     "cuda": [Scale(layout="sdxl", latents=64, num_pairs=16, num_steps=8)],
 }
@@ -118,8 +118,8 @@ def _operator_rows(given: argparse.Namespace, operator: Operator) -> list[dict[s
     rows = []
     for scale in (found.on(given.device, given.dtype) for found in OPERATOR[given.device]):
         folder = _checkpoint(given, scale.layout, scale.latents, given.device, given.dtype)
-        for guidance_scale in (UNGUIDED, GUIDED):
-            rows.append(against_operator(operator, folder, scale, guidance_scale, given.rounds))
+        for guidance_scales in ((GUIDED, GUIDED), (UNGUIDED, UNGUIDED), (GUIDED, UNGUIDED)):
+            rows.append(against_operator(operator, folder, scale, guidance_scales, given.rounds))
             _say(tables.operator(rows[-1:]))
     return rows
 
