@@ -85,9 +85,7 @@ def figures_of(build: Build, held_out: Sequence[Scene]) -> dict[str, Any]:
         "pair_ssim": mean(row["pair_ssim"] for row in pairs),
         "pair_dino_cos": mean(row["pair_dino_cos"] for row in pairs),
     }
-    figures["by_reader"] = {
-        name: by_reader(read(sources), read(targets), of_pair) for name, read in READERS.items()
-    }
+    figures["by_reader"] = {name: by_reader(read(sources), read(targets), of_pair) for name, read in READERS.items()}
     if build.synthesis == "synthesise_region":
         figures |= region_figures(build, sources, targets)
     return figures | {"sources": of_sources(sources, held_out)}
