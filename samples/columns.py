@@ -54,7 +54,8 @@ CANDIDATE = pa.struct([
     ("number", pa.int32()), ("is_kept", pa.bool_()), ("seed", pa.int64()), ("num_steps", pa.int32()),
     *((name, pa.float32()) for name in (
         "strength", "guidance_scale", "attention_frac", "ring_frac", "source_caption_cos", "target_caption_cos",
-        "pair_image_cos", "pair_direction_cos", "pair_dino_cos", "pair_ssim", "pair_l1", "outside_ssim", "outside_l1",
+        "target_margin_cos", "pair_image_cos", "pair_direction_cos", "pair_dino_cos", "pair_ssim", "pair_l1",
+        "outside_ssim", "outside_l1",
     )),
 ])  # fmt: skip
 """One candidate: how it was drawn, and its scores by the names of their columns. A score not reached has no value."""

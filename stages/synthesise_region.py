@@ -1,7 +1,8 @@
 """Draw pairs that differ inside of a region only, over a photograph or onto it, until enough pairs pass the filter.
 
 Reads   source_images (list<binary>), source_format (string), source_caption (string), target_caption (string),
-        region_mask_png (binary), core_mask_png (binary)
+        region_mask_png (binary), core_mask_png (binary), and source_phrase and target_phrase for `local_blend` and
+        `target_weight`
 Writes  source_images (list<binary>), source_format (string), source_dhash (uint64), target_image (binary),
         target_format (string), width_px (int32), height_px (int32): the pair;
         anchor_id (string), anchor_image (binary), anchor_format (string): the photograph that it was drawn over;
@@ -22,15 +23,16 @@ Source  Zhao et al. 2024, UltraEdit, section 2.4, with the settings of its relea
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
-from models.protocols import ImageEncoder, ImageTextEncoder, PairRequest, PairSynthesizer
+from models.protocols import ImageEncoder, ImageTextEncoder, PairSynthesizer
 from samples.stored_images import MAX_MADE_PIXELS, image_bytes, mask_array, rgb_image
+from stages.candidates.expand import Expansion, Order, PairModels, expander
 from stages.candidates.rows import anchor_columns
-from stages.candidates.stage import SYNTHESIS_READS, SYNTHESIS_WRITES, Order, PairModels, SynthesisStage
+from stages.candidates.stage import SYNTHESIS_READS, SYNTHESIS_WRITES, SynthesisStage
 from stages.pair_scores.filters import FilterName  # noqa: TC001  pydantic needs it to make the class
 
 if TYPE_CHECKING:
@@ -73,6 +75,12 @@ class SynthesiseRegion(SynthesisStage):
     keeps_outside: bool = True
     """Whether pixels outside of the region are copied from the photograph at the end."""
 
+    @model_validator(mode="after")
+    def _can_be_drawn_so(self) -> Self:
+        if self.as_released and self.source == "photograph":
+            raise ValueError('as_released draws both images: it cannot be asked for with source = "photograph"')
+        return self
+
     @field_validator("ring_values")
     @classmethod
     def _are_shares(cls, found: tuple[float, ...]) -> tuple[float, ...]:
@@ -91,17 +99,13 @@ class SynthesiseRegion(SynthesisStage):
             image_encoder=ctx.load(ImageEncoder, self.image_encoder) if self.image_encoder else None,
         )  # fmt: skip
         draws = replace(self.draws(), ring_values=self.ring_values, ring_share=self.ring_share)
-        return self.expander(ctx, models, draws, self._order, self._columns)
+        own = Expansion(models=models, draws=draws, order_of=self._order, columns_of=self._columns)
+        return expander(self, ctx, own)
 
     def _order(self, row: Row) -> Order:
         region, core = mask_array(row["region_mask_png"]), mask_array(row["core_mask_png"])
-        request = PairRequest(
-            source_caption=row["source_caption"] or "",
-            target_caption=row["target_caption"] or "",
-            anchor=rgb_image(row["source_images"][0], MAX_MADE_PIXELS),
-            region=region,
-            core=core if (region & ~core).any() else None,
-        )
+        anchor = rgb_image(row["source_images"][0], MAX_MADE_PIXELS)
+        request = self.request(row, anchor, region, core if (region & ~core).any() else None)
         return Order(request=request, source_file=row["source_images"][0] if self.source == "photograph" else None)
 
     def _columns(self, row: Row, trial: Trial) -> Row:

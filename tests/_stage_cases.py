@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from _pairs import Loader
+from _plain_pairs import Loader
 from _web import Answer, Web
 from PIL import Image
 
@@ -341,7 +341,8 @@ SYNTHESIS = {
 }  # fmt: skip
 OTHER_SYNTHESIS = {
     "model": "zoo:other", "encoder": "zoo:other", "image_encoder": "zoo:dino", "size_px": 32, "shares_noise": False,
-    "max_self_tokens": 16, "num_steps": (2,), "strength": 0.9, "guidance_scale": (1.0, 2.0),
+    "max_self_tokens": 16, "attention_edit": "replace", "target_weight": 2.0, "local_blend": True, "blend_grid": 2,
+    "as_released": True, "num_steps": (2,), "strength": 0.9, "guidance_scale": (1.0, 2.0),
     "attention_frac": (0.5, 0.5), "keep": 1, "max_candidates": 9, "preset": "instruct-pix2pix", "bounds": {},
     "keep_anchor": False, "format": "jpg", "quality": 50, "speed": WaveSpeed(pairs_per_wave=1),
 }  # fmt: skip

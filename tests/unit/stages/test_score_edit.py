@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from _inputs import encoded, make_image, table
-from _pairs import ColourEncoder, mean_colour, unit_rows
+from _plain_pairs import ColourEncoder, mean_colour, unit_rows
 
 from pipeline.context import Context
 from samples.stored_images import mask_png, rgb_image

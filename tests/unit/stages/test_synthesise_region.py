@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 from _inputs import encoded, make_image, table
-from _pairs import Loader
+from _plain_pairs import Loader
 from PIL import Image
 
+from core.errors import ManifestError
 from core.settings import checked
 from pipeline.context import Context
 from samples.columns import PARENT_ID, REJECT_REASON, SAMPLE_ID
@@ -156,8 +157,8 @@ def test_settings_of_the_model_reach_it():
     loader = Loader()
     synthesised(loader=loader, blend_steps="every", blends_last=False, keeps_outside=False)
     assert loader.synthesizer.settings == {
-        "size_px": None, "shares_noise": True, "max_self_tokens": None, "source": "drawn", "blend_steps": "every",
-        "blends_last": False, "keeps_outside": False,
+        "shares_noise": True, "as_released": False, "source": "drawn", "blend_steps": "every", "blends_last": False,
+        "keeps_outside": False,
     }  # fmt: skip
 
 
@@ -171,3 +172,18 @@ def test_the_soft_mask_is_a_grey_png():
 def test_children_are_named_after_parent_and_candidate():
     for row in kept(synthesised()):
         assert row[SAMPLE_ID] == f"{row[PARENT_ID]}-c{row['candidate_number']}"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"as_released": True, "source": "photograph"}, "as_released draws both images: it cannot be asked for with"),
+        ({"ring_values": (0.5, 1.5)}, "ring_values: expected numbers from 0 to 1"),
+        ({"ring_share": -0.1}, "ring_share: "),
+        ({"preset": "ultraedit-region"}, "a bound on pair_dino_cos needs image_encoder"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings, message):
+    with pytest.raises(ManifestError) as caught:
+        checked(SynthesiseRegion, SETTINGS | settings, "synthesise_region", ManifestError)
+    assert message in str(caught.value)

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from _pairs import ColourEncoder, PlainPairs
+from _plain_pairs import ColourEncoder, PlainPairs
 from PIL import Image
 
 from models.protocols import PairRequest
