@@ -114,7 +114,7 @@ COLUMNS: dict[str, Column] = _columns(
     _c("core_mask_png", pa.binary(), "8-bit PNG, 255 inside", "the region without its soft ring", bulk=True),
     _c("box_mask_png", pa.binary(), "8-bit PNG, 255 inside", "all of object_boxes", bulk=True),
     _c("hull_mask_png", pa.binary(), "8-bit PNG, 255 inside", "convex hulls of the contours of the objects", bulk=True),
-    _c("fine_mask_png", pa.binary(), "8-bit PNG, 255 inside", "all of object_masks_png", bulk=True),
+    _c("fine_mask_png", pa.binary(), "8-bit PNG, 255 inside", "all of object_masks_png, specks left out", bulk=True),
     _c("soft_mask_png", pa.binary(), "8-bit PNG, 255 is 1", "how much of each place was made anew", bulk=True),
     _c("region_frac", pa.float32(), "0 to 1", "share of the image inside region_mask_png"),
     _c("region_num_contours", pa.int32(), "contours", "outer contours of the objects, specks left out"),

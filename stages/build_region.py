@@ -28,9 +28,9 @@ from samples.stored_images import mask_array, mask_png
 from stages.regions.shapes import filled_boxes, hulls, num_outer_contours, union, with_margin, without_specks
 
 if TYPE_CHECKING:
+    from models.protocols import Bools
     from pipeline.context import Context
     from pipeline.stage import BatchFn
-    from stages.regions.shapes import Bools
 
 Row = dict[str, Any]
 MASKS = ("region_mask_png", "core_mask_png", "box_mask_png", "hull_mask_png", "fine_mask_png")

@@ -20,7 +20,7 @@ from pydantic import Field
 from models.protocols import Detector
 from pipeline.stage import MapStage, Serves
 from samples.columns import REJECT_DETAIL, REJECT_REASON, column
-from stages.regions.boxes import find_boxes
+from stages.regions.boxes import find_boxes, shared_images
 
 if TYPE_CHECKING:
     from pipeline.context import Context
@@ -55,7 +55,7 @@ class GroundObject(MapStage):
         detector = ctx.load(Detector, self.model)
 
         def ground(batch: pa.Table) -> pa.Table:
-            images = [images[0].as_py() for images in batch["source_images"]]
+            images = shared_images(images[0].as_py() for images in batch["source_images"])
             objects = [named or [] for named in batch["edit_objects"].to_pylist()]
             found = find_boxes(
                 detector, images, objects,

@@ -18,7 +18,7 @@ from models.protocols import BoxSegmenter
 from pipeline.stage import MapStage, Serves
 from samples.columns import column
 from samples.stored_images import mask_png
-from stages.regions.boxes import segment_boxes
+from stages.regions.boxes import segment_boxes, shared_images
 
 if TYPE_CHECKING:
     from pipeline.context import Context
@@ -40,7 +40,7 @@ class SegmentBox(MapStage):
         segmenter = ctx.load(BoxSegmenter, self.model)
 
         def segment(batch: pa.Table) -> pa.Table:
-            images = [images[0].as_py() for images in batch["source_images"]]
+            images = shared_images(images[0].as_py() for images in batch["source_images"])
             boxes = [edges or [] for edges in batch["object_boxes"].to_pylist()]
             masks = segment_boxes(segmenter, images, boxes)
             pngs = [[mask_png(mask_HW) for mask_HW in of_image] for of_image in masks]

@@ -258,6 +258,34 @@ def masked_objects(tmp_path):
     )
 
 
+def tagged(tmp_path):
+    """Edits with captions, and the things that were found on their images."""
+    return rows(
+        instruction=["make the bus red", "add a dog", "replace the cat with a dog", "make it snow"],
+        source_caption=["a blue bus", "a meadow", "a cat", None],
+        target_caption=["a red bus", "a meadow with a dog", "a dog", "snow"],
+        object_tags=[["bus", "road"], [], ["cat"], None],
+        source_phrase=["blue bus", "", "cat", "place"],
+        edit_type=["change_colour", "add", None, "transform_global"],
+    )
+
+
+def word_counts(tmp_path):
+    """The counts of `count_words` for CAPTIONS."""
+    counts = {"bus": 5, "street": 5, "dogs": 5, "snow": 5, "house": 5, "red": 9}
+    path = tmp_path / "vocabulary.json"
+    path.write_text(json.dumps({"captions": 6, "words": counts}))
+    return {"artifacts": {"vocabulary": path}}
+
+
+class NamesByPrompt:
+    """Names the first word of the caption after its article; not for "cat", which it answers with no JSON."""
+
+    def generate(self, prompts, *, max_new_tokens, json_schema, temperature, seeds):
+        words = [prompt.partition("Caption before the edit: ")[2].split()[:2][-1] for prompt in prompts]
+        return ["no JSON" if word == "cat" else json.dumps({"objects": [word]}) for word in words]
+
+
 class BoxesByLength:
     """Finds a box for each phrase but "nothing", wider for a longer one, surer for a shorter one."""
 
@@ -284,6 +312,9 @@ class WholeBoxes:
             )
             for image, boxes_N4 in zip(images, boxes_BN4, strict=True)
         ]
+
+
+FAKES = {"Detector": BoxesByLength, "BoxSegmenter": WholeBoxes, "TextGenerator": NamesByPrompt}
 
 
 def scored(tmp_path):
@@ -367,17 +398,41 @@ CASES = {
         },
     ),
     "mask_phrase": Case(edited, {"model": "zoo:other", "threshold": 0.5}, settings={"model": "zoo:clipseg"}),
+    "mask_object": Case(
+        edited,
+        {"detector": "zoo:other", "segmenter": "zoo:other", "threshold": 0.5, "max_iou": 0.5, "max_boxes": 1},
+        settings={"detector": "zoo:grounding-dino", "segmenter": "zoo:sam"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
+    "tag_objects": Case(
+        lambda tmp_path: edited(tmp_path).append_column("caption", pa.array(["a car", None, "a dog", "a tree"])),
+        {
+            "model": "zoo:other", "vocabulary": "captions", "words": ("cat", "dog"), "min_corpus_count": 1,
+            "lexicon": "wordnet:3.1", "caption_column": "source_caption", "threshold": 0.1, "max_tags": 2,
+        },
+        settings={"model": "zoo:clip", "threshold": 0.0},
+        context=word_counts,
+    ),
+    "choose_object": Case(
+        tagged,
+        {
+            "model": None, "max_objects": 1, "whole_image_types": ("add",), "max_retries": 1,
+            "retry_temperature": 0.5, "max_new_tokens": 32,
+        },
+        settings={"model": "zoo:llm"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
     "ground_object": Case(
         named_objects,
         {"model": "zoo:other", "threshold": 0.5, "max_iou": 0.5, "max_boxes": 1},
         settings={"model": "zoo:grounding-dino"},
-        context=lambda tmp_path: {"loader": lambda *_, **__: BoxesByLength()},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
     ),
     "segment_box": Case(
         boxed_objects,
         {"model": "zoo:other"},
         settings={"model": "zoo:sam"},
-        context=lambda tmp_path: {"loader": lambda *_, **__: WholeBoxes()},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
     ),
     "build_region": Case(
         masked_objects,

@@ -7,7 +7,7 @@ image that several rows share is segmented once.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,12 +15,11 @@ from models.batches import alike
 from samples.stored_images import MAX_MADE_PIXELS, rgb_image
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
-    from models.protocols import BoxSegmenter, Detections, Detector, Floats
+    from PIL.Image import Image
 
-    Masks = list[Any]
-    """(H, W) arrays of true and false."""
+    from models.protocols import Bools, BoxSegmenter, Detections, Detector, Floats
 
 # N boxes, H W pixels
 
@@ -38,24 +37,30 @@ class Boxes:
     phrases: list[str]
 
 
+def shared_images(encoded: Iterable[bytes]) -> list[Image]:
+    """The images in RGB. Rows with the same bytes share one object, which the functions below look at once."""
+    rows = list(encoded)
+    made = {image: rgb_image(image, MAX_MADE_PIXELS) for image in dict.fromkeys(rows)}
+    return [made[image] for image in rows]
+
+
 def find_boxes(
-    detector: Detector, images: Sequence[bytes], phrases: Sequence[Sequence[str]], *,
+    detector: Detector, images: Sequence[Image], phrases: Sequence[Sequence[str]], *,
     threshold: float, max_iou: float, max_boxes: int,
 ) -> list[Boxes]:  # fmt: skip
     """The boxes of each image that show its phrases, at most `max_boxes` of those that `max_iou` leaves."""
-    decoded = _decoded(images)
-    found = detector.detect(decoded, phrases, threshold=threshold)
+    found = detector.detect(images, phrases, threshold=threshold)
     return [_kept(detections, max_iou, max_boxes) for detections in found]
 
 
 def segment_boxes(
-    segmenter: BoxSegmenter, images: Sequence[bytes], boxes: Sequence[Sequence[Sequence[float]]]
-) -> list[Masks]:
-    """One mask a box. Rows with the same image share one look at it."""
-    shared = [rows for rows in alike(images) if any(boxes[row] for row in rows)]
+    segmenter: BoxSegmenter, images: Sequence[Image], boxes: Sequence[Sequence[Sequence[float]]]
+) -> list[list[Bools]]:
+    """One mask (H, W) a box."""
+    shared = [rows for rows in alike(id(image) for image in images) if any(boxes[row] for row in rows)]
     asked = [np.array([box for row in rows for box in boxes[row]], np.float32) for rows in shared]
-    results = segmenter.segment_boxes(_decoded([images[rows[0]] for rows in shared]), asked)
-    found: list[Masks] = [[] for _ in images]
+    results = segmenter.segment_boxes([images[rows[0]] for rows in shared], asked)
+    found: list[list[Bools]] = [[] for _ in images]
     for rows, result in zip(shared, results, strict=True):
         masks = iter(result.masks_NHW)
         for row in rows:
@@ -94,9 +99,3 @@ def _kept(found: Detections, max_iou: float, max_boxes: int) -> Boxes:
         scores=[float(scores_N[number]) for number in kept],
         phrases=[found.phrases[number] for number in kept],
     )
-
-
-def _decoded(images: Sequence[bytes]) -> list[Any]:
-    """The images in RGB. The same bytes are decoded once."""
-    made = {image: rgb_image(image, MAX_MADE_PIXELS) for image in dict.fromkeys(images)}
-    return [made[image] for image in images]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    Bools = npt.NDArray[np.bool_]
+    from models.protocols import Bools
+
     Ints = npt.NDArray[np.int64]
 
 # H W pixels, N masks or boxes

@@ -5,7 +5,7 @@ import pytest
 from _inputs import jpeg
 
 from models.protocols import BoxMasks, Detections
-from stages.regions.boxes import find_boxes, segment_boxes, without_overlap
+from stages.regions.boxes import find_boxes, segment_boxes, shared_images, without_overlap
 
 BOXES = np.array([[0, 0, 10, 10], [1, 0, 10, 10], [20, 0, 30, 10], [0, 0, 5, 10]], np.float32)
 
@@ -53,7 +53,7 @@ class Finder:
 
 def test_boxes_go_by_surety_and_keep_their_phrase():
     finder = Finder()
-    images = [jpeg(1), jpeg(2), jpeg(1)]
+    images = shared_images([jpeg(1), jpeg(2), jpeg(1)])
     found = find_boxes(finder, images, [["x"], [], ["y"]], threshold=0.3, max_iou=0.5, max_boxes=2)
     assert finder.asked == ([(96, 80)] * 3, [["x"], [], ["y"]], 0.3)
     assert found[0].phrases == ["a", "c"]
@@ -76,6 +76,6 @@ def test_rows_with_one_image_share_one_look_and_get_their_own_masks():
     painter = Painter()
     one, other = jpeg(1), jpeg(2)
     boxes = [[[1, 0, 9, 9], [2, 0, 9, 9]], [[3, 0, 9, 9]], [], [[4, 0, 9, 9]], []]
-    found = segment_boxes(painter, [one, other, one, one, jpeg(3)], boxes)
+    found = segment_boxes(painter, shared_images([one, other, one, one, jpeg(3)]), boxes)
     assert painter.calls == [3, 1]
     assert [[int(mask.argmax()) for mask in masks] for masks in found] == [[1, 2], [3], [], [4], []]
