@@ -14,17 +14,19 @@ WORLD_PORT ?= 8642
 SECONDS ?= 120
 SEED ?= 1
 IS_SERVED := $(findstring data/laion,$(SHARDS) $(shell grep -s '^shards' '$(MANIFEST)'))
+IS_DRAWN := $(findstring data/pairs,$(SHARDS) $(shell grep -s '^shards' '$(MANIFEST)'))
 SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD_PORT) --)
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
   bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-pairs bench-instructions bench-iedit-data \
-  bench-iedit-claims data-laion world-image zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
+  bench-iedit-claims bench-ultraedit-data data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate zoo-report lock lock-gpu \
+  lock-smollm2 clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
-build-dataset: setup data $(if $(IS_SERVED),data-laion) ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=ray|inprocess WORKERS=
+build-dataset: setup data $(if $(IS_SERVED),data-laion) $(if $(IS_DRAWN),data-pairs) ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=ray|inprocess WORKERS=
 	@$(SERVING) $(BIN)/editloom build $(MANIFEST) $(BUILD_FLAGS)
 
 test: setup-dev data ## Run the tests, in two halves side by side: much of the second is waiting for processes
@@ -82,6 +84,11 @@ $(WORLD_DRAWN): zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@rm -rf data/laion && $(BIN)/python -m zoo.write_world data/laion --layout laion --shards 2 --scenes-per-shard $$(($(WORLD_SCENES) / 2)) \
 	  --seed 11 --size-px 128 --base-url http://127.0.0.1:$(WORLD_PORT) && touch $@
 
+data-pairs: data/pairs/.done ## Draw the scenes that manifests/tiny/ultraedit.toml and ultraedit-region.toml draw their pairs over
+
+data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
+	@$(BIN)/python -m zoo.write_world data/pairs --shards 4 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
+
 format: setup-dev ## Format and apply safe fixes
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
@@ -109,6 +116,12 @@ bench-iedit-data: setup-dev ## How true the data of the tiny iEdit build is (ben
 
 bench-pairs: setup-dev ## Pairs beside plain sampling, the released loop and Data-Juicer (benchmarks/pairs)
 	@$(BIN)/python benchmarks/pairs/run.py
+
+bench-ultraedit-data: setup-dev data-pairs ## How true the pairs of the tiny UltraEdit builds are, and without each part of the method (benchmarks/ultraedit_data)
+	@$(BIN)/python benchmarks/ultraedit_data/run.py
+
+ultraedit-image: setup ## Draw docs/images/ultraedit-data.png from the builds of bench-ultraedit-data
+	@$(BIN)/python benchmarks/ultraedit_data/contact_sheet.py docs/images/ultraedit-data.png
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py

@@ -1,0 +1,95 @@
+"""How true the pairs of the tiny UltraEdit builds are, as shipped and without one part of the method each.
+
+`make bench-ultraedit-data`. Builds both tiny manifests whole, and each variant from half of the shards. What is built
+and measured is kept in the run folder: a run that was stopped resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.ultraedit_data.measure import Build, figures_of  # noqa: E402  run from a checkout
+from benchmarks.ultraedit_data.readers import READERS, held_out_scenes, reliability  # noqa: E402
+from benchmarks.ultraedit_data.variants import RECIPES, VARIANTS, Variant, build, variant_manifest  # noqa: E402
+
+SHIPPED = Variant("as shipped")
+MAX_THINGS = {"free-form": 1, "region": 2}
+"""Of the anchors, and so of the held-out scenes that their sources are compared with."""
+NUM_HELD_OUT = 500
+VARIANT_FLAGS = ("--limit", "2")
+COLUMNS = ("pairs", "candidates a pair", "the edit shows", "all else kept", "shows (2nd reader)", "kept (2nd reader)",
+           "SSIM", "DINO", "region IoU", "SSIM outside", "edits true", "FID@zoo:dino", "diversity")  # fmt: skip
+
+
+def cell(recipe: str, variant: Variant, given: argparse.Namespace) -> dict[str, Any]:
+    """Build and measure one row of the table, or read what an earlier run measured."""
+    folder = given.out / RECIPES[recipe]
+    kept = folder / f"{variant.name.replace(' ', '-').replace(',', '')}.json"
+    if variant is SHIPPED:
+        manifest, out, flags = ROOT / "manifests" / "tiny" / f"{RECIPES[recipe]}.toml", folder / "shipped", ()
+    else:
+        manifest, out, flags = variant_manifest(recipe, variant, folder), folder / "variants", VARIANT_FLAGS
+    began = time.monotonic()
+    summary = build(manifest, out, *flags)
+    if kept.is_file() and summary["nothing_to_do"]:
+        return dict(json.loads(kept.read_text(encoding="utf-8")))
+    figures = figures_of(Build(out, manifest), held_out_scenes(NUM_HELD_OUT, MAX_THINGS[recipe]))
+    figures = {"recipe": recipe, "variant": variant.name, "build_s": round(summary["elapsed_s"], 1), **figures}
+    kept.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    print(f"{recipe}, {variant.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+    return figures
+
+
+def values(figures: dict[str, Any]) -> list[object]:
+    """One row of the table, in the order of COLUMNS."""
+    caption, segments = (figures["by_reader"][name] for name in READERS)
+    return [
+        figures["num_pairs"], round(figures["num_candidates"] / max(figures["num_pairs"], 1), 2),
+        caption["shows"], caption["keeps"], segments["shows"], segments["keeps"],
+        figures["pair_ssim"], figures["pair_dino_cos"], figures.get("region_mask_iou", ""),
+        figures.get("outside_ssim", ""), figures["edits_true"],
+        figures["sources"]["fid_dino"], figures["sources"]["pairwise_dino"],
+    ]  # fmt: skip
+
+
+def as_markdown(cells: list[dict[str, Any]], reading: dict[str, dict[str, dict[str, float]]]) -> str:
+    """The table of the cells, and that of the readers."""
+    lines = ["| recipe | variant | " + " | ".join(COLUMNS) + " |", "|---" * (len(COLUMNS) + 2) + "|"]
+    for figures in cells:
+        row = " | ".join(str(value) for value in values(figures))
+        lines.append(f"| {figures['recipe']} | {figures['variant']} | {row} |")
+    lines += ["", "| reader | scenes of | true scenes | after zoo:sd's autoencoder |", "|---|---|---|---|"]
+    for things, of_readers in reading.items():
+        lines += [
+            f"| {name} | {things} | " + " | ".join(map(str, one.values())) + " |" for name, one in of_readers.items()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Build, measure, print and write. Return 0."""
+    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
+    parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ultraedit-data", help="%(default)s")
+    given = parser.parse_args()
+    began = time.monotonic()
+    cells = [cell(recipe, SHIPPED, given) for recipe in RECIPES]
+    cells += [cell(recipe, variant, given) for recipe in RECIPES for variant in VARIANTS if recipe in variant.recipes]
+    reading = {f"{count} thing or fewer": reliability(held_out_scenes(NUM_HELD_OUT, count)) for count in (1, 2)}
+    text = as_markdown(cells, reading)
+    result = {"cells": cells, "readers": reading, "seconds": round(time.monotonic() - began)}
+    (given.out / "ultraedit-data.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
+    (given.out / "ultraedit-data.md").write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
