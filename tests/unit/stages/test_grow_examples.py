@@ -47,7 +47,7 @@ class Grower:
     def answer(self, asked, seed):
         caption, _, kind = asked.partition("\nEdit type: ")
         old, new, kind = caption.split()[1], NEW[seed // 4 % len(NEW)], kind.partition("\n")[0]
-        if seed % 4 == 0:
+        if seed % 4 == 0 or kind not in ("replace", "add"):
             return "{"
         replaces = kind == "replace"
         answer = {
