@@ -11,7 +11,7 @@ from stages.language_edits.checks import EditFault, Judged, does_not_undo, is_in
 from stages.language_edits.edit_kinds import EDIT_KINDS
 from stages.language_edits.schema import EditAnswer
 from stages.language_edits.words import words
-from stages.reverse_edits.rules import ADD_VERBS, POSITION_STEMS, REMOVE_VERBS, without_opening
+from stages.reverse_edits.triple import ADD_VERBS, POSITION_STEMS, REMOVE_VERBS, without_opening
 
 if TYPE_CHECKING:
     from collections.abc import Callable

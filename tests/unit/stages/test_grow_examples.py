@@ -47,7 +47,7 @@ class Grower:
     def answer(self, asked, seed):
         caption, _, kind = asked.partition("\nEdit type: ")
         old, new, kind = caption.split()[1], NEW[seed // 4 % len(NEW)], kind.partition("\n")[0]
-        if seed % 4 == 0:
+        if seed % 4 == 0 or kind not in ("replace", "add"):
             return "{"
         replaces = kind == "replace"
         answer = {
@@ -139,11 +139,11 @@ def test_types_are_balanced_by_the_shares(tmp_path):
 
 def test_type_of_which_no_answer_passes_does_not_get_all_questions(tmp_path):
     shares = {"replace": 1, "turn_around": 1}
-    edits, _, _, model = grow(tmp_path, shards(), target_size=200, max_rounds=9, captions_per_round=8, shares=shares,
+    edits, _, _, model = grow(tmp_path, shards(), target_size=200, max_rounds=5, captions_per_round=20, shares=shares,
                               max_retries=0)  # fmt: skip
-    asked = Counter(prompt.rpartition("Edit type: ")[2].partition("\n")[0] for prompt in model.prompts)
-    assert asked["turn_around"] <= 0.9 * sum(asked.values())
-    assert len(edits) > 5
+    last_round = [prompt.rpartition("Edit type: ")[2].partition("\n")[0] for prompt in model.prompts[-20:]]
+    assert 10 < last_round.count("turn_around") < 20
+    assert len(edits) > 10
 
 
 def test_near_duplicates_are_left_out_by_words_and_by_vectors(tmp_path):
