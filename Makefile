@@ -18,7 +18,7 @@ SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
-  bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims data-laion \
+  bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims bench-regions-photos data-laion \
   world-image zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
 
 help: ## List the targets
@@ -106,6 +106,9 @@ bench-iedit-claims: setup-dev ## iEdit's ablation in miniature: a table of means
 bench-iedit-data: setup-dev ## How true the data of the tiny iEdit build is (benchmarks/iedit_data)
 	@$(MAKE) --no-print-directory build-dataset MANIFEST=manifests/tiny/iedit.toml
 	@$(BIN)/python benchmarks/iedit_data/run.py
+
+bench-regions-photos: setup-dev ## Regions on the photographs of SHARDS= by production classes with random weights (benchmarks/regions_photos)
+	@$(BIN)/python benchmarks/regions_photos/run.py '$(SHARDS)'
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py
