@@ -20,8 +20,8 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
   bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-pairs bench-instructions bench-iedit-data \
-  bench-iedit-claims bench-ultraedit-data data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate zoo-report lock lock-gpu \
-  lock-smollm2 clean-runs
+  bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate \
+  zoo-report lock lock-gpu lock-smollm2 clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -122,6 +122,9 @@ bench-ultraedit-data: setup-dev data-pairs ## How true the pairs of the tiny Ult
 
 ultraedit-image: setup ## Draw docs/images/ultraedit-data.png from the builds of bench-ultraedit-data
 	@$(BIN)/python benchmarks/ultraedit_data/contact_sheet.py docs/images/ultraedit-data.png
+
+bench-regions-photos: setup-dev ## Regions on the photographs of SHARDS= by production classes with random weights (benchmarks/regions_photos)
+	@$(BIN)/python benchmarks/regions_photos/run.py '$(SHARDS)'
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py
