@@ -150,6 +150,11 @@ def test_the_last_steps_are_run_and_at_least_one(num_steps, strength, expected):
     assert num_run(num_steps, strength) == expected
 
 
+def test_without_an_anchor_all_steps_are_run(models):
+    whole = latents_of(models(), request_of(None), replace(CANDIDATE, strength=1.0))
+    assert torch.equal(latents_of(models(), request_of(None), replace(CANDIDATE, strength=0.2)), whole)
+
+
 @pytest.mark.parametrize("name", ["EulerAncestralDiscreteScheduler", "DDPMScheduler", "LCMScheduler"])
 def test_a_pair_shares_ancestral_noise_or_not(scheduled, name):
     same = ("a red cat", "a red cat")
@@ -433,6 +438,22 @@ def test_sdxl_is_told_the_size_that_it_draws(tmp_path):
     assert told[0]["time_ids"].tolist() == [[48, 64, 0, 0, 48, 64]] * 4
     assert told[0]["text_embeds"].shape == (4, 24)
     assert (told[0]["text_embeds"][:2] == 0).all()
+
+
+def test_a_network_that_takes_the_guidance_scale_is_refused(tmp_path):
+    from diffusers import UNet2DConditionModel
+
+    save_stable_diffusion(tmp_path)
+    unet = UNet2DConditionModel.from_pretrained(tmp_path / "unet")
+    UNet2DConditionModel.from_config(unet.config, time_cond_proj_dim=8).save_pretrained(tmp_path / "unet")
+    with pytest.raises(ValueError, match="takes the guidance scale as a condition; name another checkpoint"):
+        load("PairSynthesizer", f"path:{tmp_path}", placement())
+
+
+def test_an_autoencoder_that_overflows_in_half_precision_is_run_in_full(folder):
+    half = replace(placement(), dtype="float16")
+    pipeline = PromptToPrompt(weights_at(folder), half)._pipeline
+    assert (pipeline.unet.dtype, pipeline.vae.dtype) == (torch.float16, torch.float32)
 
 
 def test_a_scheduler_with_noise_of_its_own_is_refused(folder, monkeypatch):
