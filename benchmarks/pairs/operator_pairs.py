@@ -9,10 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.pairs.plain import draw_pairs
+from benchmarks.pairs.plain import draw_pairs, synthesiser
 from benchmarks.pairs.records import make_captions
 from benchmarks.pairs.rounds import clocked, take_turns
-from models.registry import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +57,7 @@ def against_operator(
         "open", folder=str(folder), num_steps=scale.num_steps, guidance_scale=guidance_scales[0],
         device=scale.device, dtype=scale.dtype,
     )  # fmt: skip
-    ours = load("PairSynthesizer", f"path:{folder}", scale.placement())
+    ours = synthesiser(folder, scale.placement())
 
     def draw_and_write() -> None:
         with tempfile.TemporaryDirectory() as out:
