@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,10 @@ class Operator:
         )  # fmt: skip
 
     def ask(self, task: str, **settings: Any) -> dict[str, Any]:
-        """The result of a task. Raises RuntimeError when the process ends."""
-        self._process.stdin.write(json.dumps({"task": task, **settings}) + "\n")
-        self._process.stdin.flush()
+        """The result of a task. Raises RuntimeError when the process has ended."""
+        with suppress(BrokenPipeError):  # then there is no answer either
+            self._process.stdin.write(json.dumps({"task": task, **settings}) + "\n")
+            self._process.stdin.flush()
         if not (line := self._process.stdout.readline()):
             raise RuntimeError(f"the peer ended in task {task!r}; read {self._log.name}")
         answer: dict[str, Any] = json.loads(line)
