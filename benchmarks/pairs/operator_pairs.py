@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.pairs.plain import draw_pairs
+from benchmarks.pairs.plain import draw_pairs, synthesiser
 from benchmarks.pairs.records import make_captions
 from benchmarks.pairs.rounds import clocked, take_turns
-from models.registry import load
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,9 +34,10 @@ class Operator:
         )  # fmt: skip
 
     def ask(self, task: str, **settings: Any) -> dict[str, Any]:
-        """The result of a task. Raises RuntimeError when the process ends."""
-        self._process.stdin.write(json.dumps({"task": task, **settings}) + "\n")
-        self._process.stdin.flush()
+        """The result of a task. Raises RuntimeError when the process has ended."""
+        with suppress(BrokenPipeError):  # then there is no answer either
+            self._process.stdin.write(json.dumps({"task": task, **settings}) + "\n")
+            self._process.stdin.flush()
         if not (line := self._process.stdout.readline()):
             raise RuntimeError(f"the peer ended in task {task!r}; read {self._log.name}")
         answer: dict[str, Any] = json.loads(line)
@@ -58,7 +59,7 @@ def against_operator(
         "open", folder=str(folder), num_steps=scale.num_steps, guidance_scale=guidance_scales[0],
         device=scale.device, dtype=scale.dtype,
     )  # fmt: skip
-    ours = load("PairSynthesizer", f"path:{folder}", scale.placement())
+    ours = synthesiser(folder, scale.placement())
 
     def draw_and_write() -> None:
         with tempfile.TemporaryDirectory() as out:

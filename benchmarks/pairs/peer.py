@@ -30,11 +30,16 @@ class Peer:
         self._operator_class, self._get_model = module.SDXLPrompt2PromptMapper, models.get_model
         self._free = models.free_models
         self._operator: Any = None
+        self._opened: tuple[str, str, str] | None = None
 
     def open(self, folder: str, num_steps: int, guidance_scale: float, device: str, dtype: str) -> dict[str, Any]:
-        """Make the operator and load its pipeline."""
-        if self._operator is not None:
+        """Make the operator and load its pipeline, unless only its steps and guidance are new."""
+        if self._opened == (folder, device, dtype):
+            self._operator.num_inference_steps, self._operator.guidance_scale = num_steps, guidance_scale
+            return {}
+        if self._opened:
             self._free()
+        self._opened = (folder, device, dtype)
         self._operator = self._operator_class(
             hf_diffusion=folder, torch_dtype={"float32": "fp32", "float16": "fp16"}[dtype], text_key=SOURCE,
             num_inference_steps=num_steps, guidance_scale=guidance_scale, text_key_second=TARGET,

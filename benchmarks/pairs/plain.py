@@ -6,6 +6,7 @@ sides encode texts, sample and decode.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from benchmarks.pairs.scale import Scale
+    from models.placement import Placement
 
 
 def against_plain(folder: Path, scale: Scale, guidance_scale: float, num_rounds: int) -> dict[str, Any]:
@@ -30,7 +32,7 @@ def against_plain(folder: Path, scale: Scale, guidance_scale: float, num_rounds:
     plain: Any = DiffusionPipeline.from_pretrained(folder, dtype=placement.torch_dtype(), local_files_only=True)
     plain.set_progress_bar_config(disable=True)
     plain.to(placement.torch_device())
-    ours = load("PairSynthesizer", f"path:{folder}", placement)
+    ours = synthesiser(folder, placement)
 
     def sample() -> None:
         plain(
@@ -50,9 +52,15 @@ def against_plain(folder: Path, scale: Scale, guidance_scale: float, num_rounds:
     }  # fmt: skip
 
 
-def draw_pairs(synthesiser: Any, captions: list[tuple[str, str]], num_steps: int, guidance_scale: float) -> list[Any]:
+@lru_cache(maxsize=1)
+def synthesiser(folder: Path, placement: Placement) -> Any:
+    """Our model over the pipeline at `folder`. The last one is kept."""
+    return load("PairSynthesizer", f"path:{folder}", placement)
+
+
+def draw_pairs(ours: Any, captions: list[tuple[str, str]], num_steps: int, guidance_scale: float) -> list[Any]:
     """A pair for each two captions, from noise alone, in one call."""
-    prepared = synthesiser.prepare([PairRequest(source_caption=one, target_caption=other) for one, other in captions])
+    prepared = ours.prepare([PairRequest(source_caption=one, target_caption=other) for one, other in captions])
     candidates = [
         PairCandidate(
             seed=seed, num_steps=num_steps, guidance_scale=guidance_scale, cross_attention_frac=1.0,
@@ -60,5 +68,5 @@ def draw_pairs(synthesiser: Any, captions: list[tuple[str, str]], num_steps: int
         )
         for seed in range(len(captions))
     ]  # fmt: skip
-    drawn: list[Any] = synthesiser.synthesise(prepared, candidates)
+    drawn: list[Any] = ours.synthesise(prepared, candidates)
     return drawn

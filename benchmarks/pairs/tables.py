@@ -82,7 +82,7 @@ def missed(result: dict[str, Any]) -> list[str]:
 def has_bar(row: dict[str, Any]) -> bool:
     """Both sides draw pairs that pass the test of attention, and the device is not full with one pair."""
     theirs, ours = row["guidance_scales"]
-    return theirs > 1 and ours <= 1 and row["layout"] != "sdxl-small"
+    return bool(theirs > 1 >= ours and row["layout"] != "sdxl-small")
 
 
 def _speed(rows: Rows, other: str, title: str, extra: str | None, extra_title: str) -> str:
