@@ -39,7 +39,7 @@ def cell(recipe: str, variant: Variant, given: argparse.Namespace) -> dict[str, 
     else:
         manifest, out, flags = variant_manifest(recipe, variant, folder), folder / "variants", VARIANT_FLAGS
     began = time.monotonic()
-    summary = build(manifest, out, *flags)
+    summary = build(manifest, given.shards, out, *flags)
     if kept.is_file() and summary["nothing_to_do"]:
         return dict(json.loads(kept.read_text(encoding="utf-8")))
     figures = figures_of(Build(out, manifest), held_out_scenes(NUM_HELD_OUT, MAX_THINGS[recipe]))
@@ -79,10 +79,14 @@ def main() -> int:
     """Build, measure, print and write. Return 0."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ultraedit-data", help="%(default)s")
+    parser.add_argument("--shards", default="data/pairs", help="anchors, as `make data-pairs` draws them (%(default)s)")
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES), help="%(default)s")
     given = parser.parse_args()
     began = time.monotonic()
-    cells = [cell(recipe, SHIPPED, given) for recipe in RECIPES]
-    cells += [cell(recipe, variant, given) for recipe in RECIPES for variant in VARIANTS if recipe in variant.recipes]
+    cells = [cell(recipe, SHIPPED, given) for recipe in given.recipes]
+    cells += [
+        cell(recipe, variant, given) for recipe in given.recipes for variant in VARIANTS if recipe in variant.recipes
+    ]
     reading = {f"{count} thing or fewer": reliability(held_out_scenes(NUM_HELD_OUT, count)) for count in (1, 2)}
     text = as_markdown(cells, reading)
     result = {"cells": cells, "readers": reading, "seconds": round(time.monotonic() - began)}
