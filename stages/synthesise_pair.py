@@ -19,7 +19,9 @@ Source  Zhao et al. 2024, UltraEdit, sections 2.2 and 2.3, with the settings of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import model_validator
 
 from models.protocols import ImageEncoder, ImageTextEncoder, PairSynthesizer
 from samples.stored_images import MAX_MADE_PIXELS, rgb_image
@@ -42,7 +44,14 @@ class SynthesisePair(SynthesisStage):
     writes: ClassVar = SYNTHESIS_WRITES
 
     anchor: Literal["source", "none"] = "source"
-    """source: the source image is noised by `strength` and drawn anew; none: pairs are drawn from noise alone."""
+    """source: the source image is noised by `strength` and drawn anew; none: pairs are drawn from noise alone, which
+    takes a `strength` of 1."""
+
+    @model_validator(mode="after")
+    def _can_start(self) -> Self:
+        if self.anchor == "none" and self.strength != 1:
+            raise ValueError(f'anchor = "none" draws from noise alone: expected strength = 1.0, got {self.strength}')
+        return self
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the models once."""

@@ -102,7 +102,9 @@ def emitted(tmp_path):
     columns = {
         "target_image": lambda n: png(n + 9), "target_format": lambda n: "png",
         "source_mask_png": lambda n: png(n) if n else None, "target_mask_png": png, "source_latent": lambda n: b"npy",
-        "target_latent": lambda n: b"npy",
+        "target_latent": lambda n: b"npy", "anchor_image": png, "anchor_format": lambda n: "png",
+        "region_mask_png": png, "soft_mask_png": png, "is_whole_image": lambda n: n == 1,
+        "candidates": lambda n: None if n else [{"number": 1, "is_kept": True, "seed": 7}],
     }  # fmt: skip
     for shard, table in tables.items():
         for name, value in columns.items():
@@ -455,7 +457,7 @@ CASES = {
         settings={"encoder": "zoo:clip", "image_encoder": "zoo:dino"},
     ),
     "synthesise_pair": Case(
-        orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings=SYNTHESIS,
+        orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings={**SYNTHESIS, "strength": 1.0},
         context=lambda tmp_path: {"loader": Loader()},
     ),
     "synthesise_region": Case(

@@ -1,6 +1,7 @@
 """Pairs by the miniature models through the engine: the same rows however they are batched, split, or interrupted."""
 
 import io
+import json
 import tarfile
 from pathlib import Path
 from typing import ClassVar
@@ -137,6 +138,18 @@ def test_rows_do_not_depend_on_batches_waves_or_shards(tmp_path, cls, source):
         if name.endswith(".png"):
             one, other = (np.asarray(rgb_image(file), int) for file in (content, other_files[name]))
             assert np.abs(one - other).max() <= 2, name
+
+
+def test_the_candidates_of_a_rejected_edit_are_kept_with_the_reject(tmp_path):
+    rows, _ = samples(tmp_path, chain(SynthesisePair))
+    rejects = pq.read_table(tmp_path / "run" / "dataset" / "rejects.parquet").to_pylist()
+    assert rejects
+    assert len(rows) + len(rejects) == NUM_EDITS
+    for reject in rejects:
+        assert reject["reject_reason"] == "no_candidate_passed"
+        candidates = json.loads(reject["row"])["candidates"]
+        assert [one["number"] for one in candidates] == [1, 2, 3]
+        assert all(one["seed"] and one["pair_image_cos"] < 0.9 and not one["is_kept"] for one in candidates)
 
 
 def test_an_interrupted_build_goes_on_to_the_same_bytes(tmp_path):

@@ -1,6 +1,7 @@
 """Pairs over photographs: the rows that come of a search, and what the columns say."""
 
 import io
+import pickle
 
 import imagehash
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 from core.errors import ManifestError
 from core.settings import checked
 from pipeline.context import Context
+from pipeline.plan.manifest import load_manifest
 from samples.columns import CANDIDATE, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from samples.stored_images import rgb_image
 from stages.candidates.stage import WaveSpeed
@@ -198,6 +200,7 @@ def test_phrases_are_read_where_the_settings_use_them():
         ({"num_steps": ()}, "num_steps: "),
         ({"num_steps": (2, 0)}, "num_steps: expected numbers from 1 to inf"),
         ({"strength": 0.0}, "strength: "),
+        ({"anchor": "none"}, 'anchor = "none" draws from noise alone: expected strength = 1.0, got 0.6'),
         ({"preset": "ultraedit"}, "preset: "),
     ],
 )  # fmt: skip
@@ -214,3 +217,24 @@ def test_the_published_filter_can_be_changed_score_by_score():
         "synthesise_pair",
     )
     assert stage.bounds["pair_direction_cos"].min == -1
+
+
+def test_the_settings_are_written_in_a_manifest(tmp_path):
+    path = tmp_path / "m.toml"
+    path.write_text("""
+name = "x"
+[[stage]]
+use = "synthesise_pair"
+model = "zoo:sd"
+encoder = "zoo:clip"
+preset = "none"
+num_steps = [10, 12]
+guidance_scale = [3, 5.5]
+attention_frac = [0, 0.6]
+bounds.pair_image_cos = { min = 0.4 }
+speed = { pairs_per_wave = 8 }
+""")
+    stage = load_manifest(path).stages[0].stage
+    assert (stage.num_steps, stage.guidance_scale, stage.attention_frac) == ((10, 12), (3.0, 5.5), (0.0, 0.6))
+    assert (stage.preset, stage.speed.pairs_per_wave, stage.bounds["pair_image_cos"].min) == (None, 8, 0.4)
+    assert pickle.loads(pickle.dumps(stage)) == stage
