@@ -20,7 +20,7 @@ from models.diffusion.prompt_to_prompt.attention import heads, projected, set_pr
 from models.diffusion.prompt_to_prompt.blend import made_anew
 from models.diffusion.prompt_to_prompt.plan import cross_steps, self_limit, self_steps
 from models.diffusion.prompt_to_prompt.sampler import Network
-from models.diffusion.prompt_to_prompt.schedule import Schedule, first_noise, num_run, pair_generators
+from models.diffusion.prompt_to_prompt.schedule import Schedule, first_noise, pair_generators, steps_run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -106,7 +106,7 @@ class ReleasedSampler:
         import torch
 
         first = candidates[0]
-        run = num_run(first.num_steps, first.strength)
+        run = steps_run(prepared[0], first)
         schedule = Schedule(self._scheduler, num_steps=first.num_steps, num_run=run, device=self._unet.device)
         network = Network(self._unet, prepared, candidates, self._nothing)
         self._align(prepared)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from models.diffusion.prompt_to_prompt.attention import control
 from models.diffusion.prompt_to_prompt.blend import made_anew, puts_back
 from models.diffusion.prompt_to_prompt.plan import AttentionPlan
-from models.diffusion.prompt_to_prompt.schedule import Schedule, first_noise, num_run, pair_generators
+from models.diffusion.prompt_to_prompt.schedule import Schedule, first_noise, pair_generators, steps_run
 from models.diffusion.prompt_to_prompt.word_maps import word_maps
 
 if TYPE_CHECKING:
@@ -95,8 +95,7 @@ class PairSampler:
 
         first, settings = candidates[0], self._settings
         schedule = Schedule(
-            self._scheduler, num_steps=first.num_steps, num_run=num_run(first.num_steps, first.strength),
-            device=self._unet.device,
+            self._scheduler, num_steps=first.num_steps, num_run=steps_run(prepared[0], first), device=self._unet.device,
         )  # fmt: skip
         network = Network(self._unet, prepared, candidates, self._nothing)
         maps = word_maps(prepared, first_row=network.first_row, grid=settings.blend_grid)

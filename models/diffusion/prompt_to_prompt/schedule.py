@@ -16,6 +16,9 @@ from models.diffusion.text_to_image import generators
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from models.diffusion.prompt_to_prompt.prepare import PreparedPair
+    from models.protocols import PairCandidate
+
 # R rows: N sources, then their N targets; C channels of a latent of h w
 
 GLOBAL_NOISE = frozenset({"DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler"})
@@ -26,6 +29,12 @@ def num_run(num_steps: int, strength: float) -> int:
     """Number of the last steps that are run: floor(num_steps * strength), at least 1."""
     # 0.57 * 100 is a little less than 57
     return min(num_steps, max(1, math.floor(num_steps * strength + 1e-9)))
+
+
+def steps_run(prepared: PreparedPair, candidate: PairCandidate) -> int:
+    """Number of steps that are run for a candidate. Without an anchor to start from, all are."""
+    strength = candidate.strength if prepared.latent_Chw is not None else 1.0
+    return num_run(candidate.num_steps, strength)
 
 
 class Schedule:

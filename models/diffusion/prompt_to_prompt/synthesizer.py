@@ -17,7 +17,7 @@ from models.diffusion.inpaint import UNET_CHANNELS
 from models.diffusion.prompt_to_prompt.prepare import PreparedPair, Preparer
 from models.diffusion.prompt_to_prompt.released import ReleasedSampler
 from models.diffusion.prompt_to_prompt.sampler import PairSampler, is_guided
-from models.diffusion.prompt_to_prompt.schedule import GLOBAL_NOISE, num_run
+from models.diffusion.prompt_to_prompt.schedule import GLOBAL_NOISE, steps_run
 from models.diffusion.prompt_to_prompt.settings import PairSettings
 from models.placement import in_batches
 
@@ -44,6 +44,7 @@ class PromptToPrompt:
 
     def __init__(self, weights: Weights, placement: Placement, **settings: Any) -> None:
         """Load the checkpoint. Raises SettingError, and ValueError for a network that cannot serve."""
+        import torch
         from diffusers import DiffusionPipeline
 
         self._settings = checked(PairSettings, settings, f"pairs of {weights.model_id}")
@@ -51,6 +52,8 @@ class PromptToPrompt:
             weights.location, dtype=placement.torch_dtype(), **weights.pretrained_arguments()
         )
         _check(pipeline, weights.model_id)
+        if pipeline.vae.config.force_upcast and pipeline.vae.dtype == torch.float16:
+            pipeline.vae.to(torch.float32)  # SDXL's autoencoder overflows in half precision
         self._pipeline = pipeline.to(placement.torch_device())
         self._batch_size = placement.batch_size
         self._preparer = Preparer(pipeline, self._settings, placement.batch_size)
@@ -77,6 +80,7 @@ class PromptToPrompt:
 
         A batch holds candidates of any requests that are alike in size, in steps and in being guided. A seed decides a
         pair's noise alone, drawn on the CPU. Where all steps are run nothing of the anchor is left to start from.
+        Without an anchor all are run, whatever the strength.
         """
         same_length(prepared=prepared, candidates=candidates)
 
@@ -127,7 +131,7 @@ class PromptToPrompt:
 
 def _kind(prepared: PreparedPair, candidate: PairCandidate) -> tuple[object, ...]:
     """Pairs with equal ones run in one batch."""
-    run = num_run(candidate.num_steps, candidate.strength)
+    run = steps_run(prepared, candidate)
     return candidate.num_steps, run, is_guided(candidate), prepared.latent_size, prepared.latent_Chw is None
 
 
@@ -138,5 +142,7 @@ def _check(pipeline: Any, model_id: str) -> None:
             f"the UNet of {model_id} takes {channels} channels, pairs need {latent} or {UNET_CHANNELS}; "
             "name a checkpoint that draws or inpaints"
         )
+    if pipeline.unet.config.time_cond_proj_dim:
+        raise ValueError(f"the UNet of {model_id} takes the guidance scale as a condition; name another checkpoint")
     if (name := type(pipeline.scheduler).__name__) in GLOBAL_NOISE:
         raise ValueError(f"{model_id}: {name} draws noise that no seed of a row decides; name another checkpoint")

@@ -11,7 +11,7 @@ from _checkpoints import (
     save_stable_diffusion_2,
     weights_at,
 )
-from _pairs import plain_pair, refine_places, transfer_errors
+from _held_maps import plain_pair, refine_places, transfer_errors
 
 from models.diffusion.prompt_to_prompt.plan import AttentionPlan, cross_steps, self_steps
 from models.diffusion.prompt_to_prompt.released import ReleasedProcessor

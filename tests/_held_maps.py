@@ -11,6 +11,15 @@ import numpy as np
 import torch
 
 
+def sharpen(model, factor=20.0):
+    """The synthesiser, its network's attention made sharper, so that maps differ more than rounding."""
+    with torch.no_grad():
+        for name, parameter in model._pipeline.unet.named_parameters():
+            if name.endswith("to_q.weight"):
+                parameter.mul_(factor)
+    return model
+
+
 class HeldMaps:
     """Attention processor that holds every map of one pair and edits the target's."""
 
@@ -20,6 +29,9 @@ class HeldMaps:
         self.places = None
         """For each token of the target [(source's token, share), ...], or "own" for the target's own map."""
         self.factors = {}
+        self.blend = None
+        """(tokens of the source, tokens of the target, (h, w) of the maps), or None."""
+        self.summed = None
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
@@ -35,7 +47,29 @@ class HeldMaps:
             for token, taken in enumerate(self.places):
                 new = own[..., token] if taken == "own" else sum(maps[-2][..., at] * part for at, part in taken)
                 maps[-1][..., token] = new * self.factors.get(token, 1)
+        if encoder_hidden_states is not None and self.blend is not None:
+            self._collect(maps[-2:])
         return attn.to_out[0](attn.batch_to_head_dim(torch.bmm(maps.flatten(0, 1), value)))
+
+    def _collect(self, maps):
+        *words, grid = self.blend
+        if maps.shape[2] == grid[0] * grid[1]:
+            found = torch.stack(
+                [one[..., tokens].sum(-1).mean(0).reshape(grid) for one, tokens in zip(maps, words, strict=True)]
+            )
+            self.summed = found if self.summed is None else self.summed + found
+
+    def kept_as_source(self, latents):
+        """Latents in which the target is the source where neither word is attended to."""
+        is_word = torch.zeros(latents.shape[-2:], dtype=torch.bool)
+        for one in self.summed:
+            padded = torch.nn.functional.pad(one, (1, 1, 1, 1), value=-1.0)
+            pooled = torch.stack(
+                [padded[y : y + one.shape[0], x : x + one.shape[1]] for y in range(3) for x in range(3)]
+            ).amax(0)
+            times = latents.shape[-1] // one.shape[-1]
+            is_word |= (pooled > 0.3 * pooled.max()).repeat_interleave(times, 0).repeat_interleave(times, 1)
+        return torch.stack([latents[0], torch.where(is_word, latents[1], latents[0])])
 
 
 def refine_places(pipeline, source, target):
@@ -56,10 +90,12 @@ def encoded(pipeline, texts, *, without):
     return found[1 if without else 0], (found[3 if without else 2] if len(found) == 4 else None)
 
 
-def plain_pair(pipeline, captions, candidate, *, places, factors=None, max_self_tokens, size=(8, 8), anchor=None):
+def plain_pair(
+    pipeline, captions, candidate, *, places, max_self_tokens, size, factors=None, blend=None, anchor=None
+):  # fmt: skip
     """Latents (2, C, h, w) of one pair by a plain loop. `anchor` (1, C, h, w) is noised to the candidate's strength."""
     editor = HeldMaps(max_self_tokens)
-    editor.factors = factors or {}
+    editor.factors, editor.blend = factors or {}, blend
     unet = pipeline.unet
     was = unet.attn_processors
     unet.set_attn_processor(editor)
@@ -103,6 +139,8 @@ def _loop(pipeline, editor, captions, candidate, places, size, anchor):
             output = output[:2] + candidate.guidance_scale * (output[2:] - output[:2])
         more = {"generator": drawn} if "generator" in inspect.signature(scheduler.step).parameters else {}
         latents = scheduler.step(output, timestep, latents, **more).prev_sample
+        if editor.blend is not None:
+            latents = editor.kept_as_source(latents)
     return latents
 
 
