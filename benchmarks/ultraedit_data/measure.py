@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.parquet as pq
 
 from benchmarks.iedit_data.run import share, stage_rows
 from benchmarks.ultraedit_data.anchors import of_sources
@@ -129,19 +131,12 @@ def region_figures(build: Build, sources: Sequence[Image], targets: Sequence[Ima
 
 
 def num_candidates(build: Build) -> int:
-    """Of all edits: those that gave a pair, and those that did not."""
+    """Of all edits: those that gave a pair, and those that gave none, which are among the rejects."""
     folder = next(s.folder for s in plan_stages(load_manifest(build.manifest)) if s.name == build.synthesis)
-    import pyarrow.parquet as pq
-
-    files = sorted((build.out / folder).glob("*.parquet"))
-    tables = [pq.read_table(file, columns=["candidates"]) for file in files if _has_candidates(file)]
-    return sum(len(one or ()) for table in tables for one in table["candidates"].to_pylist())
-
-
-def _has_candidates(file: Path) -> bool:
-    import pyarrow.parquet as pq
-
-    return "candidates" in pq.read_schema(file).names
+    rejects = [pq.read_table(file, columns=["row"]) for file in sorted((build.out / folder).glob("*.rejects.parquet"))]
+    rows = [json.loads(row) for table in rejects for row in table["row"].to_pylist()]
+    rows += build.rows(build.synthesis, ["candidates"])
+    return sum(len(row["candidates"] or ()) for row in rows)
 
 
 def mean(values: Any) -> float:

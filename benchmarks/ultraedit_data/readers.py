@@ -61,7 +61,8 @@ READERS: dict[str, Callable[[Sequence[Image.Image]], list[Facts]]] = {"caption":
 
 def held_out_scenes(count: int, max_things: int) -> list[Scene]:
     """Plain scenes with so many things at most, of the world that no training draws from."""
-    found, index = [], 0
+    found: list[Scene] = []
+    index = 0
     while len(found) < count:
         scene = scene_of(HELD_OUT_SEED, index)
         index += 1

@@ -1,7 +1,7 @@
 """How true the pairs of the tiny UltraEdit builds are, as shipped and without one part of the method each.
 
-`make bench-ultraedit-data`. Builds both tiny manifests whole, and each variant from half of the shards. What is built
-and measured is kept in the run folder: a run that was stopped resumes.
+`make bench-ultraedit-data`. Builds both tiny manifests whole, and each variant from one of the four shards. The run
+folder keeps what is built and measured: a run that was stopped resumes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SHIPPED = Variant("as shipped")
 MAX_THINGS = {"free-form": 1, "region": 2}
 """Of the anchors, and so of the held-out scenes that their sources are compared with."""
 NUM_HELD_OUT = 500
-VARIANT_FLAGS = ("--limit", "2")
+VARIANT_FLAGS = ("--limit", "1")
 COLUMNS = ("pairs", "candidates a pair", "the edit shows", "all else kept", "shows (2nd reader)", "kept (2nd reader)",
            "SSIM", "DINO", "region IoU", "SSIM outside", "edits true", "FID@zoo:dino", "diversity")  # fmt: skip
 
@@ -33,12 +33,13 @@ def cell(recipe: str, variant: Variant, given: argparse.Namespace) -> dict[str, 
     """Build and measure one row of the table, or read what an earlier run measured."""
     folder = given.out / RECIPES[recipe]
     kept = folder / f"{variant.name.replace(' ', '-').replace(',', '')}.json"
+    flags: tuple[str, ...] = ()
     if variant is SHIPPED:
-        manifest, out, flags = ROOT / "manifests" / "tiny" / f"{RECIPES[recipe]}.toml", folder / "shipped", ()
+        manifest, out = ROOT / "manifests" / "tiny" / f"{RECIPES[recipe]}.toml", folder / "shipped"
     else:
         manifest, out, flags = variant_manifest(recipe, variant, folder), folder / "variants", VARIANT_FLAGS
     began = time.monotonic()
-    summary = build(manifest, out, *flags)
+    summary = build(manifest, given.shards, out, *flags)
     if kept.is_file() and summary["nothing_to_do"]:
         return dict(json.loads(kept.read_text(encoding="utf-8")))
     figures = figures_of(Build(out, manifest), held_out_scenes(NUM_HELD_OUT, MAX_THINGS[recipe]))
@@ -78,10 +79,14 @@ def main() -> int:
     """Build, measure, print and write. Return 0."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "ultraedit-data", help="%(default)s")
+    parser.add_argument("--shards", default="data/pairs", help="anchors, as `make data-pairs` draws them (%(default)s)")
+    parser.add_argument("--recipes", nargs="+", choices=list(RECIPES), default=list(RECIPES), help="%(default)s")
     given = parser.parse_args()
     began = time.monotonic()
-    cells = [cell(recipe, SHIPPED, given) for recipe in RECIPES]
-    cells += [cell(recipe, variant, given) for recipe in RECIPES for variant in VARIANTS if recipe in variant.recipes]
+    cells = [cell(recipe, SHIPPED, given) for recipe in given.recipes]
+    cells += [
+        cell(recipe, variant, given) for recipe in given.recipes for variant in VARIANTS if recipe in variant.recipes
+    ]
     reading = {f"{count} thing or fewer": reliability(held_out_scenes(NUM_HELD_OUT, count)) for count in (1, 2)}
     text = as_markdown(cells, reading)
     result = {"cells": cells, "readers": reading, "seconds": round(time.monotonic() - began)}

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-SHARDS = "data/pairs"
 RECIPES = {"free-form": "ultraedit", "region": "ultraedit-region"}
 """Recipe -> its manifest in manifests/tiny."""
 _SYNTHESIS = re.compile(r'^use = "synthesise_\w+"$', re.MULTILINE)
@@ -66,9 +65,9 @@ def changed(text: str, changes: dict[str, str]) -> str:
     return _SYNTHESIS.sub(lambda found: found[0] + lines, text)
 
 
-def build(manifest: Path, out: Path, *flags: str) -> dict[str, Any]:
+def build(manifest: Path, shards: str, out: Path, *flags: str) -> dict[str, Any]:
     """Run `editloom build` on Ray with two workers. Return its summary; raise RuntimeError where it fails."""
-    order = [str(Path(sys.executable).with_name("editloom")), "build", str(manifest), "--shards", SHARDS, "--out",
+    order = [str(Path(sys.executable).with_name("editloom")), "build", str(manifest), "--shards", shards, "--out",
              str(out), "--json", "--workers", "2", *flags]  # fmt: skip
     done = subprocess.run(order, cwd=ROOT, capture_output=True, text=True, check=False)
     summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1]) if done.stdout else {"ok": False}

@@ -58,6 +58,14 @@ def test_a_scene_does_not_depend_on_the_size_of_shards(tmp_path):
     assert [(image, text, m["world_index"]) for image, text, m in few] == [(i, t, m["world_index"]) for i, t, m in many]
 
 
+def test_scenes_of_many_things_or_in_a_style_can_be_left_out(tmp_path):
+    written(tmp_path, "--max-things", "1", "--plain")
+    found = [m for shard in sorted(tmp_path.glob("*.tar")) for _, _, m in samples_of(shard)]
+    scenes = [scene_of(m["world_seed"], m["world_index"]) for m in found]
+    assert len({m["world_index"] for m in found}) == len(found) == 18
+    assert all(len(scene.things) == 1 and scene.style is None for scene in scenes)
+
+
 def test_the_truth_of_a_sample_is_drawn_again_from_its_metadata(tmp_path):
     written(tmp_path, "--size-px", "96", "--captions", "canonical")
     for image, text, metadata in samples_of(tmp_path / "00001.tar"):
