@@ -73,6 +73,10 @@ COLUMNS: dict[str, Column] = _columns(
     _c("source_url", pa.string(), "URL", "where the input says that the image came from"),
     _c("source_metadata", pa.string(), "JSON object", "the input's own metadata, as found"),
     _c("caption", pa.string(), "text", "caption of the input image, as found"),
+    _c("target_raw", pa.binary(), "encoded image as found", "target image of the input, read from there on demand",
+       bulk=True, virtual=True),
+    _c("mask_raw", pa.binary(), "encoded image as found", "mask of the input, white where the edit may change it",
+       bulk=True, virtual=True),
     # normalise_image
     _c("source_images", pa.list_(pa.binary()), "encoded images", "source images, normalised; one today", bulk=True),
     _c("source_format", pa.string(), "jpg, png or webp", "encoding of source_images"),

@@ -1,10 +1,10 @@
 """Keep one of every group of images that are the same or look the same.
 
 Reads   source_sha256 (string), source_dhash (uint64), original_width_px (int32), original_height_px (int32),
-        caption_num_words (int32, where some stage wrote it)
+        caption_num_words (int32) and instruction (string), where some stage wrote them
 Writes  duplicate_cluster_id (string), duplicate_cluster_size (int32)
 Drops   all of a cluster but its best: most original pixels, then most caption words, then smallest sample_id, then
-        first shard
+        first shard. Different edits of one image are no duplicates: they have different instructions
 Source  dHash with banding: two hashes within distance d agree in one of d + 1 bands of their bits (pigeonhole). Real
         hashes crowd: all images with a white border share most of their bands. So a crowded bucket is banded again by
         the bits that still differ inside it, and where that would not pay, its pairs are compared block by block.
@@ -12,6 +12,7 @@ Source  dHash with banding: two hashes within distance d agree in one of d + 1 b
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,7 +55,7 @@ class Dedup(GlobalStage):
 
     version: ClassVar[int] = 1
     reads: ClassVar = ("source_sha256", "source_dhash", "original_width_px", "original_height_px")
-    reads_if_present: ClassVar = ("caption_num_words",)
+    reads_if_present: ClassVar = ("caption_num_words", "instruction")
     writes: ClassVar = ("duplicate_cluster_id", "duplicate_cluster_size")
     rejects: ClassVar = DuplicateReject
     needs: ClassVar = Needs(packages=("scipy",))
@@ -67,7 +68,7 @@ class Dedup(GlobalStage):
 
         def verdicts(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:
             rows = _gather(tables)
-            cluster = self.clusters(rows["sha"], rows["dhash"])
+            cluster = by_edit(self.clusters(rows["sha"], rows["dhash"]), rows["edit"])
             kept = best_of_clusters(cluster, rows)
             sizes = np.bincount(cluster)
             ctx.notes["clusters of two or more"] += int((sizes > 1).sum())
@@ -91,6 +92,12 @@ class Dedup(GlobalStage):
         return near_clusters(values, self.max_distance)[by_hash]
 
 
+def by_edit(cluster: NDArray[np.int64], edit: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """The clusters (N,), each split into those of one edit (N,)."""
+    _, split = np.unique(np.stack([cluster.astype(np.uint64), edit]), axis=1, return_inverse=True)
+    return split.astype(np.int64).reshape(-1)
+
+
 def best_of_clusters(cluster: NDArray[np.int64], rows: dict[str, Any]) -> NDArray[np.int64]:
     """Row number of the row kept for each cluster, by the rule in this module's docstring."""
     order = np.lexsort((np.arange(len(cluster)), rows["id"], -rows["words"], -rows["pixels"], cluster))
@@ -99,7 +106,7 @@ def best_of_clusters(cluster: NDArray[np.int64], rows: dict[str, Any]) -> NDArra
 
 
 def _gather(tables: ShardTables) -> dict[str, Any]:
-    columns: dict[str, list[NDArray[Any]]] = {"id": [], "sha": [], "dhash": [], "pixels": [], "words": []}
+    columns: dict[str, list[NDArray[Any]]] = {"id": [], "sha": [], "dhash": [], "pixels": [], "words": [], "edit": []}
     shards: list[tuple[str, int]] = []
     for name, table in tables():
         shards.append((name, table.num_rows))
@@ -112,8 +119,17 @@ def _gather(tables: ShardTables) -> dict[str, Any]:
         columns["pixels"].append(width * height)
         words = table["caption_num_words"].to_numpy() if "caption_num_words" in table.column_names else width * 0
         columns["words"].append(words.astype(np.int64))
-    empty = {"id": "S1", "sha": "V32", "dhash": np.uint64, "pixels": np.int64, "words": np.int64}
+        instructions = table["instruction"].to_pylist() if "instruction" in table.column_names else [None] * len(width)
+        columns["edit"].append(np.array([_edit_number(text) for text in instructions], np.uint64))
+    empty = {"id": "S1", "sha": "V32", "dhash": np.uint64, "pixels": np.int64, "words": np.int64, "edit": np.uint64}
     return {k: np.concatenate(v) if v else np.empty(0, empty[k]) for k, v in columns.items()} | {"shards": shards}
+
+
+def _edit_number(instruction: str | None) -> int:
+    """64 bits of the instruction's hash, 0 where a row is no edit."""
+    if instruction is None:
+        return 0
+    return int.from_bytes(hashlib.sha256(instruction.encode()).digest()[:8], "big")
 
 
 def _verdict(rows: dict[str, Any], best: NDArray[np.int64], sizes: NDArray[np.int64], start: int) -> pa.Table:

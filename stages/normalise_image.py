@@ -10,7 +10,6 @@ Source  img2dataset's resize modes; dHash as in the ImageHash library; colour pr
 
 from __future__ import annotations
 
-import io
 import warnings
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -22,8 +21,7 @@ from pipeline.stage import MapStage, Needs
 from samples.columns import REJECT_DETAIL, REJECT_REASON, column
 from samples.image_limits import MAX_PIXELS, ImageProblem, Problem
 from samples.images import open_image
-from samples.members import PILLOW_FORMATS
-from samples.stored_images import centre_square
+from samples.stored_images import centre_square, encoded_image
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -111,12 +109,8 @@ class NormaliseImage(MapStage):
 
         image, original_format, original = self._decode(raw, notes)
         image = self._resize(image, original)
-        image.info = {}  # or some encoders copy comments, colour profiles and transparency of the input
-        buffer = io.BytesIO()
-        options: dict[str, Any] = {} if self.format == "png" else {"quality": self.quality}
-        image.save(buffer, PILLOW_FORMATS[self.format], **options)
         return {
-            "source_images": [buffer.getvalue()],
+            "source_images": [encoded_image(image, self.format, self.quality)],
             "source_format": self.format,
             "source_dhash": int(str(imagehash.dhash(image)), 16),
             "width_px": image.width,

@@ -244,6 +244,55 @@ def laion(tmp_path):
     return [str(tmp_path)]
 
 
+TRIPLES = [
+    {"input": "a cat", "edit": "add a hat", "output": "a cat in a hat"},
+    {"input": "a red car", "edit": "make it blue", "output": "a blue car", "inverse_edit": "make it red"},
+    {"input": "a dog", "output": "two dogs"},
+    {"edit": "add a dog", "output": "a dog"},
+]
+
+
+def edit_table(tmp_path):
+    """HQ-Edit's layout, with texts that lack, an image that is empty and one that is not there."""
+    images = [[{"bytes": png(4 * n + side), "path": None} for n in range(len(TRIPLES))] for side in (0, 1)]
+    lacking = [{**TRIPLES[0], "input_image": {"bytes": b"", "path": None}, "output_image": images[1][0]},
+               {**TRIPLES[0], "input_image": None, "output_image": images[1][0]}]  # fmt: skip
+    found = [{**row, "input_image": a, "output_image": b} for row, a, b in zip(TRIPLES, *images, strict=True)]
+    names = ("input_image", "input", "edit", "inverse_edit", "output", "output_image")
+    columns = {name: [row.get(name) for row in found + lacking] for name in names}
+    pq.write_table(pa.table(columns), tmp_path / "part.parquet")
+    return [str(tmp_path)]
+
+
+def edit_texts(tmp_path):
+    (tmp_path / "human.jsonl").write_text("\n".join([*map(json.dumps, TRIPLES), "no JSON", ""]))
+    return [str(tmp_path / "human.jsonl")]
+
+
+def raw_targets(tmp_path):
+    sides = {"width_px": 32, "height_px": 24, "original_width_px": 80, "original_height_px": 60}
+    targets = [png(1, (80, 60)), png(2, (160, 120)), b"no image", None, png(3, (60, 80)), png(4, (80, 60))]
+    masks = [None, png(1, (80, 60)), None, None, None, png(5, (81, 60))]
+    texts = {name: [value] * len(targets) for name, value in sides.items()}
+    return rows(target_raw=targets, mask_raw=masks, source_format=["png"] * len(targets), **texts)
+
+
+def forward_edits(tmp_path):
+    return rows(
+        source_caption=["a red car", "a cat", "", "a house", "a car"],
+        target_caption=["a blue car", "a cat with a hat", "a dog", "a house in winter", "a green car"],
+        instruction=["make the car blue", "add a hat", "add a dog", "make it winter", "make the car green"],
+        reverse_instruction=[None, "take the hat off", None, None, "make the car white"],
+    )
+
+
+class ForgetfulWriter:
+    """Undoes the winter, and nothing else."""
+
+    def generate(self, prompts, **_):
+        return [json.dumps({"reverse_instruction": "remove the winter"}) for _ in prompts]
+
+
 CASES = {
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
     "caption": Case(
@@ -310,6 +359,29 @@ CASES = {
         },
         settings={"shorter_side_px": 32},
     ),
+    "grow_examples": Case(
+        captions_of_two_shards,
+        {
+            "model": "zoo:other", "caption_column": "generated_caption", "shares": {"replace": 2.0},
+            "examples": "path:other.jsonl", "num_instructions": 1, "num_examples": 1, "repeats_caption": True,
+            "temperature": 0.1, "max_new_tokens": 99, "max_retries": 0, "max_repairs": 1, "min_instruction_words": 3,
+            "max_instruction_words": 40, "min_caption_words": 1, "max_caption_words": 50, "target_size": 9,
+            "max_rounds": 3, "captions_per_round": 2, "encoder": "zoo:other", "max_cos": 0.5,
+        },
+        settings={"model": "zoo:llm", "shares": {"replace": 1.0}, "max_rounds": 2, "captions_per_round": 3},
+        context=lambda tmp_path: {"loader": write_edits_models},
+    ),
+    "normalise_target": Case(
+        raw_targets, {"fit": "pad", "max_shape_difference": 0.1, "max_pixels": 10_000, "quality": 50}
+    ),
+    "read_edit_texts": Case(edit_texts, {"columns": {"instruction": "request"}, "rows_per_shard": 2}),
+    "read_edit_triples": Case(
+        edit_table,
+        {
+            "layout": "pair_folders", "columns": {"instruction": "request"}, "rows_per_shard": 2,
+            "require_captions": False, "require_target": False, "max_image_bytes": 9,
+        },
+    ),
     "read_image_folder": Case(
         image_folder,
         {
@@ -330,6 +402,15 @@ CASES = {
         },
         settings={"allowed_hosts": ("127.0.0.1",), "speed": DownloadSpeed(attempts=1)},
         context=lambda tmp_path: {"store": FolderStore(Storage(str(tmp_path / "run")), "store")},
+    ),
+    "write_reverse": Case(
+        forward_edits,
+        {
+            "model": "zoo:other", "keep_existing": "never", "use_rules": False, "examples": "path:other.jsonl",
+            "num_examples": 1, "temperature": 0.1, "max_new_tokens": 9, "max_retries": 0, "max_words": 9,
+        },
+        settings={"model": "zoo:llm"},
+        context=lambda tmp_path: {"loader": lambda *_, **__: ForgetfulWriter()},
     ),
     "write_edits": Case(
         captions,

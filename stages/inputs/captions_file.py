@@ -65,7 +65,7 @@ def list_lines(url: str, wanted: Wanted) -> Iterator[Line]:
             for named in table.read(0, table.num_rows):
                 yield Line(at=None, name=next(iter(named.values())))
         return
-    with _opened(url) as handle:
+    with opened(url) as handle:
         form, found = _text_columns(handle, wanted, url)
         for at, row in _rows(handle, form, None, url) if form and found else ():
             yield Line(at=at, name=row.get(found.file) if row and found else None)
@@ -85,7 +85,7 @@ def read_lines(
             for held in table.read(start, stop):
                 yield columns, held
         return
-    with _opened(url) as handle:
+    with opened(url) as handle:
         form, found = _text_columns(handle, wanted, url)
         rows = _rows(handle, form, at, url) if form and found else iter(())
         number = start
@@ -109,7 +109,8 @@ def _suffix(url: str) -> str:
 
 
 @contextlib.contextmanager
-def _opened(url: str) -> Iterator[IO[bytes]]:
+def opened(url: str) -> Iterator[IO[bytes]]:
+    """The file, buffered."""
     fs, path = url_to_fs(url)
     opened = open(path, "rb") if "file" in fs.protocol else io.BufferedReader(fs.open(path, "rb"))  # noqa: PTH123, SIM115  fsspec gives text paths
     with opened as handle:

@@ -19,6 +19,7 @@ from fsspec.core import url_to_fs
 
 from core.errors import ShardFailed, is_transient
 from stages.inputs.arrow_values import rows_of
+from stages.inputs.image_values import NO_IMAGES, Images, image_reader
 from stages.inputs.parquet_pages import MAX_ITEMS_PER_GROUP, GroupCost, PageError, check_file, check_footer, pages_of
 
 if TYPE_CHECKING:
@@ -48,11 +49,13 @@ class TableReader:
 
     Faults of the machine or the network are not caught, so that the engine tries again; after any exception the reader
     cannot be used again. `needed` names the columns of a schema that are read whatever their size; it may raise
-    `ShardFailed` for a column that cannot serve.
+    `ShardFailed` for a column that cannot serve. Columns of `images` come as `ImageValue`.
     """
 
-    def __init__(self, url: str, needed: Callable[[pa.Schema], Sequence[str]] = lambda _: ()) -> None:
-        self.url = url
+    def __init__(
+        self, url: str, needed: Callable[[pa.Schema], Sequence[str]] = lambda _: (), images: Images = NO_IMAGES
+    ) -> None:
+        self.url, self._images = url, images
         fs, path = url_to_fs(url)
         self._handle: IO[bytes] = fs.open(path, "rb")
         with contextlib.ExitStack() as failed, self._faults("not a Parquet file that can be read"):
@@ -152,10 +155,14 @@ class TableReader:
     def _counted(self, batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
         """The rows of a batch. Values that are there and were not read are counted."""
         num_absent: Counter[str] = Counter()
-        for row in rows_of(batch):
+        images = [name for name in batch.schema.names if name in self._images.names]
+        image_at = {name: image_reader(batch.column(name), self._images.max_bytes) for name in images}
+        num_rows, batch = batch.num_rows, batch.drop_columns(images)
+        rows = rows_of(batch) if batch.num_columns else iter([{} for _ in range(num_rows)])
+        for number, row in enumerate(rows):
             num_absent.update([name for name, value in row.items() if value is None])
-            yield row
-        self._num_read += batch.num_rows
+            yield {**row, **{name: read(number) for name, read in image_at.items()}}
+        self._num_read += num_rows
         for field, column in zip(batch.schema, batch.columns, strict=True):
             if not pa.types.is_floating(field.type):  # JSON has no infinity
                 self._num_lost[field.name] += max(0, num_absent[field.name] - column.null_count)
@@ -175,14 +182,17 @@ class TableReader:
 
 @contextlib.contextmanager
 def table_reader(
-    url: str, readers: dict[str, TableReader], needed: Callable[[pa.Schema], Sequence[str]]
+    url: str,
+    readers: dict[str, TableReader],
+    needed: Callable[[pa.Schema], Sequence[str]],
+    images: Images = NO_IMAGES,
 ) -> Iterator[TableReader]:
     """The table's reader, kept in `readers` for the next call. It is closed and removed on any error."""
     reader = readers.pop(url, None)
     for other in readers.values():
         other.close()
     readers.clear()
-    reader = reader or TableReader(url, needed)
+    reader = reader or TableReader(url, needed, images)
     with contextlib.ExitStack() as failed:
         failed.callback(reader.close)
         yield reader

@@ -18,7 +18,7 @@ from stages.inputs.table_columns import CAPTION_NAMES, plain_name
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 SOURCE_COLUMNS = (
     "source_raw", "source_sha256", "source_key", "source_size_bytes", "source_url", "source_metadata", "caption",
@@ -74,7 +74,7 @@ def sample_id_of(image: bytes) -> tuple[str, str]:
 def to_row(sample: InputSample, shard: str, *, require_caption: bool) -> dict[str, Any]:
     """The sample's row, `reject_reason` set where it cannot be used. A row without image is named by shard and key."""
     row: dict[str, Any] = dict.fromkeys((SAMPLE_ID, *SOURCE_COLUMNS, REJECT_REASON, REJECT_DETAIL))
-    row["source_key"] = _printable(sample.key)
+    row["source_key"] = printable(sample.key)
     caption, reason, detail = _caption(sample, row)
     row["caption"] = caption
     if sample.image:
@@ -84,13 +84,13 @@ def to_row(sample: InputSample, shard: str, *, require_caption: bool) -> dict[st
         named = hashlib.sha256(f"{shard}/{sample.key}".encode("utf-8", "surrogatepass")).hexdigest()
         row[SAMPLE_ID] = f"x{named[: ID_HEX_DIGITS - 1]}"
     if sample.problem is not None:
-        row[REJECT_REASON], row[REJECT_DETAIL] = sample.problem.value, _printable(sample.detail)
+        row[REJECT_REASON], row[REJECT_DETAIL] = sample.problem.value, printable(sample.detail)
     elif not sample.image:
         empty = sample.image is not None
         row[REJECT_REASON] = (InputReject.EMPTY_IMAGE if empty else InputReject.NO_IMAGE).value
-        row[REJECT_DETAIL] = _printable(sample.detail)
+        row[REJECT_DETAIL] = printable(sample.detail)
     elif reason is not None and require_caption:
-        row[REJECT_REASON], row[REJECT_DETAIL] = reason.value, _printable(detail or sample.detail)
+        row[REJECT_REASON], row[REJECT_DETAIL] = reason.value, printable(detail or sample.detail)
     return row
 
 
@@ -100,7 +100,7 @@ def _caption(sample: InputSample, row: dict[str, Any]) -> tuple[str | None, Inpu
     if metadata and row["source_metadata"] is None:
         sample.notes.append("metadata too long, left out")
     url = metadata.get("url") if metadata else None
-    row["source_url"] = _printable(url) if isinstance(url, str) else None
+    row["source_url"] = printable(url) if isinstance(url, str) else None
     if sample.text is not None:
         try:
             caption = sample.text.decode("utf-8-sig")
@@ -149,7 +149,7 @@ def first_caption(value: Any, notes: list[str]) -> str | None:
 def clean_caption(text: str) -> str:
     """A caption on one line, without blanks around it, its accents composed (NFC), as UTF-8 can hold it."""
     lines = (line.strip(" \t") for line in LINE_ENDS.split(text[:MAX_TEXT_BYTES]))
-    return unicodedata.normalize("NFC", _printable(" ".join(line for line in lines if line)))
+    return unicodedata.normalize("NFC", printable(" ".join(line for line in lines if line)))
 
 
 def _metadata(sample: InputSample) -> tuple[dict[str, Any] | None, bool]:
@@ -189,7 +189,7 @@ class _Plain:
         if self._left < 0:
             raise ValueError("too long")
         if isinstance(value, str):
-            return _printable(value)
+            return printable(value)
         if isinstance(value, dict):
             return {self.of(str(key)): self.of(held) for key, held in value.items()}
         if isinstance(value, list | tuple):
@@ -199,20 +199,21 @@ class _Plain:
         return value if value is None or isinstance(value, int) else str(value)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Text that UTF-8 can hold: bytes that were smuggled in as surrogates become question marks."""
     return text.encode("utf-8", "replace").decode()
 
 
 def weight(row: dict[str, Any]) -> int:
-    """Bytes that a row of the source columns takes, about."""
-    texts = (row["caption"], row["source_metadata"], row["source_url"])
-    return (row["source_size_bytes"] or 0) + sum(len(t) if t.isascii() else 4 * len(t) for t in texts if t)
+    """Bytes that the pixels and texts of a row take, about."""
+    texts = (value for value in row.values() if isinstance(value, str))
+    pixels = sum(len(value) for value in row.values() if isinstance(value, bytes))
+    return pixels + sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
 
 
-def to_table(rows: list[dict[str, Any]]) -> pa.Table:
-    """Rows as a table of the source columns and the reject columns."""
-    names = [SAMPLE_ID, *SOURCE_COLUMNS]
+def to_table(rows: list[dict[str, Any]], columns: Sequence[str] = SOURCE_COLUMNS) -> pa.Table:
+    """Rows as a table of `sample_id`, these columns and the reject columns."""
+    names = [SAMPLE_ID, *columns]
     schema = pa.schema(
         [*((n, column(n).type) for n in names), (REJECT_REASON, pa.string()), (REJECT_DETAIL, pa.string())]
     )
@@ -222,16 +223,26 @@ def to_table(rows: list[dict[str, Any]]) -> pa.Table:
 def tables_of(
     samples: Iterable[InputSample], shard: str, notes: Counter[str], *, require_caption: bool
 ) -> Iterator[pa.Table]:
-    """Rows of the samples in tables that stay small, however large images and texts are."""
-    rows: list[dict[str, Any]] = []
+    """Rows of the samples in small tables."""
+
+    def rows() -> Iterator[dict[str, Any]]:
+        for sample in samples:
+            row = to_row(sample, shard, require_caption=require_caption)
+            notes.update(sample.notes)
+            yield row
+
+    return in_tables(rows(), SOURCE_COLUMNS)
+
+
+def in_tables(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """The rows in tables that stay small, however large images and texts are."""
+    held: list[dict[str, Any]] = []
     num_bytes = 0
-    for sample in samples:
-        row = to_row(sample, shard, require_caption=require_caption)
-        notes.update(sample.notes)
-        rows.append(row)
+    for row in rows:
+        held.append(row)
         num_bytes += weight(row)
-        if num_bytes >= TABLE_BYTES or len(rows) >= TABLE_ROWS:
-            yield to_table(rows)
-            rows, num_bytes = [], 0
-    if rows:
-        yield to_table(rows)
+        if num_bytes >= TABLE_BYTES or len(held) >= TABLE_ROWS:
+            yield to_table(held, columns)
+            held, num_bytes = [], 0
+    if held:
+        yield to_table(held, columns)

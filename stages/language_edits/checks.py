@@ -35,6 +35,7 @@ from stages.language_edits.words import (
     named_in,
     normalised,
     stem,
+    with_general,
     words,
 )
 
@@ -227,14 +228,15 @@ def names_an_absent_thing(judged: Judged) -> bool:
     "The" speaks of what is there: in "the red car" both words must be in a caption, in "the car door" the first. What
     is removed, replaced or changed must be in the source caption.
     """
-    known = judged.source | judged.target | _AMBIENT
+    known = with_general(judged.source | judged.target) | _AMBIENT
     if any(not named_in(one, known) for one in _definite(judged.answer.instruction, known)):
         return True
     if judged.kind.scope in ("add", "image"):
         return False
     if judged.kind.scope == "remove":
-        return not any(named_in(one, judged.instruction) for one in judged.change.removed)
-    if any(named_in(one, judged.source) for one in judged.instruction):
+        return not any(named_in(one, judged.instruction) for one in with_general(judged.change.removed))
+    source = with_general(judged.source)
+    if any(named_in(one, source) for one in judged.instruction):
         return False
     return head_of(judged.answer.object) not in judged.source or not _PRONOUNS & {*words(judged.answer.instruction)}
 
@@ -337,7 +339,7 @@ def reverse_invents(judged: Judged) -> bool:
 
     A colour has to be one that came or went, or to stand before the same noun as in a caption.
     """
-    known = judged.source | judged.target | judged.instruction | _GENERIC
+    known = with_general(judged.source | judged.target | judged.instruction) | _GENERIC
     found = words(_PART_OF_DAY.sub("time", judged.answer.reverse_instruction))
     if any(not named_in(stem(found[at]), known) and not _is_verb(found, at) for at in _contentful(found)):
         return True

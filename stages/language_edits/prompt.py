@@ -45,6 +45,8 @@ class Shown:
 
     instructions: tuple[str, ...] = ()
     examples: tuple[ExampleEdit, ...] = ()
+    ids: tuple[str, ...] = ()
+    """Ids of all edits that are shown, those of whole examples first."""
 
     @cached_property
     def shown_instructions(self) -> frozenset[str]:
@@ -60,7 +62,8 @@ class Shown:
 def draw_shown(edits: Sequence[ExampleEdit], num_instructions: int, num_examples: int, rng: random.Random) -> Shown:
     """Instructions and whole examples drawn from the edits, no edit in both; of a small set, all that there are."""
     drawn = rng.sample(edits, min(len(edits), num_instructions + num_examples))
-    return Shown(tuple(edit.instruction for edit in drawn[num_examples:]), tuple(drawn[:num_examples]))
+    instructions = tuple(edit.instruction for edit in drawn[num_examples:])
+    return Shown(instructions, tuple(drawn[:num_examples]), tuple(edit.id for edit in drawn))
 
 
 def write_prompt(

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from stages.wordnet_edits.grammar import tokenise, word_set
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 GRAMMAR_WORDS = word_set(
     "a an the this that these those some any its it his her hers their theirs my your our he she they him them i "
@@ -109,6 +113,21 @@ _ALIKE = tuple(
     )
 )  # fmt: skip
 """Words that an instruction and a caption use for each other."""
+_MEMBERS = {
+    "dog": "corgi retriever bulldog puppy spaniel terrier poodle dachshund husky labrador beagle pug collie hound",
+    "cat": "kitten tabby",
+    "bird": "seagull gull parrot owl eagle swan duck crow pigeon sparrow flamingo goose penguin hen rooster chicken",
+    "flower": "rose sunflower dahlia tulip daisy lily poppy orchid dandelion",
+    "tree": "palm oak pine maple birch willow",
+    "vehicle": "car bus truck van taxi tram lorry jeep motorcycle train pickup",
+    "car": "taxi jeep limousine sedan suv cab",
+    "boat": "ship yacht canoe kayak sailboat ferry",
+    "animal": "dog cat horse cow sheep bear lion elephant zebra giraffe goat frog fox rabbit cub corgi retriever",
+    "person": "man woman boy girl child bride groom player rider skier surfer officer",
+    "building": "house tower church shop skyscraper barn castle",
+    "child": "boy girl toddler baby",
+}
+"""A general word -> words of captions for which an instruction may say it: "the dog" of a corgi."""
 _VOWEL = re.compile(r"[aeiouy]")
 
 
@@ -132,6 +151,11 @@ def stem(word: str) -> str:
 
 _GROUPS = {stem(word): number for number, group in enumerate(_ALIKE) for word in group}
 
+_GENERAL = {
+    member: frozenset(stem(general) for general, members in _MEMBERS.items() if member in map(stem, members.split()))
+    for member in {stem(word) for members in _MEMBERS.values() for word in members.split()}
+}
+
 
 def alike(word: str, other: str) -> bool:
     """True for two stems of one word, or of two words that mean the same edit."""
@@ -141,6 +165,12 @@ def alike(word: str, other: str) -> bool:
 def named_in(word: str, stems: frozenset[str]) -> bool:
     """True where one of the stems is of that word, or means the same edit."""
     return word in stems or (word in _GROUPS and any(alike(word, other) for other in stems))
+
+
+def with_general(stems: Iterable[str]) -> frozenset[str]:
+    """The stems, and those of the general words for them."""
+    found = frozenset(stems)
+    return found.union(*(_GENERAL.get(one, ()) for one in found))
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class StageCount:
 
     @property
     def notes_with_shares(self) -> list[tuple[str, int, float | None]]:
-        """(note, number, its share) of each note: that of "answers: wrong" is of the note "answers", if there is one."""
+        """(note, number, share) of each note: "answers: wrong" has a share of "answers", where there is that note."""
         totals = {name: self.notes.get(name.partition(": ")[0], 0) for name in self.notes if ": " in name}
         return [
             (name, number, number / totals[name] if totals.get(name) else None)

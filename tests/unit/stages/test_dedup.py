@@ -194,3 +194,15 @@ def test_pairs_are_folded_so_that_memory_follows_the_hashes(monkeypatch):
     tracemalloc.stop()
     assert set(labels.tolist()) == {0}
     assert peak < 100e6
+
+
+def test_edits_of_one_image_are_no_duplicates_and_equal_edits_are():
+    texts = ["add a hat", "make it blue", "add a hat", None, None]
+    rows = table(
+        [str(n) for n in range(5)],
+        source_sha256=[sha(1)] * 5, source_dhash=[1] * 5, original_width_px=[1] * 5, original_height_px=[1] * 5,
+        instruction=texts,
+    )  # fmt: skip
+    made = dict(Dedup().open(Context(stage_name="test"))(lambda: [("a", rows)]))["a"].to_pylist()
+    assert [row["duplicate_cluster_id"] for row in made] == ["0", "1", "0", "3", "3"]
+    assert [row["reject_reason"] for row in made] == [None, None, "duplicate_exact", None, "duplicate_exact"]

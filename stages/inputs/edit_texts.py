@@ -1,0 +1,68 @@
+"""Find the texts of an edit in a row of a published dataset, under the names that datasets give them.
+
+Known are the names of InstructPix2Pix (`input` or `caption`, `edit`, `output`), UltraEdit (its tables, the generator's
+input and its output) and HQ-Edit. Owns names; does not read files.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from stages.inputs.rows import MAX_TEXT_BYTES, clean_caption
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TEXT_NAMES: dict[str, tuple[str, ...]] = {
+    "source_caption": ("source_caption", "input_text", "input", "caption"),
+    "target_caption": ("target_caption", "output_text", "output", "new_caption"),
+    "instruction": ("instruction", "edit_instruction", "edit_prompt", "edit", "edit_instance"),
+    "reverse_instruction": ("reverse_instruction", "inverse_edit", "inverse_instruction"),
+    "edit_object": ("edit_object",),
+    "edit_type": ("edit_type", "edit_task"),
+}
+"""Column -> names under which its text is looked for; the first that has one counts."""
+IMAGE_NAMES: dict[str, tuple[str, ...]] = {
+    "source_image": ("source_image", "input_image", "source_img"),
+    "target_image": ("target_image", "edited_image", "output_image", "target_img"),
+    "mask_image": ("mask_image", "mask_img"),
+}
+"""Image of a triple -> names under which it is looked for."""
+NOTHING = "NONE"
+"""What UltraEdit writes for an edit of the whole image, in place of an object or a mask."""
+TEXT_COLUMNS = (*TEXT_NAMES, "edit_writer")
+WRITER = "input"
+
+Names = dict[str, tuple[str, ...]]
+
+
+def names_with(columns: Mapping[str, str]) -> Names:
+    """The known names, those of `columns` replaced. Raises ValueError for a column that no edit has."""
+    known = {**TEXT_NAMES, **IMAGE_NAMES}
+    unknown = sorted(set(columns) - set(known))
+    if unknown:
+        raise ValueError(f"columns {', '.join(unknown)} are none of an edit; expected {', '.join(known)}")
+    return known | {name: (theirs,) for name, theirs in columns.items()}
+
+
+def texts_in(row: Mapping[str, Any], names: Names) -> dict[str, str | None]:
+    """The texts of the edit, each on one line, None for one that is absent or blank."""
+    found = {column: _first_text(row, names[column]) for column in TEXT_NAMES}
+    if found["edit_object"] == NOTHING:
+        found["edit_object"] = None
+    return {**found, "edit_writer": WRITER}
+
+
+def _first_text(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    texts = (row[name] for name in names if isinstance(row.get(name), str))
+    return next((clean_caption(text[:MAX_TEXT_BYTES]) for text in texts if text.strip()), None)
+
+
+def json_object(raw: bytes) -> dict[str, Any] | None:
+    """A JSON object, or None for bytes that are none."""
+    try:
+        value = json.loads(raw.decode("utf-8-sig", "surrogateescape"))
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) else None

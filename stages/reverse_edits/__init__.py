@@ -1,0 +1,1 @@
+"""Reverse instructions of edits that have captions and an instruction: rules where they are sure, checks of any."""

@@ -1,0 +1,93 @@
+"""The target and the mask of an input, beside the source image that was normalised."""
+
+import io
+
+import numpy as np
+import pytest
+from _inputs import apply, encoded, make_image, png_file, table
+from PIL import Image
+
+from stages.normalise_image import NormaliseImage
+from stages.normalise_target import NormaliseTarget, TargetReject
+
+
+def edit(source, target, mask=None, **options):
+    """The row of one edit after both stages."""
+    (first,) = apply(NormaliseImage(min_side_px=8, format="png", **options), table(source_raw=[source]))
+    names = ("source_format", "width_px", "height_px", "original_width_px", "original_height_px")
+    given = {name: [first[name]] for name in names}
+    fit = options.get("fit", "keep_ratio")
+    (row,) = apply(NormaliseTarget(fit=fit), table(target_raw=[target], mask_raw=[mask], **given))
+    return first, row
+
+
+def array(data):
+    return np.asarray(Image.open(io.BytesIO(data)))
+
+
+def png(image):
+    return encoded(image, "PNG")
+
+
+@pytest.mark.parametrize("fit", ["keep_ratio", "center_crop", "pad"])
+@pytest.mark.parametrize("size", [(90, 60), (60, 90), (400, 260)])
+def test_target_equal_to_the_source_gets_the_same_pixels(fit, size):
+    image = png(make_image(1, size))
+    source, row = edit(image, image, fit=fit, shorter_side_px=48)
+    assert (array(row["target_image"]) == array(source["source_images"][0])).all()
+    assert row["target_format"] == "png"
+
+
+def test_target_of_another_scale_is_brought_to_the_size_of_the_source():
+    source, row = edit(png(make_image(1, (90, 60))), encoded(make_image(2, (180, 120)), "JPEG"), shorter_side_px=60)
+    assert array(row["target_image"]).shape == (60, 90, 3)
+    assert (source["width_px"], source["height_px"]) == (90, 60)
+
+
+def test_mask_is_binary_and_its_share_is_known():
+    mask = Image.new("RGB", (90, 60))
+    mask.paste("white", (0, 0, 45, 60))
+    _, row = edit(png(make_image(1, (90, 60))), png(make_image(2, (90, 60))), png(mask), shorter_side_px=30)
+    assert set(np.unique(array(row["region_mask_png"]))) == {0, 255}
+    assert array(row["region_mask_png"]).shape == (30, 45)
+    assert row["core_mask_png"] == row["region_mask_png"]
+    assert row["region_frac"] == pytest.approx(0.5, abs=0.03)
+    assert row["is_whole_image"] is False
+
+
+def test_edit_without_mask_may_change_the_whole_image():
+    _, row = edit(png(make_image(1, (90, 60))), png(make_image(2, (90, 60))), shorter_side_px=30)
+    assert (array(row["region_mask_png"]) == 255).all()
+    assert (row["region_frac"], row["is_whole_image"]) == (1.0, True)
+
+
+def test_bars_beside_an_image_are_outside_of_its_mask():
+    mask = png(Image.new("L", (90, 60), 255))
+    _, row = edit(png(make_image(1, (90, 60))), png(make_image(2, (90, 60))), mask, fit="pad", shorter_side_px=90)
+    inside = array(row["region_mask_png"])
+    assert inside.shape == (90, 90)
+    assert not inside[:15].any()
+    assert inside[15:75].all()
+
+
+@pytest.mark.parametrize(
+    ("target", "mask", "reason", "detail"),
+    [
+        (None, None, TargetReject.NO_TARGET, "the input has no target image"),
+        (b"no image", None, TargetReject.UNDECODABLE, "target: no image format that is read"),
+        (
+            png(make_image(2, (60, 90))),
+            None,
+            TargetReject.SHAPE_DIFFERS,
+            "target: 60 x 90 px, the source image 90 x 60",
+        ),
+        (png(make_image(2, (90, 60))), b"\x89PNG", TargetReject.UNDECODABLE, "mask: "),
+        (png_file(60_000, 40_000, b""), None, TargetReject.PIXEL_BOMB, "target: "),
+        (png(make_image(2, (90, 60)))[:-60], None, TargetReject.TRUNCATED, "target: "),
+    ],
+)
+def test_target_that_cannot_serve_is_a_reject(target, mask, reason, detail):
+    _, row = edit(png(make_image(1, (90, 60))), target, mask, shorter_side_px=30)
+    assert row["reject_reason"] == reason.value
+    assert row["reject_detail"].startswith(detail)
+    assert row["target_image"] is None
