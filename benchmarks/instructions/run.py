@@ -5,7 +5,7 @@ read_webdataset, normalise_image and write_edits, twice. First an OpenAI-compati
 that file: an edit of each type for each caption, and before it, where there is one, an answer with a known fault. Then
 SmolLM2-135M-Instruct writes them. Every rejected answer is printed with its faults, every one of SmolLM2's that was
 accepted too. Labels are of the person who wrote or read the answers. second_answers.jsonl was written when the checks
-were done and changed none of them; it is judged without a chain.
+were done; it is judged without a chain.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def main() -> None:
             build(args.shards, model_id, FROM_FILE)
         report("answers from the file", given, labels)
         second = read_labels(SECOND_ANSWERS)
-        report("second answers, which no check was written by", judged_alone(second), second)
+        report("second answers", judged_alone(second), second)
     if args.only != "file":
         try:
             smollm2.gguf_path()
