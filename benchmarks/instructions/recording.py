@@ -9,13 +9,13 @@ from unittest import mock
 
 from benchmarks.instructions.answers import asked_for
 from stages.language_edits import asking
-from stages.language_edits.checks import EditFault
+from stages.language_edits.checks import EditFault, Judged, faults_of
 from stages.language_edits.schema import EditAnswer, parse_answer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from stages.language_edits.checks import Judged
+    from benchmarks.instructions.answers import LabelledAnswer
 
 
 @dataclass(kw_only=True)
@@ -39,7 +39,7 @@ def recorded(generator: type) -> Iterator[list[GivenAnswer]]:
     """The answers that models of the class `generator` give in the block."""
     given: list[GivenAnswer] = []
     judged_to: Iterator[GivenAnswer] = iter(())
-    generate, faults_of = generator.generate, asking.faults_of  # type: ignore[attr-defined]  # a TextGenerator
+    generate = generator.generate  # type: ignore[attr-defined]  # a TextGenerator
 
     def recording_generate(model: object, prompts: Sequence[str], **settings: Any) -> list[str]:
         nonlocal judged_to
@@ -59,6 +59,20 @@ def recorded(generator: type) -> Iterator[list[GivenAnswer]]:
         mock.patch.object(asking, "faults_of", recording_faults_of),
     ):
         yield given
+
+
+def judged_alone(labels: Sequence[LabelledAnswer]) -> list[GivenAnswer]:
+    """The answers with their faults, each judged as its caption's only one."""
+    given = []
+    for label in labels:
+        answer = parse_answer(label.text)
+        faults = [EditFault.UNPARSABLE]
+        if answer is not None:
+            faults = faults_of(Judged(caption=label.caption, edit_type=label.edit_type, answer=answer))
+        given.append(
+            GivenAnswer(caption=label.caption, edit_type=label.edit_type, text=label.text, answer=answer, faults=faults)
+        )
+    return given
 
 
 def _given(prompt: str, text: str) -> GivenAnswer:

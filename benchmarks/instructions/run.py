@@ -4,7 +4,8 @@
 read_webdataset, normalise_image and write_edits, twice. First an OpenAI-compatible server on the loopback answers from
 that file: an edit of each type for each caption, and before it, where there is one, an answer with a known fault. Then
 SmolLM2-135M-Instruct writes them. Every rejected answer is printed with its faults, every one of SmolLM2's that was
-accepted too. Labels are of the person who wrote or read the answers.
+accepted too. Labels are of the person who wrote or read the answers. second_answers.jsonl was written when the checks
+were done; it is judged without a chain.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.instructions.answers import answer_server, read_labels  # noqa: E402  run from a checkout
-from benchmarks.instructions.recording import recorded  # noqa: E402
+from benchmarks.instructions.recording import judged_alone, recorded  # noqa: E402
 from benchmarks.instructions.report import report  # noqa: E402
 from core.errors import ModelError  # noqa: E402
 from models.language.openai_text import OpenaiText  # noqa: E402
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ANSWERS = Path(__file__).with_name("answers.jsonl")
+SECOND_ANSWERS = Path(__file__).with_name("second_answers.jsonl")
 SMOLLM2_LABELS = Path(__file__).with_name("smollm2_labels.jsonl")
 CHAIN = """
 name = "instructions"
@@ -70,6 +72,8 @@ def main() -> None:
         with answer_server(labels) as model_id, recorded(OpenaiText) as given:
             build(args.shards, model_id, FROM_FILE)
         report("answers from the file", given, labels)
+        second = read_labels(SECOND_ANSWERS)
+        report("second answers", judged_alone(second), second)
     if args.only != "file":
         try:
             smollm2.gguf_path()

@@ -59,6 +59,7 @@ _AMBIENT = frozenset(map(stem, AMBIENT_WORDS))
 _FREE = frozenset(map(stem, FREE_WORDS))
 _GENERIC = frozenset(map(stem, GENERIC_WORDS))
 _VERBS = frozenset(map(stem, EDIT_VERBS))
+_BEFORE_PARTICIPLES = frozenset({"be", "been", "get", "is", "are", "have"})
 _ADDING = frozenset({"add", "attach", "give", "include", "insert", "place", "plant", "put"})
 _BEFORE_NOUNS = frozenset({"a", "an", "the", "some", "its", "his", "her", "their", "these", "those"})
 _COLOURS = frozenset(map(stem, COLOURS))
@@ -359,7 +360,9 @@ def _is_verb(found: tuple[str, ...], at: int) -> bool:
     """True for a verb of requests where no noun is, and for a first word like "Glue" in "Glue the saucer together"."""
     if at == 0 and len(found) > 1 and found[1] in _BEFORE_NOUNS:
         return True
-    return stem(found[at]) in _VERBS and (at == 0 or found[at - 1] not in _BEFORE_NOUNS)
+    before = found[at - 1] if at else ""
+    is_adjective = found[at].endswith("ed") and found[at] not in EDIT_VERBS and before not in _BEFORE_PARTICIPLES
+    return stem(found[at]) in _VERBS and before not in _BEFORE_NOUNS and not is_adjective
 
 
 def _pairs(text: str) -> set[tuple[str, str]]:

@@ -42,7 +42,7 @@ EDIT_KINDS = {
         scope="remove", meaning="a thing that is there is removed", removed_frac=0.75, num_added=1, num_places=2
     ),
     "replace": EditKind(
-        scope="thing", meaning="a thing is replaced by another one", removed_frac=0.6, num_added=6, num_places=2
+        scope="thing", meaning="a thing is replaced by another one", removed_frac=0.75, num_added=6, num_places=2
     ),
     "change_colour": EditKind(
         scope="thing", meaning="the colour of a thing is changed", removed_frac=0.5, num_added=4, num_places=2,
@@ -66,7 +66,7 @@ EDIT_KINDS = {
     ),
     "turn": EditKind(
         scope="thing", meaning="a thing is turned into one of another kind, where it is and as it is placed",
-        removed_frac=0.6, num_added=6, num_places=2,
+        removed_frac=0.75, num_added=6, num_places=2,
     ),
     "replace_noun": EditKind(scope="thing", removed_frac=0.5, num_added=3, num_places=2),
     "change_adjective": EditKind(scope="thing", removed_frac=0.5, num_added=3, num_places=2),

@@ -72,3 +72,26 @@ def test_answers_with_a_fault_are_rejected(rows, found, fault):
 def test_no_kept_answer_names_what_no_caption_says_to_undo(rows, found):
     kept = [row for row, faults in zip(rows, found, strict=True) if not faults]
     assert [row["answer"] for row in kept if row["fault"] == EditFault.REVERSE_INVENTS] == []
+
+
+@pytest.mark.parametrize(
+    ("reverse", "is_invented"),
+    [
+        ("Repair the torn flag.", False),
+        ("Sew the torn flag together.", False),
+        ("The tear should be removed from the flag.", False),
+        ("Repair the torn flag and make it striped.", True),  # "strip" is a verb of requests
+        ("Repair the torn flag beside the plant.", True),  # so is "plant"
+    ],
+)
+def test_verbs_are_free_where_no_noun_or_adjective_is(reverse, is_invented):
+    edit = {
+        "edit_type": "transform_local",
+        "instruction": "Tear the flag.",
+        "object": "flag",
+        "target_caption": "a torn flag on a balcony",
+        "reverse_instruction": reverse,
+    }
+    answer = parse_answer(json.dumps(edit))
+    judged = Judged(caption="a flag on a balcony", edit_type="transform_local", answer=answer)
+    assert (EditFault.REVERSE_INVENTS in faults_of(judged)) == is_invented
