@@ -46,7 +46,7 @@ class WriteEdits(AskingSettings, ExpandStage):
         "target_phrase", "edit_object", "edit_writer",
     )  # fmt: skip
     rejects: ClassVar[type[StrEnum] | None] = EditFault
-    needs: ClassVar[Needs] = Needs(gpu=1.0, memory_bytes=2 << 30)
+    needs: ClassVar[Needs] = Needs(gpu=1.0, memory_bytes=2 << 30, packages=("wordfreq", "inflect"))
     uses_rng: ClassVar[bool] = True
 
     edits_per_caption: int = Field(default=3, ge=1)

@@ -132,4 +132,5 @@ def _children(sample_id: str, edits: list[Row]) -> list[Row]:
 
 
 def _reject(sample_id: str, fault: EditFault, detail: str) -> Row:
-    return {SAMPLE_ID: sample_id, REJECT_REASON: fault.value, REJECT_DETAIL: detail[:DETAIL_CHARS]}
+    shown = detail[:DETAIL_CHARS].encode("utf-8", "replace").decode()  # a server may send half of a surrogate pair
+    return {SAMPLE_ID: sample_id, REJECT_REASON: fault.value, REJECT_DETAIL: shown}

@@ -134,6 +134,12 @@ def test_parent_without_an_edit_is_rejected_by_its_most_frequent_fault():
     assert row["instruction"] is None
 
 
+def test_answer_that_no_file_can_hold_is_rejected_in_readable_form():
+    (row,), _ = run(["a dog"], Writer(lambda *_: "x \ud800 " + "y" * 999), max_retries=0)
+    assert row["reject_reason"] == "unparsable"
+    assert row["reject_detail"] == "x ? " + "y" * 196
+
+
 @pytest.mark.parametrize(
     ("caption", "reason", "detail"),
     [(None, "no_caption", ""), ("  ", "no_caption", ""), ("!?", "no_caption", "!?"),
