@@ -55,8 +55,8 @@ FROM_SMOLLM2 = {
     "num_examples": 4,
     "repeats_caption": "true",
     "max_new_tokens": 130,
-    "max_retries": 1,
-    "run_on": "{ rows_per_forward = 12 }",
+    "max_retries": 0,
+    "run_on": "{ rows_per_forward = 4 }",
 }
 """A short prompt, since a CPU reads it."""
 
