@@ -47,7 +47,7 @@ class GroundObject(MapStage):
     """Least score of a box."""
     max_iou: float = Field(default=0.8, gt=0, le=1)
     """Of two boxes that overlap by more than this IoU the surer one stays; 1 keeps all."""
-    max_boxes: int = Field(default=100, ge=1)
+    max_boxes: int = Field(default=50, ge=1)
     """Most boxes of an image, the surest; it bounds the memory of their masks."""
 
     def open(self, ctx: Context) -> BatchFn:

@@ -1,4 +1,4 @@
-"""Random checkpoints of the production classes in the sizes of the published ones, each saved to a folder.
+"""Random checkpoints of the production classes with the widths and depths of published ones, each saved to a folder.
 
 Tokenizers are those of the miniature world: vocabularies of the published models are not part of this project. What a
 tokenizer does not know becomes its unknown token, and the embedding tables keep the published number of rows.
@@ -16,16 +16,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def save_clip(folder: Path) -> int:
-    """CLIP ViT-B/32. Returns the number of its weights."""
+def save_clip(folder: Path, _scale: int) -> int:
+    """CLIP ViT-B/32, always at its 224 px. Returns the number of its weights."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor
 
     CLIPProcessor(CLIPImageProcessor(), clip_tokenizer()).save_pretrained(folder)
     return _saved(CLIPModel, CLIPConfig(), folder)  # the library's defaults are this model's
 
 
-def save_grounding_dino(folder: Path) -> int:
-    """Grounding DINO with a Swin-T, IDEA-Research/grounding-dino-tiny. Returns the number of its weights."""
+def save_grounding_dino(folder: Path, scale: int) -> int:
+    """Grounding DINO with a Swin-T, IDEA-Research/grounding-dino-tiny. Returns the number of its weights.
+
+    It reads images at 800 px divided by `scale`, at most 1333 px long.
+    """
     from transformers import (
         GroundingDinoConfig,
         GroundingDinoForObjectDetection,
@@ -38,16 +41,23 @@ def save_grounding_dino(folder: Path) -> int:
         window_size=7, image_size=224, embed_dim=96, depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24],
         out_indices=[2, 3, 4],
     )  # fmt: skip
-    GroundingDinoProcessor(GroundingDinoImageProcessor(), bert_tokenizer()).save_pretrained(folder)
+    images = GroundingDinoImageProcessor(size={"shortest_edge": 800 // scale, "longest_edge": 1333 // scale})
+    GroundingDinoProcessor(images, bert_tokenizer()).save_pretrained(folder)
     return _saved(GroundingDinoForObjectDetection, GroundingDinoConfig(backbone_config=backbone), folder)
 
 
-def save_sam(folder: Path) -> int:
-    """Segment Anything with a ViT-B, facebook/sam-vit-base. Returns the number of its weights."""
+def save_sam(folder: Path, scale: int) -> int:
+    """Segment Anything with a ViT-B, facebook/sam-vit-base. Returns the number of its weights.
+
+    It reads images at 1024 px divided by `scale`.
+    """
     from transformers import SamConfig, SamImageProcessor, SamModel, SamProcessor
 
-    SamProcessor(SamImageProcessor()).save_pretrained(folder)
-    return _saved(SamModel, SamConfig(), folder)  # the library's defaults are this model's
+    side_px = 1024 // scale
+    square = {"height": side_px, "width": side_px}
+    SamProcessor(SamImageProcessor(size={"longest_edge": side_px}, pad_size=square)).save_pretrained(folder)
+    sides = {"image_size": side_px}
+    return _saved(SamModel, SamConfig(vision_config=sides, prompt_encoder_config=sides), folder)
 
 
 def _saved(kind: Any, config: Any, folder: Path) -> int:

@@ -36,6 +36,11 @@ def test_suppression_is_that_of_torchvision(seed):
     assert 5 < len(expected) < 60
 
 
+def test_an_iou_of_exactly_the_most_is_no_overlap():
+    twice = np.array([[0, 0, 4, 4], [0, 0, 4, 4]], np.float32)
+    assert without_overlap(twice, np.array([0.5, 0.6]), 1.0) == [1, 0]
+
+
 def test_a_box_without_an_area_goes():
     boxes = np.array([[5, 5, 5, 9], [9, 9, 5, 5], [0, 0, 1, 1]], np.float32)
     assert without_overlap(boxes, np.array([0.9, 0.8, 0.1]), 0.5) == [2]
