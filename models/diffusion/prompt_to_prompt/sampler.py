@@ -98,7 +98,7 @@ class PairSampler:
             self._scheduler, num_steps=first.num_steps, num_run=steps_run(prepared[0], first), device=self._unet.device,
         )  # fmt: skip
         network = Network(self._unet, prepared, candidates, self._nothing)
-        maps = word_maps(prepared, first_row=network.first_row, grid=settings.blend_grid)
+        maps = word_maps(prepared, settings, network.first_row)
         plan = AttentionPlan(
             self._shared, prepared, candidates, num_calls=len(schedule), first_row=network.first_row,
             max_self_tokens=settings.max_self_tokens, maps=maps,

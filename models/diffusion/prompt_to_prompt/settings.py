@@ -18,6 +18,8 @@ class PairSettings(Settings):
     """Self-attention is shared in layers of at most this many queries; None: a sixteenth of the latent's pixels."""
     blend_grid: int = Field(4, ge=1)
     """Local blend reads the maps of layers with this many latent pixels, along each side, for a query."""
+    blend_threshold: float = Field(0.3, ge=0, lt=1)
+    """Share of a map's highest value above which a place belongs to the words of the local blend."""
     shares_noise: bool = True
     """True: both images of a pair are drawn from the same noise, that of ancestral steps included."""
     source: Literal["drawn", "photograph"] = "drawn"

@@ -19,7 +19,7 @@ from models.diffusion.prompt_to_prompt.synthesizer import PromptToPrompt
 from models.model_ids import fetch, find
 from models.protocols import PairCandidate, PairRequest
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Euler steps
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' schedulers
 
 SAVES = {"sd1": save_stable_diffusion, "sd2": save_stable_diffusion_2, "sdxl": save_sdxl}
 KINDS = [*SAVES, "zoo"]

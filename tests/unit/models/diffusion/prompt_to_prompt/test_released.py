@@ -14,7 +14,7 @@ from models.diffusion.prompt_to_prompt.released import ReleasedControl, Released
 from models.diffusion.prompt_to_prompt.synthesizer import PromptToPrompt
 from models.protocols import PairCandidate, PairRequest
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Euler steps
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' schedulers
 
 ANCHOR = make_image(40, 30, 1)
 CANDIDATE = PairCandidate(seed=7, num_steps=5, strength=0.6, cross_attention_frac=0.8, self_attention_frac=0.7)
