@@ -284,7 +284,7 @@ def loop_with_region(model, candidate, request, after):
     latents = scheduler.add_noise(anchor, noise, timesteps[:1].repeat(2))
     network = Network(model._pipeline.unet, [prepared], [candidate], model._sampler._nothing)
     plan = AttentionPlan(
-        model._sampler._shared, [prepared], [candidate], num_calls=len(timesteps), first_row=0, max_self_tokens=64
+        model._sampler._shared, [prepared], [candidate], model._settings, num_calls=len(timesteps), first_row=0
     )
     for step, timestep in enumerate(timesteps):
         plan.set(step)

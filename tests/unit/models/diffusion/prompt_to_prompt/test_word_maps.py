@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from _checkpoints import placement, save_stable_diffusion, weights_at
+from _checkpoints import make_image, placement, save_stable_diffusion, weights_at
 from _held_maps import plain_pair, refine_places, sharpen
 
 from models.diffusion.prompt_to_prompt.settings import PairSettings
@@ -77,3 +77,14 @@ def test_a_grid_that_no_layer_has_is_refused(tmp_path):
     with pytest.raises(ValueError) as caught:
         latents_of(other, [request_of(("cat", "car"))], [CANDIDATE])
     assert str(caught.value) == "no cross-attention has maps of (2, 2) for the local blend; set blend_grid"
+
+
+def test_a_blend_over_a_photograph_keeps_the_photograph(tmp_path):
+    settings = {**SETTINGS, "source": "photograph"}
+    model = sharpen(PromptToPrompt(weights_at(save_stable_diffusion(tmp_path)), placement(8), **settings))
+    request = replace(request_of(("cat", "car")), anchor=make_image(64, 64, 1))
+    (prepared,) = model.prepare([request])
+    source, target = latents_of(model, [request], [replace(CANDIDATE, strength=0.75)])[0]
+    is_kept = (source == target).all(dim=0)
+    assert 0 < is_kept.sum() < is_kept.numel()
+    torch.testing.assert_close(source, prepared.latent_Chw)
