@@ -190,8 +190,8 @@ class PairRequest:
     Inside `region` and outside `core`, the soft ring, each candidate says how much is made anew. `core` None: no ring.
     `edit` says how attention is shared: `refine` keeps the maps of words that both captions have, `replace` gives each
     word the map of the word at its place, where the captions have as many words, and refines elsewhere. `word_weights`
-    are factors of the attention to words of the target caption. `blend_words`, words of the source and of the target
-    caption, keep the target as the source where neither is attended to.
+    are factors of the attention to words of the target caption while it is shared. `blend_words`, words of the source
+    and of the target caption, keep the target as the source where neither is attended to.
     """
 
     source_caption: str

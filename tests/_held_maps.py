@@ -30,7 +30,7 @@ class HeldMaps:
         """For each token of the target [(source's token, share), ...], or "own" for the target's own map."""
         self.factors = {}
         self.blend = None
-        """(tokens of the source, tokens of the target, (h, w) of the maps), or None."""
+        """(tokens of the source, tokens of the target, (h, w) of the maps, threshold), or None."""
         self.summed = None
 
     def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
@@ -52,7 +52,7 @@ class HeldMaps:
         return attn.to_out[0](attn.batch_to_head_dim(torch.bmm(maps.flatten(0, 1), value)))
 
     def _collect(self, maps):
-        *words, grid = self.blend
+        *words, grid, _ = self.blend
         if maps.shape[2] == grid[0] * grid[1]:
             found = torch.stack(
                 [one[..., tokens].sum(-1).mean(0).reshape(grid) for one, tokens in zip(maps, words, strict=True)]
@@ -68,7 +68,7 @@ class HeldMaps:
                 [padded[y : y + one.shape[0], x : x + one.shape[1]] for y in range(3) for x in range(3)]
             ).amax(0)
             times = latents.shape[-1] // one.shape[-1]
-            is_word |= (pooled > 0.3 * pooled.max()).repeat_interleave(times, 0).repeat_interleave(times, 1)
+            is_word |= (pooled > self.blend[-1] * pooled.max()).repeat_interleave(times, 0).repeat_interleave(times, 1)
         return torch.stack([latents[0], torch.where(is_word, latents[1], latents[0])])
 
 

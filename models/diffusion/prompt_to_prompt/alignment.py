@@ -75,21 +75,24 @@ def replaced(source: Sequence[Sequence[int]], target: Sequence[Sequence[int]], l
     """The edit `replace`: each word has the map of the source's word at its place, every other token likewise.
 
     `source` and `target` are places of each word's tokens, as many words in both. Of words with different numbers of
-    tokens the maps are summed and divided evenly. Padding takes over padding, the last of it more than once if needed.
+    tokens the maps are summed and divided evenly. A word keeps its own where the source's was cut off. Padding takes
+    over padding, the last of it more than once if needed.
     """
     import numpy as np
 
-    carried = np.zeros((length, length), np.float32)
+    carried, kept = np.zeros((length, length), np.float32), np.zeros(length, np.float32)
     carried[0, 0] = 1
     for before, after in zip(source, target, strict=True):
         if len(before) == len(after):
             carried[list(before), list(after)] = 1
-        elif after:
+        elif before and after:
             carried[np.ix_(before, after)] = 1 / len(after)
+        else:
+            kept[list(after)] = 1
     ends = [max((places[-1] for places in words if places), default=0) + 1 for words in (source, target)]
     for place, token in zip(range(ends[0], 2 * length), range(ends[1], length), strict=False):
         carried[min(place, length - 1), token] = 1
-    return MapEdit(carried, np.zeros(length, np.float32))
+    return MapEdit(carried, kept)
 
 
 def reweighted(edit: MapEdit, weights: Mapping[int, float]) -> MapEdit:

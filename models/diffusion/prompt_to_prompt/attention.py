@@ -36,8 +36,9 @@ class SharedAttention:
     """WordMaps that collect the maps of some words, or None."""
 
     def clear(self) -> None:
-        """Share no attention."""
+        """Share no attention, and collect no maps."""
         self.self_rows_B = self.source_rows_K = self.target_rows_K = self.carried_KLL = self.kept_KL = None
+        self.maps = None
 
 
 class PairProcessor:

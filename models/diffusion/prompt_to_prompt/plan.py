@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from models.diffusion.prompt_to_prompt.word_maps import word_maps
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.diffusion.prompt_to_prompt.attention import SharedAttention
     from models.diffusion.prompt_to_prompt.prepare import PreparedPair
-    from models.diffusion.prompt_to_prompt.word_maps import WordMaps
+    from models.diffusion.prompt_to_prompt.settings import PairSettings
     from models.protocols import PairCandidate
 
 
@@ -35,14 +37,16 @@ class AttentionPlan:
 
     def __init__(
         self, shared: SharedAttention, prepared: Sequence[PreparedPair], candidates: Sequence[PairCandidate],
-        *, num_calls: int, first_row: int, max_self_tokens: int | None, maps: WordMaps | None = None,
+        settings: PairSettings, *, num_calls: int, first_row: int,
     ) -> None:  # fmt: skip
+        """`num_calls` of the network in all, `first_row` the first with text."""
         self._shared, self._prepared, self._first_row = shared, prepared, first_row
         self._self_steps = [self_steps(one.self_attention_frac, num_calls) for one in candidates]
         self._cross_steps = [cross_steps(one.cross_attention_frac, num_calls) for one in candidates]
-        shared.max_self_tokens = self_limit(prepared[0].latent_size, max_self_tokens)
+        shared.max_self_tokens = self_limit(prepared[0].latent_size, settings.max_self_tokens)
         self._now: list[list[int]] | None = None
-        shared.maps = maps
+        self.maps = word_maps(prepared, settings, first_row)
+        """Maps for the local blend, or None where no pair asks for it."""
 
     def set(self, step: int) -> None:
         """Prepare the processors for a step, counted from 0."""
@@ -54,8 +58,9 @@ class AttentionPlan:
             self._shared.clear()
             self._share_self(now[0])
             self._share_cross(now[1])
-            if self._shared.maps is not None:
-                self._shared.maps.set(now[1])
+            if self.maps is not None:
+                self._shared.maps = self.maps
+                self.maps.set(now[1])
 
     def _share_self(self, pairs: list[int]) -> None:
         if pairs:

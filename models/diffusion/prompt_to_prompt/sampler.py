@@ -14,7 +14,6 @@ from models.diffusion.prompt_to_prompt.attention import control
 from models.diffusion.prompt_to_prompt.blend import made_anew, puts_back
 from models.diffusion.prompt_to_prompt.plan import AttentionPlan
 from models.diffusion.prompt_to_prompt.schedule import Schedule, first_noise, pair_generators, steps_run
-from models.diffusion.prompt_to_prompt.word_maps import word_maps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,36 +93,43 @@ class PairSampler:
         import torch
 
         first, settings = candidates[0], self._settings
-        schedule = Schedule(
-            self._scheduler, num_steps=first.num_steps, num_run=steps_run(prepared[0], first), device=self._unet.device,
-        )  # fmt: skip
+        num_run = steps_run(prepared[0], first)
+        schedule = Schedule(self._scheduler, num_steps=first.num_steps, num_run=num_run, device=self._unet.device)
         network = Network(self._unet, prepared, candidates, self._nothing)
-        maps = word_maps(prepared, first_row=network.first_row, grid=settings.blend_grid)
         plan = AttentionPlan(
-            self._shared, prepared, candidates, num_calls=len(schedule), first_row=network.first_row,
-            max_self_tokens=settings.max_self_tokens, maps=maps,
-        )  # fmt: skip
+            self._shared, prepared, candidates, settings, num_calls=len(schedule), first_row=network.first_row
+        )
         drawn = pair_generators([one.seed for one in candidates], shares_noise=settings.shares_noise)
         noise_RChw = first_noise(drawn, (self._latent_channels, *prepared[0].latent_size), self._unet.device)
         anchors = [one.latent_Chw for one in prepared]
         anchor_RChw: Any = None if anchors[0] is None else torch.stack(anchors + anchors)
+        anew_R1hw = made_anew(prepared, candidates)
         is_pure = anchor_RChw is None or schedule.is_whole
         latent_RChw = schedule.pure(noise_RChw) if is_pure else schedule.noised(anchor_RChw, noise_RChw, 0)
-        anew_R1hw = made_anew(prepared, candidates)
+        is_photograph = settings.source == "photograph"
+        if is_photograph:
+            latent_RChw = _photographed(latent_RChw, schedule.noised(anchor_RChw, noise_RChw, 0))
         for step in range(len(schedule)):
-            if settings.source == "photograph":
-                count = len(prepared)
-                photographs = schedule.noised(anchor_RChw[:count], noise_RChw[:count], step)
-                latent_RChw = torch.cat([photographs, latent_RChw[count:]])
             plan.set(step)
             output_RChw = network(schedule.scaled(latent_RChw, step), schedule.timesteps[step])
             latent_RChw = schedule.stepped(output_RChw, latent_RChw, step, drawn)
             if anew_R1hw is not None and puts_back(settings, step, len(schedule)):
                 kept_RChw = schedule.noised(anchor_RChw, noise_RChw, step + 1)
                 latent_RChw = (1 - anew_R1hw) * kept_RChw + anew_R1hw * latent_RChw
-            if maps is not None:
-                latent_RChw = maps.blended(latent_RChw)
+            if is_photograph:
+                latent_RChw = _photographed(latent_RChw, schedule.noised(anchor_RChw, noise_RChw, step + 1))
+            if plan.maps is not None:
+                latent_RChw = plan.maps.blended(latent_RChw)
+        self._shared.clear()
         return latent_RChw
+
+
+def _photographed(latent_RChw: Any, anchor_RChw: Any) -> Any:
+    """Latents with the noised anchors as the sources."""
+    import torch
+
+    num_pairs = len(latent_RChw) // 2
+    return torch.cat([anchor_RChw[:num_pairs], latent_RChw[num_pairs:]])
 
 
 def is_guided(candidate: PairCandidate) -> bool:

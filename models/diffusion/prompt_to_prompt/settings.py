@@ -18,10 +18,15 @@ class PairSettings(Settings):
     """Self-attention is shared in layers of at most this many queries; None: a sixteenth of the latent's pixels."""
     blend_grid: int = Field(4, ge=1)
     """Local blend reads the maps of layers with this many latent pixels, along each side, for a query."""
+    blend_threshold: float = Field(0.3, ge=0, lt=1)
+    """Share of a map's highest value above which a place belongs to the words of the local blend."""
     shares_noise: bool = True
     """True: both images of a pair are drawn from the same noise, that of ancestral steps included."""
     source: Literal["drawn", "photograph"] = "drawn"
-    """`photograph`: the source of a pair is the anchor itself, and the target alone is drawn."""
+    """`photograph`: the source of a pair is the anchor itself, and the target alone is drawn.
+
+    Then the rows of the sources are the anchor noised to each step, so that the attention shared is the photograph's.
+    """
     blend_steps: Literal["every", "odd", "even"] = "odd"
     """Steps, counted from 0, after which the anchor is put back outside of the region."""
     blends_last: bool = True
@@ -29,7 +34,8 @@ class PairSettings(Settings):
     keeps_outside: bool = True
     """True: pixels outside of the region are copied from the anchor at the end."""
     as_released: bool = False
-    """True: UltraEdit's released controller and loop, their faults included. Only the sizes above are obeyed."""
+    """True: UltraEdit's released controller and loop, their faults included. Of the other settings only
+    `size_px` and `max_self_tokens` are obeyed."""
 
     @model_validator(mode="after")
     def _check(self) -> Self:

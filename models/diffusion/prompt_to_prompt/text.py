@@ -16,10 +16,10 @@ PUNCTUATION = ".,;:!?\"'()"
 
 def map_edit(request: PairRequest, tokenizer: Any, length: int) -> MapEdit:
     """How the cross-attention maps of a pair are edited. Raises ValueError for a weight of a word that is not there."""
-    captions = (request.source_caption, request.target_caption)
-    source, target = ([places for _, places in words_of(caption, tokenizer, length)] for caption in captions)
-    if request.edit == "replace" and len(source) == len(target):
-        edit = replaced(source, target, length)
+    source, target = request.source_caption, request.target_caption
+    if request.edit == "replace" and len(source.split()) == len(target.split()):
+        before, after = ([places for _, places in words_of(text, tokenizer, length)] for text in (source, target))
+        edit = replaced(before, after, length)
     else:
         edit = refined(*token_ids(request, tokenizer, length), length)
     weights = {

@@ -16,24 +16,23 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from models.diffusion.prompt_to_prompt.prepare import PreparedPair
+    from models.diffusion.prompt_to_prompt.settings import PairSettings
 
 # R rows: N sources, then their N targets; K pairs with a local blend; L tokens, Q queries, H heads; g g the grid
-
-THRESHOLD = 0.3
-"""Share of a map's highest value above which a place belongs to the words."""
 
 
 class WordMaps:
     """Maps of the words of a batch's pairs, and the blend that they lead."""
 
-    def __init__(self, prepared: Sequence[PreparedPair], *, first_row: int, grid: int) -> None:
-        """`grid`: latent pixels for a pixel of the map, along each side. Maps of other layers are not used."""
+    def __init__(self, prepared: Sequence[PreparedPair], settings: PairSettings, first_row: int) -> None:
+        """Maps of layers without a query for each `blend_grid` x `blend_grid` latent pixels are not used."""
         import torch
 
         self._pairs = [pair for pair, one in enumerate(prepared) if one.blend_words_2L is not None]
         self._prepared, self._num_pairs, self._first_row = prepared, len(prepared), first_row
         height, width = prepared[0].latent_size
-        self._grid = (max(1, height // grid), max(1, width // grid))
+        self._grid = (max(1, height // settings.blend_grid), max(1, width // settings.blend_grid))
+        self._threshold = settings.blend_threshold
         device = prepared[0].edit.kept_L.device
         words = [prepared[pair].blend_words_2L for pair in self._pairs]
         self._words_K2L = torch.stack(words)
@@ -79,7 +78,7 @@ class WordMaps:
             raise ValueError(f"no cross-attention has maps of {self._grid} for the local blend; set blend_grid")
         pooled_K2gg = max_pool2d(self._sum_K2gg, 3, stride=1, padding=1)
         map_K2hw = interpolate(pooled_K2gg, latent_RChw.shape[-2:])
-        is_word_K2hw = map_K2hw > THRESHOLD * map_K2hw.amax(dim=(-2, -1), keepdim=True)
+        is_word_K2hw = map_K2hw > self._threshold * map_K2hw.amax(dim=(-2, -1), keepdim=True)
         is_word_K1hw = is_word_K2hw.any(dim=1, keepdim=True)
         latent_RChw = latent_RChw.clone()
         targets = [self._num_pairs + pair for pair in self._pairs]
@@ -94,8 +93,8 @@ def _map(query_KHQD: Any, key_KHLD: Any) -> Any:
     return score_KHQL.softmax(dim=-1).mean(dim=1)
 
 
-def word_maps(prepared: Sequence[PreparedPair], *, first_row: int, grid: int) -> WordMaps | None:
+def word_maps(prepared: Sequence[PreparedPair], settings: PairSettings, first_row: int) -> WordMaps | None:
     """The maps of a batch, or None when no pair asks for a local blend."""
     if all(one.blend_words_2L is None for one in prepared):
         return None
-    return WordMaps(prepared, first_row=first_row, grid=grid)
+    return WordMaps(prepared, settings, first_row)

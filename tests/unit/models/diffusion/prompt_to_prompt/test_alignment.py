@@ -78,6 +78,12 @@ def test_replace_keeps_the_end_of_text_where_lengths_differ():
     assert replaced([], [], 3).carried_LL.tolist() == np.eye(3).tolist()
 
 
+def test_replace_leaves_a_word_its_own_map_where_the_sources_was_cut_off():
+    carried, kept = replaced([range(1, 3), range(3, 3)], [range(1, 2), range(2, 3)], 4)
+    assert kept.tolist() == [0, 0, 1, 0]
+    assert carried.sum(axis=0).tolist() == [1, 2, 0, 1]
+
+
 def test_weights_scale_both_parts_of_a_map():
     edit = reweighted(refined([0, 5, 9], [0, 6, 9], 4), {0: 2.0, 1: 0.5})
     assert edit.carried_LL.tolist() == [[2, 0, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]

@@ -19,7 +19,7 @@ from models.diffusion.prompt_to_prompt.synthesizer import PromptToPrompt
 from models.model_ids import fetch, find
 from models.protocols import PairCandidate, PairRequest
 
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # diffusers' Euler steps
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' schedulers
 
 SAVES = {"sd1": save_stable_diffusion, "sd2": save_stable_diffusion_2, "sdxl": save_sdxl}
 KINDS = [*SAVES, "zoo"]
@@ -220,7 +220,7 @@ def one_call(model, captions, *, self_frac=1.0, cross_frac=1.0):
         control = processor._control
         control.shares_self = control.shares_cross = True
     else:
-        plan = AttentionPlan(model._sampler._shared, prepared, candidates, num_calls=2, first_row=0, max_self_tokens=64)
+        plan = AttentionPlan(model._sampler._shared, prepared, candidates, model._settings, num_calls=2, first_row=0)
         plan.set(0)
     pairs = [(pair, len(prepared) + pair) for pair in range(len(prepared))]
     return lambda: model._pipeline.unet(latents, 500, encoder_hidden_states=tokens), pairs
