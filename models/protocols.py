@@ -145,8 +145,13 @@ class PanopticSegmenter(Protocol):
 class Tagger(Protocol):
     """Gives words for the things on an image."""
 
-    def tag(self, images: Sequence[Image], *, threshold: float) -> list[list[tuple[str, float]]]:
-        """For each image (tag, score) from high to low, scores of at least `threshold`."""
+    def tag(
+        self, images: Sequence[Image], *, threshold: float, also: Sequence[Sequence[str]] = ()
+    ) -> list[list[tuple[str, float]]]:
+        """For each image (tag, score) from high to low, scores of at least `threshold`.
+
+        `also` has, for each image, words that are tried on it besides the tagger's own, such as nouns of its caption.
+        """
         ...
 
 

@@ -54,7 +54,8 @@ CANDIDATE = pa.struct([
     ("number", pa.int32()), ("is_kept", pa.bool_()), ("seed", pa.int64()), ("num_steps", pa.int32()),
     *((name, pa.float32()) for name in (
         "strength", "guidance_scale", "attention_frac", "ring_frac", "source_caption_cos", "target_caption_cos",
-        "pair_image_cos", "pair_direction_cos", "pair_dino_cos", "pair_ssim", "pair_l1", "outside_ssim", "outside_l1",
+        "target_margin_cos", "pair_image_cos", "pair_direction_cos", "pair_dino_cos", "pair_ssim", "pair_l1",
+        "outside_ssim", "outside_l1",
     )),
 ])  # fmt: skip
 """One candidate: how it was drawn, and its scores by the names of their columns. A score not reached has no value."""
@@ -113,7 +114,7 @@ COLUMNS: dict[str, Column] = _columns(
     _c("core_mask_png", pa.binary(), "8-bit PNG, 255 inside", "the region without its soft ring", bulk=True),
     _c("box_mask_png", pa.binary(), "8-bit PNG, 255 inside", "all of object_boxes", bulk=True),
     _c("hull_mask_png", pa.binary(), "8-bit PNG, 255 inside", "convex hulls of the contours of the objects", bulk=True),
-    _c("fine_mask_png", pa.binary(), "8-bit PNG, 255 inside", "all of object_masks_png", bulk=True),
+    _c("fine_mask_png", pa.binary(), "8-bit PNG, 255 inside", "all of object_masks_png, specks left out", bulk=True),
     _c("soft_mask_png", pa.binary(), "8-bit PNG, 255 is 1", "how much of each place was made anew", bulk=True),
     _c("region_frac", pa.float32(), "0 to 1", "share of the image inside region_mask_png"),
     _c("region_num_contours", pa.int32(), "contours", "outer contours of the objects, specks left out"),

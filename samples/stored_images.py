@@ -1,4 +1,4 @@
-"""Images and masks as a dataset stores them: decoded, and cut to the centre square that models train on.
+"""Images and masks as a dataset stores them: decoded, masks encoded, and cut to the centre square for training.
 
 They are upright and in sRGB already (`normalise_image` made them so): nothing here turns an image or converts colours.
 Images of unknown origin are decoded by `samples.images`.
@@ -14,7 +14,9 @@ from samples.images import open_image
 from samples.members import PILLOW_FORMATS
 
 if TYPE_CHECKING:
+    import numpy as np
     import pyarrow as pa
+    from numpy.typing import NDArray
     from PIL.Image import Image
 
 FORMATS = tuple(PILLOW_FORMATS.values())
@@ -35,9 +37,27 @@ def image_bytes(image: Image, image_format: str, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def mask_image(encoded: bytes) -> Image:
+def mask_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     """The mask in mode L, 255 inside. Raises ImageProblem for bytes that are no image in a format of datasets."""
-    return open_image(encoded, formats=FORMATS).load().convert("L")
+    return open_image(encoded, max_pixels=max_pixels, formats=FORMATS).load().convert("L")
+
+
+def mask_png(mask_HW: NDArray[np.bool_]) -> bytes:
+    """The mask as an 8-bit grey PNG, 255 where it is true."""
+    import numpy as np
+    from PIL import Image as Pillow
+
+    buffer = io.BytesIO()
+    Pillow.fromarray(mask_HW.astype(np.uint8) * 255).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def mask_array(encoded: bytes) -> NDArray[np.bool_]:
+    """A mask that a stage of this run made, (H, W), true where it is lighter than mid-grey."""
+    import numpy as np
+
+    inside_HW: NDArray[np.bool_] = np.asarray(mask_image(encoded, MAX_MADE_PIXELS)) > 127
+    return inside_HW
 
 
 def first_images(column: pa.ChunkedArray) -> list[Image]:

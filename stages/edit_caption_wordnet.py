@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import pyarrow as pa
 from pydantic import Field
 
-from core.strict_json import Count, State, parse
 from models.language.wordnet import MODEL_ID, WordNet
 from pipeline.stage import BatchFn, ExpandStage, Needs, Serves
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
@@ -23,14 +22,12 @@ from stages.wordnet_edits.edits import EditFinder
 from stages.wordnet_edits.grammar import pluralise
 from stages.wordnet_edits.requests import Option, Site, request, templates_for
 from stages.wordnet_edits.sisters import Sisters
+from stages.wordnet_edits.word_counts import VOCABULARY, read_word_counts
 
 if TYPE_CHECKING:
     import random
 
     from pipeline.context import Context
-
-VOCABULARY = "vocabulary"
-"""Name of the artifact that `count_words` leaves."""
 
 
 class NoEdit(StrEnum):
@@ -38,12 +35,6 @@ class NoEdit(StrEnum):
 
     NO_EDITABLE_WORD = "no_editable_word"
     NO_REPLACEMENT = "no_replacement"
-
-
-class Vocabulary(State):
-    """Words of all captions, and how often each comes."""
-
-    words: dict[str, Count]
 
 
 class EditCaptionWordnet(ExpandStage):
@@ -90,8 +81,7 @@ class EditCaptionWordnet(ExpandStage):
         """Load the lexicon once. The worker caches its answers for each noun."""
         corpus: dict[str, int] = {}
         if self.needs_artifacts():
-            path = ctx.artifacts[VOCABULARY]
-            corpus = parse(Vocabulary, path.read_bytes(), path.name).words
+            corpus = read_word_counts(ctx.artifacts[VOCABULARY])
         sisters = Sisters(
             wordnet=ctx.load(WordNet, self.lexicon),
             depth=self.cohyponym_depth,

@@ -10,20 +10,16 @@ Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.4: CLIPSeg asked 
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import TextSegmenter
 from pipeline.stage import MapStage, Serves
-from samples.stored_images import first_images, rgb_images
+from samples.stored_images import first_images, mask_png, rgb_images
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from pipeline.context import Context
     from pipeline.stage import BatchFn
 
@@ -58,12 +54,3 @@ class MaskPhrase(MapStage):
             return batch
 
         return mask
-
-
-def mask_png(mask_HW: NDArray[np.bool_]) -> bytes:
-    """The mask as an 8-bit grey PNG, 255 where it is true."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(mask_HW.astype(np.uint8) * 255).save(buffer, "PNG")
-    return buffer.getvalue()

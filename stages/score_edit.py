@@ -17,17 +17,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
 import pyarrow as pa
 
 from models.protocols import ImageEncoder, ImageTextEncoder
 from pipeline.stage import MapStage, Serves
 from samples.columns import column
-from samples.stored_images import first_images, mask_image, rgb_images
+from samples.stored_images import first_images, mask_array, rgb_images
 from stages.pair_scores.scores import PAIR_SCORES, Pair, Scores, score_steps
 
 if TYPE_CHECKING:
-    from models.protocols import Bools
     from pipeline.context import Context
     from pipeline.stage import BatchFn
 
@@ -73,10 +71,9 @@ def _pairs(batch: pa.Table, encoder: ImageTextEncoder) -> list[Pair]:
     regions = batch["region_mask_png"].to_pylist() if has_regions else [None] * batch.num_rows
     images = zip(first_images(batch["source_images"]), rgb_images(batch["target_image"]), strict=True)
     return [
-        Pair(source=source, target=target, source_text_D=said_D, target_text_D=asked_D, region=_region(png))
+        Pair(
+            source=source, target=target, source_text_D=said_D, target_text_D=asked_D,
+            region=None if png is None else mask_array(png),
+        )
         for (source, target), said_D, asked_D, png in zip(images, *texts, regions, strict=True)
-    ]
-
-
-def _region(png: bytes | None) -> Bools | None:
-    return None if png is None else np.asarray(mask_image(png)) > 127
+    ]  # fmt: skip

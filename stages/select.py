@@ -75,11 +75,12 @@ BestRule = Annotated[Best, Field(strict=False)]
 class Select(GlobalStage):
     """Verdicts by bounds and ranks. Without settings all pairs pass."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     rejects: ClassVar = SelectReject
 
     preset: FilterName | None = None
-    """A published filter. `bounds` replaces its bounds of the same columns, and `best` its choice of the best."""
+    """A published filter (`ultraedit-free`, `ultraedit-region`, `instruct-pix2pix`): `bounds` replaces those of the
+    same columns, and `best` its choice, which is the best of each parent by `pair_direction_cos`."""
     bounds: BoundsTable = Field(default_factory=dict)
     """Column -> least and greatest value: `bounds.target_caption_cos = { min = 0.2, max = 0.9 }`."""
     bounds_by_edit_type: dict[str, BoundsTable] = Field(default_factory=dict)

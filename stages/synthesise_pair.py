@@ -1,6 +1,7 @@
 """Draw source and target of each edit over a photograph, by prompt-to-prompt, until enough pairs pass the filter.
 
-Reads   source_images (list<binary>), source_format (string), source_caption (string), target_caption (string)
+Reads   source_images (list<binary>), source_format (string), source_caption (string), target_caption (string), and
+        source_phrase and target_phrase for `local_blend` and `target_weight`
 Writes  source_images (list<binary>), source_format (string), source_dhash (uint64), target_image (binary),
         target_format (string), width_px (int32), height_px (int32): the pair;
         anchor_id (string), anchor_image (binary), anchor_format (string): the photograph that it was drawn over;
@@ -18,12 +19,15 @@ Source  Zhao et al. 2024, UltraEdit, sections 2.2 and 2.3, with the settings of 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from models.protocols import ImageEncoder, ImageTextEncoder, PairRequest, PairSynthesizer
+from pydantic import model_validator
+
+from models.protocols import ImageEncoder, ImageTextEncoder, PairSynthesizer
 from samples.stored_images import MAX_MADE_PIXELS, rgb_image
+from stages.candidates.expand import Expansion, Order, PairModels, expander
 from stages.candidates.rows import anchor_columns
-from stages.candidates.stage import SYNTHESIS_READS, SYNTHESIS_WRITES, Order, PairModels, SynthesisStage
+from stages.candidates.stage import SYNTHESIS_READS, SYNTHESIS_WRITES, SynthesisStage
 
 if TYPE_CHECKING:
     from pipeline.context import Context
@@ -40,7 +44,14 @@ class SynthesisePair(SynthesisStage):
     writes: ClassVar = SYNTHESIS_WRITES
 
     anchor: Literal["source", "none"] = "source"
-    """source: the source image is noised by `strength` and drawn anew; none: pairs are drawn from noise alone."""
+    """source: the source image is noised by `strength` and drawn anew; none: pairs are drawn from noise alone, which
+    takes a `strength` of 1."""
+
+    @model_validator(mode="after")
+    def _can_start(self) -> Self:
+        if self.anchor == "none" and self.strength != 1:
+            raise ValueError(f'anchor = "none" draws from noise alone: expected strength = 1.0, got {self.strength}')
+        return self
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the models once."""
@@ -49,13 +60,13 @@ class SynthesisePair(SynthesisStage):
             encoder=ctx.load(ImageTextEncoder, self.encoder),
             image_encoder=ctx.load(ImageEncoder, self.image_encoder) if self.image_encoder else None,
         )
-        return self.expander(ctx, models, self._order, self._columns)
+        own = Expansion(models=models, draws=self.draws(), order_of=self._order, columns_of=self._columns)
+        return expander(self, ctx, own)
 
     def _order(self, row: Row) -> Order:
         is_anchored = self.anchor == "source"
         anchor = rgb_image(row["source_images"][0], MAX_MADE_PIXELS) if is_anchored else None
-        source, target = row["source_caption"] or "", row["target_caption"] or ""
-        return Order(request=PairRequest(source_caption=source, target_caption=target, anchor=anchor))
+        return Order(request=self.request(row, anchor))
 
     def _columns(self, row: Row, trial: Trial) -> Row:  # noqa: ARG002  all candidates have one anchor
         return anchor_columns(row, is_stored=self.keep_anchor) if self.anchor == "source" else {}

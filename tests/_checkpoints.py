@@ -280,6 +280,21 @@ def save_stable_diffusion(folder):
     return folder
 
 
+def save_stable_diffusion_2(folder):
+    """stabilityai/stable-diffusion-2-1: linear projections, velocities predicted, DDIM."""
+    from diffusers import DDIMScheduler, StableDiffusionPipeline
+
+    seeded()
+    parts = _parts(in_channels=4)
+    parts["unet"] = stirred(_unet(use_linear_projection=True, attention_head_dim=(2, 4)))
+    parts["scheduler"] = DDIMScheduler(
+        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type="v_prediction",
+        clip_sample=False, set_alpha_to_one=False, steps_offset=1,
+    )  # fmt: skip
+    StableDiffusionPipeline(**parts).save_pretrained(folder)
+    return folder
+
+
 def save_stable_diffusion_inpainting(folder):
     """stable-diffusion-v1-5/stable-diffusion-inpainting: nine channels in."""
     from diffusers import StableDiffusionInpaintPipeline

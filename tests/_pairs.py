@@ -1,85 +1,151 @@
-"""Fakes for the synthesis of pairs: images of one colour, which the seed of a candidate decides."""
+"""References for prompt-to-prompt: one pair at a time, every attention map held and edited token by token.
 
-import weakref
+Nothing here is shared with models/diffusion/prompt_to_prompt. Rows are source and target, under guidance after the same
+two without text.
+"""
+
+import copy
+import inspect
 
 import numpy as np
-from PIL import Image
-
-from models.protocols import PairCandidate
-
-SIZE = (24, 16)
-"""Width and height of a pair that is drawn without an anchor."""
+import torch
 
 
-class PlainPairs:
-    """A PairSynthesizer. A source has the anchor's mean colour, its target differs from it by the seed's last 7 bits.
+class HeldMaps:
+    """Attention processor that holds every map of one pair and edits the target's."""
 
-    `settings` are those that it was loaded with, `calls` the number of pairs of each call, `num_prepared` of requests.
-    `alive` counts the images of earlier calls that somebody still holds, at each call.
+    def __init__(self, max_self_tokens):
+        self.max_self_tokens = max_self_tokens
+        self.shares_self = False
+        self.places = None
+        """For each token of the target [(source's token, share), ...], or "own" for the target's own map."""
+        self.factors = {}
+
+    def __call__(self, attn, hidden_states, encoder_hidden_states=None, attention_mask=None, temb=None):
+        context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
+        query, key, value = (
+            attn.head_to_batch_dim(one) for one in (attn.to_q(hidden_states), attn.to_k(context), attn.to_v(context))
+        )
+        maps = attn.get_attention_scores(query, key).clone().unflatten(0, (len(hidden_states), -1))
+        if encoder_hidden_states is None:
+            if self.shares_self and maps.shape[2] <= self.max_self_tokens:
+                maps[-1] = maps[-2]
+        elif self.places is not None:
+            own = maps[-1].clone()
+            for token, taken in enumerate(self.places):
+                new = own[..., token] if taken == "own" else sum(maps[-2][..., at] * part for at, part in taken)
+                maps[-1][..., token] = new * self.factors.get(token, 1)
+        return attn.to_out[0](attn.batch_to_head_dim(torch.bmm(maps.flatten(0, 1), value)))
+
+
+def refine_places(pipeline, source, target):
+    """Places of `refine` for captions of words that no caption has twice, in one order."""
+    tokenizer = pipeline.tokenizer
+    length = tokenizer.model_max_length
+    before, after = (tokenizer(text, truncation=True, max_length=length).input_ids for text in (source, target))
+    found = [[(before.index(token), 1)] if token in before else "own" for token in after]
+    return found + [[(token, 1)] for token in range(len(after), length)]
+
+
+def encoded(pipeline, texts, *, without):
+    """Text tokens of some texts, or of as many rows without text, and what SDXL adds."""
+    with torch.inference_mode():
+        found = pipeline.encode_prompt(
+            prompt=list(texts), device="cpu", num_images_per_prompt=1, do_classifier_free_guidance=True
+        )
+    return found[1 if without else 0], (found[3 if without else 2] if len(found) == 4 else None)
+
+
+def plain_pair(pipeline, captions, candidate, *, places, factors=None, max_self_tokens, size=(8, 8), anchor=None):
+    """Latents (2, C, h, w) of one pair by a plain loop. `anchor` (1, C, h, w) is noised to the candidate's strength."""
+    editor = HeldMaps(max_self_tokens)
+    editor.factors = factors or {}
+    unet = pipeline.unet
+    was = unet.attn_processors
+    unet.set_attn_processor(editor)
+    try:
+        with torch.inference_mode():
+            return _loop(pipeline, editor, captions, candidate, places, size, anchor)
+    finally:
+        unet.set_attn_processor(was)
+
+
+def _loop(pipeline, editor, captions, candidate, places, size, anchor):
+    scheduler = copy.deepcopy(pipeline.scheduler)
+    scheduler.set_timesteps(candidate.num_steps)
+    skipped = candidate.num_steps - max(1, int(candidate.num_steps * candidate.strength + 1e-9))
+    timesteps = scheduler.timesteps[skipped * scheduler.order :]
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(skipped * scheduler.order)
+    drawn = [torch.Generator().manual_seed(candidate.seed) for _ in range(2)]
+    noise = torch.stack([torch.randn(4, *size, generator=generator) for generator in drawn])
+    if anchor is None or not skipped:
+        latents = noise * scheduler.init_noise_sigma
+    else:
+        latents = scheduler.add_noise(torch.cat([anchor, anchor]), noise, timesteps[:1].repeat(2))
+    guided = candidate.guidance_scale > 1
+    parts = ([encoded(pipeline, captions, without=True)] if guided else []) + [
+        encoded(pipeline, captions, without=False)
+    ]
+    tokens = torch.cat([part[0] for part in parts])
+    added = None
+    if parts[0][1] is not None:
+        side = [size[0] * 8, size[1] * 8]
+        times = torch.tensor([[*side, 0, 0, *side]] * len(tokens), dtype=torch.float32)
+        added = {"text_embeds": torch.cat([part[1] for part in parts]), "time_ids": times}
+    num_calls = len(timesteps)
+    for step, timestep in enumerate(timesteps):
+        editor.shares_self = step < int(num_calls * candidate.self_attention_frac + 1e-9)
+        editor.places = places if step < int((num_calls + 1) * candidate.cross_attention_frac + 1e-9) else None
+        seen = scheduler.scale_model_input(torch.cat([latents] * len(parts)), timestep)
+        output = pipeline.unet(seen, timestep, encoder_hidden_states=tokens, added_cond_kwargs=added).sample
+        if guided:
+            output = output[:2] + candidate.guidance_scale * (output[2:] - output[:2])
+        more = {"generator": drawn} if "generator" in inspect.signature(scheduler.step).parameters else {}
+        latents = scheduler.step(output, timestep, latents, **more).prev_sample
+    return latents
+
+
+def transfer_errors(unet, call, pairs):
+    """{layer: error} of how far targets are from attention that has the source's maps over the target's values.
+
+    `call` runs the network once; `pairs` are the rows (source, target) of its batch. The error is relative to how far
+    plain attention is, so that 0 is a full transfer, and 1 about none.
     """
+    seen, hooks = {}, []
 
-    def __init__(self, **settings):
-        self.settings = settings
-        self.calls, self.alive, self.num_prepared = [], [], 0
-        self._drawn = []
+    def keep(name):
+        def hook(_module, given, more, output):
+            hidden = given[0] if given else more["hidden_states"]
+            seen[name] = (hidden, more.get("encoder_hidden_states"), output)
 
-    def prepare(self, requests):
-        self.num_prepared += len(requests)
-        return list(requests)
+        return hook
 
-    def synthesise(self, prepared, candidates):
-        assert all(isinstance(one, PairCandidate) for one in candidates)
-        self.alive.append(sum(image() is not None for image in self._drawn))
-        self.calls.append(len(candidates))
-        pairs = [self._pair(*both) for both in zip(prepared, candidates, strict=True)]
-        self._drawn = [weakref.ref(image) for pair in pairs for image in pair]
-        return pairs
-
-    def _pair(self, request, candidate):
-        size = request.anchor.size if request.anchor else SIZE
-        colour = (60, 60, 60) if request.anchor is None else mean_colour(request.anchor)
-        target = np.full((size[1], size[0], 3), colour, np.uint8)
-        inside = slice(None) if request.region is None else request.region
-        target[inside] = np.minimum(255, target[inside].astype(int) + candidate.seed % 128)
-        return Image.new("RGB", size, colour), Image.fromarray(target)
+    layers = {name: module for name, module in unet.named_modules() if name.endswith((".attn1", ".attn2"))}
+    for name, module in layers.items():
+        hooks.append(module.register_forward_hook(keep(name), with_kwargs=True))
+    with torch.inference_mode():
+        call()
+        for hook in hooks:
+            hook.remove()
+        return {name: _error(layers[name], *seen[name], pairs) for name in layers}
 
 
-class ColourEncoder:
-    """An ImageTextEncoder and an ImageEncoder. An image's vector is its mean colour, a text's that of its length."""
-
-    dim = 3
-
-    def __init__(self):
-        self.num_images = self.num_texts = 0
-
-    def encode_images(self, images):
-        assert all(image.mode == "RGB" for image in images)
-        self.num_images += len(images)
-        return unit_rows([mean_colour(image) for image in images])
-
-    def encode_texts(self, texts):
-        self.num_texts += len(texts)
-        return unit_rows([(len(text), 20, 20) for text in texts])
+def _error(attn, hidden, context, output, pairs):
+    context = hidden if context is None else context
+    sources, targets = (list(rows) for rows in zip(*pairs, strict=True))
+    wanted, plain = (_attended(attn, hidden[rows], context[rows], context[targets]) for rows in (sources, targets))
+    return ((output[targets] - wanted).abs().max() / (plain - wanted).abs().max()).item()
 
 
-def mean_colour(image):
-    return tuple(int(one) for one in np.asarray(image).reshape(-1, 3).mean(0))
+def _attended(attn, hidden, context, values):
+    query, key, value = (
+        attn.head_to_batch_dim(one) for one in (attn.to_q(hidden), attn.to_k(context), attn.to_v(values))
+    )
+    mixed = torch.bmm(attn.get_attention_scores(query, key), value)
+    return attn.to_out[0](attn.batch_to_head_dim(mixed))
 
 
-def unit_rows(vectors):
-    found = np.array(vectors, np.float32).reshape(-1, 3) + 1
-    return found / np.linalg.norm(found, axis=1, keepdims=True)
-
-
-class Loader:
-    """The loader of a context: the fakes by protocol, kept to be asked afterwards."""
-
-    def __init__(self):
-        self.encoder = ColourEncoder()
-        self.synthesizer = None
-
-    def __call__(self, protocol, model_id, **settings):
-        if protocol == "PairSynthesizer":
-            self.synthesizer = PlainPairs(**settings)
-            return self.synthesizer
-        return self.encoder
+def pixels(image):
+    """(H, W, 3) as int16, so that differences keep their sign."""
+    return np.asarray(image, np.int16)

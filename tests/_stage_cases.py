@@ -14,17 +14,20 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from _pairs import Loader
+from _plain_pairs import Loader
 from _web import Answer, Web
 from PIL import Image
 
+from models.protocols import BoxMasks, Detections
 from pipeline.context import Context
 from pipeline.store.folder_store import FolderStore
 from pipeline.store.storage import Storage
 from samples.columns import SAMPLE_ID, column
+from samples.stored_images import mask_png
 from stages.candidates.stage import WaveSpeed
 from stages.download.settings import DownloadSpeed
 from stages.index import Index
+from stages.regions.shapes import filled_boxes
 
 CAPTIONS = ["a red bus on the street", "", "two black dogs in the snow", None, "img_0001.jpg", "the big house"]
 
@@ -98,7 +101,9 @@ def emitted(tmp_path):
     columns = {
         "target_image": lambda n: png(n + 9), "target_format": lambda n: "png",
         "source_mask_png": lambda n: png(n) if n else None, "target_mask_png": png, "source_latent": lambda n: b"npy",
-        "target_latent": lambda n: b"npy",
+        "target_latent": lambda n: b"npy", "anchor_image": png, "anchor_format": lambda n: "png",
+        "region_mask_png": png, "soft_mask_png": png, "is_whole_image": lambda n: n == 1,
+        "candidates": lambda n: None if n else [{"number": 1, "is_kept": True, "seed": 7}],
     }  # fmt: skip
     for shard, table in tables.items():
         for name, value in columns.items():
@@ -151,6 +156,16 @@ def orders(tmp_path):
     )
 
 
+def region_orders(tmp_path):
+    """Edits of photographs with a region: with a soft ring, without one, and of the whole image."""
+    regions = [filled_boxes([box], 72, 80) for box in ([5, 5, 60, 50], [5, 5, 60, 50], [0, 0, 80, 72])] * 2
+    cores = [filled_boxes([box], 72, 80) for box in ([9, 9, 50, 40], [5, 5, 60, 50], [0, 0, 80, 72])] * 2
+    table = orders(tmp_path)
+    for name, masks in (("region_mask_png", regions), ("core_mask_png", cores)):
+        table = table.append_column(name, pa.array([mask_png(one) for one in masks[:5]], pa.binary()))
+    return table
+
+
 def without(table, *names):
     return table.select([n for n in table.column_names if n not in names])
 
@@ -176,6 +191,103 @@ def images_by_id(ids):
             "source_format": pa.array(["png"] * len(ids), pa.string()),
         }
     )
+
+
+def named_objects(tmp_path):
+    """Images with the things that an edit of each changes. No box is found for `nothing`."""
+    return rows(
+        source_images=[[png(n % 2)] for n in range(5)],
+        edit_objects=[["a bus", "dog"], [], ["nothing"], ["dog"], None],
+    )
+
+
+def boxed_objects(tmp_path):
+    return rows(
+        source_images=[[png(n % 2)] for n in range(4)],
+        object_boxes=[[[1.0, 2.0, 30.0, 40.0], [10.0, 0.0, 80.0, 72.0]], [], [[5.0, 5.0, 9.5, 9.0]], None],
+    )
+
+
+def masked_objects(tmp_path):
+    """Boxes 20 px wide and high, and a mask of each: a disc, one of two discs, a speck, nearly the whole image."""
+    height_px, width_px = 60, 64
+    row_HW, column_HW = np.mgrid[:height_px, :width_px]
+
+    def disc(radius_px, x=20):
+        return mask_png((row_HW - 30) ** 2 + (column_HW - x) ** 2 <= radius_px**2)
+
+    return rows(
+        edit_objects=[["a bus"], [], ["dog", "cat"], ["fly"], ["sky"]],
+        object_boxes=[
+            [[10, 20, 30, 40]],
+            [],
+            [[10, 20, 30, 40], [40, 20, 60, 40]],
+            [[19, 29, 21, 31]],
+            [[0, 0, 64, 60]],
+        ],
+        object_masks_png=[[disc(9)], [], [disc(9), disc(9, 50)], [disc(0)], [disc(90)]],
+        width_px=[width_px] * 5,
+        height_px=[height_px] * 5,
+    )
+
+
+def tagged(tmp_path):
+    """Edits with captions, and the things that were found on their images."""
+    return rows(
+        instruction=["make the bus red", "add a dog", "replace the cat with a dog", "make it snow"],
+        source_caption=["a blue bus", "a meadow", "a cat", None],
+        target_caption=["a red bus", "a meadow with a dog", "a dog", "snow"],
+        object_tags=[["bus", "road"], [], ["cat"], None],
+        source_phrase=["blue bus", "", "cat", "place"],
+        edit_type=["change_colour", "add", None, "transform_global"],
+    )
+
+
+def word_counts(tmp_path):
+    """The counts of `count_words` for CAPTIONS."""
+    counts = {"bus": 5, "street": 5, "dogs": 5, "snow": 5, "house": 5, "red": 9}
+    path = tmp_path / "vocabulary.json"
+    path.write_text(json.dumps({"captions": 6, "words": counts}))
+    return {"artifacts": {"vocabulary": path}}
+
+
+class NamesByPrompt:
+    """Names the first word of the caption after its article; not for "cat", which it answers with no JSON."""
+
+    def generate(self, prompts, *, max_new_tokens, json_schema, temperature, seeds):
+        words = [prompt.partition("Caption before the edit: ")[2].split()[:2][-1] for prompt in prompts]
+        return ["no JSON" if word == "cat" else json.dumps({"objects": [word]}) for word in words]
+
+
+class BoxesByLength:
+    """Finds a box for each phrase but "nothing", wider for a longer one, surer for a shorter one."""
+
+    def detect(self, images, phrases, *, threshold):
+        found = [sorted((one for one in asked if one != "nothing"), key=len) for asked in phrases]
+        return [
+            Detections(
+                np.array([[0, 0, 5 * len(one), 50] for one in named], np.float32).reshape(-1, 4),
+                np.array([1 - 0.01 * len(one) for one in named], np.float32),
+                tuple(named),
+            )
+            for named in found
+        ]
+
+
+class WholeBoxes:
+    """Every pixel of a box belongs to its thing."""
+
+    def segment_boxes(self, images, boxes_BN4):
+        return [
+            BoxMasks(
+                np.stack([filled_boxes([box], image.height, image.width) for box in boxes_N4]),
+                np.ones(len(boxes_N4), np.float32),
+            )
+            for image, boxes_N4 in zip(images, boxes_BN4, strict=True)
+        ]
+
+
+FAKES = {"Detector": BoxesByLength, "BoxSegmenter": WholeBoxes, "TextGenerator": NamesByPrompt}
 
 
 def scored(tmp_path):
@@ -233,7 +345,8 @@ SYNTHESIS = {
 }  # fmt: skip
 OTHER_SYNTHESIS = {
     "model": "zoo:other", "encoder": "zoo:other", "image_encoder": "zoo:dino", "size_px": 32, "shares_noise": False,
-    "max_self_tokens": 16, "num_steps": (2,), "strength": 0.9, "guidance_scale": (1.0, 2.0),
+    "max_self_tokens": 16, "attention_edit": "replace", "target_weight": 2.0, "local_blend": True, "blend_grid": 2,
+    "as_released": True, "num_steps": (2,), "strength": 0.9, "guidance_scale": (1.0, 2.0),
     "attention_frac": (0.5, 0.5), "keep": 1, "max_candidates": 9, "preset": "instruct-pix2pix", "bounds": {},
     "keep_anchor": False, "format": "jpg", "quality": 50, "speed": WaveSpeed(pairs_per_wave=1),
 }  # fmt: skip
@@ -258,6 +371,49 @@ CASES = {
         },
     ),
     "mask_phrase": Case(edited, {"model": "zoo:other", "threshold": 0.5}, settings={"model": "zoo:clipseg"}),
+    "mask_object": Case(
+        edited,
+        {"detector": "zoo:other", "segmenter": "zoo:other", "threshold": 0.5, "max_iou": 0.5, "max_boxes": 1},
+        settings={"detector": "zoo:grounding-dino", "segmenter": "zoo:sam"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
+    "tag_objects": Case(
+        lambda tmp_path: edited(tmp_path).append_column("caption", pa.array(["a car", None, "a dog", "a tree"])),
+        {
+            "model": "zoo:other", "vocabulary": "captions", "words": ("cat", "dog"), "min_corpus_count": 1,
+            "lexicon": "wordnet:3.1", "caption_column": "source_caption", "threshold": 0.1, "max_tags": 2,
+        },
+        settings={"model": "zoo:clip", "threshold": 0.0},
+        context=word_counts,
+    ),
+    "choose_object": Case(
+        tagged,
+        {
+            "model": None, "max_objects": 1, "whole_image_types": ("add",), "max_retries": 1,
+            "retry_temperature": 0.5, "max_new_tokens": 32,
+        },
+        settings={"model": "zoo:llm"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
+    "ground_object": Case(
+        named_objects,
+        {"model": "zoo:other", "threshold": 0.5, "max_iou": 0.5, "max_boxes": 1},
+        settings={"model": "zoo:grounding-dino"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
+    "segment_box": Case(
+        boxed_objects,
+        {"model": "zoo:other"},
+        settings={"model": "zoo:sam"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
+    "build_region": Case(
+        masked_objects,
+        {
+            "region": "box", "core": "hull", "many_contours": 2, "margin_frac": 0.1, "min_speck_frac": 0.1,
+            "min_contours": 2, "max_contours": 400, "min_frac": 0.2, "max_frac": 0.5,
+        },
+    ),
     "retrieve": Case(
         embedded,
         {
@@ -272,8 +428,16 @@ CASES = {
         settings={"encoder": "zoo:clip", "image_encoder": "zoo:dino"},
     ),
     "synthesise_pair": Case(
-        orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings=SYNTHESIS,
+        orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings={**SYNTHESIS, "strength": 1.0},
         context=lambda tmp_path: {"loader": Loader()},
+    ),
+    "synthesise_region": Case(
+        region_orders,
+        {
+            **OTHER_SYNTHESIS, "source": "photograph", "ring_values": (0.2,), "ring_share": 0.1, "blend_steps": "even",
+            "blends_last": False, "keeps_outside": False,
+        },
+        settings=SYNTHESIS, context=lambda tmp_path: {"loader": Loader()},
     ),
     "score_pair": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
     "select": Case(

@@ -2,8 +2,8 @@
 
 | kind   | columns                           | value of a sample                                                   |
 |--------|-----------------------------------|---------------------------------------------------------------------|
-| image  | source_images, target_image       | (H, W, 3) uint8; source_images: a tuple of them, one a source image |
-| mask   | source_mask_png, target_mask_png  | (H, W) bool, true inside                                            |
+| image  | source_images, target_image …     | (H, W, 3) uint8; source_images: a tuple of them, one a source image |
+| mask   | source_mask_png, region_mask_png… | (H, W) bool, true inside; soft_mask_png: where it is 128 or more    |
 | array  | source_latent, target_latent      | (C, h, w) float16, scaled, where it is a latent that can be used    |
 | text   | light columns of strings          | str; empty where a column that need not be there has none           |
 | number | light columns of numbers          | int, float or bool                                                  |

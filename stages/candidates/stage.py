@@ -1,34 +1,28 @@
-"""The settings, the search and the rows of stages that synthesise pairs. Such a stage says what is drawn over what."""
+"""The settings of stages that synthesise pairs, and what they order of the model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-import pyarrow as pa
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from core.settings import Settings
-from models.protocols import ImageEncoder, ImageTextEncoder, PairSynthesizer
+from models.protocols import ImageEncoder, ImageTextEncoder, PairRequest, PairSynthesizer
 from pipeline.stage import MODEL_NEEDS, ExpandStage, Needs, Serves
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
 from stages.candidates.draws import Draws
-from stages.candidates.rows import pair_rows, rejected_row
-from stages.candidates.search import Search
-from stages.candidates.trials import Edit
+from stages.candidates.words import words_in
 from stages.pair_scores.bounds import BoundsTable  # noqa: TC001  pydantic needs it to make the class
 from stages.pair_scores.filters import FilterName, with_filter
-from stages.pair_scores.scores import DINO_SCORE, PAIR_SCORES, score_steps
+from stages.pair_scores.scores import DINO_SCORE, PAIR_SCORES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Mapping
 
-    from models.protocols import PairRequest
-    from pipeline.context import Context
-    from pipeline.stage import BatchFn
-    from stages.candidates.rows import Row
-    from stages.candidates.trials import Trial
+    from PIL.Image import Image
+
+    from models.protocols import Bools
 
 SYNTHESIS_READS = ("source_images", "source_format", "source_caption", "target_caption")
 SYNTHESIS_WRITES = (
@@ -52,38 +46,8 @@ class WaveSpeed(Settings):
     """Pairs drawn and scored at a time, of as many edits as it takes. Their images are in memory together."""
 
 
-def _check_range(found: tuple[float, float]) -> tuple[float, float]:
-    if found[0] > found[1]:
-        raise ValueError("expected the lower end first")
-    return found
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class PairModels:
-    """The models of a stage of synthesis."""
-
-    synthesizer: PairSynthesizer
-    encoder: ImageTextEncoder
-    image_encoder: ImageEncoder | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Order:
-    """An edit as a stage orders it: what its candidates share, and the anchor's file where that is their source."""
-
-    request: PairRequest
-    source_file: bytes | None = None
-
-
-Frac = Annotated[float, Field(ge=0, le=1)]
-FracRange = Annotated[tuple[Frac, Frac], AfterValidator(_check_range)]
-Scale = Annotated[float, Field(ge=0)]
-ScaleRange = Annotated[tuple[Scale, Scale], AfterValidator(_check_range)]
-Steps = Annotated[int, Field(ge=1)]
-
-
 class SynthesisStage(ExpandStage):
-    """Base of stages that draw pairs until enough of them pass. A subclass implements `open` with `expander`."""
+    """Base of stages that draw pairs until enough of them pass. A subclass says in `open` what is drawn over what."""
 
     rejects: ClassVar = NoPair
     uses_rng: ClassVar = True
@@ -101,20 +65,33 @@ class SynthesisStage(ExpandStage):
     """Whether both images of a pair are drawn from the same noise, that of ancestral steps included."""
     max_self_tokens: int | None = Field(default=None, ge=0)
     """Attention within the image is shared in layers of at most so many queries; none: a sixteenth of the latent."""
-    num_steps: tuple[Steps, ...] = Field(default=(3, 5, 8), min_length=1, strict=False)
+    attention_edit: Literal["refine", "replace"] = "refine"
+    """refine: words that both captions have share their attention; replace: words at one place of captions that have as
+    many words do."""
+    target_weight: float = Field(default=1.0, ge=0)
+    """Factor of the attention to the words of target_phrase."""
+    local_blend: bool = False
+    """Whether the target is kept as the source where neither source_phrase nor target_phrase is attended to."""
+    blend_grid: int | None = Field(default=None, ge=1)
+    """Latent pixels, along each side, for one place of the maps that lead the local blend; none: the model's own."""
+    as_released: bool = False
+    """Whether the attention is that of UltraEdit's released code, with its faults: no words are shared within most
+    pairs, and what is shared depends on the batch. Of the settings above only the sizes are obeyed."""
+    num_steps: tuple[int, ...] = Field(default=(3, 5, 8), min_length=1, strict=False)
     """Steps from pure noise, of which one is drawn for each candidate; `strength` of them are run, rounded down."""
     strength: float = Field(default=0.6, gt=0, le=1)
     """How far the anchor is noised."""
-    guidance_scale: ScaleRange = Field(default=(0.0, 0.0), strict=False)
+    guidance_scale: tuple[float, float] = Field(default=(0.0, 0.0), strict=False)
     """Range of the weight of the captions; 1 or less is no guidance."""
-    attention_frac: FracRange = Field(default=(0.1, 0.9), strict=False)
+    attention_frac: tuple[float, float] = Field(default=(0.1, 0.9), strict=False)
     """Range of the share of the steps in which the target has the source's attention, across and within the image."""
     keep: int = Field(default=4, ge=1)
     """Pairs after which the search of an edit ends: the first that pass, by the number of the candidate."""
     max_candidates: int = Field(default=30, ge=1)
     """Candidates after which it ends in any case."""
     preset: FilterName | None = "ultraedit-free"
-    """A published filter, whose bounds those of the same columns in `bounds` replace."""
+    """A published filter (`ultraedit-free`, `ultraedit-region`, `instruct-pix2pix`); `bounds` replaces those of
+    the same scores."""
     bounds: BoundsTable = Field(default_factory=dict)
     """Score -> least and greatest value of a pair that passes: `bounds.outside_ssim = { min = 0.9 }`."""
     keep_anchor: bool = True
@@ -124,6 +101,18 @@ class SynthesisStage(ExpandStage):
     quality: int = Field(default=95, ge=1, le=100)
     """Quality of JPEG and WebP; PNG is lossless."""
     speed: WaveSpeed = WaveSpeed()
+
+    @field_validator("num_steps", "guidance_scale", "attention_frac")
+    @classmethod
+    def _can_be_drawn(cls, found: tuple[float, ...], info: ValidationInfo) -> tuple[float, ...]:
+        least, greatest = {"num_steps": (1, math.inf), "guidance_scale": (0, math.inf)}.get(
+            info.field_name or "", (0, 1)
+        )
+        if not all(least <= one <= greatest for one in found):
+            raise ValueError(f"expected numbers from {least} to {greatest:g}")
+        if info.field_name != "num_steps" and found[0] > found[1]:
+            raise ValueError("expected the lower end first")
+        return found
 
     @model_validator(mode="after")
     def _can_be_judged(self) -> Self:
@@ -137,9 +126,33 @@ class SynthesisStage(ExpandStage):
             )
         return self
 
+    def needs_columns(self) -> tuple[str, ...]:
+        """The phrases, where the settings use them."""
+        if self.local_blend:
+            return "source_phrase", "target_phrase"
+        return ("target_phrase",) if self.target_weight != 1 else ()
+
     def drawing(self) -> dict[str, Any]:
-        """The settings of the synthesizer."""
-        return {"size_px": self.size_px, "shares_noise": self.shares_noise, "max_self_tokens": self.max_self_tokens}
+        """The settings of the synthesizer. What is left to it is not among them."""
+        found = {
+            "size_px": self.size_px, "shares_noise": self.shares_noise, "max_self_tokens": self.max_self_tokens,
+            "blend_grid": self.blend_grid, "as_released": self.as_released,
+        }  # fmt: skip
+        return {name: value for name, value in found.items() if value is not None}
+
+    def request(
+        self, row: Mapping[str, Any], anchor: Image | None, region: Bools | None = None, core: Bools | None = None
+    ) -> PairRequest:
+        """What the synthesizer is asked for. Words of a phrase that are not in their caption are left out."""
+        source, target = row["source_caption"] or "", row["target_caption"] or ""
+        wanted = words_in(row["target_phrase"], target) if self.needs_columns() else []
+        weights = dict.fromkeys(wanted, self.target_weight) if self.target_weight != 1 else {}
+        blend = (words_in(row["source_phrase"], source), wanted) if self.local_blend else ([], [])
+        return PairRequest(
+            source_caption=source, target_caption=target, anchor=anchor, region=region, core=core,
+            edit=self.attention_edit, word_weights=weights,
+            blend_words=(" ".join(blend[0]), " ".join(blend[1])) if any(blend) else None,
+        )  # fmt: skip
 
     def draws(self) -> Draws:
         """What is drawn for a candidate."""
@@ -147,58 +160,3 @@ class SynthesisStage(ExpandStage):
             num_steps=self.num_steps, strength=self.strength, guidance_scale=self.guidance_scale,
             attention_frac=self.attention_frac,
         )  # fmt: skip
-
-    def expander(
-        self,
-        ctx: Context,
-        models: PairModels,
-        order_of: Callable[[Row], Order],
-        columns_of: Callable[[Row, Trial], Row],
-    ) -> BatchFn:
-        """The stage's function. `order_of` is called once a row, `columns_of` for the further columns of each pair."""
-        search = self._search(models)
-        draws = self.draws()
-        schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
-        schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
-
-        def expand(batch: pa.Table) -> pa.Table:
-            edits: list[Edit] = []
-
-            def opened() -> Iterator[Edit]:
-                for row in _rows(batch):
-                    order, rng = order_of(row), ctx.rng(row[SAMPLE_ID])
-                    candidates = draws.candidates(rng, has_ring=order.request.core is not None)
-                    edits.append(Edit(request=order.request, source_file=order.source_file, candidates=candidates))
-                    yield edits[-1]
-
-            search.run(opened())
-            rows = [
-                made
-                for row, edit in zip(_rows(batch), edits, strict=True)
-                for made in self._made(row, edit, columns_of)
-            ]
-            return pa.Table.from_pylist(rows, schema)
-
-        return expand
-
-    def _search(self, models: PairModels) -> Search:
-        return Search(
-            synthesizer=models.synthesizer, encoder=models.encoder,
-            steps=score_steps(models.encoder, models.image_encoder), bounds=with_filter(self.preset, self.bounds),
-            keep=self.keep, max_candidates=self.max_candidates,
-            pairs_per_wave=self.speed.pairs_per_wave, format=self.format, quality=self.quality,
-        )  # fmt: skip
-
-    def _made(self, row: Row, edit: Edit, columns_of: Callable[[Row, Trial], Row]) -> list[Row]:
-        parent_id = row[SAMPLE_ID]
-        if not edit.kept:
-            return [rejected_row(parent_id, edit, NoPair.NO_CANDIDATE_PASSED.value)]
-        source_format = row["source_format"] if edit.source_file else self.format
-        pairs = pair_rows(parent_id, edit, source_format=source_format, target_format=self.format)
-        return [{**pair, **columns_of(row, trial)} for pair, trial in pairs]
-
-
-def _rows(batch: pa.Table) -> Iterator[Row]:
-    """The rows one at a time, so that the pixels of one are copied at a time."""
-    for start in range(batch.num_rows):
-        yield from batch.slice(start, 1).to_pylist()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import pyarrow as pa
 from pydantic import AfterValidator, Field, model_validator
 
@@ -41,14 +42,21 @@ class Bounds(Settings):
         return self
 
     def failed(self, value: float | None) -> tuple[str, float] | None:
-        """(side, bound) that the value is beyond. NaN is beyond the first bound that is set, and so is no value."""
+        """(side, bound) that the value is beyond. NaN is beyond the first bound that is set, and so is no value.
+
+        A value passes that is equal to a bound in single precision, in which scores are stored.
+        """
         if value is None and self.may_be_missing:
             return None
-        if self.min is not None and not (value is not None and value >= self.min):
+        if self.min is not None and not (value is not None and (value >= self.min or _is_on(value, self.min))):
             return "low", self.min
-        if self.max is not None and not (value is not None and value <= self.max):
+        if self.max is not None and not (value is not None and (value <= self.max or _is_on(value, self.max))):
             return "high", self.max
         return None
+
+
+def _is_on(value: float, bound: float) -> bool:
+    return bool(np.float32(value) == np.float32(bound))
 
 
 def _check_table(table: Mapping[str, Bounds]) -> Mapping[str, Bounds]:

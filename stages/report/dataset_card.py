@@ -87,7 +87,7 @@ def render_card(card: Card) -> str:
         columns=columns,
         image_members=[member for member in card.members if not member.endswith(("json", "npy"))],
         latent_members=[member for member in card.members if member.endswith("npy")],
-        features=[(c.name, *_feature_type(c.type)) for c in columns if is_in_json(c.name)],
+        features=[(c.name, _feature_lines(c.type)) for c in columns if is_in_json(c.name)],
         member_meanings={member: meaning_of(member) for member in card.members},
         models=[
             (model, revision, stage.licences.get(model), stage.name)
@@ -155,9 +155,19 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "unnamed"
 
 
-def _feature_type(dtype: pa.DataType) -> tuple[str, str]:
-    """`datasets`' key and name of a type of a column that JSON can hold."""
-    if pa.types.is_list(dtype):
-        return "list", _feature_type(dtype.value_type)[1]
+def _feature_lines(dtype: pa.DataType) -> list[str]:
+    """YAML lines for a column of this type, in the words of `datasets`: `dtype: string`, a list, a list of records."""
+    if not pa.types.is_list(dtype):
+        return [f"dtype: {_feature_name(dtype)}"]
+    inner = dtype.value_type
+    if pa.types.is_struct(inner):
+        fields = [inner.field(place) for place in range(inner.num_fields)]
+        return ["list:", *(line for f in fields for line in (f"- name: {f.name}", f"  dtype: {_feature_name(f.type)}"))]
+    if pa.types.is_list(inner):
+        return ["list:", *(f"  {line}" for line in _feature_lines(inner))]
+    return [f"list: {_feature_name(inner)}"]
+
+
+def _feature_name(dtype: pa.DataType) -> str:
     names = {pa.bool_(): "bool", pa.float32(): "float32", pa.float64(): "float64"}
-    return "dtype", names.get(dtype, str(dtype))
+    return names.get(dtype, str(dtype))

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from pipeline.stage import RunSummary
 
 CATEGORY_COLUMNS = ("edit_type", "original_format", "target_pool")
-SHOWN = ("target_image", "source_mask_png", "target_mask_png")
-"""Columns of the images on the report's contact sheet, after the first source image."""
-NO_HISTOGRAM = ("source_dhash", "latent_size_px")
+SHOWN = (
+    "anchor_image", "target_image", "source_mask_png", "target_mask_png", "region_mask_png", "soft_mask_png",
+)  # fmt: skip
+"""Columns of the images on the report's contact sheet, besides the first source image."""
+NO_HISTOGRAM = ("source_dhash", "latent_size_px", "synthesis_seed")
 THUMBNAIL_PX = 288
 MAX_SAMPLE_SHARDS = 12
 """The contact sheet takes its samples from at most so many shards, evenly spread, to read few pixels."""
@@ -134,7 +136,15 @@ def _samples(run: RunSummary, light: Sequence[str], wanted: int) -> Iterator[Rep
                 images = {"source": thumbnail(row.pop("source_images")[0], THUMBNAIL_PX)}
                 found = {MEMBERS[n].role: row.pop(n) for n in shown}
                 images |= {role: thumbnail(image, THUMBNAIL_PX) for role, image in found.items() if image is not None}
+                if row.get("candidates") is not None:
+                    row["candidates"] = _candidates_text(row["candidates"])
                 yield ReportSample(sample_id=row[SAMPLE_ID], images=images, fields=row)
                 taken, left = taken + 1, left - 1
             if taken >= share or left <= 0:
                 break
+
+
+def _candidates_text(candidates: Sequence[dict[str, Any]]) -> str:
+    """One line on the candidates of an edit, whose settings and scores would fill the page."""
+    kept = ", ".join(str(one["number"]) for one in candidates if one["is_kept"])
+    return f"{len(candidates)}, of which the following passed: {kept or 'none'}"

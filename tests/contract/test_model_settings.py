@@ -12,11 +12,15 @@ from pipeline.plan.plugins import stage_class, stage_names
 
 NAMES = stage_names()
 SERVED = {
+    "BoxSegmenter": "zoo:clip",
     "Captioner": "zoo:clip",
+    "Detector": "zoo:clip",
     "ImageEncoder": "zoo:blip",
     "ImageTextEncoder": "zoo:blip",
     "LatentEncoder": "zoo:clip",
     "PairSynthesizer": "zoo:clip",
+    "Tagger": "zoo:blip",
+    "TextGenerator": "zoo:clip",
     "TextSegmenter": "zoo:clip",
     "WordNet": "zoo:clip",
 }

@@ -35,10 +35,12 @@
     return [text.slice(0, found.index), el(tag, "", text.slice(found.index, end)), text.slice(end)];
   };
 
+  const roleName = (role) => role.replaceAll("_", " ");
+
   const picture = ([role, url], sample) => {
     const image = el("img");
     image.src = url;
-    image.alt = `${role.replace("_", " ")} image`;
+    image.alt = `${roleName(role)} image`;
     if (role === "source") image.alt += `: ${captionOf(sample) ?? sample.id}`;
     image.draggable = false;
     return image;
@@ -60,7 +62,22 @@
     ];
   };
 
-  const CARD_ORDER = ["source", "source_mask", "target", "target_mask"];
+  const CARD_ORDER = ["anchor", "source", "source_mask", "target", "target_mask", "region_mask", "soft_mask"];
+  const SCORES = [
+    ["direction", "pair_direction_cos"], ["images", "pair_image_cos"], ["DINO", "pair_dino_cos"],
+    ["target", "target_caption_cos"], ["margin", "target_margin_cos"], ["outside", "outside_ssim"],
+  ];
+
+  // the scores of a pair that have a value, in one line
+  const scoreLine = ({ fields }) => {
+    const found = SCORES.filter(([, column]) => (fields[column] ?? null) !== null);
+    if (!found.length) return null;
+    return el("span", "scores", ...found.map(([label, column]) => {
+      const score = el("span", "", `${label} ${Number(fields[column]).toFixed(2)}`);
+      score.title = column;
+      return score;
+    }));
+  };
 
   const card = (place) => {
     const sample = samples[shown[place]];
@@ -69,7 +86,7 @@
     const button = el(
       "button", "card",
       el("span", "pictures", ...images.map((image) => picture(image, sample))),
-      el("span", "words", ...editLines(sample), type ? dataText("span", "chip", type) : null),
+      el("span", "words", ...editLines(sample), scoreLine(sample), type ? dataText("span", "chip", type) : null),
     );
     button.type = "button";
     button.dataset.place = String(place);
@@ -123,7 +140,7 @@
     byId("detail-on").disabled = place === shown.length - 1;
     byId("detail-images").replaceChildren(
       ...sample.images.map((image) =>
-        el("figure", "", picture(image, sample), el("figcaption", "", image[0].replace("_", " ")))),
+        el("figure", "", picture(image, sample), el("figcaption", "", roleName(image[0])))),
     );
     byId("detail-edit").replaceChildren(...editLines(sample).filter((line) => line !== null));
     byId("detail-fields").replaceChildren(...Object.entries(sample.fields).flatMap(fieldRow));
@@ -189,7 +206,7 @@
     option.value = `=${type}`; // so that "none" differs from "all"
     editType.append(option);
   }
-  for (const [name, role] of [["paired", "target"], ["masked", "source_mask"]]) {
+  for (const [name, role] of [["paired", "target"], ["masked", "source_mask"], ["anchored", "anchor"], ["regional", "region_mask"]]) {
     grid.classList.toggle(name, samples.some(({ images }) => images.some(([own]) => own === role)));
   }
   document.querySelector(".toolbar").hidden = false;

@@ -10,7 +10,7 @@ from _inputs import encoded, jpeg, make_image
 from PIL import Image, ImageOps
 
 from samples.image_limits import ImageProblem
-from samples.stored_images import centre_square, first_images, mask_image, rgb_image, rgb_images
+from samples.stored_images import centre_square, first_images, mask_array, mask_image, mask_png, rgb_image, rgb_images
 from stages.report.thumbnails import thumbnail
 
 
@@ -67,3 +67,9 @@ def test_the_centre_square_of_a_mask_is_not_blurred(mode, resampling):
     expected = ImageOps.fit(image, (32, 32), Image.Resampling[resampling])
     assert square.size == (32, 32)
     assert np.array_equal(np.asarray(square), np.asarray(expected))
+
+
+def test_a_mask_survives_the_file():
+    mask_HW = np.random.default_rng(0).random((7, 9)) > 0.5
+    assert (mask_array(mask_png(mask_HW)) == mask_HW).all()
+    assert set(np.unique(np.asarray(mask_image(mask_png(mask_HW))))) == {0, 255}

@@ -17,6 +17,7 @@ from _inputs import encoded, jpeg, make_image, table
 from pipeline.context import Context
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import PublishedFiles, RunSummary
+from samples.columns import CANDIDATE
 from samples.members import column_of
 from stages.emit import Emit, sample_json
 from stages.encode_latents import npy
@@ -159,6 +160,16 @@ def test_collate_writes_tables_card_and_report(tmp_path):
     assert pq.read_table(folder / "rejects.parquet").to_pylist()[0]["reject_reason"] == "duplicate_near"
 
 
+CANDIDATES = [
+    {
+        **dict.fromkeys(CANDIDATE.field(place).name for place in range(CANDIDATE.num_fields)), "number": number,
+        "is_kept": number == 2, "seed": 2**32 - number, "num_steps": 3, "strength": 0.5, "pair_l1": 0.25,
+    }
+    for number in (1, 2)
+]  # fmt: skip
+"""Two candidates, of which the second was kept; further scores have no value."""
+
+
 def late_values(num_rows=8):
     """Rows of which only the last has a second source, a target, masks, latents and optional values."""
     png = encoded(make_image(1), "PNG")
@@ -172,6 +183,9 @@ def late_values(num_rows=8):
         "caption": "a dog", "width_px": 3, "retrieval_cos": 0.5, "neighbour_ids": ["a", "b"],
         "neighbour_cos": [1.0, 0.5], "target_image": png, "target_format": "png", "source_mask_png": png,
         "target_mask_png": png, "source_latent": latent, "target_latent": latent, "parent_id": "b" * 16,
+        "anchor_id": "b" * 16, "anchor_image": jpeg(9), "anchor_format": "jpg", "region_mask_png": png,
+        "soft_mask_png": png, "is_whole_image": True, "object_boxes": [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]],
+        "candidates": CANDIDATES,
     }  # fmt: skip
     columns |= {name: [None] * (num_rows - 1) + [value] for name, value in late.items()}
     return table([f"{n:016x}" for n in range(num_rows)], **columns)
@@ -193,13 +207,50 @@ assert rows[7]["source1.jpg"].size == rows[7]["target.png"].size == rows[7]["sou
     assert done.returncode == 0, done.stderr
     features, record, latent, absent = json.loads(done.stdout.splitlines()[-1])
     files = [
-        "source.jpg", "source1.jpg", "source_latent.npy", "source_mask.png", "target.png", "target_latent.npy",
-        "target_mask.png",
+        "anchor.jpg", "region_mask.png", "soft_mask.png", "source.jpg", "source1.jpg", "source_latent.npy",
+        "source_mask.png", "target.png", "target_latent.npy", "target_mask.png",
     ]  # fmt: skip
-    assert features == ["__key__", "__url__", "json", *files]
+    assert features == sorted(["__key__", "__url__", "json", *files])
     written = {name: value for name, value in rows.slice(7).to_pylist()[0].items() if name in record}
     assert {name: value for name, value in record.items() if value is not None} == sample_json(written)
     assert (np.array(latent).shape, latent[3][1][1], absent) == ((4, 2, 2), 15.0, None)
+    assert (record["candidates"], record["is_whole_image"]) == (CANDIDATES, True)
+    assert record["object_boxes"] == [[0, 1, 2, 3], [4, 5, 6, 7]]
+
+
+def test_candidates_stay_records_in_the_table(tmp_path):
+    read = pq.read_table(collated(tmp_path, late_values()) / "samples.parquet")
+    assert read["candidates"].type == pa.list_(CANDIDATE)
+    assert read["candidates"].to_pylist() == [None] * 7 + [CANDIDATES]
+
+
+def test_the_report_shows_the_anchor_and_both_masks_of_the_region(tmp_path):
+    page = (collated(tmp_path, late_values()) / "report.html").read_text("utf-8")
+    payload = page.split('<script type="application/json" id="payload">')[1].split("</script>")[0]
+    *_, last = json.loads(payload)["samples"]
+    assert [role for role, _ in last["images"]] == [
+        "anchor", "source", "target", "source_mask", "target_mask", "region_mask", "soft_mask",
+    ]  # fmt: skip
+    assert last["fields"]["candidates"] == "2, of which the following passed: 2"
+    assert last["fields"]["is_whole_image"] == "true"
+
+
+def test_the_card_names_anchor_and_masks_of_the_region(tmp_path):
+    card = (collated(tmp_path, late_values()) / "README.md").read_text("utf-8")
+    for name, meaning in (
+        ("anchor.jpg", "the image `anchor_id` that the pair was drawn over"),
+        ("region_mask.png", "all white where `is_whole_image`"),
+        ("soft_mask.png", "how much of each place was made anew"),
+    ):
+        (line,) = [line for line in card.splitlines() if line.startswith(f"| `<sample_id>.{name}` |")]
+        assert meaning.replace("_", "\\_").replace("`", "\\`") in line
+
+
+def test_anchor_and_masks_of_the_region_lie_beside_the_pair(tmp_path):
+    path, _ = write(tmp_path, late_values().slice(7))
+    names = [m.name.split(".", 1)[1] for m, _ in members(path)]
+    assert {"anchor.jpg", "region_mask.png", "soft_mask.png"} <= set(names)
+    assert json.loads(members(path)[-1][1])["is_whole_image"] is True
 
 
 def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):

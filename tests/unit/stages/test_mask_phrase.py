@@ -8,7 +8,7 @@ from _inputs import jpeg, table
 from PIL import Image
 
 from pipeline.context import Context
-from stages.mask_phrase import MaskPhrase, mask_png
+from stages.mask_phrase import MaskPhrase
 
 
 class LeftHalf:
@@ -54,8 +54,3 @@ def test_the_threshold_decides_and_is_strict():
     rows = table(["a"], source_images=[[jpeg(1)]], target_image=[jpeg(3)], source_phrase=["x"], target_phrase=["x"])
     found = MaskPhrase(model="zoo:clipseg", threshold=0.5).open(ctx)(rows)
     assert found["source_mask_frac"].to_pylist() == [0.0]
-
-
-def test_a_mask_survives_the_file():
-    mask_HW = np.random.default_rng(0).random((7, 9)) > 0.5
-    assert ((opened(mask_png(mask_HW)) == 255) == mask_HW).all()

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 from _inputs import encoded, make_image, table
-from _pairs import ColourEncoder, mean_colour, unit_rows
+from _plain_pairs import ColourEncoder, mean_colour, unit_rows
 
 from pipeline.context import Context
-from samples.stored_images import rgb_image
-from stages.mask_phrase import mask_png
+from samples.stored_images import mask_png, rgb_image
 from stages.pair_scores.pixels import l1_scores, pixels_of, ssim_scores
 from stages.score_edit import ScoreEdit
 from stages.score_pair import ScorePair

@@ -15,8 +15,9 @@ from pipeline.plan.manifest import load_manifest
 from pipeline.plan.plan import plan_stages
 from samples.columns import COLUMNS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.count_words import CountWords
+from stages.pair_scores.bounds import NUMBERS
 from stages.read_webdataset import ReadWebdataset
-from stages.select import NUMBERS, Select, SelectReject
+from stages.select import Select, SelectReject
 
 COLUMNS_OF_PAIRS = {
     "source_mask_frac": [0.2, 0.005, 0.2, 0.2],
@@ -106,6 +107,47 @@ def test_bounds_of_an_edit_type_replace_those_of_the_same_column():
     assert select(bounds_by_edit_type=by_type).needs_columns() == ("target_caption_cos", "edit_type")
 
 
+def test_no_value_passes_where_that_is_allowed_and_nan_never():
+    columns = {"outside_ssim": [0.5, 0.95, None, float("nan")]}
+    low = "low_outside_ssim"
+    assert reasons(columns, bounds={"outside_ssim": {"min": 0.9}}) == [low, None, low, low]
+    spared = {"outside_ssim": {"min": 0.9, "may_be_missing": True}}
+    assert reasons(columns, bounds=spared) == [low, None, None, low]
+
+
+SCORES = ("source_caption_cos", "target_caption_cos", "pair_image_cos", "pair_direction_cos", "pair_dino_cos")
+GOOD = {name: [0.9] * 6 for name in SCORES} | {"parent_id": ["p"] * 6}
+
+
+@pytest.mark.parametrize(
+    ("preset", "keep", "least"),
+    [
+        ("ultraedit-free", 4, (0.2, 0.2, 0.75, 0.22, 0.4)),
+        ("ultraedit-region", 3, (0.2, 0.2, 0.70, 0.22, 0.4)),
+        ("instruct-pix2pix", 4, (0.2, 0.2, 0.70, 0.2, None)),
+    ],
+)
+def test_a_preset_is_the_published_filter(preset, keep, least):
+    assert reasons(GOOD, preset=preset) == [None] * keep + ["not_among_best"] * (6 - keep)
+    for name, bound in zip(SCORES, least, strict=True):
+        found = reasons(GOOD | {name: [bound or 0, (bound or 0) - 0.001] * 3}, preset=preset, best=[])
+        assert [reason or "kept" for reason in found].count(f"low_{name}") == (0 if bound is None else 3)
+    assert set(select(preset=preset).needs_columns()) == {"parent_id", *SCORES[: 5 if least[4] else 4]}
+
+
+def test_settings_replace_those_of_the_preset_score_by_score():
+    columns = GOOD | {"pair_image_cos": [0.5] * 6, "pair_dino_cos": [0.1] * 6}
+    bounds = {"pair_image_cos": {"min": 0.4}}
+    assert set(reasons(columns, preset="ultraedit-free", bounds=bounds)) == {"low_pair_dino_cos"}
+    bounds["pair_dino_cos"] = {"min": 0.1}
+    best = [{"per": "parent_id", "keep": 5, "by": "pair_image_cos"}]
+    assert reasons(columns, preset="ultraedit-free", bounds=bounds, best=best) == [None] * 5 + ["not_among_best"]
+    by_type = {"add": {"pair_image_cos": {"min": 0.6}}}
+    columns["edit_type"] = ["add"] * 3 + ["remove"] * 3
+    found = reasons(columns, preset="ultraedit-free", bounds=bounds, bounds_by_edit_type=by_type)
+    assert found == ["low_pair_image_cos"] * 3 + [None] * 3
+
+
 def test_an_edit_type_that_no_pair_has_is_noted():
     ctx = Context(stage_name="select")
     by_type = {"remove": {"pair_image_cos": {"min": 0.1}}, "remvoe": {"pair_image_cos": {"min": 0.1}}}
@@ -190,6 +232,7 @@ def test_an_unknown_column_stops_the_plan_with_the_nearest_name():
          "best.0.per: column 'neighbour_ids' holds no single value: pairs cannot be grouped by it"),
         ({"best": [{"per": "target_image", "keep": 1, "by": "pair_image_cos"}]}, "best.0.per: column 'target_image'"),
         ({"min_mask_frac": 0.1}, "unknown key 'min_mask_frac'"),
+        ({"preset": "ultraedit"}, "preset: input should be 'ultraedit-free', 'ultraedit-region' or 'instruct-pix2pix'"),
     ],
 )  # fmt: skip
 def test_bounds_that_no_value_can_have_are_refused(settings, message):

@@ -1,18 +1,21 @@
 """Pairs over photographs: the rows that come of a search, and what the columns say."""
 
 import io
+import pickle
 
 import imagehash
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from _inputs import encoded, table
-from _pairs import SIZE, Loader, mean_colour
+from _plain_pairs import SIZE, Loader, mean_colour
 from PIL import Image
 
 from core.errors import ManifestError
 from core.settings import checked
 from pipeline.context import Context
+from pipeline.plan.manifest import load_manifest
 from samples.columns import CANDIDATE, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from samples.stored_images import rgb_image
 from stages.candidates.stage import WaveSpeed
@@ -84,6 +87,7 @@ def test_without_anchor_pairs_are_drawn_from_noise_alone():
 
 def test_the_first_pair_holds_all_candidates():
     names = {CANDIDATE.field(n).name for n in range(CANDIDATE.num_fields)}
+    assert set(ScoreEdit.writes) < names
     rows = kept(synthesised())
     for parent in {row[PARENT_ID] for row in rows}:
         first, *others = [row for row in rows if row[PARENT_ID] == parent]
@@ -144,8 +148,46 @@ def test_the_defaults_are_those_of_the_released_script():
 
 def test_settings_of_the_model_reach_it():
     loader = Loader()
-    synthesised(loader=loader, size_px=64, shares_noise=False)
-    assert loader.synthesizer.settings == {"size_px": 64, "shares_noise": False, "max_self_tokens": None}
+    synthesised(loader=loader)
+    assert loader.synthesizer.settings == {"shares_noise": True, "as_released": False}
+    sizes = {"size_px": 64, "max_self_tokens": 9, "blend_grid": 1}
+    synthesised(loader=loader, shares_noise=False, as_released=True, **sizes)
+    assert loader.synthesizer.settings == {"shares_noise": False, "as_released": True, **sizes}
+
+
+def requests(source_phrase, target_phrase, **settings):
+    loader = Loader()
+    rows = photos(0)
+    for name, value in (("source_phrase", source_phrase), ("target_phrase", target_phrase)):
+        rows = rows.append_column(name, pa.array([value], pa.string()))
+    synthesised(rows, loader, **settings)
+    return loader.synthesizer.requests[0]
+
+
+def test_phrases_lead_the_local_blend_and_the_weights():
+    found = requests("Red car,", "blue car", local_blend=True, target_weight=3.0, attention_edit="replace")
+    assert (found.blend_words, found.word_weights, found.edit) == (
+        ("red car", "blue car"),
+        {"blue": 3, "car": 3},
+        "replace",
+    )
+    plain = requests("red car", "blue car")
+    assert (plain.blend_words, plain.word_weights, plain.edit) == (None, {}, "refine")
+
+
+def test_words_that_a_caption_does_not_have_are_left_out():
+    found = requests(None, "green car", local_blend=True, target_weight=2.0)
+    assert (found.blend_words, found.word_weights) == (("", "car"), {"car": 2})
+    assert requests("a dog", "dogs", local_blend=True).blend_words == ("a", "")
+    assert requests("dog", "dogs", local_blend=True).blend_words is None
+
+
+def test_phrases_are_read_where_the_settings_use_them():
+    wanted = [
+        checked(SynthesisePair, SETTINGS | settings, "synthesise_pair").needs_columns()
+        for settings in ({}, {"target_weight": 2.0}, {"local_blend": True})
+    ]
+    assert wanted == [(), ("target_phrase",), ("source_phrase", "target_phrase")]
 
 
 @pytest.mark.parametrize(
@@ -154,8 +196,11 @@ def test_settings_of_the_model_reach_it():
         ({"preset": "ultraedit-free"}, "a bound on pair_dino_cos needs image_encoder: name one, or use a preset"),
         ({"bounds": {"region_frac": {"min": 0.1}}}, "bounds.region_frac: expected a score of a pair (source_"),
         ({"attention_frac": (0.9, 0.1)}, "attention_frac: expected the lower end first"),
+        ({"attention_frac": (0.5, 1.1)}, "attention_frac: expected numbers from 0 to 1"),
         ({"num_steps": ()}, "num_steps: "),
+        ({"num_steps": (2, 0)}, "num_steps: expected numbers from 1 to inf"),
         ({"strength": 0.0}, "strength: "),
+        ({"anchor": "none"}, 'anchor = "none" draws from noise alone: expected strength = 1.0, got 0.6'),
         ({"preset": "ultraedit"}, "preset: "),
     ],
 )  # fmt: skip
@@ -172,3 +217,24 @@ def test_the_published_filter_can_be_changed_score_by_score():
         "synthesise_pair",
     )
     assert stage.bounds["pair_direction_cos"].min == -1
+
+
+def test_the_settings_are_written_in_a_manifest(tmp_path):
+    path = tmp_path / "m.toml"
+    path.write_text("""
+name = "x"
+[[stage]]
+use = "synthesise_pair"
+model = "zoo:sd"
+encoder = "zoo:clip"
+preset = "none"
+num_steps = [10, 12]
+guidance_scale = [3, 5.5]
+attention_frac = [0, 0.6]
+bounds.pair_image_cos = { min = 0.4 }
+speed = { pairs_per_wave = 8 }
+""")
+    stage = load_manifest(path).stages[0].stage
+    assert (stage.num_steps, stage.guidance_scale, stage.attention_frac) == ((10, 12), (3.0, 5.5), (0.0, 0.6))
+    assert (stage.preset, stage.speed.pairs_per_wave, stage.bounds["pair_image_cos"].min) == (None, 8, 0.4)
+    assert pickle.loads(pickle.dumps(stage)) == stage

@@ -108,6 +108,18 @@ def test_latents_of_encode_latents_are_of_the_same_square():
     assert (decode(raw()).values["source_images"][0] == expected).all()
 
 
+def test_region_and_anchor_are_read_beside_records_of_candidates():
+    metadata = METADATA | {"candidates": [{"number": 1, "pair_l1": None}], "is_whole_image": True, "pair_l1": 0.5}
+    region = np.full((16, 24), 255, np.uint8)
+    members = raw(region_mask__png=encoded(region, "PNG"), anchor__png=encoded(steps(), "PNG"))
+    members["json"] = json.dumps(metadata).encode()
+    reads = ("source_images", "anchor_image", "region_mask_png", "is_whole_image", "pair_l1")
+    values = decode(members, Decoder(size_px=8, required=reads)).values
+    assert values["region_mask_png"].all()
+    assert (values["anchor_image"] == values["source_images"][0]).all()
+    assert (values["is_whole_image"], values["pair_l1"]) == (True, 0.5)
+
+
 def test_mirroring_turns_images_and_masks():
     plain, mirrored = decode(raw()).values, decode(raw(), is_mirrored=True).values
     assert (mirrored["source_images"][0] == plain["source_images"][0][:, ::-1]).all()

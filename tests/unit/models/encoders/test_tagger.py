@@ -16,7 +16,8 @@ class Fake:
         return np.stack([np.cos(angles), np.sin(angles)], axis=1)
 
     def encode_texts(self, texts):
-        self.texts = texts
+        self.texts = list(texts)
+        self.num_texts = getattr(self, "num_texts", 0) + len(texts)
         return self.encode_images([float(text.split()[-1]) for text in texts])
 
 
@@ -44,6 +45,27 @@ def test_tags_that_score_the_same_keep_their_order():
 
 def test_nothing_in_gives_nothing_out():
     assert ZeroShotTagger(Fake(), ["0"]).tag([], threshold=0) == []
+
+
+def test_words_of_an_image_are_tried_on_that_image_alone():
+    tagged = ZeroShotTagger(Fake(), ["0", "90"]).tag([10, 80, 50], threshold=0.5, also=[["5"], [], ["45", "90", "45"]])
+    assert [[tag for tag, _ in tags] for tags in tagged] == [["5", "0"], ["90"], ["45", "90", "0"]]
+
+
+def test_a_word_is_encoded_when_it_first_comes(monkeypatch):
+    encoder = Fake()
+    tagger = ZeroShotTagger(encoder, ["0", "90"])
+    for words, num_texts in ((["5", "6"], 4), (["6", "7"], 5), ([], 5)):
+        tagger.tag([10], threshold=-1, also=[words])
+        assert encoder.num_texts == num_texts
+    monkeypatch.setattr("models.encoders.tagger.KEPT_WORDS", 3)
+    assert [tag for tag, _ in tagger.tag([10], threshold=0.9, also=[["8", "9"]])[0]] == ["9", "8", "0"]
+    assert list(tagger._word_emb_D) == ["8", "9"]
+
+
+def test_words_for_some_of_the_images_are_refused():
+    with pytest.raises(ValueError, match="2 images, 1 also"):
+        ZeroShotTagger(Fake(), ["0"]).tag([10, 20], threshold=0, also=[["5"]])
 
 
 def test_a_score_is_the_cosine_of_the_encoder(tmp_path):

@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from _pairs import ColourEncoder, PlainPairs
+from _plain_pairs import ColourEncoder, PlainPairs
 from PIL import Image
 
 from models.protocols import PairRequest
@@ -85,7 +85,7 @@ def test_candidates_of_several_edits_share_a_wave():
 def test_what_candidates_share_is_computed_once_an_edit():
     made, synthesizer, encoder = search(3)
     made.run(edits(6))
-    assert synthesizer.num_prepared == 6
+    assert len(synthesizer.requests) == 6
     assert encoder.num_texts == 12
 
 

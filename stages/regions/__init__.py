@@ -1,0 +1,1 @@
+"""Regions of images: boxes of named things, outlines, hulls, and the vocabulary of things."""
