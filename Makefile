@@ -20,7 +20,8 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
   bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims \
-  bench-ultraedit-data data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate zoo-report lock lock-gpu lock-smollm2 clean-runs
+  bench-regions-photos bench-ultraedit-data data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate zoo-report \
+  lock lock-gpu lock-smollm2 clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -83,7 +84,7 @@ $(WORLD_DRAWN): zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@rm -rf data/laion && $(BIN)/python -m zoo.write_world data/laion --layout laion --shards 2 --scenes-per-shard $$(($(WORLD_SCENES) / 2)) \
 	  --seed 11 --size-px 128 --base-url http://127.0.0.1:$(WORLD_PORT) && touch $@
 
-data-pairs: data/pairs/.done ## Draw the scenes that manifests/tiny/ultraedit.toml and ultraedit-region.toml draw their pairs over
+data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit manifests draw their pairs over
 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/pairs --shards 4 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
@@ -113,11 +114,14 @@ bench-iedit-data: setup-dev ## How true the data of the tiny iEdit build is (ben
 	@$(MAKE) --no-print-directory build-dataset MANIFEST=manifests/tiny/iedit.toml
 	@$(BIN)/python benchmarks/iedit_data/run.py
 
-bench-ultraedit-data: setup-dev data-pairs ## How true the pairs of the tiny UltraEdit builds are, and without each part of the method (benchmarks/ultraedit_data)
+bench-ultraedit-data: setup-dev data-pairs ## How true the pairs of the tiny UltraEdit builds are (benchmarks/ultraedit_data)
 	@$(BIN)/python benchmarks/ultraedit_data/run.py
 
 ultraedit-image: setup ## Draw docs/images/ultraedit-data.png from the builds of bench-ultraedit-data
 	@$(BIN)/python benchmarks/ultraedit_data/contact_sheet.py docs/images/ultraedit-data.png
+
+bench-regions-photos: setup-dev ## Regions on the photographs of SHARDS= by production classes with random weights (benchmarks/regions_photos)
+	@$(BIN)/python benchmarks/regions_photos/run.py '$(SHARDS)'
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py
