@@ -19,15 +19,9 @@ SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
-<<<<<<< HEAD
   bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-pairs bench-instructions bench-iedit-data \
   bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate \
   zoo-report lock lock-gpu lock-smollm2 clean-runs
-=======
-  bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-iedit-data bench-iedit-claims \
-  bench-regions-photos bench-ultraedit-data data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate zoo-report \
-  lock lock-gpu lock-smollm2 clean-runs
->>>>>>> tiny
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -120,14 +114,10 @@ bench-iedit-data: setup-dev ## How true the data of the tiny iEdit build is (ben
 	@$(MAKE) --no-print-directory build-dataset MANIFEST=manifests/tiny/iedit.toml
 	@$(BIN)/python benchmarks/iedit_data/run.py
 
-<<<<<<< HEAD
 bench-pairs: setup-dev ## Pairs beside plain sampling, the released loop and Data-Juicer (benchmarks/pairs)
 	@$(BIN)/python benchmarks/pairs/run.py
 
-bench-ultraedit-data: setup-dev data-pairs ## How true the pairs of the tiny UltraEdit builds are, and without each part of the method (benchmarks/ultraedit_data)
-=======
 bench-ultraedit-data: setup-dev data-pairs ## How true the pairs of the tiny UltraEdit builds are (benchmarks/ultraedit_data)
->>>>>>> tiny
 	@$(BIN)/python benchmarks/ultraedit_data/run.py
 
 ultraedit-image: setup ## Draw docs/images/ultraedit-data.png from the builds of bench-ultraedit-data
