@@ -6,6 +6,8 @@ import pytest
 import torch
 from _checkpoints import (
     make_image,
+    placement,
+    weights_at,
 )
 from _drawn_pairs import (
     CANDIDATE,
@@ -20,6 +22,7 @@ from _drawn_pairs import (
 from _held_maps import plain_pair, refine_places
 
 from models.diffusion.prompt_to_prompt.schedule import num_run
+from models.diffusion.prompt_to_prompt.synthesizer import PromptToPrompt
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' schedulers
 
@@ -90,3 +93,10 @@ def test_noise_depends_on_the_seed_alone(scheduled):
         assert max(map(difference, pair, alone)) <= 1
         assert max(map(difference, other, alone)) <= 1
     assert difference(together[0][0], together[3][0]) > 5
+
+
+def test_the_checkpoints_scheduler_is_left_as_it_is(folder):
+    model = PromptToPrompt(weights_at(folder), placement(), size_px=64)
+    one_pair(model)
+    assert model._sampler._scheduler is model._pipeline.scheduler
+    assert model._pipeline.scheduler.num_inference_steps is None
