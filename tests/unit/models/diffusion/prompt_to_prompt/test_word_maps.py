@@ -33,9 +33,14 @@ def latents_of(model, requests, candidates):
     return found.unflatten(0, (2, -1)).transpose(0, 1)
 
 
-@pytest.mark.parametrize("scale", [0.0, 4.0])
 @pytest.mark.parametrize(
-    ("words", "tokens"), [(("cat", "car"), ([3], [3])), (("red cat", "blue car"), ([2, 3], [2, 3]))]
+    ("words", "tokens", "scale"),
+    [
+        (("cat", "car"), ([3], [3]), 0.0),
+        (("cat", "car"), ([3], [3]), 4.0),
+        (("red cat", "blue car"), ([2, 3], [2, 3]), 4.0),
+        (("cat", "grass"), ([3], [5]), 0.0),  # a word whose map is taken over
+    ],
 )
 def test_the_target_is_the_source_where_no_word_is_attended_to(model, words, tokens, scale):
     candidate = replace(CANDIDATE, guidance_scale=scale)
