@@ -43,6 +43,7 @@ name = "regions-photos"
 summary = "Regions of photographs by networks with random weights."
 license = "other"
 language = "en"
+shards = "{photos}"
 
 [[stage]]
 use = "read_webdataset"
@@ -100,7 +101,7 @@ def main() -> None:
             print(f"{name}: {num_weights / 1e6:.0f} million weights")
         copy_samples(args.shards, work / "photos.tar", args.limit)
         manifest = work / "regions.toml"
-        manifest.write_text(MANIFEST.format(models=work / "models"), encoding="utf-8")
+        manifest.write_text(MANIFEST.format(models=work / "models", photos=work / "photos.tar"), encoding="utf-8")
         build(manifest, work)
         faults = report(manifest, work / "run")
     sys.exit(1 if faults else 0)
@@ -123,8 +124,7 @@ def build(manifest: Path, work: Path) -> None:
     editloom = str(Path(sys.executable).with_name("editloom"))
     out = ["--out", str(work / "run")]
     began = time.perf_counter()
-    shards = ["--shards", str(work / "photos.tar"), "--executor", "inprocess"]
-    subprocess.run([editloom, "build", str(manifest), *shards, *out], check=True, cwd=ROOT)
+    subprocess.run([editloom, "build", str(manifest), "--executor", "inprocess", *out], check=True, cwd=ROOT)
     seconds = time.perf_counter() - began
     subprocess.run([editloom, "verify", str(manifest), *out, "--deep"], check=True, cwd=ROOT)
     peak_gb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e6
