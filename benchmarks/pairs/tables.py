@@ -51,7 +51,8 @@ def loop(rows: Rows) -> str:
         [
             (
                 row["num_records"], f"{row['per_second']['loop']:.2f}", f"{row['per_second']['stage']:.2f}",
-                f"{row['ratio']:.2f}", f"{_a_candidate(row['sides']):.2f}", *(_both(row["sides"], key) for key in ("accepted", "drawn")),
+                f"{row['ratio']:.2f}", f"{_a_candidate(row['sides']):.2f}",
+                *(_both(row["sides"], key) for key in ("accepted", "drawn")),
             )
             for row in rows
         ],
