@@ -43,8 +43,9 @@ class Controller:
         """The maps with those of the targets replaced, where the step and the layer are meant."""
         source_BHTL, target_BHTL = map_BHTL[0::2], map_BHTL[1::2]
         if is_cross and self.step < self.cross_steps:
-            mapped_BHTL = source_BHTL[..., self.mapper_L]
-            map_BHTL[1::2] = mapped_BHTL * self.alpha_L + target_BHTL * (1 - self.alpha_L)
+            alpha_L = self.alpha_L.to(map_BHTL)
+            mapped_BHTL = source_BHTL[..., self.mapper_L.to(map_BHTL.device)]
+            map_BHTL[1::2] = mapped_BHTL * alpha_L + target_BHTL * (1 - alpha_L)
         elif not is_cross and self.step < self.self_steps and map_BHTL.shape[2] <= self.most_places:
             map_BHTL[1::2] = source_BHTL.clone()
         return map_BHTL
@@ -92,9 +93,10 @@ class ReleasedLoop:
     def _draw(self, record: Record, num_steps: int, frac: float) -> list[Image.Image]:
         pipeline, captions = self.pipeline, (record.source_caption, record.target_caption)
         pixels_BCHW = pipeline.image_processor.preprocess([_cropped(record.anchor, self.search.size_px)] * 2)
+        pixels_BCHW = pixels_BCHW.to(pipeline.vae.device)
         latent_BCHW = pipeline.vae.encode(pixels_BCHW).latent_dist.sample() * pipeline.vae.config.scaling_factor
         text_BLD = pipeline.encode_prompt(list(captions), latent_BCHW.device, 1, do_classifier_free_guidance=False)[0]
-        pipeline.scheduler.set_timesteps(num_steps)
+        pipeline.scheduler.set_timesteps(num_steps, device=latent_BCHW.device)
         num_run = int(num_steps * self.search.strength)
         timesteps = pipeline.scheduler.timesteps[num_steps - num_run :]
         controller = Controller(pipeline.tokenizer, captions, num_run, frac, latent_BCHW.shape[-1])

@@ -56,7 +56,7 @@ OPERATOR = {
     ],
     "cuda": [Scale(layout="sdxl", latents=64, num_pairs=16, num_steps=8)],
 }
-RECORDS = {"cpu": 6, "cuda": 12}
+RECORDS = 12
 
 
 def main() -> None:
@@ -107,7 +107,7 @@ def _measured(given: argparse.Namespace) -> dict[str, Any]:
     if "loop" in given.parts:
         from benchmarks.pairs.accepted import against_released  # needs all packages of the project
 
-        found["loop"] = [against_released(RECORDS[given.device], given.device, given.rounds)]
+        found["loop"] = [against_released(RECORDS, given.device, given.rounds)]
         _say(tables.loop(found["loop"]))
     if "plain" in given.parts:
         found["plain"] = _plain_rows(given)
