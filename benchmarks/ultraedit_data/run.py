@@ -1,6 +1,6 @@
 """How true the pairs of the tiny UltraEdit builds are, as shipped and without one part of the method each.
 
-`make bench-ultraedit-data`. Builds both tiny manifests whole, and each variant from one of the four shards. The run
+`make bench-ultraedit-data`. Builds both tiny manifests whole, and each variant from one of the five shards. The run
 folder keeps what is built and measured: a run that was stopped resumes.
 """
 
