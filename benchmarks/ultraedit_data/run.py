@@ -36,7 +36,7 @@ def cell(recipe: str, variant: Variant, given: argparse.Namespace) -> dict[str, 
     if variant is SHIPPED:
         manifest, out = ROOT / "manifests" / "tiny" / f"{RECIPES[recipe]}.toml", folder / "shipped"
     else:
-        manifest, out = variant_manifest(recipe, variant, folder), folder / "variants"
+        manifest, out = variant_manifest(recipe, variant, folder), folder / f"from-{variant.num_shards}"
         flags = ("--limit", str(variant.num_shards))
     began = time.monotonic()
     summary = build(manifest, given.shards, out, *flags)
