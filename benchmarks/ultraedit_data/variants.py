@@ -1,7 +1,7 @@
 """The same recipes without one part each: what is changed in the stage that draws pairs, and how it is built.
 
-Variants of one recipe that are built from as many shards share a run folder, so the stages before are built once. A stage
-that has its records is not built again: a benchmark that was stopped resumes.
+Variants of one recipe that are built from as many shards share a run folder, so the stages before are built once. A
+stage that has its records is not built again: a benchmark that was stopped resumes.
 """
 
 from __future__ import annotations
