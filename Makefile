@@ -87,7 +87,7 @@ $(WORLD_DRAWN): zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit manifests draw their pairs over
 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
-	@$(BIN)/python -m zoo.write_world data/pairs --shards 4 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
+	@$(BIN)/python -m zoo.write_world data/pairs --shards 5 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
 
 format: setup-dev ## Format and apply safe fixes
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -1,6 +1,6 @@
 """How true the pairs of the tiny UltraEdit builds are, as shipped and without one part of the method each.
 
-`make bench-ultraedit-data`. Builds both tiny manifests whole, and each variant from one of the four shards. The run
+`make bench-ultraedit-data`. Builds both tiny manifests whole, and each variant from some of the five shards. The run
 folder keeps what is built and measured: a run that was stopped resumes.
 """
 
@@ -21,10 +21,9 @@ from benchmarks.ultraedit_data.readers import READERS, held_out_scenes, reliabil
 from benchmarks.ultraedit_data.variants import RECIPES, VARIANTS, Variant, build, variant_manifest  # noqa: E402
 
 SHIPPED = Variant("as shipped")
-MAX_THINGS = {"free-form": 1, "region": 2}
-"""Of the anchors, and so of the held-out scenes that their sources are compared with."""
+MAX_THINGS = 1
+"""Of the anchors that both manifests keep, and so of the held-out scenes that sources are compared with."""
 NUM_HELD_OUT = 500
-VARIANT_FLAGS = ("--limit", "1")
 COLUMNS = ("pairs", "candidates a pair", "the edit shows", "all else kept", "shows (2nd reader)", "kept (2nd reader)",
            "SSIM", "DINO", "region IoU", "SSIM outside", "edits true", "FID@zoo:dino", "diversity")  # fmt: skip
 
@@ -37,12 +36,13 @@ def cell(recipe: str, variant: Variant, given: argparse.Namespace) -> dict[str, 
     if variant is SHIPPED:
         manifest, out = ROOT / "manifests" / "tiny" / f"{RECIPES[recipe]}.toml", folder / "shipped"
     else:
-        manifest, out, flags = variant_manifest(recipe, variant, folder), folder / "variants", VARIANT_FLAGS
+        manifest, out = variant_manifest(recipe, variant, folder), folder / f"from-{variant.num_shards}"
+        flags = ("--limit", str(variant.num_shards))
     began = time.monotonic()
     summary = build(manifest, given.shards, out, *flags)
     if kept.is_file() and summary["nothing_to_do"]:
         return dict(json.loads(kept.read_text(encoding="utf-8")))
-    figures = figures_of(Build(out, manifest), held_out_scenes(NUM_HELD_OUT, MAX_THINGS[recipe]))
+    figures = figures_of(Build(out, manifest), held_out_scenes(NUM_HELD_OUT, MAX_THINGS))
     figures = {"recipe": recipe, "variant": variant.name, "build_s": round(summary["elapsed_s"], 1), **figures}
     kept.write_text(json.dumps(figures, indent=1), encoding="utf-8")
     print(f"{recipe}, {variant.name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)

@@ -19,7 +19,7 @@ from zoo.write_world import main as write_world
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = {"ultraedit": "synthesise_pair", "ultraedit-region": "synthesise_region"}
-NUM_SHARDS, SCENES_PER_SHARD = 3, 5
+NUM_SHARDS, SCENES_PER_SHARD = 3, 4
 IN_PROCESS = ("--executor", "inprocess")
 MEMBERS = {"anchor.png", "source.png", "target.png", "json"}
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -108,8 +108,8 @@ def test_a_pair_is_the_same_outside_of_its_region(built):
         assert (source != target).any()
 
 
-@pytest.mark.parametrize("recipe", RECIPES)
-def test_a_killed_build_resumes_to_the_same_tars(world, built, recipe, tmp_path):
+def test_a_killed_build_resumes_to_the_same_tars(world, built, tmp_path):
+    recipe = "ultraedit-region"  # all models of the other recipe are in it
     manifest, _, whole = built[recipe]
     line = command(tmp_path, *IN_PROCESS, shards=world, manifest=manifest)
     process = subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
