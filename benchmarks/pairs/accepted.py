@@ -60,7 +60,9 @@ def _published_search() -> Search:
 
 def load_pipeline() -> Any:
     """The pipeline of `zoo:sd` as diffusers loads it, in float32."""
-    pipeline: Any = DiffusionPipeline.from_pretrained(fetch(find(DIFFUSION)).location, dtype=torch.float32)
+    pipeline: Any = DiffusionPipeline.from_pretrained(
+        fetch(find(DIFFUSION)).location, dtype=torch.float32, use_safetensors=True
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -29,7 +29,9 @@ def against_plain(folder: Path, scale: Scale, guidance_scale: float, num_rounds:
     placement = scale.placement()
     captions = make_captions(scale.num_pairs)
     prompts = [text for pair in captions for text in pair]
-    plain: Any = DiffusionPipeline.from_pretrained(folder, dtype=placement.torch_dtype(), local_files_only=True)
+    plain: Any = DiffusionPipeline.from_pretrained(
+        folder, dtype=placement.torch_dtype(), local_files_only=True, use_safetensors=True
+    )
     plain.set_progress_bar_config(disable=True)
     plain.to(placement.torch_device())
     ours = synthesiser(folder, placement)

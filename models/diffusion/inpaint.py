@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb, same_length
-from models.diffusion.text_to_image import generators
+from models.diffusion.noise import generators
+from models.diffusion.unet_inputs import INPAINTING_CHANNELS
 from models.placement import in_batches
 
 if TYPE_CHECKING:
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from models.placement import Placement
     from models.protocols import Bools
     from models.schemes.weights import Weights
-
-UNET_CHANNELS = 9
-"""Noisy latent 4, mask 1, latent of the masked image 4."""
 
 # H W pixels of the image
 
@@ -41,9 +39,9 @@ class StableDiffusionInpaint:
             weights.location, dtype=placement.torch_dtype(), **weights.pretrained_arguments()
         )
         channels = pipeline.unet.config.in_channels
-        if channels != UNET_CHANNELS:
+        if channels != INPAINTING_CHANNELS:
             raise ValueError(
-                f"the UNet of {weights.model_id} takes {channels} channels, inpainting needs {UNET_CHANNELS}; "
+                f"the UNet of {weights.model_id} takes {channels} channels, inpainting needs {INPAINTING_CHANNELS}; "
                 "name a checkpoint that was trained to inpaint"
             )
         pipeline.set_progress_bar_config(disable=True)

@@ -15,7 +15,7 @@ from pydantic import Field
 
 from core.settings import Settings
 from models.batches import alike, as_rgb, same_length
-from models.diffusion.text_to_image import generators
+from models.diffusion.noise import generators
 from models.diffusion.working_size import working_size
 from models.placement import in_batches
 

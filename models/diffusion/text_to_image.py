@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.batches import same_length
+from models.diffusion.noise import generators
 from models.placement import in_batches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from PIL.Image import Image
 
@@ -55,10 +56,3 @@ class StableDiffusion:
             return images
 
         return in_batches(run, list(zip(prompts, seeds, strict=True)), self._batch_size)
-
-
-def generators(seeds: Iterable[int]) -> list[Any]:
-    """One torch generator a seed, on the CPU."""
-    import torch
-
-    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]

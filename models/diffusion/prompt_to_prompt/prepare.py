@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb
-from models.diffusion.inpaint import UNET_CHANNELS
 from models.diffusion.prompt_to_prompt.alignment import MapEdit
 from models.diffusion.prompt_to_prompt.text import blend_tokens, map_edit, token_ids
+from models.diffusion.unet_inputs import INPAINTING_CHANNELS
 from models.diffusion.working_size import working_size
 from models.placement import in_batches
 
@@ -74,7 +74,7 @@ class Preparer:
         self._factor = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
         self._multiple_px = self._factor * 2 ** (len(unet.block_out_channels) - 1)
         self._size_px = settings.size_px or unet.sample_size * self._factor
-        self._inpaints = unet.in_channels == UNET_CHANNELS
+        self._inpaints = unet.in_channels == INPAINTING_CHANNELS
         self._tokenizer = pipeline.tokenizer or pipeline.tokenizer_2
 
     def prepare(self, requests: Sequence[PairRequest]) -> list[PreparedPair]:

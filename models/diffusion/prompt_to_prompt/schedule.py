@@ -11,7 +11,7 @@ import inspect
 import math
 from typing import TYPE_CHECKING, Any
 
-from models.diffusion.text_to_image import generators
+from models.diffusion.noise import generators
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

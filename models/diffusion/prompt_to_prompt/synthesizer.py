@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.settings import checked
 from models.batches import alike, same_length
-from models.diffusion.inpaint import UNET_CHANNELS
 from models.diffusion.prompt_to_prompt.prepare import PreparedPair, Preparer
 from models.diffusion.prompt_to_prompt.released import ReleasedSampler
 from models.diffusion.prompt_to_prompt.sampler import PairSampler, is_guided
 from models.diffusion.prompt_to_prompt.schedule import GLOBAL_NOISE, steps_run
 from models.diffusion.prompt_to_prompt.settings import PairSettings
+from models.diffusion.unet_inputs import INPAINTING_CHANNELS
 from models.placement import in_batches
 
 if TYPE_CHECKING:
@@ -137,9 +137,9 @@ def _kind(prepared: PreparedPair, candidate: PairCandidate) -> tuple[object, ...
 
 def _check(pipeline: Any, model_id: str) -> None:
     channels, latent = pipeline.unet.config.in_channels, pipeline.vae.config.latent_channels
-    if channels not in (latent, UNET_CHANNELS):
+    if channels not in (latent, INPAINTING_CHANNELS):
         raise ValueError(
-            f"the UNet of {model_id} takes {channels} channels, pairs need {latent} or {UNET_CHANNELS}; "
+            f"the UNet of {model_id} takes {channels} channels, pairs need {latent} or {INPAINTING_CHANNELS}; "
             "name a checkpoint that draws or inpaints"
         )
     if pipeline.unet.config.time_cond_proj_dim:

@@ -1,0 +1,6 @@
+"""Channels that a UNet of Stable Diffusion takes."""
+
+from __future__ import annotations
+
+INPAINTING_CHANNELS = 9
+"""Of a UNet that was trained to inpaint: noisy latent 4, mask 1, latent of the masked image 4."""
