@@ -60,7 +60,7 @@ CANDIDATE = pa.struct([
 """One candidate: how it was drawn, and its scores by the names of their columns. A score not reached has no value."""
 
 COLUMNS: dict[str, Column] = _columns(
-    _c(SAMPLE_ID, pa.string(), "16 hex digits + suffixes", "key of the row; from the sha256 of the source bytes"),
+    _c(SAMPLE_ID, pa.string(), "16 hex digits + suffixes", "key of the row; from the sha256 of source bytes or texts"),
     _c(PARENT_ID, pa.string(), "sample_id", "the row that this one was made from"),
     _c("session_id", pa.string(), "sample_id", "the editing session the row belongs to"),
     _c("turn", pa.int32(), "from 1", "place of the edit in its session"),

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 
 from core.errors import PlanError, ShardFailed
 from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
-from pipeline.stage import Shard, SourceStage
+from pipeline.stage import Needs, Shard, SourceStage
 from pipeline.store.records import digest
 from stages.inputs.edit_rows import TRIPLE_COLUMNS, EditReject, Needed, triple_row
 from stages.inputs.edit_tables import TABLE_SUFFIXES, list_spans, read_edits
@@ -45,6 +45,8 @@ class ReadEditTriples(SourceStage):
     version: ClassVar[int] = 1
     writes: ClassVar = TRIPLE_COLUMNS
     rejects: ClassVar = EditReject
+    needs: ClassVar = Needs(memory_bytes=1 << 30)
+    """For row groups of 1500 images each; groups of 100, as the datasets have them, take a third."""
 
     layout: Literal["table", "pair_folders"] = "table"
     """table: UltraEdit, HQ-Edit and their like; pair_folders: InstructPix2Pix."""

@@ -47,7 +47,7 @@ class WriteReverse(MapStage):
     model: Annotated[str | None, Serves(TextGenerator)] = None
     """A TextGenerator for edits that no rule is sure of; none: they are rejected."""
     keep_existing: Literal["always", "if_it_passes", "never"] = "if_it_passes"
-    """What becomes of a reverse instruction that the input has: published ones invent attributes."""
+    """Whether a reverse instruction of the input is kept: published ones invent attributes."""
     use_rules: bool = True
     """False asks the model for all."""
     examples: Annotated[str | None, Serves(EditExamples)] = None

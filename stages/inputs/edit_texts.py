@@ -30,7 +30,7 @@ IMAGE_NAMES: dict[str, tuple[str, ...]] = {
 }
 """Image of a triple -> names under which it is looked for."""
 NOTHING = "NONE"
-"""What UltraEdit writes for an edit of the whole image, in place of an object or a mask."""
+"""The text of UltraEdit in place of an object or a mask, for an edit of the whole image."""
 TEXT_COLUMNS = (*TEXT_NAMES, "edit_writer")
 WRITER = "input"
 

@@ -76,12 +76,12 @@ def holds_images(kind: pa.DataType) -> bool:
 
 def is_text(kind: pa.DataType) -> bool:
     """True for text, of which an image column holds file names."""
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    return any(test(kind) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
 def is_binary(kind: pa.DataType) -> bool:
     """True for bytes."""
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind)
+    return any(test(kind) for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view))
 
 
 def _pairs(array: pa.Array, max_bytes: int) -> Callable[[int], ImageValue]:

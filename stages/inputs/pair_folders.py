@@ -98,7 +98,7 @@ def _prompt(images: ImageFolder, folder: str) -> tuple[dict[str, Any], bool]:
 
 
 def _lines_by_seed(images: ImageFolder, folder: str, notes: Counter[str]) -> dict[int, dict[str, Any]]:
-    """What metadata.jsonl says of each seed, scores among it."""
+    """The line of each seed in metadata.jsonl, with its scores."""
     raw = _text_file(images, posixpath.join(folder, METADATA_FILE)) or b""
     found: dict[int, dict[str, Any]] = {}
     for line in raw.splitlines():

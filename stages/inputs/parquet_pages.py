@@ -6,7 +6,7 @@ the headers that Arrow uses. Owns the limits; `stages.inputs.parquet_rows` reads
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +19,9 @@ MAX_ROWS_PER_BYTE = 8
 """Rows to a byte of the file, of a file of more than MAX_ROWS_UNASKED rows: no table of images is that dense."""
 MAX_ROWS_UNASKED = 1_000_000
 MAX_PAGES_BYTES = 128 << 20
-"""Largest pages of all columns of a row group together, unpacked."""
+"""Largest pages of all columns of a row group together, unpacked, in a table of texts and numbers."""
+MAX_IMAGE_PAGES_BYTES = 2 << 30
+"""The same in a table that holds images: writers end a page after 1024 rows, or 100, however large they are."""
 MAX_ITEMS_PER_GROUP = 16 << 20
 """Items of a column of lists in a row group: they may all be in one row."""
 READ_BYTES = 16 << 20
@@ -158,10 +160,14 @@ class _Compact:
 
 @dataclass(slots=True)
 class GroupCost:
-    """Memory of a row group: `pages_bytes` while pages are decoded, at most `row_bytes` for a row of a batch."""
+    """Memory of a row group: `pages_bytes` while pages are decoded, at most `row_bytes` for a row of a batch.
+
+    PageError is raised above `max_pages_bytes`.
+    """
 
     pages_bytes: int = 0
     row_bytes: float = 0.0
+    max_pages_bytes: int = field(default_factory=lambda: MAX_PAGES_BYTES)
 
     def add(self, pages: Iterable[Page], *, width: int, is_list: bool, is_shared: bool) -> None:
         """Count the pages of one column. `width` is the bytes of a value, or 0 for text.
@@ -184,14 +190,14 @@ class GroupCost:
                 density = max(density, page.unpacked_bytes / max(1, page.num_values))
             elif not width and not is_shared:
                 density = max(density, dictionary)
-            if self.pages_bytes + largest > MAX_PAGES_BYTES:
+            if self.pages_bytes + largest > self.max_pages_bytes:
                 break
         if is_list and items > MAX_ITEMS_PER_GROUP:
             raise PageError(f"{items} items in lists, more than {MAX_ITEMS_PER_GROUP} in one row group")
         self.pages_bytes += largest + 3 * dictionary
         self.row_bytes += density
-        if self.pages_bytes > MAX_PAGES_BYTES:
-            raise PageError(f"pages of {self.pages_bytes >> 20} MiB, more than {MAX_PAGES_BYTES >> 20} MiB; "
+        if self.pages_bytes > self.max_pages_bytes:
+            raise PageError(f"pages of {self.pages_bytes >> 20} MiB, more than {self.max_pages_bytes >> 20} MiB; "
                             "write the table with smaller pages")  # fmt: skip
 
     @property

@@ -20,7 +20,15 @@ from fsspec.core import url_to_fs
 from core.errors import ShardFailed, is_transient
 from stages.inputs.arrow_values import rows_of
 from stages.inputs.image_values import NO_IMAGES, Images, image_reader
-from stages.inputs.parquet_pages import MAX_ITEMS_PER_GROUP, GroupCost, PageError, check_file, check_footer, pages_of
+from stages.inputs.parquet_pages import (
+    MAX_IMAGE_PAGES_BYTES,
+    MAX_ITEMS_PER_GROUP,
+    GroupCost,
+    PageError,
+    check_file,
+    check_footer,
+    pages_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -60,10 +68,10 @@ class TableReader:
         self._handle: IO[bytes] = fs.open(path, "rb")
         with contextlib.ExitStack() as failed, self._faults("not a Parquet file that can be read"):
             failed.callback(self.close)
-            self._file = _open(self._handle)
+            self._file = _open(self._handle, images)
             self.schema: pa.Schema = self._file.schema_arrow
             """Columns; texts have the type of a dictionary of them."""
-            self._leaves = _leaves(self._file)
+            self._leaves = _leaves(self._file, images)
             self._needed = set(needed(self.schema))
             failed.pop_all()
         self._group_starts = list(itertools.accumulate(_group_sizes(self._file.metadata), initial=0))
@@ -119,7 +127,7 @@ class TableReader:
         return batch
 
     def _cost(self, group: int) -> GroupCost:
-        cost = GroupCost()
+        cost = GroupCost(max_pages_bytes=MAX_IMAGE_PAGES_BYTES) if self._images.names else GroupCost()
         names = set(self._names)
         for number, leaf in enumerate(self._leaves):
             if leaf.column in names:
@@ -200,14 +208,14 @@ def table_reader(
     readers[url] = reader
 
 
-def _open(handle: IO[bytes]) -> pq.ParquetFile:
+def _open(handle: IO[bytes], images: Images) -> pq.ParquetFile:
     """The file with its footer read, texts as dictionaries. Raises `PageError` beyond the limits on a file."""
     size = check_footer(handle)
     options = {"pre_buffer": False, "buffer_size": BUFFER_BYTES}
     file = pq.ParquetFile(handle, **options)
     num_columns = len(file.schema)
     check_file(size, num_columns, _group_sizes(file.metadata))
-    shared = [file.schema.column(number).path for number in range(num_columns) if _is_shared(file, number)]
+    shared = [file.schema.column(number).path for number in range(num_columns) if _is_shared(file, number, images)]
     return pq.ParquetFile(handle, metadata=file.metadata, read_dictionary=shared, **options)
 
 
@@ -215,8 +223,10 @@ def _group_sizes(metadata: pq.FileMetaData) -> list[int]:
     return [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
 
 
-def _is_shared(file: pq.ParquetFile, number: int) -> bool:
-    """True for a leaf of texts that Arrow reads as a dictionary. Texts coded as differences are not."""
+def _is_shared(file: pq.ParquetFile, number: int, images: Images) -> bool:
+    """True for a leaf of texts that Arrow reads as a dictionary. Texts coded as differences are not, nor images."""
+    if file.schema.column(number).path.partition(".")[0] in images.names:  # a dictionary of them is held thrice
+        return False
     groups = (file.metadata.row_group(group).column(number) for group in range(file.metadata.num_row_groups))
     return _is_text(file.schema.column(number)) and not any(DIFFERENCES.intersection(g.encodings) for g in groups)
 
@@ -231,14 +241,14 @@ def _is_text(column: pq.ColumnSchema) -> bool:
     )
 
 
-def _leaves(file: pq.ParquetFile) -> list[_Leaf]:
+def _leaves(file: pq.ParquetFile, images: Images) -> list[_Leaf]:
     """Each leaf of the schema."""
     tops = [field.name for field in file.schema_arrow for _ in range(_num_leaves(field.type))]
     leaves = [file.schema.column(number) for number in range(len(file.schema))]
     return [
         _Leaf(
-            column=top, path=leaf.path, is_list=leaf.max_repetition_level > 0, is_shared=_is_shared(file, number),
-            width=0 if _is_text(leaf) else max(16, leaf.length),
+            column=top, path=leaf.path, is_list=leaf.max_repetition_level > 0,
+            is_shared=_is_shared(file, number, images), width=0 if _is_text(leaf) else max(16, leaf.length),
         )
         for number, (top, leaf) in enumerate(zip(tops, leaves, strict=True))
     ]  # fmt: skip

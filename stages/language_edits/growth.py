@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from models.language.example_sets import ExampleEdit
-from stages.language_edits.asking import SEED_BITS, Asking, WantedEdit, ask_for_edits
+from stages.language_edits.asking import SEED_BITS, Asking, WantedEdit, ask_for_edits, draw_types
 from stages.language_edits.prompt import draw_shown
 from stages.language_edits.words import normalised
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from stages.language_edits.schema import EditAnswer
 
 COS_DECIMALS = 5
+MOST_RAISED = 3.0
 ID_DIGITS = 12
 TEXTS_AT_ONCE = 1024
 
@@ -124,17 +125,27 @@ def grow(
 def _wanted(
     pool: Pool, captions: Sequence[tuple[str, str]], number: int, plan: GrowthPlan, rng_of: Callable[[str], Random]
 ) -> Iterator[tuple[WantedEdit, Origin]]:
-    """An edit of each caption, of the type that the pool lacks most by the shares."""
-    counts = Counter(edit.edit_type for edit in pool.edits)
+    """An edit of each caption, of a type that is drawn."""
     shown_from = tuple(pool.edits)
-    for caption_id, caption in captions:
-        edit_type = min(plan.shares, key=lambda name: counts[name] / plan.shares[name])
-        counts[edit_type] += 1
+    types = draw_types(_weights(pool, plan.shares), len(captions), rng_of(f"types/{number}"))
+    for (caption_id, caption), edit_type in zip(captions, types, strict=True):
         seed = rng_of(f"{number}/{caption_id}").getrandbits(SEED_BITS)
         own = Random(seed)
         shown = draw_shown(shown_from, plan.num_instructions, plan.num_examples, own)
         origin = Origin(caption_id=caption_id, shown=shown.ids, round=number, seed=seed)
         yield WantedEdit(caption=caption, edit_type=edit_type, shown=shown, rng=own, siblings=[]), origin
+
+
+def _weights(pool: Pool, shares: Mapping[str, float]) -> dict[str, float]:
+    """The shares, raised for types that the pool lacks and lowered for others, each by `MOST_RAISED` at most.
+
+    There is a bound so that a type of which no answer ever passes does not get all questions.
+    """
+    counts = Counter(edit.edit_type for edit in pool.edits)
+    num_counted, total = sum(counts[name] for name in shares), sum(shares.values())
+    expected = {name: num_counted * share / total for name, share in shares.items()}
+    raised = {name: expected[name] / max(1, counts[name]) for name in shares}
+    return {name: share * min(MOST_RAISED, max(1 / MOST_RAISED, raised[name])) for name, share in shares.items()}
 
 
 def _example(edit: WantedEdit, answer: EditAnswer) -> ExampleEdit:

@@ -11,7 +11,7 @@ from stages.language_edits.checks import EditFault, Judged, does_not_undo, is_in
 from stages.language_edits.edit_kinds import EDIT_KINDS
 from stages.language_edits.schema import EditAnswer
 from stages.language_edits.words import words
-from stages.reverse_edits.rules import ADD_VERBS, POSITION_STEMS, REMOVE_VERBS
+from stages.reverse_edits.triple import ADD_VERBS, POSITION_STEMS, REMOVE_VERBS, without_opening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,6 +45,7 @@ def fault_of(edit: ForwardEdit, reverse: str, max_words: int) -> NoReverse | Non
     """The first check that a reverse instruction fails, or None."""
     if not 2 <= len(words(reverse)) <= max_words:
         return NoReverse.WRONG_LENGTH
+    edit = replace(edit, source=without_opening(edit.source), target=without_opening(edit.target))
     judged = Judged(
         caption=edit.source,
         edit_type=type_of(edit),

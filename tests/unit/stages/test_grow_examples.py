@@ -1,7 +1,9 @@
 """The growth of an example set, with a model and an encoder of which every answer is known."""
 
 import json
+import random
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,8 +12,10 @@ from _inputs import table
 
 from models.language.example_sets import EditExamples, ExampleEdit, read_examples
 from pipeline.context import Context
+from pipeline.plan.plugins import load_model
 from stages.grow_examples import GrowExamples
 from stages.language_edits.settings import EXAMPLES_FILE
+from zoo.world import caption, sample_scene
 
 THINGS = ("cat", "dog", "horse", "sheep", "cow", "pig", "goat", "fox")
 NEW = ("lamp", "chair", "table", "vase", "clock", "piano")
@@ -43,7 +47,7 @@ class Grower:
     def answer(self, asked, seed):
         caption, _, kind = asked.partition("\nEdit type: ")
         old, new, kind = caption.split()[1], NEW[seed // 4 % len(NEW)], kind.partition("\n")[0]
-        if seed % 4 == 0:
+        if seed % 4 == 0 or kind not in ("replace", "add"):
             return "{"
         replaces = kind == "replace"
         answer = {
@@ -133,6 +137,15 @@ def test_types_are_balanced_by_the_shares(tmp_path):
     assert 2 < counts["replace"] / counts["add"] < 4
 
 
+def test_type_of_which_no_answer_passes_does_not_get_all_questions(tmp_path):
+    shares = {"replace": 1, "turn_around": 1}
+    edits, _, _, model = grow(tmp_path, shards(), target_size=200, max_rounds=5, captions_per_round=20, shares=shares,
+                              max_retries=0)  # fmt: skip
+    last_round = [prompt.rpartition("Edit type: ")[2].partition("\n")[0] for prompt in model.prompts[-20:]]
+    assert 10 < last_round.count("turn_around") < 20
+    assert len(edits) > 10
+
+
 def test_near_duplicates_are_left_out_by_words_and_by_vectors(tmp_path):
     edits, _, notes, _ = grow(tmp_path / "words", shards(), target_size=1000, max_rounds=30)
     assert len(edits) - 2 == len({edit.instruction for edit in edits[2:]}) <= 2 * len(THINGS) * len(NEW)
@@ -166,3 +179,19 @@ def test_input_without_usable_captions_leaves_the_seeds(tmp_path, captions):
 def test_full_set_asks_for_nothing(tmp_path):
     edits, _, _, model = grow(tmp_path, shards(), target_size=1)
     assert (edits, model.prompts) == (SEEDS.edits, [])
+
+
+def test_miniature_model_grows_the_examples_of_the_world(tmp_path):
+    rng = random.Random(4)
+    rows = table(caption=[caption(sample_scene(rng)) for _ in range(16)])
+    stage = GrowExamples(
+        model="zoo:llm", examples="path:zoo/edit_examples.jsonl", encoder="zoo:clip", num_instructions=0,
+        num_examples=0, max_rounds=1, captions_per_round=16, max_retries=0, target_size=1000,
+    )  # fmt: skip
+    ctx = Context(stage_name="grow_examples", artifact_dir=tmp_path, loader=load_model)
+    list(stage.open(ctx)(lambda: [("a", rows)]))
+    edits = read_examples(tmp_path / "examples" / EXAMPLES_FILE).edits
+    seeds = read_examples(Path("zoo/edit_examples.jsonl")).edits
+    assert edits[: len(seeds)] == seeds
+    assert {edit.caption for edit in edits[len(seeds) :]} <= set(rows["caption"].to_pylist())
+    assert 4 <= len(edits) - len(seeds) <= 16

@@ -11,6 +11,7 @@ from _inputs import jpeg, png_file, read_rows, reasons
 from core.errors import PlanError, ShardFailed
 from pipeline.context import Context
 from samples.shards import SHARD_LIST
+from stages.inputs import parquet_pages, parquet_rows
 from stages.inputs.pair_folders import list_pair_folders
 from stages.read_edit_triples import ReadEditTriples
 
@@ -208,9 +209,19 @@ def test_lines_name_images_beside_them_and_may_lack_the_target(tmp_path):
 def test_identity_of_lines_changes_with_an_image_they_name(tmp_path):
     (tmp_path / "1.jpg").write_bytes(jpeg(1))
     path = json_lines(tmp_path / "in.jsonl", line("1.jpg"))
-    before = ReadEditTriples().list_shards([str(path)])
+    (before,) = ReadEditTriples().list_shards([str(path)])
     (tmp_path / "1.jpg").write_bytes(jpeg(2))
-    assert ReadEditTriples().list_shards([str(path)]) != before
+    (after,) = ReadEditTriples().list_shards([str(path)])
+    assert after.identity != before.identity
+
+
+def test_table_of_images_is_read_within_a_limit_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet_pages, "MAX_PAGES_BYTES", 1000)
+    path = ultraedit(tmp_path / "a.parquet")
+    assert len(read_rows(ReadEditTriples(), path)[0]) == 2
+    monkeypatch.setattr(parquet_rows, "MAX_IMAGE_PAGES_BYTES", 1000)
+    with pytest.raises(ShardFailed, match="write the table with smaller pages"):
+        read_rows(ReadEditTriples(), path)
 
 
 def test_large_images_are_rejected_before_they_are_copied(tmp_path):

@@ -13,18 +13,27 @@ SURE = [
     ("a plane in the sky", "a plane and a kite in the sky", "insert a kite next to the plane", "remove the kite"),
     ("a city", "a city with a bright rainbow over it", "please add a bright rainbow", "remove the bright rainbow"),
     ("a blue chair on the left", "a blue chair and a kite", "put a kite on the right", "remove the kite"),
+    ("a hall", "a hall with a clock hanging over it", "add a clock hanging over the hall", "remove the clock"),
+    ("a girl on ice", "a girl wearing a paper crown on ice", "Give her a paper crown.", "Remove the paper crown."),
+    ("a kitchen", "a kitchen with a vase of tulips on the counter", "there should be a vase of tulips",
+     "remove the vase of tulips"),
     # removals: the words are those of the source caption
     ("a cat and a red ball on the floor", "a cat on the floor", "remove the ball", "add a red ball"),
     ("A man with a dog in a park", "A man in a park", "Remove the dog.", "Add a dog."),
     ("a man wearing a hat", "a man", "remove the hat", "add a hat"),
     ("a dog next to a cat", "a cat", "erase the dog", "add a dog"),
     ("a cup and a pen on a desk", "a cup on the left on a desk", "take the pen away", "add a pen"),
+    ("a bus and a taxi driving past", "a bus driving past", "Get rid of the taxi.", "Add a taxi."),
+    ("pizza with olives on a board", "pizza on a board", "pick off all the olives", "add olives"),
+    ("a beach with umbrellas and a lifeguard tower", "a beach with umbrellas", "no lifeguard tower, please",
+     "add a lifeguard tower"),
     # colours that the source caption has
     ("a red car on a street", "a blue car on a street", "make the car blue", "make the car red"),
     ("a red car", "a blue car", "change the color of the car to blue", "change the color of the car to red"),
     ("a red car on a street", "a blue car on a street", "turn the red car blue", "turn the blue car red"),
     ("a blue car and a red car", "a blue car and a green car", "make the red car green", "make the green car red"),
     ("a man in a blue shirt", "a man in a red shirt", "have him wear a red shirt", "have him wear a blue shirt"),
+    ("a big black cup", "a green cup", "paint the cup green", "paint the cup black"),
     # exchanges
     ("a cat on a sofa", "a dog on a sofa", "replace the cat with a dog", "replace the dog with a cat"),
     ("an apple on a table", "a pear on a table", "swap the apple for a pear", "swap the pear for an apple"),
@@ -33,6 +42,8 @@ SURE = [
     ("a photo of an owl", "a photo of a cat", "Turn it into a cat", "Turn it into an owl"),
     ("a man riding a horse", "a man riding a bicycle", "replace horse with bicycle", "replace bicycle with horse"),
     ("woman with long hair", "woman with short hair", "make her hair short", "make her hair long"),
+    ("a photo of a kite by a lake", "a pot by a lake", "change the kite into a pot", "change the pot into a kite"),
+    ("a cat and a big dog", "a fox and a dog", "turn the cat into a fox", "turn the fox into a cat"),
     # the whole image, where the source caption has the old state
     ("a city by day", "a city by night", "make it night", "make it day"),
     ("a street in summer", "a street in winter", "Change the season to winter.", "Change the season to summer."),
@@ -53,9 +64,13 @@ UNSURE = [
     ("a boy", "a boy with a hat and a scarf", "add a hat and a scarf"),
     ("a dog and a cat in the snow", "a dog", "remove the cat"),  # the snow went too
     ("a dog and a cat in the snow", "a dog in the snow", "remove the cat and the ball"),
-    ("a hall", "a hall with a clock hanging over it", "add a clock hanging over the hall"),  # what is the noun
+    ("a car in a town", "a car with a dented hood in a town", "dent the hood of the car"),  # the hood was there
+    ("a chair in a room", "a chair with a broken leg in a room", "break one leg of the chair"),
+    ("two kids", "two kids and a woman on a swing", "bring in a woman on a swing"),  # the swing came too
     ("a wooden spoon", "a silver spoon", "make the spoon out of silver"),  # "out of wooden"
     ("shoes on a white background", "shoes on a forest trail", "change the background to a forest trail"),
+    ("a red cat and a red dog", "a blue fox and a blue dog", "turn the red cat into a blue fox"),
+    ("by a lake, a green kite", "a green kite on grass by a lake at night", "make it look at night"),
     ("a dog", "two dogs", "add a dog"),  # "remove the dog"
     ("a room", "a room with a painting on the wall", "hang a painting on the wall"),
     ("a bird on a branch", "a flying bird", "make it fly"),
