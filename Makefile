@@ -19,7 +19,7 @@ SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
-  bench-faults bench-world bench-smollm2 bench-download bench-retrieval bench-gpu bench-pairs bench-instructions bench-iedit-data \
+  bench-faults bench-world bench-download bench-retrieval bench-gpu bench-pairs bench-instructions bench-iedit-data \
   bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate \
   zoo-report lock lock-gpu lock-smollm2 clean-runs
 
@@ -143,9 +143,6 @@ zoo-report: setup ## The gallery of the miniature models, runs/zoo.html
 
 bench-instructions: setup setup-smollm2 ## Checks of edits by language models against labels, photographs in SHARDS= (benchmarks/instructions)
 	@$(BIN)/python benchmarks/instructions/run.py '$(SHARDS)'
-
-bench-smollm2: setup setup-smollm2 ## A small real language model on the captions of SHARDS= (benchmarks/smollm2)
-	@$(BIN)/python benchmarks/smollm2/run.py '$(SHARDS)'
 
 lock: setup-dev ## Pin the packages anew
 	@$(BIN)/uv pip compile pyproject.toml --extra cpu $(LOCK_FLAGS) -o requirements/runtime.txt
