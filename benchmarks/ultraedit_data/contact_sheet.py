@@ -12,6 +12,7 @@ import sys
 import tarfile
 import textwrap
 from collections import defaultdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +41,16 @@ def samples_of(dataset: Path) -> Iterator[dict[str, bytes]]:
 
 
 def chosen(dataset: Path, count: int) -> list[dict[str, bytes]]:
-    """The first samples, one of each type of edit in turn."""
+    """The first samples, one of each type of edit in turn, no two over one anchor."""
     by_type: defaultdict[str, list[dict[str, bytes]]] = defaultdict(list)
+    anchors: set[str] = set()
     for sample in samples_of(dataset):
-        by_type[json.loads(sample["json"])["edit_type"]].append(sample)
-    turns = zip(*(found[:count] for _, found in sorted(by_type.items())), strict=False)
-    return [sample for turn in turns for sample in turn][:count]
+        known = json.loads(sample["json"])
+        if known["anchor_id"] not in anchors:
+            anchors.add(known["anchor_id"])
+            by_type[known["edit_type"]].append(sample)
+    turns = zip_longest(*(found[:count] for _, found in sorted(by_type.items())))
+    return [sample for turn in turns for sample in turn if sample is not None][:count]
 
 
 def sheet_of(rows: list[dict[str, bytes]]) -> Image.Image:
