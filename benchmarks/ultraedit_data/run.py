@@ -25,7 +25,8 @@ MAX_THINGS = 1
 """Of the anchors that both manifests keep, and so of the held-out scenes that sources are compared with."""
 NUM_HELD_OUT = 500
 COLUMNS = ("pairs", "candidates a pair", "the edit shows", "all else kept", "shows (2nd reader)", "kept (2nd reader)",
-           "shape IoU", "SSIM", "DINO", "region IoU", "SSIM outside", "edits true", "FID@zoo:dino", "diversity")  # fmt: skip
+           "shape IoU", "SSIM", "DINO", "region IoU", "SSIM outside", "edits true", "FID@zoo:dino",
+           "diversity")  # fmt: skip
 
 
 def cell(recipe: str, variant: Variant, given: argparse.Namespace) -> dict[str, Any]:
