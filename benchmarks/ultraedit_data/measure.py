@@ -13,11 +13,12 @@ import pyarrow.parquet as pq
 
 from benchmarks.iedit_data.run import share, stage_rows
 from benchmarks.ultraedit_data.anchors import of_sources
-from benchmarks.ultraedit_data.readers import READERS
+from benchmarks.ultraedit_data.readers import READERS, things_of
 from benchmarks.ultraedit_data.truth import anchor_scene, edit_fault, outside_ssim, region_iou, verdict
 from pipeline.plan.manifest import load_manifest
 from pipeline.plan.plan import plan_stages
 from samples.stored_images import rgb_image
+from zoo.evaluation.metrics import iou
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,6 +89,7 @@ def figures_of(build: Build, held_out: Sequence[Scene]) -> dict[str, Any]:
         "pair_dino_cos": mean(row["pair_dino_cos"] for row in pairs),
     }
     figures["by_reader"] = {name: by_reader(read(sources), read(targets), of_pair) for name, read in READERS.items()}
+    figures["shape_iou"] = shape_iou(sources, targets, [row["edit_type"] for row in of_pair])
     if build.synthesis == "synthesise_region":
         figures |= region_figures(build, sources, targets)
     return figures | {"sources": of_sources(sources, held_out)}
@@ -110,6 +112,13 @@ def by_reader(before: list[Any], after: list[Any], edits: list[dict[str, Any]]) 
             for name in types
         },
     }  # fmt: skip
+
+
+def shape_iou(sources: Sequence[Image], targets: Sequence[Image], edit_types: Sequence[str]) -> float:
+    """Mean overlap of the things of both images, over pairs whose edit puts no other thing in their place."""
+    kept = [number for number, name in enumerate(edit_types) if name != "replace_noun"]
+    before, after = (things_of([images[number] for number in kept]) for images in (sources, targets))
+    return mean(iou(one, other) for one, other in zip(before, after, strict=True) if (one | other).any())
 
 
 def region_figures(build: Build, sources: Sequence[Image], targets: Sequence[Image]) -> dict[str, Any]:

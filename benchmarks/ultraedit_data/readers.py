@@ -50,6 +50,12 @@ def _facts(pixels_HWC: np.ndarray, segments: Segments) -> Facts:
     return Facts(tuple(sorted(things)), max(stuff_px, key=lambda name: stuff_px[name]), None)
 
 
+def things_of(images: Sequence[Image.Image]) -> list[np.ndarray]:
+    """Where zoo:mask2former sees things of any kind: (H, W) for each image."""
+    found = registry.load("PanopticSegmenter", model_id("mask2former")).segment_panoptic(images)
+    return [np.isin(one.segment_HW, [n for n, label in enumerate(one.labels) if label in NOUNS]) for one in found]
+
+
 def _colour(pixels_NC: np.ndarray) -> str:
     """The colour of the palette that is nearest to most of the pixels."""
     distance = np.square(pixels_NC[:, None].astype(int) - _PALETTE).sum(-1)

@@ -25,7 +25,8 @@ MAX_THINGS = 1
 """Of the anchors that both manifests keep, and so of the held-out scenes that sources are compared with."""
 NUM_HELD_OUT = 500
 COLUMNS = ("pairs", "candidates a pair", "the edit shows", "all else kept", "shows (2nd reader)", "kept (2nd reader)",
-           "SSIM", "DINO", "region IoU", "SSIM outside", "edits true", "FID@zoo:dino", "diversity")  # fmt: skip
+           "shape IoU", "SSIM", "DINO", "region IoU", "SSIM outside", "edits true", "FID@zoo:dino",
+           "diversity")  # fmt: skip
 
 
 def cell(recipe: str, variant: Variant, given: argparse.Namespace) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def values(figures: dict[str, Any]) -> list[object]:
     return [
         figures["num_pairs"], round(figures["num_candidates"] / max(figures["num_pairs"], 1), 2),
         caption["shows"], caption["keeps"], segments["shows"], segments["keeps"],
-        figures["pair_ssim"], figures["pair_dino_cos"], figures.get("region_mask_iou", ""),
+        figures["shape_iou"], figures["pair_ssim"], figures["pair_dino_cos"], figures.get("region_mask_iou", ""),
         figures.get("outside_ssim", ""), figures["edits_true"],
         figures["sources"]["fid_dino"], figures["sources"]["pairwise_dino"],
     ]  # fmt: skip
