@@ -6,6 +6,7 @@ The rules are necessary, not sufficient: they see words, not meaning. A word cou
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -155,7 +156,11 @@ def repeats_another_caption(judged: Judged) -> bool:
 
 def is_of_another_type(judged: Judged) -> bool:
     """The answer's type of edit is not the one asked for."""
-    return judged.answer.edit_type.strip().lower().replace(" ", "_") != judged.edit_type
+    return _type_name(judged.answer.edit_type) != _type_name(judged.edit_type)
+
+
+def _type_name(edit_type: str) -> str:
+    return edit_type.strip().lower().replace(" ", "_")
 
 
 def is_out_of_length(judged: Judged) -> bool:
@@ -326,7 +331,7 @@ def does_not_undo(judged: Judged) -> bool:
         return False
     names_added = any(named_in(one, judged.reverse) for one in added)
     if scope == "add":
-        adds_more = words(answer.reverse_instruction)[0] in _ADDING and not found & REMOVE_WORDS
+        adds_more = _ADDING.issuperset(words(answer.reverse_instruction)[:1]) and not found & REMOVE_WORDS
         return not names_added or adds_more
     if scope == "thing" and found & POSITIONS and {*added} <= _POSITIONS and not {*removed} & _POSITIONS:
         return False
@@ -368,7 +373,7 @@ def _is_verb(found: tuple[str, ...], at: int) -> bool:
 def _pairs(text: str) -> set[tuple[str, str]]:
     """Each word with the one after it, as stems; the last with an empty one."""
     stems = [stem(word) for word in words(text)]
-    return set(zip(stems, [*stems[1:], ""], strict=True))
+    return set(itertools.pairwise([*stems, ""]))
 
 
 CHECKS: dict[EditFault, Callable[[Judged], bool]] = {
