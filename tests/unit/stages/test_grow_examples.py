@@ -136,6 +136,18 @@ def test_caption_that_is_too_long_is_not_asked_about(tmp_path):
     assert {prompt.rpartition("Caption: ")[2].partition("\n")[0] for prompt in model.prompts} == {captions[0]}
 
 
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shares": {"add": 0}}, "shares are all 0; give at least one type of edit a weight"),
+        ({"min_caption_words": 61}, "min_caption_words = 61 is above max_caption_words = 60; lower it"),
+    ],
+)
+def test_settings_that_let_nothing_pass_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GrowExamples(model="zoo:llm", **settings)
+
+
 def test_types_are_balanced_by_the_shares(tmp_path):
     edits, _, _, _ = grow(tmp_path, shards(), target_size=38, captions_per_round=6, shares={"replace": 3, "add": 1})
     counts = Counter(edit.edit_type for edit in edits)
