@@ -21,7 +21,7 @@ from models.language.wordnet import WordNet
 from models.protocols import TextGenerator
 from pipeline.stage import BatchFn, ExpandStage, Needs, Serves
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
-from stages.language_edits.checks import EditFault
+from stages.language_edits.judged import EditFault
 from stages.language_edits.settings import EXAMPLES, EXAMPLES_FILE, AskingSettings
 from stages.language_edits.writer import EditWriter, Writing
 from stages.wordnet_edits.edits import EditFinder

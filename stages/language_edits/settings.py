@@ -10,7 +10,7 @@ from core.settings import Settings
 from models.protocols import TextGenerator
 from pipeline.stage import Serves
 from stages.language_edits.asking import Asking
-from stages.language_edits.checks import Lengths
+from stages.language_edits.judged import Lengths
 
 EXAMPLES = "examples"
 """Name of the artifact that `grow_examples` leaves."""

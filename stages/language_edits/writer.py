@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.language_edits.alignment import phrases
 from stages.language_edits.asking import Asking, WantedEdit, ask_for_edits, draw_types
-from stages.language_edits.checks import EditFault
 from stages.language_edits.edit_kinds import kind_of
+from stages.language_edits.judged import EditFault
 from stages.language_edits.prompt import draw_shown
 from stages.language_edits.schema import LONGEST_FIELD, excerpt
 from stages.language_edits.words import words

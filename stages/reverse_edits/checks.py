@@ -7,11 +7,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from stages.language_edits.alignment import align
-from stages.language_edits.checks import EditFault, Judged, does_not_undo, is_in_another_language, reverse_invents
+from stages.language_edits.checks import is_in_another_language
 from stages.language_edits.edit_kinds import EDIT_KINDS
+from stages.language_edits.judged import EditFault, Judged
+from stages.language_edits.reverse_checks import does_not_undo, reverse_invents
 from stages.language_edits.schema import LONGEST_FIELD, EditAnswer
-from stages.language_edits.words import words
-from stages.reverse_edits.triple import ADD_VERBS, POSITION_STEMS, REMOVE_VERBS, without_opening
+from stages.language_edits.words import POSITION_STEMS, words
+from stages.reverse_edits.triple import ADD_VERBS, REMOVE_VERBS, without_opening
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,8 +3,9 @@
 import pytest
 
 from models.language.example_sets import BUNDLED, read_examples
-from stages.language_edits.checks import CHECKS, EditFault, Judged, Lengths, faults_of
+from stages.language_edits.checks import CHECKS, faults_of
 from stages.language_edits.edit_kinds import EDIT_KINDS
+from stages.language_edits.judged import EditFault, Judged, Lengths
 from stages.language_edits.prompt import Shown
 from stages.language_edits.schema import FIELDS, EditAnswer
 
