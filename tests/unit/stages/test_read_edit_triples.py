@@ -122,6 +122,12 @@ def test_links_that_lead_out_of_the_folder_are_unsafe(tmp_path):
     assert reasons(rows) == {"1/1": "unsafe_path", "1/2": None}
 
 
+def test_folder_whose_name_is_no_utf8_is_read(tmp_path):
+    pair_folder(tmp_path / "pairs" / "a\udc80", seeds=(1,))
+    (row,), _ = read_rows(ReadEditTriples(**FOLDERS), tmp_path / "pairs")
+    assert (row["source_key"], row["reject_reason"]) == ("a?/1", None)
+
+
 def test_folder_of_pairs_is_in_one_shard_and_shards_are_full(tmp_path):
     for number, count in enumerate((2, 2, 3, 1)):
         pair_folder(tmp_path / "data" / f"part-{number % 2}" / str(number), seeds=range(count), first=10 * number)
