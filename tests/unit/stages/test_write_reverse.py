@@ -85,6 +85,17 @@ def test_edit_is_rejected_by_the_check_that_the_last_answer_failed(text, reason)
     assert written(rows) == [(None, None)]
 
 
+def test_answer_with_half_of_a_surrogate_pair_is_rejected():
+    rows, _ = write(WriteReverse(model="zoo:llm", max_retries=0), Scripted(green=["\ud83d"]), EDITS[:1])
+    assert (rows[0]["reject_reason"], rows[0]["reject_detail"]) == ("unparsable", "?")
+
+
+def test_answer_of_several_lines_is_taken_on_one():
+    model = Scripted(green=[answer("make the car\na car\u00a0without green")])
+    rows, _ = write(WriteReverse(model="zoo:llm", max_retries=0), model, EDITS[:1])
+    assert written(rows) == [("make the car a car without green", "model")]
+
+
 def test_reverse_of_the_input_is_kept_where_it_passes():
     theirs = ["make the car white again", "paint the car red", " "]
     rows, notes = write(WriteReverse(), reverse_instruction=theirs)
@@ -102,6 +113,15 @@ def test_edit_that_lacks_a_text_or_a_change_is_rejected():
     assert [(row["reject_reason"], row["reject_detail"]) for row in rows] == [
         ("missing_text", "no source_caption"), ("missing_text", "no instruction"), ("no_change", "the cat"),
     ]  # fmt: skip
+
+
+def test_edit_with_an_endless_text_is_rejected_at_once():
+    endless = " ".join(["a", "b"] * 100_000)
+    edits = [(endless, "a dog", "make it a dog"), ("a cat", "x" * 2001, "make it x"), ("a cat", "a dog", endless)]
+    rows, _ = write(WriteReverse(keep_existing="always"), edits=edits, reverse_instruction=["add a cat"] * 3)
+    assert [(row["reject_reason"], row["reject_detail"]) for row in rows] == [
+        ("wrong_length", f"too long: {name}") for name in ("source_caption", "target_caption", "instruction")
+    ]
 
 
 def test_prompt_shows_sampled_examples_and_ends_with_the_edit():
