@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from models.language.json_answers import json_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,14 +44,8 @@ def parse_answer(text: str) -> EditAnswer | None:
 
     Text around the object is skipped, since a model without a schema puts words or a code fence there.
     """
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
-        return None
-    try:
-        found = json.loads(text[start : end + 1])
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
+    found = json_object(text)
+    if found is None:
         return None
     fields = {name: _plain(found.get(name)) for name in FIELDS}
     if not all(fields.values()):
