@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 
-def json_object(text: str) -> dict[str, Any] | None:
+def answer_object(text: str) -> dict[str, Any] | None:
     """The object from the first `{` to the last `}`, or None where that is no JSON object.
 
     Its texts are as found: control characters and halves of surrogate pairs are the caller's to refuse.

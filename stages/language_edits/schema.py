@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.language.json_answers import json_object
+from models.language.json_answers import answer_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +44,7 @@ def parse_answer(text: str) -> EditAnswer | None:
 
     Text around the object is skipped, since a model without a schema puts words or a code fence there.
     """
-    found = json_object(text)
+    found = answer_object(text)
     if found is None:
         return None
     fields = {name: _plain(found.get(name)) for name in FIELDS}

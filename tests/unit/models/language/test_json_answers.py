@@ -2,7 +2,7 @@
 
 import pytest
 
-from models.language.json_answers import json_object
+from models.language.json_answers import answer_object
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from models.language.json_answers import json_object
     ],
 )
 def test_the_object_is_found_between_other_words(text, found):
-    assert json_object(text) == found
+    assert answer_object(text) == found
