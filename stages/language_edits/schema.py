@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-from models.language.json_answers import answer_object
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,8 +43,14 @@ def parse_answer(text: str) -> EditAnswer | None:
 
     Text around the object is skipped, since a model without a schema puts words or a code fence there.
     """
-    found = answer_object(text)
-    if found is None:
+    start, end = text.find("{"), text.rfind("}")
+    if start < 0 or end < start:
+        return None
+    try:
+        found = json.loads(text[start : end + 1])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict):
         return None
     fields = {name: _plain(found.get(name)) for name in FIELDS}
     if not all(fields.values()):

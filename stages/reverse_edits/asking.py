@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.language.json_answers import answer_object
 from stages.language_edits.schema import LONGEST_FIELD
 from stages.reverse_edits.checks import ForwardEdit, NoReverse, fault_of
 
@@ -101,7 +100,11 @@ def ask_for_reverses(
 
 def parse_reverse(text: str) -> str | None:
     """The reverse instruction in an answer, on one line, or None where it has none."""
-    answer = (answer_object(text) or {}).get(FIELD)
+    try:
+        found = json.loads(text[text.find("{") : text.rfind("}") + 1])
+    except (ValueError, RecursionError):
+        return None
+    answer = found.get(FIELD) if isinstance(found, dict) else None
     if not isinstance(answer, str) or len(answer) > LONGEST_FIELD or not answer.isprintable():
         return None
     return " ".join(answer.split()) or None
