@@ -19,6 +19,7 @@ from models.protocols import TextGenerator
 from pipeline.stage import BatchFn, MapStage, Needs, Serves
 from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.language_edits.alignment import align
+from stages.language_edits.schema import excerpt
 from stages.reverse_edits.asking import ReverseAsking, WantedReverse, ask_for_reverses
 from stages.reverse_edits.checks import ForwardEdit, NoReverse, fault_of
 from stages.reverse_edits.rules import reverse_by_rule
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from pipeline.context import Context
 
 Row = dict[str, Any]
-DETAIL_CHARS = 200
 
 
 class WriteReverse(MapStage):
@@ -122,4 +122,4 @@ def _answered(wanted: WantedReverse) -> Row:
 
 
 def _rejected(reason: NoReverse, detail: str) -> Row:
-    return {REJECT_REASON: reason.value, REJECT_DETAIL: detail[:DETAIL_CHARS]}
+    return {REJECT_REASON: reason.value, REJECT_DETAIL: excerpt(detail)}

@@ -15,6 +15,8 @@ CAPTION = "caption"
 """Field of the source caption, first in the answer where the model has to repeat it."""
 LONGEST_FIELD = 2000
 """Characters; a longer text is a model that repeats itself."""
+DETAIL_CHARS = 200
+"""Characters of an answer that the detail of a reject shows."""
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -43,23 +45,29 @@ def parse_answer(text: str) -> EditAnswer | None:
 
     Text around the object is skipped, since a model without a schema puts words or a code fence there.
     """
-    start, end = text.find("{"), text.rfind("}")
-    if start < 0 or end < start:
-        return None
-    try:
-        found = json.loads(text[start : end + 1])
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    fields = {name: _plain(found.get(name)) for name in FIELDS}
+    found = object_in(text)
+    fields = {name: plain_text(found.get(name)) for name in FIELDS}
     if not all(fields.values()):
         return None
-    return EditAnswer(**{name: str(value) for name, value in fields.items()}, caption=_plain(found.get(CAPTION)))
+    return EditAnswer(**{name: str(value) for name, value in fields.items()}, caption=plain_text(found.get(CAPTION)))
 
 
-def _plain(value: object) -> str | None:
+def object_in(text: str) -> dict[str, Any]:
+    """The JSON object in an answer, from its first brace to its last; empty where there is none."""
+    try:
+        found = json.loads(text[text.find("{") : text.rfind("}") + 1])
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def plain_text(value: object) -> str | None:
     """The text on one line, or None where the value is no text that can be stored."""
     if not isinstance(value, str) or len(value) > LONGEST_FIELD or _CONTROL.search(value):
         return None
     return " ".join(value.split()) or None
+
+
+def excerpt(text: str) -> str:
+    """The beginning of an answer for the detail of a reject. A server may send half of a surrogate pair."""
+    return text[:DETAIL_CHARS].encode("utf-8", "replace").decode()

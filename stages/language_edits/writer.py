@@ -13,6 +13,7 @@ from stages.language_edits.asking import Asking, WantedEdit, ask_for_edits, draw
 from stages.language_edits.checks import EditFault
 from stages.language_edits.edit_kinds import kind_of
 from stages.language_edits.prompt import draw_shown
+from stages.language_edits.schema import excerpt
 from stages.language_edits.words import words
 from stages.wordnet_edits.drawing import draw, edit_columns
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from stages.wordnet_edits.edits import EditFinder
 
 Row = dict[str, Any]
-DETAIL_CHARS = 200
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,5 +132,4 @@ def _children(sample_id: str, edits: list[Row]) -> list[Row]:
 
 
 def _reject(sample_id: str, fault: EditFault, detail: str) -> Row:
-    shown = detail[:DETAIL_CHARS].encode("utf-8", "replace").decode()  # a server may send half of a surrogate pair
-    return {SAMPLE_ID: sample_id, REJECT_REASON: fault.value, REJECT_DETAIL: shown}
+    return {SAMPLE_ID: sample_id, REJECT_REASON: fault.value, REJECT_DETAIL: excerpt(detail)}

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from stages.language_edits.schema import LONGEST_FIELD
+from stages.language_edits.schema import object_in, plain_text
 from stages.reverse_edits.checks import ForwardEdit, NoReverse, fault_of
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def ask_for_reverses(
             seeds=[one.rng.getrandbits(SEED_BITS) for one in left],
         )
         for one, text in zip(left, texts, strict=True):
-            answer = parse_reverse(text)
+            answer = plain_text(object_in(text).get(FIELD))
             one.last_text = text
             one.fault = NoReverse.UNPARSABLE if answer is None else fault_of(one.edit, answer, asking.max_words)
             one.reverse = answer if one.fault is None else None
@@ -96,15 +96,3 @@ def ask_for_reverses(
             if one.fault is not None:
                 notes[f"reverse answers: {one.fault.value}"] += 1
         left = [one for one in left if one.reverse is None]
-
-
-def parse_reverse(text: str) -> str | None:
-    """The reverse instruction in an answer, on one line, or None where it has none."""
-    try:
-        found = json.loads(text[text.find("{") : text.rfind("}") + 1])
-    except (ValueError, RecursionError):
-        return None
-    answer = found.get(FIELD) if isinstance(found, dict) else None
-    if not isinstance(answer, str) or len(answer) > LONGEST_FIELD or not answer.isprintable():
-        return None
-    return " ".join(answer.split()) or None

@@ -85,6 +85,17 @@ def test_edit_is_rejected_by_the_check_that_the_last_answer_failed(text, reason)
     assert written(rows) == [(None, None)]
 
 
+def test_answer_with_half_of_a_surrogate_pair_is_rejected():
+    rows, _ = write(WriteReverse(model="zoo:llm", max_retries=0), Scripted(green=["\ud83d"]), EDITS[:1])
+    assert (rows[0]["reject_reason"], rows[0]["reject_detail"]) == ("unparsable", "?")
+
+
+def test_answer_of_several_lines_is_taken_on_one():
+    model = Scripted(green=[answer("make the car\na car\u00a0without green")])
+    rows, _ = write(WriteReverse(model="zoo:llm", max_retries=0), model, EDITS[:1])
+    assert written(rows) == [("make the car a car without green", "model")]
+
+
 def test_reverse_of_the_input_is_kept_where_it_passes():
     theirs = ["make the car white again", "paint the car red", " "]
     rows, notes = write(WriteReverse(), reverse_instruction=theirs)
