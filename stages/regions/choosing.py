@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from models.language.json_answers import answer_object
+from stages.language_edits.schema import object_in
 
 if TYPE_CHECKING:
     import random
@@ -126,7 +126,7 @@ def parse_answer(text: str, max_objects: int) -> list[str] | None:
 
     Text around the JSON object is skipped. A name with half of a surrogate pair or a control character is malformed.
     """
-    names = (answer_object(text) or {}).get(FIELD)
+    names = object_in(text).get(FIELD)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     plain: dict[str, str] = {}
