@@ -54,6 +54,11 @@ def test_a_box_without_an_area_goes():
     assert without_overlap(np.zeros((0, 4), np.float32), np.zeros(0), 0.5) == []
 
 
+def test_a_box_that_is_not_finite_goes():
+    boxes = np.array([[np.nan, 0, 5, 5], [0, 0, np.inf, 5], [0, 0, 5, 5], [0, 0, 6, 6]], np.float32)
+    assert without_overlap(boxes, np.array([0.9, 0.8, np.nan, 0.1]), 0.5) == [3]
+
+
 class Finder:
     """Four boxes on every image; it keeps what was asked."""
 
