@@ -164,7 +164,7 @@ COLUMNS: dict[str, Column] = _columns(
     _c("synthesis_guidance_scale", pa.float32(), "1 or less is none", "weight of the captions"),
     _c("attention_frac", pa.float32(), "0 to 1", "share of the steps in which the target has the source's attention"),
     _c("soft_ring_frac", pa.float32(), "0 to 1", "value of the soft mask in the ring; none where there is no ring"),
-    _c("candidates", pa.list_(CANDIDATE), "see docs/stages.md", "all candidates of the edit, on the first pair of it"),
+    _c("candidates", pa.list_(CANDIDATE), "a record each", "all candidates of an edit, on its first pair"),
     # encode_latents
     _c("source_latent", pa.binary(), "npy, float16, (C, h, w)", "source image in the latent space, scaled", bulk=True),
     _c("target_latent", pa.binary(), "npy, float16, (C, h, w)", "target image in the latent space, scaled", bulk=True),

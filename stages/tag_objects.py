@@ -59,7 +59,11 @@ class TagObjects(MapStage):
     """Most tags of an image."""
 
     @model_validator(mode="after")
-    def _can_tell_nouns(self) -> TagObjects:
+    def _can_tag(self) -> TagObjects:
+        if not all(word.strip() for word in self.words):
+            raise ValueError("words: one of them is empty; expected a noun each")
+        if twice := [word for word in self.words if self.words.count(word) > 1]:
+            raise ValueError(f"words: {twice[0]!r} is there more than once; name each once")
         if self.vocabulary == "captions" and self.lexicon is None:
             raise ValueError("vocabulary = 'captions' needs a lexicon to know the nouns; name one")
         return self

@@ -103,9 +103,18 @@ def _text(node: ast.stmt | None) -> str:
     return ""
 
 
+class _WithoutMarks(ast.NodeTransformer):
+    """Makes `X` of `Annotated[X, …]`, however deep it lies."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        """The first of what is annotated."""
+        self.generic_visit(node)
+        is_marked = isinstance(node.value, ast.Name) and node.value.id == "Annotated"
+        return node.slice.elts[0] if is_marked and isinstance(node.slice, ast.Tuple) else node
+
+
 def _type(annotation: str, info: FieldInfo) -> str:
-    if annotation.startswith("Annotated["):
-        annotation = ast.unparse(ast.parse(annotation, mode="eval").body.slice.elts[0])
+    annotation = ast.unparse(_WithoutMarks().visit(ast.parse(annotation, mode="eval")))
     if get_origin(info.annotation) is Literal:
         return " or ".join(f"`{json.dumps(value)}`" for value in get_args(info.annotation))
     bounds = [f"{sign} {getattr(m, key):g}" for key, sign in BOUNDS for m in info.metadata if hasattr(m, key)]

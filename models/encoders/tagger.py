@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from models.batches import same_length
@@ -35,7 +36,7 @@ class ZeroShotTagger:
         self._tags = tuple(tags)
         if not self._tags:
             raise ValueError("the vocabulary has no tags; give at least one")
-        twice = sorted({tag for tag in self._tags if self._tags.count(tag) > 1})
+        twice = sorted(tag for tag, count in Counter(self._tags).items() if count > 1)
         if twice:
             raise ValueError(f"the vocabulary has {twice[0]!r} more than once; name each tag once")
         self._encoder, self._template = encoder, template

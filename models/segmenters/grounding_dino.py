@@ -91,7 +91,7 @@ class GroundingDino:
             longest = max(texts, key=len)
             raise ValueError(
                 f"the phrases of one image are {ids_BL.shape[1]} tokens, but the detector reads {most}; "
-                f"ask for fewer than the {longest.count('.')} phrases at once"
+                f"ask for fewer phrases at once than {longest.count('.')}, or for shorter ones"
             )
 
 

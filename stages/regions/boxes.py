@@ -71,11 +71,14 @@ def segment_boxes(
 def without_overlap(boxes_N4: Floats, scores_N: Floats, max_iou: float) -> list[int]:
     """The numbers of the boxes, surest first, of which no two have an IoU above `max_iou`: the surer one stays.
 
-    Greedy non-maximum suppression, whatever the boxes' phrases. A box without an area goes.
+    Greedy non-maximum suppression, whatever the boxes' phrases. Boxes that are as sure are taken by their edges, since
+    rounded scores tie and the order in which a detector gives them depends on its batch. A box without an area goes,
+    and so does one with an edge or a score that is not finite.
     """
-    order = np.argsort(-np.asarray(scores_N), kind="stable")
+    order = np.lexsort((*boxes_N4.T[::-1], -np.asarray(scores_N)))
     size_N2 = boxes_N4[:, 2:] - boxes_N4[:, :2]
-    area_N = np.where((size_N2 > 0).all(axis=1), size_N2.prod(axis=1), 0)
+    is_box_N = (size_N2 > 0).all(axis=1) & np.isfinite(boxes_N4).all(axis=1) & np.isfinite(scores_N)
+    area_N = np.where(is_box_N, size_N2.prod(axis=1), 0)
     kept: list[int] = []
     for number in order.tolist():
         if area_N[number] > 0 and (_iou(boxes_N4, area_N, number, kept) <= max_iou).all():

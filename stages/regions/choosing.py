@@ -6,9 +6,10 @@ Source  Zhao et al. 2024, UltraEdit (arXiv 2407.05282), table 10: the fields of 
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from stages.language_edits.schema import object_in
 
 if TYPE_CHECKING:
     import random
@@ -25,7 +26,7 @@ LONGEST_NAME = 60
 ANSWERS = "object answers"
 """Note of the number of answers of the model."""
 MALFORMED = "object answers: malformed"
-"""Note of those that are asked for again."""
+"""Note of those that could not be used."""
 BY_RULE = "objects by rule"
 """Note of the rows for which no answer of the model could be used."""
 SEED_BITS = 32
@@ -121,12 +122,11 @@ def answer_schema(max_objects: int) -> dict[str, Any]:
 
 
 def parse_answer(text: str, max_objects: int) -> list[str] | None:
-    """The things that an answer names, none for the whole image, or None for a malformed answer."""
-    try:
-        answer = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    names = answer.get(FIELD) if isinstance(answer, dict) else None
+    """The things that an answer names, none for the whole image, or None for a malformed answer.
+
+    Text around the JSON object is skipped. A name with half of a surrogate pair or a control character is malformed.
+    """
+    names = object_in(text).get(FIELD)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return None
     plain: dict[str, str] = {}
@@ -134,5 +134,6 @@ def parse_answer(text: str, max_objects: int) -> list[str] | None:
         plain.setdefault(" ".join(name.split()).casefold(), " ".join(name.split()))
     if list(plain) == [WHOLE_IMAGE.casefold()] or not plain:
         return []
-    is_usable = all(0 < len(name) <= LONGEST_NAME for name in plain) and WHOLE_IMAGE.casefold() not in plain
+    is_usable = all(0 < len(name) <= LONGEST_NAME and name.isprintable() for name in plain.values())
+    is_usable &= WHOLE_IMAGE.casefold() not in plain
     return list(plain.values()) if is_usable and len(plain) <= max_objects else None

@@ -253,6 +253,21 @@ def test_anchor_and_masks_of_the_region_lie_beside_the_pair(tmp_path):
     assert json.loads(members(path)[-1][1])["is_whole_image"] is True
 
 
+def test_an_anchor_that_is_not_stored_is_on_no_page_and_in_no_tar(tmp_path):
+    rows = late_values()
+    for name in ("anchor_image", "anchor_format"):
+        place = rows.schema.get_field_index(name)
+        rows = rows.set_column(place, rows.schema.field(place), pa.nulls(rows.num_rows, rows.schema.field(place).type))
+    folder = collated(tmp_path, rows)
+    assert "<sample_id>.anchor" not in (folder / "README.md").read_text("utf-8")
+    payload = (folder / "report.html").read_text("utf-8").split('id="payload">')[1].split("</script>")[0]
+    *_, last = json.loads(payload)["samples"]
+    assert "anchor" not in dict(last["images"])
+    assert last["fields"]["anchor_id"] == "b" * 16
+    path, _ = write(tmp_path, rows.slice(7))
+    assert not any("anchor" in member.name for member, _ in members(path))
+
+
 def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):
     rows = samples()
     read = pq.read_table(collated(tmp_path, rows) / "samples.parquet")

@@ -71,3 +71,12 @@ def test_the_nouns_of_all_captions_are_a_vocabulary(tmp_path):
 def test_nouns_of_captions_need_a_lexicon():
     with pytest.raises(ValidationError, match="vocabulary = 'captions' needs a lexicon to know the nouns; name one"):
         TagObjects(model="zoo:clip", vocabulary="captions", lexicon=None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [(("cat", "dog", "cat"), "'cat' is there more than once; name each once"), (("cat", " "), "one of them is empty")],
+)
+def test_words_that_cannot_be_a_vocabulary_are_refused_by_the_plan(words, message):
+    with pytest.raises(ValidationError, match=message):
+        TagObjects(model="zoo:clip", words=words)

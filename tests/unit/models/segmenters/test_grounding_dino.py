@@ -121,7 +121,8 @@ def test_tokens_of_split_words_belong_to_their_phrase():
 
 def test_more_phrases_than_the_model_reads_are_refused(detector):
     many = [f"cat {letter}" for letter in "abcdefghij"]
-    with pytest.raises(ValueError, match="are 39 tokens, but the detector reads 32; ask for fewer than the 11 phrases"):
+    message = "are 39 tokens, but the detector reads 32; ask for fewer phrases at once than 11, or for shorter ones"
+    with pytest.raises(ValueError, match=message):
         detector.detect(IMAGES[:1], [[*many, "the red car on the grass"]], threshold=LOW)
 
 

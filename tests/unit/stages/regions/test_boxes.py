@@ -41,10 +41,22 @@ def test_an_iou_of_exactly_the_most_is_no_overlap():
     assert without_overlap(twice, np.array([0.5, 0.6]), 1.0) == [1, 0]
 
 
+def test_the_order_of_equally_sure_boxes_does_not_decide():
+    boxes = np.array([[0, 0, 9, 10], [0, 0, 10, 10], [20, 0, 30, 10]], np.float32)
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        kept = without_overlap(boxes[order], np.full(3, 0.5), 0.8)
+        assert boxes[order][kept].tolist() == boxes[[0, 2]].tolist()
+
+
 def test_a_box_without_an_area_goes():
     boxes = np.array([[5, 5, 5, 9], [9, 9, 5, 5], [0, 0, 1, 1]], np.float32)
     assert without_overlap(boxes, np.array([0.9, 0.8, 0.1]), 0.5) == [2]
     assert without_overlap(np.zeros((0, 4), np.float32), np.zeros(0), 0.5) == []
+
+
+def test_a_box_that_is_not_finite_goes():
+    boxes = np.array([[np.nan, 0, 5, 5], [0, 0, np.inf, 5], [0, 0, 5, 5], [0, 0, 6, 6]], np.float32)
+    assert without_overlap(boxes, np.array([0.9, 0.8, np.nan, 0.1]), 0.5) == [3]
 
 
 class Finder:
