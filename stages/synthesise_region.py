@@ -51,7 +51,7 @@ class SynthesiseRegion(SynthesisStage):
     writes: ClassVar = (*SYNTHESIS_WRITES, "soft_ring_frac", "soft_mask_png")
 
     num_steps: tuple[int, ...] = Field(default=(10, 14), min_length=1, strict=False)
-    """Steps from pure noise, of which one is drawn for each candidate; `strength` of them are run, rounded down."""
+    """Steps from pure noise, of which one is drawn for each candidate; `strength` of them are run, at least 1."""
     strength: float = Field(default=0.3, gt=0, le=1)
     """How far the anchor is noised."""
     keep: int = Field(default=3, ge=1)

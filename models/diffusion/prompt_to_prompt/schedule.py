@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from typing import TYPE_CHECKING, Any
 
 from models.diffusion.noise import generators
@@ -25,16 +24,9 @@ GLOBAL_NOISE = frozenset({"DPMSolverSDEScheduler", "CosineDPMSolverMultistepSche
 """Schedulers that draw noise and take no generator."""
 
 
-def num_run(num_steps: int, strength: float) -> int:
-    """Number of the last steps that are run: floor(num_steps * strength), at least 1."""
-    # 0.57 * 100 is a little less than 57
-    return min(num_steps, max(1, math.floor(num_steps * strength + 1e-9)))
-
-
 def steps_run(prepared: PreparedPair, candidate: PairCandidate) -> int:
     """Number of steps that are run for a candidate. Without an anchor to start from, all are."""
-    strength = candidate.strength if prepared.latent_Chw is not None else 1.0
-    return num_run(candidate.num_steps, strength)
+    return candidate.num_steps if prepared.latent_Chw is None else candidate.num_steps_run
 
 
 class Schedule:

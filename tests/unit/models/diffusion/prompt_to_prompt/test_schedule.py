@@ -21,7 +21,6 @@ from _drawn_pairs import (
 )
 from _held_maps import plain_pair, refine_places
 
-from models.diffusion.prompt_to_prompt.schedule import num_run
 from models.diffusion.prompt_to_prompt.synthesizer import PromptToPrompt
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' schedulers
@@ -54,7 +53,8 @@ def test_a_noised_anchor_is_drawn_as_by_a_plain_loop(scheduled, name, strength):
     [(5, 0.6, 3), (8, 0.6, 4), (3, 0.3, 1), (2, 0.0, 1), (100, 0.57, 57), (4, 1, 4)],
 )
 def test_the_last_steps_are_run_and_at_least_one(num_steps, strength, expected):
-    assert num_run(num_steps, strength) == expected
+    candidate = replace(CANDIDATE, num_steps=num_steps, strength=strength)
+    assert candidate.num_steps_run == expected
 
 
 def test_without_an_anchor_all_steps_are_run(models):
