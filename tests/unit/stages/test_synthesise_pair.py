@@ -207,6 +207,7 @@ def test_phrases_are_read_where_the_settings_use_them():
         ({"strength": 0.0}, "strength: "),
         ({"anchor": "none"}, 'anchor = "none" draws from noise alone: expected strength = 1.0, got 0.6'),
         ({"preset": "ultraedit"}, "preset: "),
+        ({"bounds": {"outside_l1": {"max": 0.1}}}, "bounds.outside_l1: these pairs have no region to be outside of"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(settings, message):
