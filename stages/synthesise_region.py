@@ -74,8 +74,8 @@ class SynthesiseRegion(SynthesisStage):
     blends_last: bool = True
     """Whether the photograph is put back after the last step in any case."""
     keeps_outside: bool = True
-    """Whether pixels outside of the region are copied from the photograph at the end. `as_released` obeys neither this nor
-    the two settings above."""
+    """Whether pixels outside of the region are copied from the photograph at the end. `as_released` obeys neither
+    this nor the two settings above."""
 
     @model_validator(mode="after")
     def _can_be_drawn_so(self) -> Self:
