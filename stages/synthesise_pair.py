@@ -63,6 +63,10 @@ class SynthesisePair(SynthesisStage):
             )
         return self
 
+    def writes_empty(self) -> tuple[str, ...]:
+        """Scores outside of a region too: there is none."""
+        return (*super().writes_empty(), *OUTSIDE_SCORES)
+
     def open(self, ctx: Context) -> BatchFn:
         """Load the models once."""
         models = PairModels(

@@ -132,6 +132,10 @@ class SynthesisStage(ExpandStage):
             return "source_phrase", "target_phrase"
         return ("target_phrase",) if self.target_weight != 1 else ()
 
+    def writes_empty(self) -> tuple[str, ...]:
+        """The score of the image encoder, without one."""
+        return () if self.image_encoder else (DINO_SCORE,)
+
     def drawing(self) -> dict[str, Any]:
         """The settings of the synthesizer. What is left to it is not among them."""
         found = {
