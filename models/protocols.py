@@ -8,6 +8,7 @@ H W pixels of the image that was passed in. DifferentiableImageText and Perceptu
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
@@ -208,8 +209,9 @@ class PairRequest:
 class PairCandidate:
     """How one pair is drawn. What it leaves to chance hangs on `seed` alone.
 
-    `num_steps` count from pure noise; the last floor(num_steps * strength) are run. `attention_frac` is the share of
-    the run steps in which the target has the source's attention. `ring_frac` is the soft ring's value, None for 1.
+    `num_steps` count from pure noise; the last `num_steps_run` of them are run. Without an anchor all are, whatever the
+    strength. `cross_attention_frac` and `self_attention_frac` are shares of the run steps in which the target has the
+    source's attention. `ring_frac` is the soft ring's value, None for 1.
     """
 
     seed: int
@@ -219,6 +221,12 @@ class PairCandidate:
     cross_attention_frac: float = 0.5
     self_attention_frac: float = 0.5
     ring_frac: float | None = None
+
+    @property
+    def num_steps_run(self) -> int:
+        """floor(num_steps * strength), at least 1."""
+        # 0.57 * 100 is a little less than 57
+        return min(self.num_steps, max(1, math.floor(self.num_steps * self.strength + 1e-9)))
 
 
 class PairSynthesizer(Protocol):

@@ -114,6 +114,10 @@ class Stage(Settings):
         """Columns that these settings read in addition to `reads`. A chain in which no stage writes them is refused."""
         return ()
 
+    def writes_empty(self) -> tuple[str, ...]:
+        """Columns of `writes` that have no value in any row with these settings. A chain that needs them is refused."""
+        return ()
+
     def needs_artifacts(self) -> tuple[str, ...]:
         """Names of artifacts of upstream global stages that these settings use."""
         return ()

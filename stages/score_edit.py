@@ -23,7 +23,7 @@ from models.protocols import ImageEncoder, ImageTextEncoder
 from pipeline.stage import MapStage, Serves
 from samples.columns import column
 from samples.stored_images import first_images, mask_array, rgb_images
-from stages.pair_scores.scores import PAIR_SCORES, Pair, Scores, score_steps
+from stages.pair_scores.scores import DINO_SCORE, PAIR_SCORES, Pair, Scores, score_steps
 
 if TYPE_CHECKING:
     from pipeline.context import Context
@@ -42,6 +42,10 @@ class ScoreEdit(MapStage):
     """An ImageTextEncoder: `zoo:clip`, `open_clip:ViT-L-14/openai` …"""
     image_encoder: Annotated[str | None, Serves(ImageEncoder)] = None
     """An ImageEncoder for `pair_dino_cos`: `zoo:dino`, `hf:facebook/dinov2-with-registers-large@<commit>` …"""
+
+    def writes_empty(self) -> tuple[str, ...]:
+        """The score of the image encoder, without one."""
+        return () if self.image_encoder else (DINO_SCORE,)
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the models once."""

@@ -28,6 +28,7 @@ from samples.stored_images import MAX_MADE_PIXELS, rgb_image
 from stages.candidates.expand import Expansion, Order, PairModels, expander
 from stages.candidates.rows import anchor_columns
 from stages.candidates.stage import SYNTHESIS_READS, SYNTHESIS_WRITES, SynthesisStage
+from stages.pair_scores.scores import OUTSIDE_SCORES
 
 if TYPE_CHECKING:
     from pipeline.context import Context
@@ -52,6 +53,19 @@ class SynthesisePair(SynthesisStage):
         if self.anchor == "none" and self.strength != 1:
             raise ValueError(f'anchor = "none" draws from noise alone: expected strength = 1.0, got {self.strength}')
         return self
+
+    @model_validator(mode="after")
+    def _is_bounded_by_what_is_measured(self) -> Self:
+        if unmeasured := [name for name in OUTSIDE_SCORES if name in self.bounds]:
+            raise ValueError(
+                f"bounds.{unmeasured[0]}: these pairs have no region to be outside of; leave the bound out, "
+                "or use synthesise_region"
+            )
+        return self
+
+    def writes_empty(self) -> tuple[str, ...]:
+        """Scores outside of a region too: there is none."""
+        return (*super().writes_empty(), *OUTSIDE_SCORES)
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the models once."""

@@ -51,7 +51,7 @@ class SynthesiseRegion(SynthesisStage):
     writes: ClassVar = (*SYNTHESIS_WRITES, "soft_ring_frac", "soft_mask_png")
 
     num_steps: tuple[int, ...] = Field(default=(10, 14), min_length=1, strict=False)
-    """Steps from pure noise, of which one is drawn for each candidate; `strength` of them are run, rounded down."""
+    """Steps from pure noise, of which one is drawn for each candidate; `strength` of them are run, at least 1."""
     strength: float = Field(default=0.3, gt=0, le=1)
     """How far the anchor is noised."""
     keep: int = Field(default=3, ge=1)
@@ -67,13 +67,15 @@ class SynthesiseRegion(SynthesisStage):
     """How much of the soft ring, which is in region_mask_png and not in core_mask_png, is made anew: one is drawn for a
     candidate with a soft ring."""
     ring_share: float = Field(default=0.5, ge=0, le=1)
-    """Share of the candidates with a soft ring; in the others the ring is made anew as the core is."""
+    """Share of the candidates with a soft ring; in the others the ring is made anew as the core is, and with
+    `as_released` not at all."""
     blend_steps: Literal["every", "odd", "even"] = "odd"
     """Steps, counted from 0, after which the photograph is put back outside of the region."""
     blends_last: bool = True
     """Whether the photograph is put back after the last step in any case."""
     keeps_outside: bool = True
-    """Whether pixels outside of the region are copied from the photograph at the end."""
+    """Whether pixels outside of the region are copied from the photograph at the end. `as_released` obeys neither
+    this nor the two settings above."""
 
     @model_validator(mode="after")
     def _can_be_drawn_so(self) -> Self:
@@ -109,9 +111,10 @@ class SynthesiseRegion(SynthesisStage):
         return Order(request=request, source_file=row["source_images"][0] if self.source == "photograph" else None)
 
     def _columns(self, row: Row, trial: Trial) -> Row:
-        ring = trial.candidate.ring_frac
+        drawn = trial.candidate.ring_frac
+        ring = 0.0 if drawn is None and self.as_released else drawn
         soft = soft_mask_png(mask_array(row["region_mask_png"]), mask_array(row["core_mask_png"]), ring)
-        return anchor_columns(row, is_stored=self.keep_anchor) | {"soft_ring_frac": ring, "soft_mask_png": soft}
+        return anchor_columns(row, is_stored=self.keep_anchor) | {"soft_ring_frac": drawn, "soft_mask_png": soft}
 
 
 def soft_mask_png(region_HW: Bools, core_HW: Bools, ring_frac: float | None) -> bytes:

@@ -111,6 +111,9 @@ def _loop(pipeline, editor, captions, candidate, places, size, anchor):
     scheduler.set_timesteps(candidate.num_steps)
     skipped = candidate.num_steps - max(1, int(candidate.num_steps * candidate.strength + 1e-9))
     timesteps = scheduler.timesteps[skipped * scheduler.order :]
+    if type(scheduler).__name__ == "PNDMScheduler" and skipped:
+        once = scheduler.timesteps.unique().flip(0)[skipped:]
+        timesteps = once[[0, *([1, 1] if len(once) > 1 else []), *range(2, len(once))]]
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(skipped * scheduler.order)
     drawn = [torch.Generator().manual_seed(candidate.seed) for _ in range(2)]

@@ -203,6 +203,13 @@ def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dic
                 f"stage {name} reads column {wanted!r}, which no stage before it writes{nearest(wanted, written)}"
             )
         providers[wanted] = written[wanted]
+    for wanted in stage.needs_columns():
+        writer = before[written[wanted]]
+        if wanted in writer.stage.writes_empty():
+            raise PlanError(
+                f"stage {name} needs values of {wanted!r}, and with its settings stage {writer.name} measures none; "
+                f"change those settings, or do not name {wanted!r}"
+            )
     return providers | {c: written[c] for c in stage.reads_if_present if c in written}
 
 

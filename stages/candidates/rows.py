@@ -49,11 +49,6 @@ def candidate_records(edit: Edit) -> list[Row]:
     return [_record(trial) for trial in edit.trials]
 
 
-def num_steps_run(num_steps: int, strength: float) -> int:
-    """The last steps of `num_steps`, which are run for a strength: rounded down, 1e-9 aside."""
-    return int(num_steps * strength + 1e-9)
-
-
 def _record(trial: Trial) -> Row:
     drawn = trial.candidate
     settings: Row = {
@@ -81,7 +76,7 @@ def _pair(parent_id: str, trial: Trial) -> Row:
         "height_px": source.height,
         "candidate_number": trial.number,
         "synthesis_seed": drawn.seed,
-        "synthesis_num_steps": num_steps_run(drawn.num_steps, drawn.strength),
+        "synthesis_num_steps": drawn.num_steps_run,
         "synthesis_strength": drawn.strength,
         "synthesis_guidance_scale": drawn.guidance_scale,
         "attention_frac": drawn.cross_attention_frac,

@@ -78,7 +78,7 @@ class SynthesisStage(ExpandStage):
     """Whether the attention is that of UltraEdit's released code, with its faults: no words are shared within most
     pairs, and what is shared depends on the batch. Of the settings above only the sizes are obeyed."""
     num_steps: tuple[int, ...] = Field(default=(3, 5, 8), min_length=1, strict=False)
-    """Steps from pure noise, of which one is drawn for each candidate; `strength` of them are run, rounded down."""
+    """Steps from pure noise, of which one is drawn for each candidate; `strength` of them are run, at least 1."""
     strength: float = Field(default=0.6, gt=0, le=1)
     """How far the anchor is noised."""
     guidance_scale: tuple[float, float] = Field(default=(0.0, 0.0), strict=False)
@@ -131,6 +131,10 @@ class SynthesisStage(ExpandStage):
         if self.local_blend:
             return "source_phrase", "target_phrase"
         return ("target_phrase",) if self.target_weight != 1 else ()
+
+    def writes_empty(self) -> tuple[str, ...]:
+        """The score of the image encoder, without one."""
+        return () if self.image_encoder else (DINO_SCORE,)
 
     def drawing(self) -> dict[str, Any]:
         """The settings of the synthesizer. What is left to it is not among them."""

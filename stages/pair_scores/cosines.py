@@ -23,6 +23,9 @@ CAPTION_SCORES = (
     "pair_direction_cos",
 )
 
+ROUNDING = 1e-5
+"""Length of a difference between vectors of one image, or of one text, that other rows of a batch can make."""
+
 
 def caption_scores(
     source_BD: Floats, target_BD: Floats, source_text_BD: Floats, target_text_BD: Floats
@@ -39,7 +42,8 @@ def caption_scores(
 
 
 def _cosine(one_BD: Floats, other_BD: Floats) -> Floats:
-    """Row by row, or 0 where one of the two has no length."""
-    lengths = np.linalg.norm(one_BD, axis=1) * np.linalg.norm(other_BD, axis=1)
-    cosine: Floats = (one_BD * other_BD).sum(1) / np.maximum(lengths, np.finfo(np.float32).tiny)
+    """Row by row, or 0 where one of the two has no length but rounding."""
+    one_B, other_B = (np.linalg.norm(rows_BD, axis=1) for rows_BD in (one_BD, other_BD))
+    is_change_B = np.minimum(one_B, other_B) > ROUNDING
+    cosine: Floats = (one_BD * other_BD).sum(1) * is_change_B / np.maximum(one_B * other_B, ROUNDING**2)
     return cosine

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 L1_SCORES = ("pair_l1", "outside_l1")
 SSIM_SCORES = ("pair_ssim", "outside_ssim")
 DINO_SCORE = "pair_dino_cos"
-PAIR_SCORES = (*CAPTION_SCORES, DINO_SCORE, "pair_ssim", "pair_l1", "outside_ssim", "outside_l1")
+OUTSIDE_SCORES = ("outside_ssim", "outside_l1")
+PAIR_SCORES = (*CAPTION_SCORES, DINO_SCORE, "pair_ssim", "pair_l1", *OUTSIDE_SCORES)
 """Columns of all scores, in the order of samples/columns.py."""
 
 DECIMALS = 5

@@ -99,7 +99,8 @@ class Preparer:
         with torch.inference_mode():
             tokens_BLD, _, *pooled = self._encoded(captions, guided=False)
         rows = [slice(start, start + 2) for start in range(0, len(captions), 2)]
-        return [TextCondition(tokens_BLD[two], pooled[0][two] if pooled else None) for two in rows]
+        # copies, so that a pair that stays does not keep the texts of the whole batch in memory
+        return [TextCondition(tokens_BLD[two].clone(), pooled[0][two].clone() if pooled else None) for two in rows]
 
     def _encoded(self, texts: list[str], *, guided: bool) -> Any:
         """(tokens, tokens without text), for SDXL two pooled ones more."""

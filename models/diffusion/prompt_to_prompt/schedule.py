@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import math
 from typing import TYPE_CHECKING, Any
 
 from models.diffusion.noise import generators
@@ -23,18 +22,13 @@ if TYPE_CHECKING:
 
 GLOBAL_NOISE = frozenset({"DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler"})
 """Schedulers that draw noise and take no generator."""
-
-
-def num_run(num_steps: int, strength: float) -> int:
-    """Number of the last steps that are run: floor(num_steps * strength), at least 1."""
-    # 0.57 * 100 is a little less than 57
-    return min(num_steps, max(1, math.floor(num_steps * strength + 1e-9)))
+TAKES_SECOND_TWICE = "PNDMScheduler"
+"""The scheduler of SD 1.x, without Runge-Kutta steps. Run from the middle of its list, it would leave noise behind."""
 
 
 def steps_run(prepared: PreparedPair, candidate: PairCandidate) -> int:
     """Number of steps that are run for a candidate. Without an anchor to start from, all are."""
-    strength = candidate.strength if prepared.latent_Chw is not None else 1.0
-    return num_run(candidate.num_steps, strength)
+    return candidate.num_steps if prepared.latent_Chw is None else candidate.num_steps_run
 
 
 class Schedule:
@@ -44,7 +38,7 @@ class Schedule:
         self._scheduler = copy.deepcopy(scheduler)
         self._scheduler.set_timesteps(num_steps, device=device)
         start = (num_steps - num_run) * self._scheduler.order
-        self.timesteps: Any = self._scheduler.timesteps[start:]
+        self.timesteps: Any = _left(self._scheduler, start)
         if hasattr(self._scheduler, "set_begin_index"):
             self._scheduler.set_begin_index(start)
         self.is_whole = num_run == num_steps
@@ -74,6 +68,17 @@ class Schedule:
         """Latents after a step."""
         more = {"generator": drawn} if self._draws else {}
         return self._scheduler.step(output_RChw, self.timesteps[step], latent_RChw, **more, return_dict=False)[0]
+
+
+def _left(scheduler: Any, start: int) -> Any:
+    """Timesteps after the first `start`. PNDM runs the second step of any run twice, wherever the run begins."""
+    import torch
+
+    timesteps = scheduler.timesteps
+    if start == 0 or type(scheduler).__name__ != TAKES_SECOND_TWICE:
+        return timesteps[start:]
+    once = torch.cat([timesteps[:1], timesteps[2:]])[start:]
+    return torch.cat([once[:2], once[1:]])
 
 
 def pair_generators(seeds: Sequence[int], *, shares_noise: bool) -> list[Any]:

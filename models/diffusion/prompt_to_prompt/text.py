@@ -40,8 +40,9 @@ def token_ids(request: PairRequest, tokenizer: Any, length: int) -> tuple[list[i
 
 
 def blend_tokens(request: PairRequest, tokenizer: Any, length: int) -> Floats | None:
-    """(2, L): 1 for the tokens of the words that lead the local blend, in source and target; None without words.
+    """(2, L): 1 for the tokens of the words that lead the local blend, in source and target.
 
+    None without words, and where all of them were cut off with the end of their captions: nothing can lead then.
     Raises ValueError for words that are not in their caption.
     """
     import numpy as np
@@ -53,7 +54,7 @@ def blend_tokens(request: PairRequest, tokenizer: Any, length: int) -> Floats | 
     for row, (words, caption) in enumerate(zip(request.blend_words, captions, strict=True)):
         for word in words.split():
             found[row, tokens_of(word, caption, tokenizer, length)] = 1
-    return found
+    return found if found.any() else None
 
 
 def words_of(caption: str, tokenizer: Any, length: int) -> list[tuple[str, range]]:

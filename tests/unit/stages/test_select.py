@@ -15,9 +15,12 @@ from pipeline.plan.manifest import load_manifest
 from pipeline.plan.plan import plan_stages
 from samples.columns import COLUMNS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.count_words import CountWords
+from stages.edit_caption_wordnet import EditCaptionWordnet
+from stages.normalise_image import NormaliseImage
 from stages.pair_scores.bounds import NUMBERS
 from stages.read_webdataset import ReadWebdataset
 from stages.select import Select, SelectReject
+from stages.synthesise_pair import SynthesisePair
 
 COLUMNS_OF_PAIRS = {
     "source_mask_frac": [0.2, 0.005, 0.2, 0.2],
@@ -203,6 +206,24 @@ def test_a_bound_on_a_column_that_no_stage_writes_stops_the_plan():
             PlanError, match="stage select reads column 'source_mask_frac', which no stage before it writes"
         ):
             plan_stages(manifest_of(*chain, entry(select(**settings))))
+
+
+@pytest.mark.parametrize(
+    ("settings", "column"),
+    [
+        ({"preset": "ultraedit-free"}, "pair_dino_cos"),
+        ({"best": [{"per": "parent_id", "keep": 1, "by": "outside_ssim"}]}, "outside_ssim"),
+    ],
+)
+def test_a_bound_on_a_score_that_is_not_measured_stops_the_plan(settings, column):
+    pairs = SynthesisePair(model="zoo:sd", encoder="zoo:clip", preset="instruct-pix2pix")
+    chain = [entry(one) for one in (ReadWebdataset(), NormaliseImage(), EditCaptionWordnet(), pairs)]
+    with pytest.raises(PlanError) as caught:
+        plan_stages(manifest_of(*chain, entry(select(**settings))))
+    assert str(caught.value) == (
+        f"stage select needs values of {column!r}, and with its settings stage synthesisepair measures none; "
+        f"change those settings, or do not name {column!r}"
+    )
 
 
 def test_an_unknown_column_stops_the_plan_with_the_nearest_name():

@@ -104,6 +104,11 @@ def test_the_first_pair_holds_all_candidates():
             assert (one["strength"], row["synthesis_strength"]) == pytest.approx((0.6, 0.6))
 
 
+def test_of_less_than_one_step_one_is_run_and_recorded():
+    rows = kept(synthesised(num_steps=(1,), strength=0.5))
+    assert {row["synthesis_num_steps"] for row in rows} == {1}
+
+
 def test_an_edit_without_a_pair_is_rejected_with_all_candidates():
     found = synthesised(bounds={"pair_l1": {"min": 0.9}}).to_pylist()
     assert [row[SAMPLE_ID] for row in found] == IDS
@@ -202,6 +207,7 @@ def test_phrases_are_read_where_the_settings_use_them():
         ({"strength": 0.0}, "strength: "),
         ({"anchor": "none"}, 'anchor = "none" draws from noise alone: expected strength = 1.0, got 0.6'),
         ({"preset": "ultraedit"}, "preset: "),
+        ({"bounds": {"outside_l1": {"max": 0.1}}}, "bounds.outside_l1: these pairs have no region to be outside of"),
     ],
 )  # fmt: skip
 def test_settings_that_cannot_work_are_refused(settings, message):

@@ -97,6 +97,12 @@ def test_the_soft_mask_holds_the_value_of_the_ring():
     assert len(rings) > 1
 
 
+def test_as_released_a_ring_without_a_value_is_left_as_it_is():
+    rows = kept(synthesised(as_released=True, ring_share=0.0), IDS[0])
+    assert {row["soft_ring_frac"] for row in rows} == {None}
+    assert all((mask_array(row["soft_mask_png"]) == CORES[0]).all() for row in rows)
+
+
 def test_a_region_without_a_ring_has_no_value_of_it():
     for row in kept(synthesised(ring_share=1.0)):
         if row[PARENT_ID] == IDS[0]:

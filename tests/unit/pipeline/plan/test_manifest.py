@@ -154,6 +154,14 @@ def optional_settings():
 
 
 REQUIRED = {"hf": f"hf:owner/name@{'a' * 40}"}
+GO_WITH = {
+    ("synthesise_pair", "image_encoder"): ['preset = "none"'],
+    ("synthesise_region", "image_encoder"): ['preset = "none"'],
+    ("write_edits", "examples"): ["num_instructions = 0", "num_examples = 0", "shares.add = 1.0"],
+}
+"""What other settings have to be where one is none."""
+NEEDED = {name: [f'image_encoder = "{REQUIRED["hf"]}"'] for name in ("synthesise_pair", "synthesise_region")}
+"""What a stage needs to be given besides settings without a default."""
 
 
 def test_there_are_optional_settings_to_look_at():
@@ -165,6 +173,7 @@ def test_there_are_optional_settings_to_look_at():
 def test_setting_that_may_be_none_can_be_written(tmp_path, stage, setting):
     needed = [name for name, info in stage_class(stage).model_fields.items() if info.is_required() and name != setting]
     lines = [f'{name} = "{REQUIRED["hf"]}"' for name in needed]
+    lines += GO_WITH.get((stage, setting)) or NEEDED.get(stage, [])
     text = "\n".join(['name = "x"', "[[stage]]", f'use = "{stage}"', f'{setting} = "none"', *lines])
     assert getattr(load(tmp_path, text).stages[0].stage, setting) is None
 

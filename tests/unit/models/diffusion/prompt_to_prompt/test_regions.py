@@ -28,7 +28,6 @@ from PIL import Image
 
 from models.diffusion.prompt_to_prompt.plan import AttentionPlan
 from models.diffusion.prompt_to_prompt.sampler import Network
-from models.diffusion.prompt_to_prompt.schedule import num_run
 from models.diffusion.prompt_to_prompt.synthesizer import PromptToPrompt
 from models.registry import load
 
@@ -58,7 +57,7 @@ def loop_with_region(model, candidate, request, after):
     (prepared,) = model.prepare([request])
     scheduler = type(model._pipeline.scheduler).from_config(model._pipeline.scheduler.config)
     scheduler.set_timesteps(candidate.num_steps)
-    timesteps = scheduler.timesteps[candidate.num_steps - num_run(candidate.num_steps, candidate.strength) :]
+    timesteps = scheduler.timesteps[candidate.num_steps - candidate.num_steps_run :]
     noise = torch.randn(4, *prepared.latent_size, generator=torch.Generator().manual_seed(candidate.seed))
     noise, anchor = (torch.stack([one, one]) for one in (noise, prepared.latent_Chw))
     region, core = (

@@ -21,7 +21,7 @@ from _drawn_pairs import (
 )
 from _held_maps import plain_pair, refine_places
 
-from models.diffusion.prompt_to_prompt.schedule import num_run
+from models.diffusion.prompt_to_prompt.schedule import Schedule
 from models.diffusion.prompt_to_prompt.synthesizer import PromptToPrompt
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' schedulers
@@ -54,7 +54,25 @@ def test_a_noised_anchor_is_drawn_as_by_a_plain_loop(scheduled, name, strength):
     [(5, 0.6, 3), (8, 0.6, 4), (3, 0.3, 1), (2, 0.0, 1), (100, 0.57, 57), (4, 1, 4)],
 )
 def test_the_last_steps_are_run_and_at_least_one(num_steps, strength, expected):
-    assert num_run(num_steps, strength) == expected
+    candidate = replace(CANDIDATE, num_steps=num_steps, strength=strength)
+    assert candidate.num_steps_run == expected
+
+
+@pytest.mark.parametrize("name", ["PNDMScheduler", "EulerDiscreteScheduler", "UniPCMultistepScheduler"])
+@pytest.mark.parametrize(("num_steps", "num_run"), [(3, 1), (3, 2), (8, 4), (8, 8)])
+def test_a_network_that_sees_the_noise_leaves_the_anchor(scheduled, name, num_steps, num_run):
+    scheduler = scheduled(name)._sampler._scheduler
+    schedule = Schedule(scheduler, num_steps=num_steps, num_run=num_run, device="cpu")
+    generator = torch.Generator().manual_seed(1)
+    anchor, noise = torch.randn(2, 1, 4, 6, 8, generator=generator)
+    latents = schedule.noised(anchor, noise, 0)
+    for step in range(len(schedule)):
+        schedule.scaled(latents, step)
+        latents = schedule.stepped(noise, latents, step, [generator])
+        if step + 1 < len(schedule):
+            assert_close(latents, schedule.noised(anchor, noise, step + 1))
+    least = (1 - scheduler.alphas_cumprod[0]) ** 0.5  # PNDM ends at the first timestep's noise
+    assert (latents - anchor).abs().max() <= 1.1 * least * noise.abs().max()
 
 
 def test_without_an_anchor_all_steps_are_run(models):

@@ -99,6 +99,12 @@ def test_what_no_candidate_changes_is_computed_once(models, monkeypatch):
     assert calls["largest"] == 3 * 2 * 2  # pairs of a batch, images of a pair, with and without text
 
 
+def test_a_prepared_pair_holds_its_own_texts_alone(models):
+    for prepared in models().prepare([request_of()] * 3):
+        held = prepared.text.tokens_BLD
+        assert held.untyped_storage().nbytes() == held.numel() * held.element_size()
+
+
 def test_memory_does_not_grow_with_the_number_of_candidates(models, monkeypatch):
     model, alive = models(), []
     decode = model._pipeline.vae.decode

@@ -71,6 +71,14 @@ def test_only_maps_of_the_words_are_held(model):
     assert word_maps(prepared[:1], PairSettings(**SETTINGS), 0) is None
 
 
+def test_words_that_were_cut_off_lead_no_blend(model):
+    captions = ("red " * 80 + "cat", "blue " * 80 + "car")
+    (prepared,) = model.prepare([request_of(("cat", "car"), captions)])
+    assert prepared.blend_words_2L is None
+    (prepared,) = model.prepare([request_of(("red cat", "car"), captions)])
+    assert prepared.blend_words_2L.any(dim=1).tolist() == [True, False]
+
+
 def test_words_that_are_not_in_the_caption_are_refused(model):
     with pytest.raises(ValueError) as caught:
         model.prepare([request_of(("cat", "cat"))])
