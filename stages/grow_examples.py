@@ -23,6 +23,7 @@ from models.protocols import ImageTextEncoder, TextGenerator
 from pipeline.stage import GlobalStage, Needs, Serves, ShardTables
 from samples.columns import SAMPLE_ID
 from stages.language_edits.growth import GrowthPlan, Pool, grow
+from stages.language_edits.schema import LONGEST_FIELD
 from stages.language_edits.settings import EXAMPLES, EXAMPLES_FILE, AskingSettings
 from stages.language_edits.words import words
 
@@ -88,7 +89,7 @@ class GrowExamples(AskingSettings, GlobalStage):
                 pairs = zip(table[SAMPLE_ID].to_pylist(), table[self.caption_column].to_pylist(), strict=True)
                 for sample_id, text in pairs:
                     caption = " ".join((text or "").split())
-                    if 0 < len(words(caption)) <= self.max_caption_words:
+                    if len(caption) <= LONGEST_FIELD and 0 < len(words(caption)) <= self.max_caption_words:
                         yield ctx.rng(sample_id).random(), sample_id, caption
 
         drawn = heapq.nsmallest(self.max_rounds * self.captions_per_round, ranked())

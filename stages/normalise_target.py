@@ -75,12 +75,15 @@ class NormaliseTarget(MapStage):
     quality: int = Field(default=95, ge=1, le=100)
     """Quality of JPEG and WebP; PNG is lossless."""
 
-    def open(self, ctx: Context) -> BatchFn:  # noqa: ARG002  it needs nothing
+    def open(self, ctx: Context) -> BatchFn:
         """A function that normalises the target and the mask of each row."""
 
         def normalise(batch: pa.Table) -> pa.Table:
             with warnings.catch_warnings(action="ignore"):  # damaged files make Pillow warn, a line an image
                 rows = [self._row(row) for row in batch.select(self.reads).to_pylist()]
+            num_black = sum(row.get("region_frac") == 0 for row in rows)
+            if num_black:
+                ctx.notes["masks without a white pixel"] += num_black
             for name in self.writes:
                 batch = batch.append_column(name, pa.array([r.get(name) for r in rows], column(name).type))
             for name in (REJECT_REASON, REJECT_DETAIL):

@@ -21,7 +21,7 @@ from models.language.wordnet import WordNet
 from models.protocols import TextGenerator
 from pipeline.stage import BatchFn, ExpandStage, Needs, Serves
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
-from stages.language_edits.checks import EditFault
+from stages.language_edits.judged import EditFault
 from stages.language_edits.settings import EXAMPLES, EXAMPLES_FILE, AskingSettings
 from stages.language_edits.writer import EditWriter, Writing
 from stages.wordnet_edits.edits import EditFinder
@@ -64,8 +64,6 @@ class WriteEdits(AskingSettings, ExpandStage):
     def _check_sources(self) -> Self:
         if self.wordnet_frac and self.lexicon is None:
             raise ValueError('wordnet_frac needs a lexicon; set lexicon = "wordnet:3.0"')
-        if self.shares and not any(self.shares.values()):
-            raise ValueError("shares are all 0; give at least one type of edit a weight")
         has_examples = self.grown_examples or self.examples is not None
         if not has_examples and (self.num_instructions or self.num_examples):
             raise ValueError("without examples set num_instructions = 0 and num_examples = 0, or name a set")

@@ -3,7 +3,8 @@
 Reads   source_caption (string), target_caption (string), instruction (string), reverse_instruction (string),
         edit_type (string) and edit_object (string), the last three where some stage wrote them
 Writes  reverse_instruction (string), reverse_writer (string)
-Drops   edits without instruction or caption; edits of which no reverse instruction passed, by the check that it failed
+Drops   edits without instruction or caption, or with one of more than 300 words or 2000 characters; edits of which no
+        reverse instruction passed, by the check that it failed
 Source  Hui et al. 2024, HQ-Edit: an inverse edit beside each edit. Rules and checks are chosen.
 """
 
@@ -21,7 +22,7 @@ from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.language_edits.alignment import align
 from stages.language_edits.schema import excerpt
 from stages.reverse_edits.asking import ReverseAsking, WantedReverse, ask_for_reverses
-from stages.reverse_edits.checks import ForwardEdit, NoReverse, fault_of
+from stages.reverse_edits.checks import ForwardEdit, NoReverse, fault_of, is_too_long
 from stages.reverse_edits.rules import reverse_by_rule
 
 if TYPE_CHECKING:
@@ -96,6 +97,8 @@ class WriteReverse(MapStage):
         if not (edit.source and edit.target and edit.instruction):
             lacking = [name for name in self.reads if not (row[name] or "").strip()]
             return _rejected(NoReverse.MISSING_TEXT, f"no {', '.join(lacking)}")
+        if long := [name for name in self.reads if is_too_long(row[name])]:
+            return _rejected(NoReverse.WRONG_LENGTH, f"too long: {', '.join(long)}")
         if existing and self.keep_existing != "never":
             fault = fault_of(edit, existing, self.max_words) if self.keep_existing == "if_it_passes" else None
             if fault is None:

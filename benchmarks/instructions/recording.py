@@ -9,7 +9,8 @@ from unittest import mock
 
 from benchmarks.instructions.answers import asked_for
 from stages.language_edits import asking
-from stages.language_edits.checks import EditFault, Judged, faults_of
+from stages.language_edits.checks import faults_of
+from stages.language_edits.judged import EditFault, Judged
 from stages.language_edits.schema import EditAnswer, parse_answer
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from stages.language_edits.checks import EditFault
+from stages.language_edits.judged import EditFault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

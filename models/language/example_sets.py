@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from core.errors import ModelError
 from core.strict_json import State
@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 BUNDLED = Path(__file__).parent / "edit_examples"
 """Folder of the sets of this project."""
 
-Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+Text = Annotated[str, Field(min_length=1, pattern=r"\S"), AfterValidator(_on_one_line)]
+"""Text on one line: a prompt has a meaning for each of its lines."""
 
 
 class ExampleEdit(State):

@@ -76,8 +76,8 @@ class Record(State):
 
 
 def digest(parts: Iterable[str]) -> str:
-    """sha256 over the parts in order, as hex."""
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    """sha256 over the parts in order, as hex. Names of files among them may hold bytes that are no UTF-8."""
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def output_digest(files: dict[str, FileEntry]) -> str:

@@ -65,15 +65,18 @@ def _spans_of_lines(url: str, names: Names, num_rows: int) -> Iterator[Span]:
     with opened(url) as handle:
         lines = written_lines(handle, 0)
         for start in itertools.count(0, num_rows):
-            held = list(itertools.islice(lines, num_rows))
-            if not held:
+            places: list[int] = []
+            stamps: list[tuple[int, str]] = []
+            for begin, raw in itertools.islice(lines, num_rows):  # a line may be long: none is held
+                row = {} if raw is None else json_object(raw) or {}
+                places.append(begin)
+                stamps += [stamp_of(_first(row, names[role])) for role in IMAGE_NAMES]
+            if not places:
                 return
-            rows = [json_object(raw) or {} if raw is not None else {} for _, raw in held]
-            stamps = [stamp_of(_first(row, names[role])) for row in rows for role in IMAGE_NAMES]
             yield Span(
-                start=start, stop=start + len(held), begin=held[0][0],
+                start=start, stop=start + len(places), begin=places[0],
                 stamp=digest([f"{size}:{stamp}" for size, stamp in stamps]),
-                num_bytes=sum(size for size, _ in stamps) + held[-1][0] - held[0][0],
+                num_bytes=sum(size for size, _ in stamps) + places[-1] - places[0],
             )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fsspec.core import url_to_fs
 
 from pipeline.plan.inputs import file_stamp
+from stages.inputs.image_values import MAX_NAME_BYTES
 from stages.inputs.rows import InputReject, InputSample
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ class ImageFolder:
 
     def load(self, sample: InputSample, name: str, max_bytes: int) -> None:
         """Give the sample its image, or the reason why it has none."""
+        if len(name) > MAX_NAME_BYTES:  # to follow links costs the square of the folders in a name
+            sample.problem, sample.detail = InputReject.UNREADABLE_IMAGE, f"a name of {len(name)} characters"
+            return
         for one in self._spellings(name):
             path = posixpath.join(self._folder, one)
             if not is_inside(one) or (self._is_local and not self._is_linked_inside(path)):

@@ -104,7 +104,7 @@ def _lines_by_seed(images: ImageFolder, folder: str, notes: Counter[str]) -> dic
     for line in raw.splitlines():
         row = json_object(line) if line.strip() else {}
         seed = row.get("seed") if row else None
-        if isinstance(seed, int):
+        if isinstance(seed, int) and not isinstance(seed, bool):
             found.setdefault(seed, row or {})
         elif line.strip():
             notes[f"lines of {METADATA_FILE} without a seed, ignored"] += 1

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from stages.language_edits.checks import EditFault, Judged, Lengths, faults_of
+from stages.language_edits.checks import faults_of
+from stages.language_edits.judged import EditFault, Judged, Lengths
 from stages.language_edits.prompt import Shown, write_prompt
 from stages.language_edits.repair import repair_prompt
 from stages.language_edits.schema import EditAnswer, answer_schema, parse_answer

@@ -1,36 +1,29 @@
 """Checks of an edit that a language model wrote: each a pure function of texts, each with a fault of its own.
 
 The rules are necessary, not sufficient: they see words, not meaning. A word counts as named where its stem is there
-(`words.stem`). Whether an edit suits the photograph is not checked.
+(`words.stem`). Whether an edit suits the photograph is not checked. Those of the reverse instruction are in
+`reverse_checks`.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import cached_property
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from stages.language_edits.alignment import Change, align, head_of
-from stages.language_edits.edit_kinds import EditKind, kind_of
+from stages.language_edits.alignment import head_of
+from stages.language_edits.judged import EditFault, Judged
+from stages.language_edits.reverse_checks import does_not_undo, reverse_invents
 from stages.language_edits.words import (
     AMBIENT_WORDS,
-    COLOURS,
-    EDIT_VERBS,
+    COLOUR_STEMS,
     EMPTY_WORDS,
     ENGLISH_WORDS,
     FOREIGN_WORDS,
     FREE_WORDS,
-    GENERIC_WORDS,
     GRAMMAR_WORDS,
     LINK_WORDS,
-    OPPOSITE_VERBS,
-    POSITIONS,
-    REMOVE_WORDS,
-    RESTORE_WORDS,
+    POSITION_STEMS,
     content,
     named_in,
     normalised,
@@ -42,105 +35,18 @@ from stages.language_edits.words import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from stages.language_edits.schema import EditAnswer
-
 LETTERS_FRAC = 0.95
 """Least share of Latin letters among the letters that the caption does not have."""
 ALWAYS_REMOVABLE = 2
 NAMED_FRAC = 0.5
 """Least share of the new words that the instruction of a change to one thing names."""
 ANOTHER = frozenset({"another", "second", "third", "more", "extra", "additional", "further", "few", "two", "three"})
-PHOTOGRAPH = frozenset({"photograph", "photo", "picture"})
 TEXT_WORDS = frozenset({"caption", "captions", "sentence", "json", "instruction", "phrase"})
-_PART_OF_DAY = re.compile(r"\btime of day\b", re.IGNORECASE)
 _DEFINITE = frozenset({"the", "its", "his", "her", "their"})
 _PRONOUNS = frozenset({"it", "its", "he", "his", "him", "she", "her", "they", "them", "their"})
 _AMBIENT = frozenset(map(stem, AMBIENT_WORDS))
 _FREE = frozenset(map(stem, FREE_WORDS))
-_GENERIC = frozenset(map(stem, GENERIC_WORDS))
-_VERBS = frozenset(map(stem, EDIT_VERBS))
-_BEFORE_PARTICIPLES = frozenset({"be", "been", "get", "is", "are", "have"})
-_ADDING = frozenset({"add", "attach", "give", "include", "insert", "place", "plant", "put"})
-_BEFORE_NOUNS = frozenset({"a", "an", "the", "some", "its", "his", "her", "their", "these", "those"})
-_COLOURS = frozenset(map(stem, COLOURS))
 _EMPTY = frozenset(map(stem, EMPTY_WORDS))
-_POSITIONS = frozenset(map(stem, POSITIONS))
-
-
-class EditFault(StrEnum):
-    """Why an answer is no edit to keep, or why a caption gets none."""
-
-    NO_CAPTION = "no_caption"
-    UNPARSABLE = "unparsable"
-    OTHER_CAPTION = "other_caption"
-    OTHER_EDIT_TYPE = "other_edit_type"
-    WRONG_LENGTH = "wrong_length"
-    OTHER_LANGUAGE = "other_language"
-    NO_CHANGE = "no_change"
-    REWRITTEN_CAPTION = "rewritten_caption"
-    ABSENT_THING = "absent_thing"
-    THING_ALREADY_THERE = "thing_already_there"
-    UNNAMED_CHANGE = "unnamed_change"
-    COPIED_EXAMPLE = "copied_example"
-    DUPLICATE_EDIT = "duplicate_edit"
-    REVERSE_DOES_NOT_UNDO = "reverse_does_not_undo"
-    REVERSE_INVENTS = "reverse_invents"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Lengths:
-    """Bounds on numbers of words: of both instructions, and of the target caption."""
-
-    min_instruction: int = 2
-    max_instruction: int = 30
-    min_caption: int = 2
-    max_caption: int = 60
-
-
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """An answer, and all that its checks compare it with.
-
-    `shown_instructions` and `shown_targets` are what its prompt showed, normalised; `earlier` the parent's other edits.
-    """
-
-    caption: str
-    edit_type: str
-    answer: EditAnswer
-    lengths: Lengths = field(default_factory=Lengths)
-    shown_instructions: frozenset[str] = frozenset()
-    shown_targets: frozenset[str] = frozenset()
-    earlier: tuple[EditAnswer, ...] = ()
-
-    @cached_property
-    def change(self) -> Change:
-        """The alignment of the two captions."""
-        return align(self.caption, self.answer.target_caption)
-
-    @cached_property
-    def kind(self) -> EditKind:
-        """Bounds of the type asked for."""
-        return kind_of(self.edit_type)
-
-    @cached_property
-    def source(self) -> frozenset[str]:
-        """Stems that the source caption names."""
-        return frozenset(content(self.caption))
-
-    @cached_property
-    def target(self) -> frozenset[str]:
-        """Stems that the target caption names."""
-        return frozenset(content(self.answer.target_caption))
-
-    @cached_property
-    def instruction(self) -> frozenset[str]:
-        """Stems that the instruction names."""
-        return frozenset(content(self.answer.instruction))
-
-    @cached_property
-    def reverse(self) -> frozenset[str]:
-        """Stems that the reverse instruction names."""
-        return frozenset(content(self.answer.reverse_instruction))
 
 
 def faults_of(judged: Judged) -> list[EditFault]:
@@ -155,7 +61,11 @@ def repeats_another_caption(judged: Judged) -> bool:
 
 def is_of_another_type(judged: Judged) -> bool:
     """The answer's type of edit is not the one asked for."""
-    return judged.answer.edit_type.strip().lower().replace(" ", "_") != judged.edit_type
+    return _type_name(judged.answer.edit_type) != _type_name(judged.edit_type)
+
+
+def _type_name(edit_type: str) -> str:
+    return edit_type.strip().lower().replace(" ", "_")
 
 
 def is_out_of_length(judged: Judged) -> bool:
@@ -215,9 +125,9 @@ def _colours_another(judged: Judged, noun: str) -> bool:
     after = judged.change.target
     for place in judged.change.places:
         for index in range(place.j0, place.j1):
-            if stem(after[index].lower) in _COLOURS:
+            if stem(after[index].lower) in COLOUR_STEMS:
                 phrase = takewhile(lambda word: word not in LINK_WORDS, (token.lower for token in after[index:]))
-                stems = {stem(word) for word in phrase} - _COLOURS
+                stems = {stem(word) for word in phrase} - COLOUR_STEMS
                 if stems & judged.source and noun not in stems and not stems & {*judged.change.added}:
                     return True
     return False
@@ -282,7 +192,7 @@ def leaves_the_change_unnamed(judged: Judged) -> bool:
     if scope == "image":
         return bool(added) and not named
     if not added:
-        return not (removed and {*removed} <= _POSITIONS)
+        return not (removed and {*removed} <= POSITION_STEMS)
     return len(named) < NAMED_FRAC * len(added)
 
 
@@ -306,69 +216,6 @@ def repeats_an_edit(judged: Judged) -> bool:
         or normalised(mine.instruction) == normalised(other.instruction)
         for other in judged.earlier
     )
-
-
-def does_not_undo(judged: Judged) -> bool:
-    """The reverse instruction does not turn the target caption back into the source caption.
-
-    It has to name what was taken away, or to ask for the former state; of a thing that was added, that thing. Where
-    nothing was taken away, or the whole image changed, it may name what came, undo the state of the thing by a verb
-    ("open", "repair"), or name another position.
-    """
-    answer, scope = judged.answer, judged.kind.scope
-    if normalised(answer.reverse_instruction) == normalised(answer.instruction):
-        return True
-    found = {*words(answer.reverse_instruction)}
-    if found & RESTORE_WORDS or (scope == "image" and found & PHOTOGRAPH):
-        return False
-    removed, added = judged.change.removed, judged.change.added
-    if any(named_in(one, judged.reverse) for one in removed):
-        return False
-    names_added = any(named_in(one, judged.reverse) for one in added)
-    if scope == "add":
-        adds_more = words(answer.reverse_instruction)[0] in _ADDING and not found & REMOVE_WORDS
-        return not names_added or adds_more
-    if scope == "thing" and found & POSITIONS and {*added} <= _POSITIONS and not {*removed} & _POSITIONS:
-        return False
-    if removed:
-        return not (scope == "image" and names_added and found & REMOVE_WORDS)
-    return not names_added and not (scope == "thing" and found & OPPOSITE_VERBS)
-
-
-def reverse_invents(judged: Judged) -> bool:
-    """The reverse instruction names what neither caption nor the instruction has: "back to white" of no white thing.
-
-    A colour has to be one that came or went, or to stand before the same noun as in a caption.
-    """
-    known = with_general(judged.source | judged.target | judged.instruction) | _GENERIC
-    found = words(_PART_OF_DAY.sub("time", judged.answer.reverse_instruction))
-    if any(not named_in(stem(found[at]), known) and not _is_verb(found, at) for at in _contentful(found)):
-        return True
-    own = {*judged.change.removed, *judged.change.added}
-    pairs = _pairs(judged.caption) | _pairs(judged.answer.target_caption)
-    return any(
-        first in _COLOURS and first not in own and (first, second) not in pairs
-        for first, second in _pairs(judged.answer.reverse_instruction)
-    )
-
-
-def _contentful(found: tuple[str, ...]) -> Iterator[int]:
-    return (at for at, word in enumerate(found) if word not in LINK_WORDS)
-
-
-def _is_verb(found: tuple[str, ...], at: int) -> bool:
-    """True for a verb of requests where no noun is, and for a first word like "Glue" in "Glue the saucer together"."""
-    if at == 0 and len(found) > 1 and found[1] in _BEFORE_NOUNS:
-        return True
-    before = found[at - 1] if at else ""
-    is_adjective = found[at].endswith("ed") and found[at] not in EDIT_VERBS and before not in _BEFORE_PARTICIPLES
-    return stem(found[at]) in _VERBS and before not in _BEFORE_NOUNS and not is_adjective
-
-
-def _pairs(text: str) -> set[tuple[str, str]]:
-    """Each word with the one after it, as stems; the last with an empty one."""
-    stems = [stem(word) for word in words(text)]
-    return set(zip(stems, [*stems[1:], ""], strict=True))
 
 
 CHECKS: dict[EditFault, Callable[[Judged], bool]] = {

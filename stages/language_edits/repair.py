@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from stages.language_edits.checks import EditFault
+from stages.language_edits.judged import EditFault
 from stages.language_edits.prompt import ASK
 from stages.language_edits.schema import CAPTION, FIELDS
 

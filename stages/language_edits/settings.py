@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.settings import Settings
 from models.protocols import TextGenerator
 from pipeline.stage import Serves
 from stages.language_edits.asking import Asking
-from stages.language_edits.checks import Lengths
+from stages.language_edits.judged import Lengths
 
 EXAMPLES = "examples"
 """Name of the artifact that `grow_examples` leaves."""
@@ -49,6 +49,16 @@ class AskingSettings(Settings):
     """Least words of the target caption."""
     max_caption_words: int = Field(default=60, ge=1)
     """Most words of the caption and of the target caption (60 in UltraEdit's code)."""
+
+    @model_validator(mode="after")
+    def _check_bounds(self) -> Self:
+        if self.shares and not any(self.shares.values()):
+            raise ValueError("shares are all 0; give at least one type of edit a weight")
+        for text in ("instruction", "caption"):
+            least, most = getattr(self, f"min_{text}_words"), getattr(self, f"max_{text}_words")
+            if least > most:
+                raise ValueError(f"min_{text}_words = {least} is above max_{text}_words = {most}; lower it")
+        return self
 
     def needs_columns(self) -> tuple[str, ...]:
         """The captions to edit."""

@@ -149,6 +149,9 @@ def stem(word: str) -> str:
     return plain.removesuffix("e") if len(plain) > 3 else plain
 
 
+COLOUR_STEMS = frozenset(map(stem, COLOURS))
+POSITION_STEMS = frozenset(map(stem, POSITIONS))
+"""Words for a place on the image: captions may name a new one though the thing did not move."""
 _GROUPS = {stem(word): number for number, group in enumerate(_ALIKE) for word in group}
 
 _GENERAL = {

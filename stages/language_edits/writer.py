@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.language_edits.alignment import phrases
 from stages.language_edits.asking import Asking, WantedEdit, ask_for_edits, draw_types
-from stages.language_edits.checks import EditFault
 from stages.language_edits.edit_kinds import kind_of
+from stages.language_edits.judged import EditFault
 from stages.language_edits.prompt import draw_shown
-from stages.language_edits.schema import excerpt
+from stages.language_edits.schema import LONGEST_FIELD, excerpt
 from stages.language_edits.words import words
 from stages.wordnet_edits.drawing import draw, edit_columns
 
@@ -59,6 +59,8 @@ class EditWriter:
                 made[sample_id] = [_reject(sample_id, EditFault.NO_CAPTION, caption)]
             elif num_words > self._writing.asking.lengths.max_caption:
                 made[sample_id] = [_reject(sample_id, EditFault.WRONG_LENGTH, f"caption of {num_words} words")]
+            elif len(caption) > LONGEST_FIELD:  # no answer could repeat it
+                made[sample_id] = [_reject(sample_id, EditFault.WRONG_LENGTH, f"caption of {len(caption)} characters")]
             elif edits := self._by_wordnet(caption, rng):
                 made[sample_id] = _children(sample_id, edits)
             else:

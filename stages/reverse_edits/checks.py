@@ -7,14 +7,20 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from stages.language_edits.alignment import align
-from stages.language_edits.checks import EditFault, Judged, does_not_undo, is_in_another_language, reverse_invents
+from stages.language_edits.checks import is_in_another_language
 from stages.language_edits.edit_kinds import EDIT_KINDS
-from stages.language_edits.schema import EditAnswer
-from stages.language_edits.words import words
-from stages.reverse_edits.triple import ADD_VERBS, POSITION_STEMS, REMOVE_VERBS, without_opening
+from stages.language_edits.judged import EditFault, Judged
+from stages.language_edits.reverse_checks import does_not_undo, reverse_invents
+from stages.language_edits.schema import LONGEST_FIELD, EditAnswer
+from stages.language_edits.words import POSITION_STEMS, words
+from stages.reverse_edits.triple import ADD_VERBS, REMOVE_VERBS, without_opening
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+MOST_WORDS = 300
+"""Words of a caption or an instruction: to align two captions may take time by the third power of their words."""
 
 
 class NoReverse(StrEnum):
@@ -24,7 +30,7 @@ class NoReverse(StrEnum):
     NO_CHANGE = "no_change"  # both captions say the same
     NO_RULE = "no_rule"  # no rule is sure, and there is no model
     UNPARSABLE = "unparsable"
-    WRONG_LENGTH = "wrong_length"
+    WRONG_LENGTH = "wrong_length"  # of the reverse instruction, or of a text of the edit
     OTHER_LANGUAGE = "other_language"
     REVERSE_DOES_NOT_UNDO = "reverse_does_not_undo"
     REVERSE_INVENTS = "reverse_invents"
@@ -39,6 +45,11 @@ class ForwardEdit:
     instruction: str
     edit_type: str = ""
     thing: str = ""
+
+
+def is_too_long(text: str) -> bool:
+    """True for a caption or an instruction that neither rules nor a model are given."""
+    return len(text) > LONGEST_FIELD or len(words(text)) > MOST_WORDS
 
 
 def fault_of(edit: ForwardEdit, reverse: str, max_words: int) -> NoReverse | None:

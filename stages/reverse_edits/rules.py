@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from stages.language_edits.words import LINK_WORDS, content, stem, stems_of, words
+from stages.language_edits.words import LINK_WORDS, POSITION_STEMS, content, stem, stems_of, words
 from stages.reverse_edits.exchange import reverse_of_exchange
 from stages.reverse_edits.triple import (
     ADD_VERBS,
     CHANGE_VERBS,
     DETERMINERS,
     LONGEST_PHRASE,
-    POSITION_STEMS,
     REMOVE_VERBS,
     Triple,
     text_of,

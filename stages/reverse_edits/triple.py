@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from stages.language_edits.alignment import align
-from stages.language_edits.words import POSITIONS, stem, words
+from stages.language_edits.words import words
 from stages.wordnet_edits.grammar import word_set
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ CHANGE_VERBS = word_set(
 )
 """First words of an instruction that keep their sense when what it names is exchanged for what was there."""
 DETERMINERS = word_set("a an the some another one his her its their my your this that these those")
-POSITION_STEMS = frozenset(map(stem, POSITIONS))
-"""Words for a place on the image: captions may name a new one though the thing did not move."""
 LONGEST_PHRASE = 6
 """Words of a phrase that is exchanged or added; a longer one is more than one change."""
 OPENING = re.compile(

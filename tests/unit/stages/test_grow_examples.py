@@ -130,6 +130,24 @@ def test_pool_depends_on_neither_shards_nor_their_order(tmp_path):
     assert grow(tmp_path / "c", shards(), seed=1, **settings)[1] != first
 
 
+def test_caption_that_is_too_long_is_not_asked_about(tmp_path):
+    captions = ["a cat in a field", "x" * 2001, "cat " * 61, " "]
+    _, _, _, model = grow(tmp_path, shards(captions), target_size=12, captions_per_round=4, max_rounds=1)
+    assert {prompt.rpartition("Caption: ")[2].partition("\n")[0] for prompt in model.prompts} == {captions[0]}
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"shares": {"add": 0}}, "shares are all 0; give at least one type of edit a weight"),
+        ({"min_caption_words": 61}, "min_caption_words = 61 is above max_caption_words = 60; lower it"),
+    ],
+)
+def test_settings_that_let_nothing_pass_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        GrowExamples(model="zoo:llm", **settings)
+
+
 def test_types_are_balanced_by_the_shares(tmp_path):
     edits, _, _, _ = grow(tmp_path, shards(), target_size=38, captions_per_round=6, shares={"replace": 3, "add": 1})
     counts = Counter(edit.edit_type for edit in edits)

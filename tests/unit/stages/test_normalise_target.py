@@ -7,6 +7,7 @@ import pytest
 from _inputs import apply, encoded, make_image, png_file, table
 from PIL import Image
 
+from pipeline.context import Context
 from stages.normalise_image import NormaliseImage
 from stages.normalise_target import NormaliseTarget, TargetReject
 
@@ -59,6 +60,17 @@ def test_edit_without_mask_may_change_the_whole_image():
     _, row = edit(png(make_image(1, (90, 60))), png(make_image(2, (90, 60))), shorter_side_px=30)
     assert (array(row["region_mask_png"]) == 255).all()
     assert (row["region_frac"], row["is_whole_image"]) == (1.0, True)
+
+
+def test_mask_without_a_white_pixel_is_counted():
+    image = png(make_image(1, (90, 60)))
+    given = {"source_format": ["png"] * 3, **{name: [side] * 3 for name, side in (
+        ("width_px", 90), ("height_px", 60), ("original_width_px", 90), ("original_height_px", 60))}}  # fmt: skip
+    masks = [png(Image.new("L", (90, 60), grey)) for grey in (0, 1, 255)]
+    ctx = Context(stage_name="test")
+    rows = NormaliseTarget().open(ctx)(table(target_raw=[image] * 3, mask_raw=masks, **given)).to_pylist()
+    assert [row["region_frac"] for row in rows] == [0, 0, 1]
+    assert ctx.notes == {"masks without a white pixel": 2}
 
 
 def test_bars_beside_an_image_are_outside_of_its_mask():

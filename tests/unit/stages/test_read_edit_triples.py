@@ -1,6 +1,7 @@
 """The reader of published edits: InstructPix2Pix's folders, UltraEdit's and HQ-Edit's tables, and inputs that lie."""
 
 import json
+import tracemalloc
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -121,6 +122,12 @@ def test_links_that_lead_out_of_the_folder_are_unsafe(tmp_path):
     assert reasons(rows) == {"1/1": "unsafe_path", "1/2": None}
 
 
+def test_folder_whose_name_is_no_utf8_is_read(tmp_path):
+    pair_folder(tmp_path / "pairs" / "a\udc80", seeds=(1,))
+    (row,), _ = read_rows(ReadEditTriples(**FOLDERS), tmp_path / "pairs")
+    assert (row["source_key"], row["reject_reason"]) == ("a?/1", None)
+
+
 def test_folder_of_pairs_is_in_one_shard_and_shards_are_full(tmp_path):
     for number, count in enumerate((2, 2, 3, 1)):
         pair_folder(tmp_path / "data" / f"part-{number % 2}" / str(number), seeds=range(count), first=10 * number)
@@ -204,6 +211,31 @@ def test_lines_name_images_beside_them_and_may_lack_the_target(tmp_path):
     ]  # fmt: skip
     assert (rows[0]["source_key"], rows[0]["source_raw"], rows[0]["target_raw"]) == ("coco/1.jpg", jpeg(1), None)
     assert read_rows(ReadEditTriples(), path)[0][0]["reject_reason"] == "no_target"
+
+
+def test_image_with_an_endless_name_is_rejected_without_a_look(tmp_path):
+    path = json_lines(tmp_path / "edits.jsonl", line("a/" * 250_000 + "b.jpg"))
+    (row,), _ = read_rows(ReadEditTriples(), path)
+    assert (row["reject_reason"], row["reject_detail"]) == (
+        "unreadable_image",
+        "source_image: a name of 500005 characters",
+    )
+
+
+def test_plan_holds_one_long_line_at_a_time(tmp_path):
+    path = json_lines(tmp_path / "edits.jsonl", *(line("a.jpg", note="x" * 500_000) for _ in range(40)))
+    tracemalloc.start()
+    ReadEditTriples().list_shards([str(path)])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 5_000_000
+
+
+def test_metadata_whose_seed_is_no_number_is_that_of_no_pair(tmp_path):
+    folder = pair_folder(tmp_path / "pairs" / "0000001", seeds=(1,))
+    (folder / "metadata.jsonl").write_text('{"seed": true, "edit": "add a dog"}\n')
+    (row,), _ = read_rows(ReadEditTriples(**FOLDERS), tmp_path / "pairs")
+    assert row["instruction"] == "add a hat"
 
 
 def test_identity_of_lines_changes_with_an_image_they_name(tmp_path):

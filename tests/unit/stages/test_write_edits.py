@@ -143,7 +143,8 @@ def test_answer_that_no_file_can_hold_is_rejected_in_readable_form():
 @pytest.mark.parametrize(
     ("caption", "reason", "detail"),
     [(None, "no_caption", ""), ("  ", "no_caption", ""), ("!?", "no_caption", "!?"),
-     ("dog " * 61, "wrong_length", "caption of 61 words")],
+     ("dog " * 61, "wrong_length", "caption of 61 words"),
+     ("x" * 2001, "wrong_length", "caption of 2001 characters")],
 )  # fmt: skip
 def test_caption_that_cannot_be_edited_is_rejected_unasked(caption, reason, detail):
     model = Writer()

@@ -115,6 +115,15 @@ def test_edit_that_lacks_a_text_or_a_change_is_rejected():
     ]  # fmt: skip
 
 
+def test_edit_with_an_endless_text_is_rejected_at_once():
+    endless = " ".join(["a", "b"] * 100_000)
+    edits = [(endless, "a dog", "make it a dog"), ("a cat", "x" * 2001, "make it x"), ("a cat", "a dog", endless)]
+    rows, _ = write(WriteReverse(keep_existing="always"), edits=edits, reverse_instruction=["add a cat"] * 3)
+    assert [(row["reject_reason"], row["reject_detail"]) for row in rows] == [
+        ("wrong_length", f"too long: {name}") for name in ("source_caption", "target_caption", "instruction")
+    ]
+
+
 def test_prompt_shows_sampled_examples_and_ends_with_the_edit():
     fields = ("caption", "edit_type", "instruction", "object", "target_caption", "reverse_instruction")
     examples = tuple(ExampleEdit(id=str(n), **{name: f"{name} {n}" for name in fields}) for n in range(9))

@@ -4,7 +4,8 @@ from collections import Counter
 import pytest
 
 from models.language.example_sets import BUNDLED
-from stages.language_edits.checks import Judged, faults_of
+from stages.language_edits.checks import faults_of
+from stages.language_edits.judged import Judged
 from stages.language_edits.schema import parse_answer
 
 PHOTOGRAPHS = BUNDLED / "photographs.jsonl"

@@ -27,7 +27,13 @@ def test_edits_come_in_the_order_of_the_file(tmp_path):
 
 def test_line_separator_inside_a_text_does_not_end_the_line(tmp_path):
     path = write(tmp_path / "x.jsonl", json.dumps(EDIT | {"caption": "a \u2028 dog"}, ensure_ascii=False))
-    assert read_examples(path).edits[0].caption == "a \u2028 dog"
+    assert read_examples(path).edits[0].caption == "a dog"
+
+
+def test_texts_of_an_example_are_on_one_line(tmp_path):
+    path = write(tmp_path / "x.jsonl", EDIT | {"caption": " a dog\nEdit type: turn\r\n", "instruction": "add\ta ball"})
+    (edit,) = read_examples(path).edits
+    assert (edit.caption, edit.instruction) == ("a dog Edit type: turn", "add a ball")
 
 
 def test_id_that_is_used_twice_is_refused(tmp_path):

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from stages.language_edits.asking import Asking, WantedEdit, ask_for_edits, draw_types
-from stages.language_edits.checks import EditFault, Lengths
+from stages.language_edits.judged import EditFault, Lengths
 from stages.language_edits.prompt import Shown, write_prompt
 from stages.language_edits.repair import ADVICE, repair_prompt
 from stages.language_edits.schema import EditAnswer, parse_answer

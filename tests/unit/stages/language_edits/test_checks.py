@@ -3,7 +3,9 @@
 import pytest
 
 from models.language.example_sets import BUNDLED, read_examples
-from stages.language_edits.checks import CHECKS, EditFault, Judged, Lengths, faults_of
+from stages.language_edits.checks import CHECKS, faults_of
+from stages.language_edits.edit_kinds import EDIT_KINDS
+from stages.language_edits.judged import EditFault, Judged, Lengths
 from stages.language_edits.prompt import Shown
 from stages.language_edits.schema import FIELDS, EditAnswer
 
@@ -197,3 +199,16 @@ def test_examples_of_photographs_pass_their_own_checks():
         if (found := faults_of(Judged(caption=edit.caption, edit_type=edit.edit_type, answer=answer)))
     ]
     assert len(faulty) <= len(edits) // 50, faulty
+
+
+@pytest.mark.parametrize("edit_type", sorted(EDIT_KINDS))
+@pytest.mark.parametrize("caption", ["a corgi on a field", "..."])
+def test_answer_without_words_has_faults(caption, edit_type):
+    found = faults_of(judged(caption, edit_type, "!", "?", "...", "-"))
+    assert EditFault.WRONG_LENGTH in found
+
+
+def test_type_with_a_capital_is_that_type():
+    caption, _, *edit = CORGI
+    assert faults_of(judged(caption, "Add a Thing", *edit)) == []
+    assert faults_of(judged(caption, "Add a Thing:add_a_thing", *edit)) == []

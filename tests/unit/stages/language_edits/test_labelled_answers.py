@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from models.language.example_sets import BUNDLED, read_examples
-from stages.language_edits.checks import EditFault, Judged, faults_of
+from stages.language_edits.checks import faults_of
+from stages.language_edits.judged import EditFault, Judged
 from stages.language_edits.schema import parse_answer
 from stages.language_edits.words import normalised
 
