@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class ScorePair(MapStage):
     """Cosines in the space of one encoder of images and texts."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar = ("source_images", "target_image", "source_caption", "target_caption")
     writes: ClassVar = CAPTION_SCORES
 
