@@ -148,8 +148,9 @@ def test_text_profiles_and_animations_are_left_as_they_are():
     assert strip_avif(file, MAX_PIXELS) is file
     assert decode_image(file).size == (80, 96)
     for mode in ("RGB", "RGBA"):
-        assert strip_avif(animation(mode), 2 * 96 * 80) == animation(mode)
-        assert open_image(animation(mode)).num_frames == 4
+        moving = animation(mode)  # once: an animation holds the second in which it was made
+        assert strip_avif(moving, 2 * 96 * 80) == moving
+        assert open_image(moving).num_frames == 4
 
 
 def test_a_long_exif_block_is_hidden_and_the_turn_kept():
