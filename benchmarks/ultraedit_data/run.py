@@ -88,7 +88,9 @@ def main() -> int:
     cells += [
         cell(recipe, variant, given) for recipe in given.recipes for variant in VARIANTS if recipe in variant.recipes
     ]
-    reading = {f"{count} thing or fewer": reliability(held_out_scenes(NUM_HELD_OUT, count)) for count in (1, 2)}
+    reading = {
+        name: reliability(held_out_scenes(NUM_HELD_OUT, most)) for most, name in ((1, "one thing"), (2, "one or two"))
+    }
     text = as_markdown(cells, reading)
     result = {"cells": cells, "readers": reading, "seconds": round(time.monotonic() - began)}
     (given.out / "ultraedit-data.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
