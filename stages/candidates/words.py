@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-PUNCTUATION = ".,;:!?\"'()"
+from models.words import plain_word
 
 
 def words_in(phrase: str | None, caption: str) -> list[str]:
@@ -12,4 +12,4 @@ def words_in(phrase: str | None, caption: str) -> list[str]:
 
 
 def _words(text: str) -> list[str]:
-    return [word for word in (one.lower().strip(PUNCTUATION) for one in text.split()) if word]
+    return [word for word in map(plain_word, text.split()) if word]

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.diffusion.prompt_to_prompt.alignment import MapEdit, refined, replaced, reweighted, word_places
+from models.words import plain_word
 
 if TYPE_CHECKING:
     from models.protocols import Floats, PairRequest
 
 # L tokens that the text encoder reads
-
-PUNCTUATION = ".,;:!?\"'()"
 
 
 def map_edit(request: PairRequest, tokenizer: Any, length: int) -> MapEdit:
@@ -65,12 +64,12 @@ def words_of(caption: str, tokenizer: Any, length: int) -> list[tuple[str, range
     words = caption.split()
     num_tokens = [len(tokenizer(word, add_special_tokens=False).input_ids) for word in words]
     places = word_places(num_tokens, length)
-    return [(word.lower().strip(PUNCTUATION), span) for word, span in zip(words, places, strict=True)]
+    return [(plain_word(word), span) for word, span in zip(words, places, strict=True)]
 
 
 def tokens_of(word: str, caption: str, tokenizer: Any, length: int) -> list[int]:
     """Places of the tokens of a word, wherever it is in the caption. Raises ValueError when it is not there."""
-    wanted = word.lower().strip(PUNCTUATION)
+    wanted = plain_word(word)
     found = [places for other, places in words_of(caption, tokenizer, length) if other == wanted]
     if not found:
         raise ValueError(f"the word {word!r} is not in the caption {caption!r}; name a word of it")
