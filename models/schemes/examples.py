@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from core.errors import ModelError
 from models.language.example_sets import BUNDLED
-from models.schemes.snapshot import content_pin
-from models.schemes.weights import Offer, Weights
-
-if TYPE_CHECKING:
-    from core.missing import Missing
+from models.schemes import on_disk
+from models.schemes.weights import Weights
 
 FORM = "examples:NAME"
 KIND = "edit_examples"
 PACKAGES = ()
 LICENCE = "apache-2.0"
+
+missing, offer, fetch, pin = on_disk.missing, on_disk.offer, on_disk.fetch, on_disk.pin
 
 
 def find(model_id: str, name: str) -> Weights:
@@ -29,23 +25,3 @@ def find(model_id: str, name: str) -> Weights:
         )
     location = str(BUNDLED / f"{name}.jsonl")
     return Weights(model_id, "examples", location, None, is_local=True, stated_licence=LICENCE)
-
-
-def missing(_weights: Weights) -> Missing | None:
-    """Nothing: `find` refuses a name that the project does not have."""
-    return None
-
-
-def offer(weights: Weights) -> Offer:
-    """Nothing to download."""
-    return Offer(num_bytes=0, licence=weights.licence())
-
-
-def fetch(weights: Weights) -> Weights:
-    """The same set."""
-    return weights
-
-
-def pin(weights: Weights) -> str:
-    """A hash over the content."""
-    return content_pin(Path(weights.location))

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.errors import ModelError
-from models.schemes.snapshot import check_weights, content_pin
-from models.schemes.weights import TRANSFORMERS, Offer, Weights
-
-if TYPE_CHECKING:
-    from core.missing import Missing
+from models.schemes import on_disk
+from models.schemes.snapshot import check_weights
+from models.schemes.weights import TRANSFORMERS, Weights
 
 FORM = "path:FOLDER"
 KIND = ""
 PACKAGES = TRANSFORMERS
 FILE_SUFFIXES = frozenset({".gguf", ".jsonl"})
+
+missing, offer, fetch, pin = on_disk.missing, on_disk.offer, on_disk.fetch, on_disk.pin
 
 
 def find(model_id: str, name: str) -> Weights:
@@ -29,23 +28,3 @@ def find(model_id: str, name: str) -> Weights:
         )
     check_weights(model_id, path)
     return Weights(model_id, "path", str(path), None, is_local=True)
-
-
-def missing(_weights: Weights) -> Missing | None:
-    """Nothing: `find` refuses a path that does not exist."""
-    return None
-
-
-def offer(weights: Weights) -> Offer:
-    """Nothing to download."""
-    return Offer(num_bytes=0, licence=weights.licence())
-
-
-def fetch(weights: Weights) -> Weights:
-    """The same weights."""
-    return weights
-
-
-def pin(weights: Weights) -> str:
-    """A hash over the content."""
-    return content_pin(Path(weights.location))

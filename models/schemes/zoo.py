@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from core.errors import ModelError
-from models.schemes.snapshot import check_weights, content_pin
-from models.schemes.weights import TRANSFORMERS, Offer, Weights
-
-if TYPE_CHECKING:
-    from core.missing import Missing
+from models.schemes import on_disk
+from models.schemes.snapshot import check_weights
+from models.schemes.weights import TRANSFORMERS, Weights
 
 FORM = "zoo:NAME"
 KIND = ""
 PACKAGES = TRANSFORMERS
 ZOO = Path(__file__).resolve().parents[2] / "zoo" / "weights"
+
+missing, offer, fetch, pin = on_disk.missing, on_disk.offer, on_disk.fetch, on_disk.pin
 
 
 def find(model_id: str, name: str) -> Weights:
@@ -25,23 +24,3 @@ def find(model_id: str, name: str) -> Weights:
         raise ModelError(f"no model is called {model_id!r} (the zoo holds: {', '.join(known) or 'none'}); see {ZOO}")
     check_weights(model_id, ZOO / name)
     return Weights(model_id, "zoo", str(ZOO / name), None, is_local=True)
-
-
-def missing(_weights: Weights) -> Missing | None:
-    """Nothing: `find` refuses a name that the zoo does not have."""
-    return None
-
-
-def offer(weights: Weights) -> Offer:
-    """Nothing to download."""
-    return Offer(num_bytes=0, licence=weights.licence())
-
-
-def fetch(weights: Weights) -> Weights:
-    """The same weights."""
-    return weights
-
-
-def pin(weights: Weights) -> str:
-    """A hash over the content."""
-    return content_pin(Path(weights.location))
