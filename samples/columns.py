@@ -168,9 +168,15 @@ COLUMNS: dict[str, Column] = _columns(
     # encode_latents
     _c("source_latent", pa.binary(), "npy, float16, (C, h, w)", "source image in the latent space, scaled", bulk=True),
     _c("target_latent", pa.binary(), "npy, float16, (C, h, w)", "target image in the latent space, scaled", bulk=True),
+    _c("region_latent", pa.binary(), "npy, float16, (C, h, w)", "the region mask in the latent space, scaled", bulk=True),
     _c("latent_model", pa.string(), "model id", "whose autoencoder made the latents"),
     _c("latent_revision", pa.string(), "text", "what pins that model's content"),
     _c("latent_size_px", pa.int32(), "px", "side of the centre square that was encoded"),
+    # encode_texts
+    _c("instruction_emb", pa.binary(), "npy, float16, (L, D)", "hidden states of the instruction", bulk=True),
+    _c("instruction_pooled_emb", pa.binary(), "npy, float16, (D,)", "pooled embedding of the instruction", bulk=True),
+    _c("text_model", pa.string(), "model id", "whose text encoders made the embeddings"),
+    _c("text_revision", pa.string(), "text", "what pins that model's content"),
     # emit
     _c("dataset_shard", pa.string(), "file name", "the tar of the dataset that holds the sample"),
 )  # fmt: skip

@@ -75,6 +75,11 @@ MEMBERS: dict[str, Member] = {
         _member("source_latent", "source_latent", "array",
                 "the source image in the latent space of `latent_model`, scaled, float16"),
         _member("target_latent", "target_latent", "array", "the target image in the same space"),
+        _member("region_latent", "region_latent", "array", "the region mask, as an RGB image, in the same space"),
+        _member("instruction_emb", "instruction_emb", "array",
+                "hidden states of the instruction from the text encoders of `text_model`, float16"),
+        _member("instruction_pooled_emb", "instruction_pooled_emb", "array",
+                "the pooled text embedding of the instruction, float16"),
     )
 }  # fmt: skip
 """Column -> its members, in the order in which they lie in a tar."""
