@@ -168,7 +168,7 @@ COLUMNS: dict[str, Column] = _columns(
     # encode_latents
     _c("source_latent", pa.binary(), "npy, float16, (C, h, w)", "source image in the latent space, scaled", bulk=True),
     _c("target_latent", pa.binary(), "npy, float16, (C, h, w)", "target image in the latent space, scaled", bulk=True),
-    _c("region_latent", pa.binary(), "npy, float16, (C, h, w)", "the region mask in the latent space, scaled", bulk=True),
+    _c("region_latent", pa.binary(), "npy, float16, (C, h, w)", "region mask in the latent space, scaled", bulk=True),
     _c("latent_model", pa.string(), "model id", "whose autoencoder made the latents"),
     _c("latent_revision", pa.string(), "text", "what pins that model's content"),
     _c("latent_size_px", pa.int32(), "px", "side of the centre square that was encoded"),
