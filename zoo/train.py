@@ -10,7 +10,7 @@ import argparse
 import importlib
 from dataclasses import replace
 
-ORDER = ("clip", "blip", "clipseg", "sam", "grounding-dino", "mask2former", "dino", "llm", "sd", "sd-inpaint")
+ORDER = ("clip", "blip", "clipseg", "sam", "grounding-dino", "mask2former", "dino", "llm", "sd", "sd-inpaint", "ip2p")
 
 
 def main() -> None:

@@ -34,10 +34,10 @@ TRAINING = Training("sd", num_steps=3000, batch_size=32, learning_rate=1e-3, muo
 REFINEMENT = replace(TRAINING, name="sd-refined", num_steps=1800, learning_rate=6e-4, muon_rate=0.003)
 
 
-def build_unet(in_channels: int = 4) -> UNet2DConditionModel:
+def build_unet(in_channels: int = 4, out_channels: int = 4) -> UNet2DConditionModel:
     """A UNet with random weights: 64 and 112 channels, cross-attention at 16 and 8 px, 3.5 M parameters."""
     return UNet2DConditionModel(
-        sample_size=LATENT_PX, in_channels=in_channels, out_channels=4, block_out_channels=(64, 112),
+        sample_size=LATENT_PX, in_channels=in_channels, out_channels=out_channels, block_out_channels=(64, 112),
         down_block_types=("CrossAttnDownBlock2D",) * 2, up_block_types=("CrossAttnUpBlock2D",) * 2,
         layers_per_block=1, cross_attention_dim=WIDTH, attention_head_dim=4, norm_num_groups=16,
     )  # fmt: skip
