@@ -35,8 +35,8 @@ CHANNELS = train_ip2p_vae.CHANNELS
 NUM_EDITS = 24_000
 DROPPED_FRAC = 0.05
 """Share of rows without text, without source, and without both: this much each."""
-TRAINING = Training("ip2p-early", num_steps=1200, batch_size=32, learning_rate=1e-3, muon_rate=0.005, ema=0.998)
-REFINEMENT = replace(TRAINING, name="ip2p", num_steps=3600)
+TRAINING = Training("ip2p-early", num_steps=3000, batch_size=8, learning_rate=3e-3, muon_rate=0.006, ema=0.998)
+REFINEMENT = replace(TRAINING, name="ip2p", num_steps=10_000, learning_rate=2e-3, muon_rate=0.005, ema=0.999)
 
 
 class Edits(NamedTuple):
