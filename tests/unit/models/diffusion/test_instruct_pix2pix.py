@@ -1,3 +1,5 @@
+import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -5,7 +7,7 @@ import pytest
 import torch
 from _checkpoints import make_image, placement, save_pix2pix, save_sdxl, weights_at
 
-from core.errors import SettingError, UsageError
+from core.errors import ModelError, SettingError, UsageError
 from core.settings import checked
 from models import registry
 from models.diffusion.instruct_pix2pix import InstructPix2Pix, InstructPix2PixSettings, RegionInstructPix2Pix
@@ -285,3 +287,31 @@ def test_a_scheduler_whose_noise_no_seed_decides_is_refused(folders, monkeypatch
     settings = InstructPix2PixSettings()
     with pytest.raises(ValueError, match="DDIMScheduler draws noise that no seed of a row decides; set scheduler to"):
         InstructPix2Pix(weights_at(folders("sd")), placement(), settings)
+
+
+def test_lora_weights_beside_the_pipeline_are_merged(folders, tmp_path):
+    peft = pytest.importorskip("peft")
+    folder = tmp_path / "model"
+    shutil.copytree(folders("sd"), folder)
+    pipeline = library(folder)
+    pipeline.unet.add_adapter(peft.LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_v", "to_out.0"]))
+    for name, parameter in pipeline.unet.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    layers = peft.get_peft_model_state_dict(pipeline.unet)
+    type(pipeline).save_lora_weights(folder / "lora", unet_lora_layers=layers)
+    settings = InstructPix2PixSettings(num_steps=STEPS)
+    editor = InstructPix2Pix(weights_at(folder), placement(), settings)
+    assert not any("lora" in name for name, _ in editor._pipeline.unet.named_parameters())
+    expected = InstructPix2Pix.over(pipeline, settings, batch_size=1).edit(REQUESTS[:1], seeds=[1])[0]
+    assert difference(editor.edit(REQUESTS[:1], seeds=[1])[0], expected) <= 1
+    without = InstructPix2Pix(weights_at(folders("sd")), placement(), settings).edit(REQUESTS[:1], seeds=[1])[0]
+    assert difference(without, expected) > 5
+
+
+def test_lora_weights_without_peft_name_what_to_install(folders, tmp_path, monkeypatch):
+    shutil.copytree(folders("sd"), tmp_path / "model")
+    (tmp_path / "model" / "lora").mkdir()
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ModelError, match="package peft is not installed"):
+        registry.load("Editor", f"path:{tmp_path / 'model'}", placement(), settings=InstructPix2PixSettings())
