@@ -16,8 +16,9 @@ import torch
 from core.errors import ModelError, UsageError, one_line
 from models.model_ids import fetch, find, pin
 from models.registry import kind_of
+from trainer.arrays import ArraySpec
 from trainer.diffusion.conv_in import widen_conv_in
-from trainer.diffusion.latents import Latents, LatentSpec
+from trainer.diffusion.latents import Latents
 from trainer.diffusion.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from trainer.recipe import TrainContext
 
 # B rows, C channels, h w cells of a latent, L tokens, D embedding
+
+LATENTS = ("source_latent", "target_latent", "region_latent")
+"""Columns of a dataset that hold latents."""
 
 TEXT_TO_IMAGE = "StableDiffusionPipeline"
 """The class in diffusers of the pipelines that a training starts from, unless a recipe names others."""
@@ -59,13 +63,21 @@ class Checkpoint:
         self.schedule = Schedule(self.pipeline.scheduler, model_id, ctx.device)
         self._predict: Callable[..., Any] = self.unet
 
-    def latent_spec(self, size_px: int) -> LatentSpec:
-        """The latents of images of `size_px`. Raises UsageError for sizes that the UNet cannot halve."""
+    def latent_spec(self, size_px: int) -> ArraySpec:
+        """The latents of a dataset that can replace images of `size_px`.
+
+        Raises UsageError for sizes that the UNet cannot halve.
+        """
         unit = self.latents.factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
         if size_px % unit:
             raise UsageError(f"size_px is {size_px}; model {self.model_id!r} needs a multiple of {unit}")
         side = size_px // self.latents.factor
-        return LatentSpec(self.model_id, self.revision, size_px, (self.latents.channels, side, side))
+        made_by: dict[str, str | int] = {
+            "latent_model": self.model_id,
+            "latent_revision": self.revision,
+            "latent_size_px": size_px,
+        }
+        return ArraySpec(made_by=made_by, shapes=dict.fromkeys(LATENTS, (self.latents.channels, side, side)))
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Hidden states (B, L, D), padded to full length as the pipeline pads. A longer text is cut."""
