@@ -58,6 +58,7 @@ class Tint:
     Settings: ClassVar = TintSettings
     needs: ClassVar = frozenset({"instruction"})
     uses: ClassVar = frozenset()
+    trained_on: ClassVar = frozenset()
 
     def __init__(self, weights: Weights, placement: Placement, settings: TintSettings) -> None:
         folder = Path(weights.location)
@@ -95,7 +96,7 @@ class MeanColour(Recipe):
 class MeanColourObjective:
     """The squared distance to the target's mean colour, whose jitter is drawn for each sample."""
 
-    latent_spec = None  # it uses no latents of the dataset
+    arrays = ()  # it uses no arrays of the dataset
 
     def __init__(self, settings: MeanColour) -> None:
         self._settings, self._network = settings, WordsToColour(settings.num_features)
