@@ -49,6 +49,9 @@ def evaluate_command(
     dino: Annotated[list[str] | None, typer.Option("--dino", help="Model id for DINO; repeatable")] = None,
     fid: Annotated[list[str] | None, typer.Option("--fid", help="Model id for Fréchet distances; repeatable")] = None,
     only: Annotated[list[str] | None, typer.Option("--only", help="Only this section; repeatable")] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="Score copies of the sources and the true results too")
+    ] = True,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many cases or sessions")] = None,
     batch_size: BatchOption = 16, device: DeviceOption = AUTO, dtype: DtypeOption = AUTO, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -71,7 +74,7 @@ def evaluate_command(
     scores = evaluate(
         read.only(only) if only else read, out, editor=choice, outputs=outputs, system=system,
         judges=JudgeIds(clip=tuple(clip or ()), dino=tuple(dino or ()), fid=tuple(fid or ())),
-        placement=placement(batch_size, device, dtype), progress=_progress(),
+        placement=placement(batch_size, device, dtype), progress=_progress(), has_baselines=baselines,
     )  # fmt: skip
     say(scores.model_dump_json(indent=1) if as_json else scores.as_text())
 
