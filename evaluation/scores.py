@@ -119,8 +119,8 @@ def baseline_sections_of(
     found = {}
     for name, made in baselines.items():
         has = [one.key in made for one in samples]
-        chosen, rows = (list(compress(all_of, has)) for all_of in (samples, measured.baselines[name]))
-        found[name] = _sections(chosen, made, rows, measured.features)
+        rows = list(compress(measured.baselines[name], has))
+        found[name] = _sections(list(compress(samples, has)), made, rows, measured.features)
     return found
 
 
@@ -146,8 +146,7 @@ def _sections(
     found = {}
     for name in dict.fromkeys(section for one in samples for section in one.sections):
         has = [name in one.sections for one in samples]
-        chosen, of_them = (list(compress(all_of, has)) for all_of in (samples, rows))
-        found[name] = _section(chosen, outputs, of_them, features)
+        found[name] = _section(list(compress(samples, has)), outputs, list(compress(rows, has)), features)
     return found
 
 
