@@ -86,6 +86,7 @@ class InstructPix2Pix(DiffusionRecipe):
     learning_rate: float = Field(1e-4, gt=0)
     steps: int = Field(10_000, ge=1)
     horizontal_flip: bool = True
+    """Mirror half of the samples, but none whose instruction names a side."""
 
     use_text_embeddings: bool = True
     """Take embeddings of the instructions from the dataset where they are of this model."""
