@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from cli.options import JsonOption, say
-from core.errors import UsageError
 
 
 def compare_command(
@@ -20,11 +19,8 @@ def compare_command(
     """
     from evaluation.published import report
     from evaluation.published.compare import compare
-    from evaluation.scores import SCORES_FILE, Scores
+    from evaluation.scores import Scores
 
-    for folder in folders:
-        if not (folder / SCORES_FILE).is_file():
-            raise UsageError(f"{folder} has no {SCORES_FILE}; name a folder that `editloom evaluate` wrote")
     found = [compare(Scores.read(folder)) for folder in folders]
     if as_json:
         say(json.dumps([report.as_json(one) for one in found], indent=1))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from core.errors import EvaluationError
+from core.errors import EvaluationError, UsageError
 from evaluation.frechet import MIN_SAMPLES, frechet_distance, gaussian_of
 from evaluation.judges import short_name
 
@@ -99,10 +99,15 @@ class Scores(BaseModel):
 
     @classmethod
     def read(cls, folder: Path) -> Scores:
-        """The scores in a folder. Raises EvaluationError when there are none."""
+        """The scores in a folder.
+
+        Raises UsageError when it has none, EvaluationError for a file that is not as this version writes it.
+        """
         path = folder / SCORES_FILE
         try:
             return cls.model_validate_json(path.read_bytes())
+        except FileNotFoundError:
+            raise UsageError(f"{path} is not there; name a folder that `editloom evaluate` wrote") from None
         except (OSError, ValidationError) as error:
             raise EvaluationError(f"{path} holds no scores; run the evaluation that writes them") from error
 

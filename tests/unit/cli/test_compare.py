@@ -54,7 +54,7 @@ def test_several_folders_are_compared_one_after_the_other(tmp_path, scored, edit
 
 def test_a_folder_without_scores_is_refused(tmp_path, refused):
     message = refused("compare", tmp_path, code=2)
-    assert message == f"{tmp_path} has no scores.json; name a folder that `editloom evaluate` wrote"
+    assert message == f"{tmp_path}/scores.json is not there; name a folder that `editloom evaluate` wrote"
     (tmp_path / "scores.json").write_text("{}")
     assert "holds no scores" in refused("compare", tmp_path, code=1)
     assert "Missing argument 'folders'" in refused("compare", code=2)
