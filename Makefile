@@ -19,7 +19,7 @@ SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
-  bench-faults bench-world bench-download bench-retrieval bench-gpu bench-pairs bench-instructions bench-iedit-data \
+  bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs bench-instructions bench-iedit-data \
   bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate \
   zoo-report lock lock-gpu lock-smollm2 clean-runs
 
@@ -100,6 +100,9 @@ bench-faults: setup-dev data ## Kill driver, workers and raylet at random moment
 
 bench-download: setup-dev ## Downloads a second beside img2dataset, three kinds of servers (benchmarks/download)
 	@$(BIN)/python benchmarks/download/run.py
+
+bench-loader: setup-dev ## The loader of trainings beside the raw limit and webdataset (benchmarks/loader)
+	@$(BIN)/python benchmarks/loader/run.py
 
 bench-retrieval: setup-dev ## A million vectors: recall, time and memory beside autofaiss (benchmarks/retrieval)
 	@$(BIN)/python benchmarks/retrieval/run.py

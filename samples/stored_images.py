@@ -24,9 +24,17 @@ MAX_MADE_PIXELS = 6 * MAX_PIXELS
 """Limit for images that a stage of this run made: `normalise_image` may have scaled an image of MAX_PIXELS up."""
 
 
-def rgb_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
-    """The image in mode RGB. Raises ImageProblem for bytes that are no image in a format of datasets."""
-    return open_image(encoded, max_pixels=max_pixels, formats=FORMATS).load().convert("RGB")
+def rgb_image(encoded: bytes, max_pixels: int = MAX_PIXELS, *, at_least: tuple[int, int] | None = None) -> Image:
+    """The image in mode RGB. Raises ImageProblem for bytes that are no image in a format of datasets.
+
+    With `at_least` a JPEG is decoded at the smallest of its scales (whole, 1/2, 1/4, 1/8) that keeps this width and
+    height: several times faster for a large one, with pixels that differ a little from those of scaling it afterwards.
+    """
+    file = open_image(encoded, max_pixels=max_pixels, formats=FORMATS)
+    if at_least is not None:
+        file.image.draft(None, at_least)
+    image = file.load()
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def image_size(encoded: bytes) -> tuple[int, int]:

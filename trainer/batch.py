@@ -143,7 +143,7 @@ def _stacked(name: str, values: list[Any]) -> Any:
 
 def _images(pixels: Sequence[np.ndarray]) -> Tensor:
     pixels_BHWC = torch.from_numpy(np.stack(pixels))
-    return pixels_BHWC.permute(0, 3, 1, 2).float() / 127.5 - 1
+    return pixels_BHWC.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def _moved(value: Any, device: torch.device) -> Any:

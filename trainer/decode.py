@@ -82,7 +82,8 @@ class Decoder:
 
     Arrays are taken where they are as one of `arrays` says. A mask column in `filled` has that value everywhere where a
     sample lacks it. A sample one of whose `sided_texts` names a side is not mirrored. With `aspect_buckets`, a sample
-    has the size of its bucket, and its latents are used where that is the square.
+    has the size of its bucket, and its latents are used where that is the square. With `reduced_jpegs`, a large JPEG is
+    decoded at the smallest of its scales that is large enough.
     """
 
     size_px: int
@@ -92,6 +93,7 @@ class Decoder:
     filled: Mapping[str, float] = field(default_factory=dict)
     sided_texts: tuple[str, ...] = ()
     aspect_buckets: bool = False
+    reduced_jpegs: bool = False
 
     def __post_init__(self) -> None:
         """Raises ContractError for a column that no training can read, or that is of another kind than it must be."""
@@ -125,7 +127,8 @@ class Decoder:
         values: dict[str, Any] = {}
         try:
             light = _light_columns(raw)
-            place = member(self._sizing).described if self._sizing else JSON
+            if self.aspect_buckets and self._sizing:
+                place = member(self._sizing).described
             cut = Cut(self._size(raw), is_mirrored and not self._names_side(light))
             for name in self.columns:
                 place = member(name).described if name in MEMBERS else JSON
@@ -160,7 +163,8 @@ class Decoder:
         stored = values_of(name, raw)
         if not stored:
             return self._absent(name, cut)
-        pixels = [_pixels(one, kind, cut) for one in stored]
+        at_least = cut.size if self.reduced_jpegs else None
+        pixels = [_pixels(one, kind, cut, at_least) for one in stored]
         return tuple(pixels) if member(name).is_list else pixels[0]
 
     def _array(self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], cut: Cut) -> Halves | None:
@@ -207,9 +211,9 @@ def _check_kind(name: str, kind: Kind, where: str) -> None:
         )
 
 
-def _pixels(encoded: bytes, kind: Kind, cut: Cut) -> Pixels | Bools:
+def _pixels(encoded: bytes, kind: Kind, cut: Cut, at_least: tuple[int, int] | None) -> Pixels | Bools:
     with warnings.catch_warnings(action="ignore"):  # of damage in what is no pixel
-        image: Image.Image = mask_image(encoded) if kind == "mask" else rgb_image(encoded)
+        image: Image.Image = mask_image(encoded) if kind == "mask" else rgb_image(encoded, at_least=at_least)
     image = centre_cut(image, cut.size)
     pixels: Pixels = np.asarray(ImageOps.mirror(image) if cut.is_mirrored else image)
     return pixels >= 128 if kind == "mask" else pixels

@@ -206,6 +206,56 @@ def test_sample_whose_text_names_a_side_is_not_mirrored():
     assert not is_mirrored(target_caption="a cat right of a dog")
 
 
+def test_bucket_is_that_of_the_source_and_masks_are_cut_as_their_images():
+    decoder = Decoder(
+        size_px=64, required=("target_image", "source_images", "source_mask_png"), optional=("region_mask_png",),
+        filled={"region_mask_png": 1.0}, aspect_buckets=True,
+    )  # fmt: skip
+    wide = steps(100, 150)
+    mask = encoded((wide[..., 0] > 127).astype(np.uint8) * 255, "PNG")
+    members = raw(source__png=encoded(wide, "PNG"), source_mask__png=mask)
+    for is_mirrored in (False, True):
+        sample = decode(members, decoder, is_mirrored=is_mirrored)
+        (source,), inside = sample.values["source_images"], sample.values["source_mask_png"]
+        assert sample.size == (80, 48)
+        assert source.shape == (48, 80, 3)
+        assert sample.values["target_image"].shape == (48, 80, 3)
+        assert (inside == (source[..., 0] > 127)).mean() > 0.98
+        assert (inside.shape, sample.values["region_mask_png"].shape) == ((48, 80), (48, 80))
+        assert inside[0, 0] == is_mirrored
+
+
+def test_latents_are_used_in_the_bucket_of_the_square_alone():
+    decoder = Decoder(
+        size_px=8, required=READS, optional=LATENTS, arrays=(latents(),), aspect_buckets=True
+    )  # fmt: skip
+    assert not decode(raw(), decoder).values.keys() & set(LATENTS)
+    square = decode(raw(source__png=encoded(steps(20, 20), "PNG")), decoder)
+    assert square.size == (8, 8)
+    assert square.values.keys() >= set(LATENTS)
+
+
+def test_damaged_image_is_named_with_buckets_too():
+    decoder = Decoder(size_px=8, required=READS, aspect_buckets=True)
+    with pytest.raises(SampleError, match=r"sample k: source.jpg\|png\|webp cannot be read: no image format"):
+        decode(raw(source__png=b"nonsense"), decoder)
+    with pytest.raises(SampleError, match=r"sample k: source.jpg\|png\|webp is not there"):
+        decode({name: value for name, value in raw().items() if name != "source.png"}, decoder)
+
+
+def test_reduced_decoding_of_a_jpeg_is_close_to_the_whole_one():
+    smooth = encoded(steps(128, 160), "JPEG", quality=95)
+    whole, reduced = (
+        decode({"__key__": "k", "source.jpg": smooth, "json": b"{}"}, Decoder(
+            size_px=32, required=("source_images",), reduced_jpegs=is_on
+        )).values["source_images"][0].astype(int)
+        for is_on in (False, True)
+    )  # fmt: skip
+    assert reduced.shape == whole.shape == (32, 32, 3)
+    assert (reduced != whole).any()
+    assert np.abs(reduced - whole).mean() < 2
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

@@ -52,6 +52,10 @@ def test_setting_of_a_section_is_refused_outside_of_it():
             {"run_on": {"check_shards": "no"}},
             "recipe iedit: run_on.check_shards: input should be 'sha256' or 'size', got 'no'",
         ),
+        (
+            {"size_px": 100, "aspect_buckets": True},
+            "recipe iedit: size_px 100 must be a multiple of 8 with aspect",
+        ),
         ({"data": 3}, "recipe iedit: data: expected a folder or URL, or a list of them, got 3"),
         ({"data": []}, "recipe iedit: data: expected a folder or URL, or a list of them, got []"),
         ({"data_weights": [1, 2]}, "recipe iedit: data_weights is [1.0, 2.0]; expected a number above 0 for each data"),
