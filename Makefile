@@ -15,18 +15,20 @@ SECONDS ?= 120
 SEED ?= 1
 IS_SERVED := $(findstring data/laion,$(SHARDS) $(shell grep -s '^shards' '$(MANIFEST)'))
 IS_DRAWN := $(findstring data/pairs,$(SHARDS) $(shell grep -s '^shards' '$(MANIFEST)'))
+IS_PUBLISHED := $(findstring data/published,$(SHARDS) $(shell grep -s '^shards' '$(MANIFEST)'))
 SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD_PORT) --)
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
-  bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs bench-instructions bench-iedit-data \
-  bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate \
+  bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs bench-instructions \
+  bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs \
+  ultraedit-image world-image zoo zoo-evaluate data-published \
   zoo-report lock lock-gpu lock-smollm2 clean-runs
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
-build-dataset: setup data $(if $(IS_SERVED),data-laion) $(if $(IS_DRAWN),data-pairs) ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=ray|inprocess WORKERS=
+build-dataset: setup data $(if $(IS_SERVED),data-laion) $(if $(IS_DRAWN),data-pairs) $(if $(IS_PUBLISHED),data-published) ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=ray|inprocess WORKERS=
 	@$(SERVING) $(BIN)/editloom build $(MANIFEST) $(BUILD_FLAGS)
 
 test: setup-dev data ## Run the tests, in two halves side by side: much of the second is waiting for processes
@@ -88,6 +90,12 @@ data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit manifest
 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/pairs --shards 5 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
+
+data-published: data/published/.done ## Draw edits in the files of published datasets, for the manifests tiny/convert-*
+
+data/published/.done: zoo/write_published.py zoo/write_edits.py $(wildcard zoo/world/*.py) | setup
+	@for layout in instruct-pix2pix ultraedit magicbrush; do \
+	  $(BIN)/python -m zoo.write_published data/published/$$layout --layout $$layout --count 60 --seed 31 || exit 1; done && touch $@
 
 format: setup-dev ## Format and apply safe fixes
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .

@@ -63,7 +63,7 @@ CANDIDATE = pa.struct([
 COLUMNS: dict[str, Column] = _columns(
     _c(SAMPLE_ID, pa.string(), "16 hex digits + suffixes", "key of the row; from the sha256 of source bytes or texts"),
     _c(PARENT_ID, pa.string(), "sample_id", "the row that this one was made from"),
-    _c("session_id", pa.string(), "sample_id", "the editing session the row belongs to"),
+    _c("session_id", pa.string(), "text", "the editing session of the row: its name in the input, or the row's own id"),
     _c("turn", pa.int32(), "from 1", "place of the edit in its session"),
     # input
     _c("source_raw", pa.binary(), "encoded image as found", "input image, read from its shard on demand",

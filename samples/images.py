@@ -123,6 +123,24 @@ class ImageFile:
         size = size[::-1] if turn in SIDEWAYS else size
         return Decoded(image, size, is_lost or not is_readable, None if is_readable else profile)
 
+    def transparency(self) -> Image | None:
+        """How transparent each pixel is, mode L, 255 for wholly, upright, or None for an image that cannot be.
+
+        Call this once, in the place of `decode`. Raises the same errors as `load`.
+        """
+        from PIL import Image, ImageChops
+
+        image = self.load()
+        turn = self.turn
+        del self.image
+        if not image.has_transparency_data:
+            return None
+        try:
+            clear = ImageChops.invert(image.convert("RGBA").getchannel("A"))
+            return clear.transpose(Image.Transpose[turn]) if turn else clear
+        except DECODE_ERRORS as error:
+            raise _verdict(error) from None
+
 
 def open_image(data: bytes, *, max_pixels: int = MAX_PIXELS, formats: tuple[str, ...] | None = None) -> ImageFile:
     """Read an image file's header. Raises ImageProblem for no image, and for one that is too large or complex.

@@ -16,6 +16,7 @@ import tarfile
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 
     from pipeline.context import Context
 
-OWN_COLUMNS = ("session_id", "turn", "dataset_shard")
+FILLED_COLUMNS = ("session_id", "turn")
+"""Columns that are those of a session of one turn where the input has none."""
+OWN_COLUMNS = (*FILLED_COLUMNS, "dataset_shard")
 
 
 class Emit(SinkStage):
@@ -44,7 +47,7 @@ class Emit(SinkStage):
     reads: ClassVar = ("source_images", "source_format", "duplicate_cluster_id")
     reads_if_present: ClassVar = (
         *(n for n in MEMBERS if n != "source_images"),
-        *(n for n, c in COLUMNS.items() if not c.bulk and n not in (SAMPLE_ID, *OWN_COLUMNS)),
+        *(n for n, c in COLUMNS.items() if not c.bulk and n not in (SAMPLE_ID, "dataset_shard")),
     )  # fmt: skip
     writes: ClassVar = ("dataset_shard",)
     suffix: ClassVar = ".tar"
@@ -139,4 +142,7 @@ def _write_samples(path: Path, run: RunSummary, light: list[str], columns: list[
             for name in columns:
                 if name not in table.column_names:
                     table = table.append_column(name, filled[name])  # noqa: PLW2901  the batch, completed
+                elif name in FILLED_COLUMNS:
+                    value = pc.coalesce(table[name], filled[name])
+                    table = table.set_column(table.column_names.index(name), name, value)  # noqa: PLW2901
             writer.write_table(table.select(schema.names))

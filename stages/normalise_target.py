@@ -4,8 +4,10 @@ Reads   target_raw (binary), mask_raw (binary), source_format (string), width_px
         original_width_px (int32), original_height_px (int32)
 Writes  target_image (binary), target_format (string), region_mask_png (binary), core_mask_png (binary),
         region_frac (float32), is_whole_image (bool)
-Drops   edits whose target or mask cannot be decoded, or has another shape than the source image; edits without target
-Source  UltraEdit's trainer: an edit without mask may change the whole image.
+Drops   edits whose target or mask cannot be decoded, or has another shape than the source image; edits without target,
+        and with a mask that has no transparency where that marks the region
+Source  UltraEdit's trainer: an edit without mask may change the whole image. MagicBrush's masks are the source image
+        with the region transparent, as in DALL-E 2.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
     from pipeline.context import Context
     from pipeline.stage import BatchFn
+    from samples.images import ImageFile
 
 # H W pixels
 
@@ -45,6 +48,7 @@ class TargetReject(StrEnum):
     PIXEL_BOMB = "pixel_bomb"
     TOO_COMPLEX = "too_complex"
     ANIMATED = "animated"
+    NO_TRANSPARENCY = "no_transparency"
     SHAPE_DIFFERS = "shape_differs"
 
 
@@ -72,6 +76,8 @@ class NormaliseTarget(MapStage):
     """Greatest difference of the ratio of width to height from the source's, as a share of it."""
     max_pixels: int = Field(default=MAX_PIXELS, ge=1)
     """Images with more are rejected, as in `normalise_image`."""
+    mask_region: Literal["white", "transparent"] = "white"
+    """The pixels of a mask that are inside: white (UltraEdit), or transparent (MagicBrush)."""
     quality: int = Field(default=95, ge=1, le=100)
     """Quality of JPEG and WebP; PNG is lossless."""
 
@@ -121,24 +127,34 @@ class NormaliseTarget(MapStage):
             file = open_image(raw, max_pixels=self.max_pixels)
             if file.num_frames > 1:
                 raise _Unusable(TargetReject.ANIMATED, f"{role}: {file.num_frames} frames")
-            decoded = file.decode(min(size))
+            image, its_size = self._mask(file, min(size)) if role == "mask" else file.decode(min(size))[:2]
         except ImageProblem as problem:
             raise _Unusable(TargetReject(problem.reason.value), f"{role}: {problem.detail}") from None
         except MemoryError as error:  # a header that asks for too much
             raise _Unusable(TargetReject.UNDECODABLE, f"{role}: {error}") from None
         original = row["original_width_px"], row["original_height_px"]
-        ratio = decoded.size[0] / decoded.size[1] / (original[0] / original[1])
+        ratio = its_size[0] / its_size[1] / (original[0] / original[1])
         if max(ratio, 1 / ratio) > 1 + self.max_shape_difference:
-            detail = f"{role}: {_sides(decoded.size)}, the source image {_sides(original)}"
+            detail = f"{role}: {_sides(its_size)}, the source image {_sides(original)}"
             raise _Unusable(TargetReject.SHAPE_DIFFERS, detail)
         is_mask = role == "mask"
-        image = decoded.image.convert("L") if is_mask else decoded.image
         resampling = Image.Resampling.NEAREST if is_mask else Image.Resampling.BICUBIC
         if self.fit == "center_crop":
             return ImageOps.fit(image, size, resampling)
         if self.fit == "pad":
             return ImageOps.pad(image, size, resampling, color="black" if is_mask else "white")
         return image if image.size == size else image.resize(size, resampling)
+
+    def _mask(self, file: ImageFile, side: int) -> tuple[Image.Image, tuple[int, int]]:
+        """(the mask in grey, white inside, its size). Raises _Unusable."""
+        if self.mask_region == "white":
+            decoded = file.decode(side)
+            return decoded.image.convert("L"), decoded.size
+        clear = file.transparency()
+        if clear is None:
+            detail = "mask: has no transparency; mask_region is 'transparent'"
+            raise _Unusable(TargetReject.NO_TRANSPARENCY, detail)
+        return clear, clear.size
 
 
 def _sides(size: tuple[int, int]) -> str:

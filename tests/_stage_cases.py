@@ -593,7 +593,11 @@ CASES = {
         context=lambda tmp_path: {"loader": write_edits_models},
     ),
     "normalise_target": Case(
-        raw_targets, {"fit": "pad", "max_shape_difference": 0.1, "max_pixels": 10_000, "quality": 50}
+        raw_targets,
+        {
+            "fit": "pad", "max_shape_difference": 0.1, "max_pixels": 10_000, "mask_region": "transparent",
+            "quality": 50,
+        },
     ),
     "read_edit_texts": Case(edit_texts, {"columns": {"instruction": "request"}, "rows_per_shard": 2}),
     "read_edit_triples": Case(

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
-from stages.inputs.edit_texts import NOTHING, TEXT_COLUMNS, Names, texts_in
+from stages.inputs.edit_texts import NOTHING, SESSION_NAMES, TEXT_COLUMNS, Names, session_in, texts_in
 from stages.inputs.image_values import ImageValue, TooLarge
 from stages.inputs.rows import SOURCE_COLUMNS, InputSample, json_text, printable, to_row
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stages.inputs.folder_images import ImageFolder
 
-TRIPLE_COLUMNS = (*SOURCE_COLUMNS, "target_raw", "mask_raw", *TEXT_COLUMNS)
+TRIPLE_COLUMNS = (*SOURCE_COLUMNS, "target_raw", "mask_raw", *TEXT_COLUMNS, *SESSION_NAMES)
 TEXT_ROW_COLUMNS = ("source_key", "source_url", "source_metadata", "caption", *TEXT_COLUMNS)
 MAX_KEY_CHARS = 512
 EDIT_DIGITS = 8
@@ -35,6 +35,7 @@ class EditReject(StrEnum):
     UNREADABLE_IMAGE = "unreadable_image"  # listed, and cannot be read
     UNSAFE_PATH = "unsafe_path"  # an image's name points out of the folder
     BROKEN_METADATA = "broken_metadata"  # the texts should come from JSON that is none
+    BAD_TURN = "bad_turn"  # the turn is no number from 1 on, or of no session
     MISSING_INSTRUCTION = "missing_instruction"  # no text under any name of an instruction
     MISSING_CAPTION = "missing_caption"  # no text under any name of a source caption
     MISSING_TARGET_CAPTION = "missing_target_caption"  # no text under any name of a target caption
@@ -112,6 +113,11 @@ def triple_row(edit: InputEdit, shard: str, names: Names, needed: Needed) -> dic
     if sample.image:
         row[SAMPLE_ID] = f"{row[SAMPLE_ID]}-t{_edit_digest(texts, row['target_raw'])[:EDIT_DIGITS]}"
     row[REJECT_REASON], row[REJECT_DETAIL] = _problem(edit, texts, needed, has_images=True)
+    try:
+        row["session_id"], row["turn"] = session_in(edit.row or {}, names)
+    except ValueError as error:
+        if row[REJECT_REASON] is None:
+            row[REJECT_REASON], row[REJECT_DETAIL] = EditReject.BAD_TURN.value, printable(str(error))
     return row
 
 

@@ -1,7 +1,7 @@
 """Find the texts of an edit in a row of a published dataset, under the names that datasets give them.
 
 Known are the names of InstructPix2Pix (`input` or `caption`, `edit`, `output`), UltraEdit (its tables, the generator's
-input and its output) and HQ-Edit. Owns names; does not read files.
+input and its output), HQ-Edit and MagicBrush. Owns names; does not read files.
 """
 
 from __future__ import annotations
@@ -29,17 +29,21 @@ IMAGE_NAMES: dict[str, tuple[str, ...]] = {
     "mask_image": ("mask_image", "mask_img"),
 }
 """Image of a triple -> names under which it is looked for."""
+SESSION_NAMES: dict[str, tuple[str, ...]] = {"session_id": ("img_id",), "turn": ("turn_index",)}
+"""Session of an edit, and its place in there from 1 on -> names under which they are looked for."""
 NOTHING = "NONE"
 """The text of UltraEdit in place of an object or a mask, for an edit of the whole image."""
 TEXT_COLUMNS = (*TEXT_NAMES, "edit_writer")
 WRITER = "input"
+MAX_TURN = (1 << 31) - 1
+MAX_SESSION_CHARS = 512
 
 Names = dict[str, tuple[str, ...]]
 
 
 def names_with(columns: Mapping[str, str]) -> Names:
     """The known names, those of `columns` replaced. Raises ValueError for a column that no edit has."""
-    known = {**TEXT_NAMES, **IMAGE_NAMES}
+    known = {**TEXT_NAMES, **IMAGE_NAMES, **SESSION_NAMES}
     unknown = sorted(set(columns) - set(known))
     if unknown:
         raise ValueError(f"columns {', '.join(unknown)} are none of an edit; expected {', '.join(known)}")
@@ -52,6 +56,23 @@ def texts_in(row: Mapping[str, Any], names: Names) -> dict[str, str | None]:
     if found["edit_object"] == NOTHING:
         found["edit_object"] = None
     return {**found, "edit_writer": WRITER}
+
+
+def session_in(row: Mapping[str, Any], names: Names) -> tuple[str | None, int | None]:
+    """(name of the session, turn from 1 on), or Nones for an edit that is in none.
+
+    Raises ValueError for a turn without a session, and for one that is no number from 1 on.
+    """
+    session, turn = (
+        next((row[name] for name in names[column] if row.get(name) is not None), None) for column in SESSION_NAMES
+    )
+    if turn is None:
+        return None, None
+    if not isinstance(turn, int) or isinstance(turn, bool) or not 1 <= turn <= MAX_TURN:
+        raise ValueError(f"turn {str(turn)[:80]!r} is no number from 1 on")
+    if not isinstance(session, str | int) or isinstance(session, bool) or not str(session).strip():
+        raise ValueError(f"turn {turn} of no session: {names['session_id'][0]} is {str(session)[:80]!r}")
+    return clean_caption(str(session)[:MAX_SESSION_CHARS]), turn
 
 
 def _first_text(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

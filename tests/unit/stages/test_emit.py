@@ -223,6 +223,19 @@ assert rows[7]["source1.jpg"].size == rows[7]["target.png"].size == rows[7]["sou
     assert record["object_boxes"] == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
+def test_sessions_of_the_input_stay_and_other_rows_are_their_own(tmp_path):
+    rows = late_values(3).append_column("session_id", pa.array(["242679", "242679", None]))
+    rows = rows.append_column("turn", pa.array([1, 2, None], pa.int32()))
+    folder = collated(tmp_path, rows)
+    own = rows["sample_id"].to_pylist()[2]
+    read = pq.read_table(folder / "samples.parquet")
+    assert read["session_id"].to_pylist() == ["242679", "242679", own]
+    assert read["turn"].to_pylist() == [1, 2, 1]
+    with tarfile.open(tmp_path / "b.tmp") as tar:
+        texts = [json.loads(tar.extractfile(info).read()) for info in tar if info.name.endswith(".json")]
+    assert [(text["session_id"], text["turn"]) for text in texts] == [("242679", 1), ("242679", 2), (own, 1)]
+
+
 def test_candidates_stay_records_in_the_table(tmp_path):
     read = pq.read_table(collated(tmp_path, late_values()) / "samples.parquet")
     assert read["candidates"].type == pa.list_(CANDIDATE)

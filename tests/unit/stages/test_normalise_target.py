@@ -62,6 +62,54 @@ def test_edit_without_mask_may_change_the_whole_image():
     assert (row["region_frac"], row["is_whole_image"]) == (1.0, True)
 
 
+def with_hole(box, size=(90, 60), mode="RGBA"):
+    """An image that is transparent inside of the box, as MagicBrush's masks are."""
+    image = make_image(3, size).convert("RGBA")
+    image.paste((255, 255, 255, 0), box)
+    return png(image.convert(mode))
+
+
+def masked_row(mask, mask_region="transparent", **options):
+    image = png(make_image(1, (90, 60)))
+    names = ("width_px", "height_px", "original_width_px", "original_height_px")
+    given = dict(zip(names, ([90], [60], [90], [60]), strict=True))
+    stage = NormaliseTarget(mask_region=mask_region, **options)
+    (row,) = apply(stage, table(target_raw=[image], mask_raw=[mask], source_format=["png"], **given))
+    return row
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+@pytest.mark.parametrize("scale", [1, 2])
+def test_transparent_pixels_are_the_region_where_the_settings_say_so(mode, scale):
+    mask = with_hole((0, 0, 30 * scale, 20 * scale), (90 * scale, 60 * scale), mode)
+    inside = array(masked_row(mask)["region_mask_png"])
+    expected = np.zeros((60, 90), np.uint8)
+    expected[:20, :30] = 255
+    assert (inside == expected).all()
+
+
+def test_bars_beside_an_image_are_outside_of_its_transparent_region_too():
+    row = masked_row(with_hole((0, 0, 60, 30), (120, 60)), fit="pad", max_shape_difference=0.9)
+    inside = array(row["region_mask_png"])
+    assert inside[8:22, :44].all()
+    assert not inside[:7].any()
+
+
+def test_mask_that_cannot_be_transparent_is_rejected_where_it_should_be():
+    row = masked_row(png(Image.new("L", (90, 60), 255)))
+    assert row["reject_reason"] == TargetReject.NO_TRANSPARENCY
+    assert row["reject_detail"] == "mask: has no transparency; mask_region is 'transparent'"
+    assert masked_row(None)["is_whole_image"] is True
+
+
+def test_mask_of_which_nothing_is_transparent_lets_nothing_change():
+    assert masked_row(png(make_image(3, (90, 60)).convert("RGBA")))["region_frac"] == 0
+
+
+def test_bomb_as_transparent_mask_is_rejected():
+    assert masked_row(png_file(60_000, 60_000, b"", colour_type=6))["reject_reason"] == TargetReject.PIXEL_BOMB
+
+
 def test_mask_without_a_white_pixel_is_counted():
     image = png(make_image(1, (90, 60)))
     given = {"source_format": ["png"] * 3, **{name: [side] * 3 for name, side in (

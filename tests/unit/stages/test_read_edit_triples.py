@@ -177,6 +177,52 @@ def test_table_of_hq_edit_has_its_reverse_instruction(tmp_path):
     assert (row["source_caption"], row["target_caption"]) == ("a cat", "a dog")
 
 
+def magicbrush(path, sessions, turns):
+    """A table of MagicBrush, which has no captions."""
+    count = len(sessions)
+    columns = {
+        "img_id": sessions, "turn_index": turns, "source_img": images(*map(jpeg, range(count))),
+        "mask_img": images(*[jpeg(90)] * count), "instruction": ["add a hat"] * count,
+        "target_img": images(*map(jpeg, range(50, 50 + count))),
+    }  # fmt: skip
+    pq.write_table(pa.table(columns), path)
+    return path
+
+
+def test_table_of_magicbrush_has_its_sessions_and_turns(tmp_path):
+    path = magicbrush(tmp_path / "train.parquet", ["242679", "242679", "\u00e4"], pa.array([1, 2, 1], pa.int32()))
+    rows, _ = read_rows(ReadEditTriples(require_captions=False), path)
+    assert [(row["session_id"], row["turn"]) for row in rows] == [("242679", 1), ("242679", 2), ("\u00e4", 1)]
+    assert [row["reject_reason"] for row in rows] == [None] * 3
+    assert (rows[1]["source_raw"], rows[1]["target_raw"], rows[1]["mask_raw"]) == (jpeg(1), jpeg(51), jpeg(90))
+    assert {row["reject_reason"] for row in read_rows(ReadEditTriples(), path)[0]} == {"missing_caption"}
+
+
+@pytest.mark.parametrize(
+    ("session", "turn", "detail"),
+    [
+        ("a", 0, "turn '0' is no number from 1 on"),
+        ("a", 1 << 40, "turn '1099511627776' is no number from 1 on"),
+        ("a", "two", "turn 'two' is no number from 1 on"),
+        ("a", True, "turn 'True' is no number from 1 on"),
+        (None, 1, "turn 1 of no session: img_id is 'None'"),
+        (" ", 1, "turn 1 of no session: img_id is ' '"),
+        ([1], 1, "turn 1 of no session: img_id is '[1]'"),
+    ],
+)
+def test_turn_that_is_none_is_rejected(tmp_path, session, turn, detail):
+    (tmp_path / "1.jpg").write_bytes(jpeg(1))
+    path = json_lines(tmp_path / "in.jsonl", line("1.jpg", target_img="1.jpg", img_id=session, turn_index=turn))
+    (row,), _ = read_rows(ReadEditTriples(), path)
+    assert (row["reject_reason"], row["reject_detail"]) == ("bad_turn", detail)
+    assert (row["session_id"], row["turn"]) == (None, None)
+
+
+def test_name_of_an_image_alone_is_no_session(tmp_path):
+    (row, _), _ = read_rows(ReadEditTriples(), ultraedit(tmp_path / "a.parquet", img_id=["1", "2"]))
+    assert (row["session_id"], row["turn"], row["reject_reason"]) == (None, None, None)
+
+
 def test_columns_of_other_names_are_given_by_the_settings(tmp_path):
     path = ultraedit(tmp_path / "a.parquet", edit_prompt=None, request=["add a hat", "make it winter"])
     with pytest.raises(PlanError, match="no column for instruction that holds text"):

@@ -1,0 +1,93 @@
+"""The manifests that convert published datasets, in very small: what they emit is the world's truth, and complete."""
+
+import io
+import json
+import os
+import tarfile
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from _builds import build
+
+from samples.stored_images import mask_array, rgb_image
+from zoo.world import KINDS, edit_mask, render
+from zoo.write_edits import EditOrder
+from zoo.write_published import LAYOUTS, main
+
+COUNT, SEED = 6, 4
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
+ARRAYS = {"source_latent.npy": (4, 16, 16), "target_latent.npy": (4, 16, 16), "instruction_emb.npy": (32, 128)}
+REGION = {"region_latent.npy": (4, 16, 16)}
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
+def converted(request, tmp_path_factory):
+    """(layout, its dataset) of a build from files of that layout."""
+    layout, folder = request.param, tmp_path_factory.mktemp(request.param)
+    assert main([str(folder / "in"), "--layout", layout, "--count", str(COUNT), "--seed", str(SEED)]) == 0
+    manifest = f"manifests/tiny/convert-{layout}.toml"
+    flags = ("--executor", "inprocess")
+    code, _, printed = build(folder / "run", *flags, shards=folder / "in", manifest=manifest, env=ENVIRONMENT)
+    assert code == 0, printed[-2000:]
+    return layout, folder / "run" / "dataset"
+
+
+def samples_of(dataset):
+    """Members by suffix, of each sample in order."""
+    found = {}
+    for path in sorted(dataset.glob("*.tar")):
+        with tarfile.open(path) as tar:
+            for info in tar:
+                key, _, suffix = info.name.partition(".")
+                found.setdefault(key, {})[suffix] = tar.extractfile(info).read()
+    return list(found.values())
+
+
+def test_every_edit_is_there_and_none_is_rejected(converted):
+    _, dataset = converted
+    assert len(samples_of(dataset)) == COUNT
+    assert pq.read_table(dataset / "rejects.parquet").num_rows == 0
+
+
+def test_arrays_have_the_shapes_that_their_models_make(converted):
+    layout, dataset = converted
+    expected = ARRAYS if layout == "instruct-pix2pix" else ARRAYS | REGION
+    for sample in samples_of(dataset):
+        shapes = {
+            name: np.load(io.BytesIO(data), allow_pickle=False).shape
+            for name, data in sample.items()
+            if name.endswith(".npy")
+        }
+        assert shapes == expected
+        record = json.loads(sample["json"])
+        made_by = ("latent_model", "latent_size_px", "text_model")
+        assert [record[name] for name in made_by] == ["zoo:sd", 64, "zoo:sd"]
+
+
+def test_pixels_and_regions_are_those_of_the_edits(converted):
+    layout, dataset = converted
+    if layout == "magicbrush":
+        pytest.skip("its edits are turns of sessions, which the next test looks at")
+    edits = [edit for _, edit in EditOrder(COUNT, 0, KINDS, world_seed=SEED).edits()]
+    for number, (sample, edit) in enumerate(zip(samples_of(dataset), edits, strict=True)):
+        for name, scene in (("source.png", edit.source), ("target.png", edit.target)):
+            assert np.abs(np.asarray(rgb_image(sample[name]), int) - render(scene)).max() <= 12
+        has_region = layout == "ultraedit" and number % 2 == 1
+        region_HW = mask_array(sample["region_mask.png"])
+        assert (region_HW == edit_mask(edit)).all() if has_region else region_HW.all()
+
+
+def test_turns_of_a_session_follow_each_other(converted):
+    layout, dataset = converted
+    if layout != "magicbrush":
+        pytest.skip("it has no sessions")
+    table = pq.read_table(dataset / "samples.parquet")
+    turns = list(zip(table["session_id"].to_pylist(), table["turn"].to_pylist(), strict=True))
+    assert len(set(turns)) == COUNT
+    assert max(turn for _, turn in turns) > 1
+    by_turn = dict(zip(turns, samples_of(dataset), strict=True))
+    for (session, turn), sample in by_turn.items():
+        if turn > 1:
+            assert sample["source.png"] == by_turn[session, turn - 1]["target.png"]
+        assert not mask_array(sample["region_mask.png"]).all()
