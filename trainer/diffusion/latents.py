@@ -51,8 +51,12 @@ class Latents:
 
     def decode(self, latent_BChw: Tensor) -> Tensor:
         """Images (B, 3, H, W), about -1 to 1, not clamped, with the gradient to the latents."""
-        image_BCHW: Tensor = self._vae.decode((latent_BChw / self._scale + self._shift).to(self._vae.dtype)).sample
+        image_BCHW: Tensor = self._vae.decode(self.unscaled(latent_BChw).to(self._vae.dtype)).sample
         return image_BCHW.float()
+
+    def unscaled(self, latent_BChw: Tensor) -> Tensor:
+        """Latents as the encoder gives them, from scaled ones."""
+        return latent_BChw / self._scale + self._shift
 
     @property
     def _scale(self) -> float:

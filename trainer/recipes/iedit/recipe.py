@@ -149,8 +149,8 @@ class IEditObjective:
         timestep_B, noise_BChw = (one.to(checkpoint.device) for one in drawn)
         alpha_B = schedule.alpha(timestep_B)
         noisy_BChw = noised(source_BChw, noise_BChw, alpha_B)
-        text_BLD = checkpoint.encode_texts(batch["target_caption"])
-        predicted_BChw = checkpoint.predict_noise(noisy_BChw, timestep_B, text_BLD)
+        texts = checkpoint.texts.encode(batch["target_caption"])
+        predicted_BChw = checkpoint.predict_noise(noisy_BChw, timestep_B, texts)
         parts: dict[str, Tensor] = {}
         if settings.latent_loss != "none":
             wanted_BChw = target_noise(noisy_BChw, target_BChw, alpha_B)
