@@ -283,6 +283,8 @@ class Editor(Protocol):
     """Names of the EditRequest fields that every request must have."""
     uses: frozenset[str]
     """Names of the EditRequest fields that are used where a request has them."""
+    trained_on: frozenset[str]
+    """Those of `uses` that the network itself takes, as it did in training: a preview of a training gives them too."""
 
     def edit(self, requests: Sequence[EditRequest], *, seeds: Sequence[int]) -> list[Image]:
         """One image a request, at the request's own size. The noise depends on the request's seed alone."""

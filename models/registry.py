@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ModelError
 from core.missing import Missing, missing_package
 from models import model_ids
+from models.diffusion.pix2pix_kinds import PIX2PIX, PIX2PIX_XL, REGION_PIX2PIX, REGION_PIX2PIX_XL
 from models.model_ids import SCHEMES, fetch, find
 from models.placement import Placement
 from models.task_kinds import CAUSAL, CHAT, task_kinds
@@ -59,7 +60,11 @@ WRAPPERS: dict[str, dict[str, str]] = {
     "ImageSynthesizer": dict.fromkeys((_SD, _SDXL), "models.diffusion.text_to_image:StableDiffusion"),
     "EditSynthesizer": dict.fromkeys((_SD_INPAINT, _SDXL_INPAINT), "models.diffusion.inpaint:StableDiffusionInpaint"),
     "PairSynthesizer": dict.fromkeys((_SD, _SDXL, _SD_INPAINT, _SDXL_INPAINT), _PAIRS),
-    "Editor": {_SD: "models.diffusion.sdedit:SdEdit"},
+    "Editor": {
+        _SD: "models.diffusion.sdedit:SdEdit",
+        **dict.fromkeys((PIX2PIX, PIX2PIX_XL), "models.diffusion.instruct_pix2pix:InstructPix2Pix"),
+        **dict.fromkeys((REGION_PIX2PIX, REGION_PIX2PIX_XL), "models.diffusion.instruct_pix2pix:RegionInstructPix2Pix"),
+    },
     "DifferentiableImageText": {"clip": "models.encoders.features:ClipDistance"},
     "PerceptualFeatures": {
         "timm": "models.encoders.features:TimmFeatures",

@@ -325,3 +325,29 @@ def save_sdxl(folder):
     )  # fmt: skip
     pipeline.save_pretrained(folder)
     return folder
+
+
+def save_pix2pix(folder, base, channels=8, **scheduler_settings):
+    """timbrooks/instruct-pix2pix, or its SDXL kind: the pipeline in the folder `base` with random new channels.
+
+    Twelve channels are those of an editor with regions.
+    """
+    import diffusers
+    import torch
+
+    from models.diffusion.pix2pix_kinds import PIX2PIX, PIX2PIX_XL, REGION_OF
+    from trainer.diffusion.conv_in import widen_conv_in
+
+    seeded()
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(base)
+    widen_conv_in(pipeline.unet, channels)
+    with torch.no_grad():
+        pipeline.unet.conv_in.weight[:, 4:].normal_(std=0.1)
+    if scheduler_settings:
+        pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **scheduler_settings)
+    kind = PIX2PIX_XL if hasattr(pipeline, "text_encoder_2") else PIX2PIX
+    getattr(diffusers, kind).from_pipe(pipeline).save_pretrained(folder)
+    if channels == 12:
+        index = folder / "model_index.json"
+        index.write_text(index.read_text().replace(kind, REGION_OF[kind]))
+    return folder

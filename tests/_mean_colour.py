@@ -58,6 +58,7 @@ class Tint:
     Settings: ClassVar = TintSettings
     needs: ClassVar = frozenset({"instruction"})
     uses: ClassVar = frozenset()
+    trained_on: ClassVar = frozenset()
 
     def __init__(self, weights: Weights, placement: Placement, settings: TintSettings) -> None:
         folder = Path(weights.location)

@@ -1,34 +1,32 @@
 """Sample grids: a few sources, edited with the weights as they are, next to their targets if any.
 
-An editor is given its image and the fields that it needs, each from the column of the same meaning. Fields that it only
-uses where they are there are left out, so that a preview shows the weights and not a mask.
+An editor is given its image and the fields that it needs or was trained on, each from the column of the same meaning.
+Other fields that it can use are left out, so that a preview shows the weights and not a mask.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from core.errors import ContractError
 from models.protocols import EditRequest
-from trainer.batch import collate
 from trainer.data import first_samples
 from trainer.decode import Decoder
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from models.protocols import Editor
     from samples.shards import ShardList
-    from trainer.batch import Batch
+    from trainer.decode import Sample
 
 COLUMNS = {
     "instruction": "instruction", "source_caption": "source_caption", "target_caption": "target_caption",
     "mask": "source_mask_png",
 }  # fmt: skip
 """Field of an EditRequest -> column that has it."""
+TRAINED_COLUMNS = {"mask": "region_mask_png"}
+"""Field that a network is trained on, where a sample has it -> column that has it."""
 SOURCE, TARGET = "source_images", "target_image"
 
 
@@ -43,28 +41,25 @@ class Previewer:
                     f"the recipe's editor needs {field!r}, which previews cannot give it; set run_on.preview_every=0"
                 )
         self._editor, self._dataset = editor, dataset
-        self._fields = [field for field in COLUMNS if field in editor.needs]
-        needed = (SOURCE, *(COLUMNS[field] for field in self._fields))
-        self._decoder = Decoder(size_px=size_px, required=needed, optional=(TARGET,))
+        needed = {field: name for field, name in COLUMNS.items() if field in editor.needs}
+        trained = {field: name for field, name in TRAINED_COLUMNS.items() if field in editor.trained_on}
+        self._columns = {**needed, **trained}
+        self._decoder = Decoder(
+            size_px=size_px, required=(SOURCE, *needed.values()), optional=(TARGET, *trained.values())
+        )
 
     def grid(self, num_samples: int, seed: int) -> Image.Image:
         """One row a sample: source, edit, target. The noise is seeded by `seed` and the row."""
         samples = first_samples(self._dataset, self._decoder, num_samples)
-        batch = collate(samples, self._decoder, "the preview")
-        seeds = [(seed * 1009 + row) % 2**63 for row in range(len(batch))]
-        edited = self._editor.edit(self._requests(batch), seeds=seeds)
-        targets = [as_images(batch[TARGET])] if TARGET in batch else []
-        return _grid([as_images(batch[SOURCE][0]), edited, *targets])
+        requests = [self._request(sample) for sample in samples]
+        edited = self._editor.edit(requests, seeds=[(seed * 1009 + row) % 2**63 for row in range(len(samples))])
+        sources = [request.image for request in requests]
+        targets = [Image.fromarray(sample.values[TARGET]) for sample in samples if TARGET in sample.values]
+        return _grid([sources, edited, *([targets] if len(targets) == len(samples) else [])])
 
-    def _requests(self, batch: Batch) -> list[EditRequest]:
-        images = as_images(batch[SOURCE][0])
-        given = {field: batch[COLUMNS[field]] for field in self._fields}
-        if "mask" in given:
-            given["mask"] = (given["mask"][:, 0] > 0.5).cpu().numpy()
-        return [
-            EditRequest(image=image, **{field: values[row] for field, values in given.items()})
-            for row, image in enumerate(images)
-        ]
+    def _request(self, sample: Sample) -> EditRequest:
+        given = {field: sample.values[name] for field, name in self._columns.items() if name in sample.values}
+        return EditRequest(image=Image.fromarray(sample.values[SOURCE][0]), **given)
 
 
 def _grid(columns: list[list[Image.Image]]) -> Image.Image:
@@ -74,9 +69,3 @@ def _grid(columns: list[list[Image.Image]]) -> Image.Image:
         for row, image in enumerate(images):
             canvas.paste(image, (place * width, row * height))
     return canvas
-
-
-def as_images(image_BCHW: Tensor) -> list[Image.Image]:
-    """Images from -1 to 1 as Pillow's."""
-    pixels_BHWC = ((image_BCHW.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
-    return [Image.fromarray(np.ascontiguousarray(pixels_HWC)) for pixels_HWC in pixels_BHWC]

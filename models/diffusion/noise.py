@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+# R rows, C channels of a latent of h w
 
 
 def generators(seeds: Iterable[int]) -> list[Any]:
@@ -13,3 +15,10 @@ def generators(seeds: Iterable[int]) -> list[Any]:
     import torch
 
     return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+
+
+def first_noise(drawn: list[Any], latent_size: Sequence[int], device: Any) -> Any:
+    """The noise (R, C, h, w) that each row's generator gives next, float32."""
+    import torch
+
+    return torch.stack([torch.randn(*latent_size, generator=generator) for generator in drawn]).to(device)

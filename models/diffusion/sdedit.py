@@ -15,6 +15,7 @@ from pydantic import Field
 
 from core.settings import Settings
 from models.batches import alike, as_rgb, same_length
+from models.diffusion.edit_requests import check_masks, texts_of
 from models.diffusion.noise import generators
 from models.diffusion.working_size import working_size
 from models.placement import in_batches
@@ -55,6 +56,7 @@ class SdEdit:
     Settings: ClassVar = SdEditSettings
     needs: frozenset[str] = frozenset({"target_caption"})
     uses: frozenset[str] = frozenset({"mask"})
+    trained_on: frozenset[str] = frozenset()
 
     def __init__(self, weights: Weights, placement: Placement, settings: SdEditSettings) -> None:
         """Load the checkpoint. Raises ValueError for a network that takes more than a text and a latent."""
@@ -105,8 +107,8 @@ class SdEdit:
         ValueError for lists of different length, a request without target caption and a mask of another size.
         """
         same_length(requests=requests, seeds=seeds)
-        prompts = _prompts(requests)
-        _check_masks(requests)
+        prompts = texts_of(requests, "target_caption", "SDEdit is led by a description of the edited image")
+        check_masks(requests)
         rgb = as_rgb(one.image for one in requests)
         if self._num_run() == 0:
             return [image.copy() for image in rgb]
@@ -212,21 +214,3 @@ def _kept_outside(source_BChw: Any, noise_BChw: Any, masks: list[Bools]) -> Call
         return {"latents": (1 - mask_B1hw) * kept_BChw + mask_B1hw * tensors["latents"]}
 
     return after_step
-
-
-def _prompts(requests: Sequence[EditRequest]) -> list[str]:
-    prompts = [one.target_caption for one in requests if one.target_caption is not None]
-    if len(prompts) < len(requests):
-        row = next(row for row, one in enumerate(requests) if one.target_caption is None)
-        raise ValueError(f"request {row} has no target_caption; SDEdit is led by a description of the edited image")
-    return prompts
-
-
-def _check_masks(requests: Sequence[EditRequest]) -> None:
-    for row, one in enumerate(requests):
-        mask_HW, image = one.mask, one.image
-        if mask_HW is not None and (mask_HW.shape != (image.height, image.width) or mask_HW.dtype != bool):
-            raise ValueError(
-                f"mask {row} is {mask_HW.dtype} of shape {mask_HW.shape}, its image is {image.width} x {image.height} "
-                "pixels; pass booleans of (height, width)"
-            )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from models.batches import as_rgb
 from models.diffusion.prompt_to_prompt.alignment import MapEdit
 from models.diffusion.prompt_to_prompt.text import blend_tokens, map_edit, token_ids
+from models.diffusion.text_conditions import TextCondition
 from models.diffusion.unet_inputs import INPAINTING_CHANNELS
 from models.diffusion.working_size import working_size
 from models.placement import in_batches
@@ -24,14 +25,6 @@ if TYPE_CHECKING:
     from models.protocols import Bools, PairRequest
 
 # L tokens, D embedding, C channels, H W pixels of the anchor, h w of its latent; the first axis 2: source, target
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TextCondition:
-    """Encoded texts: (B, L, D), and for SDXL the pooled ones (B, D)."""
-
-    tokens_BLD: Any
-    pooled_BD: Any = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,18 +15,21 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from models.diffusion.noise import first_noise
 from models.diffusion.prompt_to_prompt.alignment import refined
 from models.diffusion.prompt_to_prompt.attention import heads, projected, set_processor
 from models.diffusion.prompt_to_prompt.blend import made_anew
 from models.diffusion.prompt_to_prompt.plan import cross_steps, self_limit, self_steps
 from models.diffusion.prompt_to_prompt.sampler import Network
-from models.diffusion.prompt_to_prompt.schedule import Schedule, first_noise, pair_generators, steps_run
+from models.diffusion.prompt_to_prompt.steps import pair_generators, steps_run
+from models.diffusion.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.diffusion.prompt_to_prompt.prepare import PreparedPair, TextCondition
+    from models.diffusion.prompt_to_prompt.prepare import PreparedPair
     from models.diffusion.prompt_to_prompt.settings import PairSettings
+    from models.diffusion.text_conditions import TextCondition
     from models.protocols import PairCandidate
 
 # R rows: N sources, then their N targets; P prompts: the same in the order of the release, each target after its source

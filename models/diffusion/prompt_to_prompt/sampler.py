@@ -10,16 +10,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from models.diffusion.noise import first_noise
 from models.diffusion.prompt_to_prompt.attention import control
 from models.diffusion.prompt_to_prompt.blend import made_anew, puts_back
 from models.diffusion.prompt_to_prompt.plan import AttentionPlan
-from models.diffusion.prompt_to_prompt.schedule import Schedule, first_noise, pair_generators, steps_run
+from models.diffusion.prompt_to_prompt.steps import pair_generators, steps_run
+from models.diffusion.schedule import Schedule
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from models.diffusion.prompt_to_prompt.prepare import PreparedPair, TextCondition
+    from models.diffusion.prompt_to_prompt.prepare import PreparedPair
     from models.diffusion.prompt_to_prompt.settings import PairSettings
+    from models.diffusion.text_conditions import TextCondition
     from models.protocols import PairCandidate
 
 # R rows: N sources, then their N targets; B rows of the network; C channels of a latent of h w; L tokens, D embedding

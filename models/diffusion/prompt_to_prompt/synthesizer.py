@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from core.settings import checked
 from models.batches import alike, same_length
+from models.diffusion.decoding import decoded
 from models.diffusion.prompt_to_prompt.prepare import PreparedPair, Preparer
 from models.diffusion.prompt_to_prompt.released import ReleasedSampler
 from models.diffusion.prompt_to_prompt.sampler import PairSampler, is_guided
-from models.diffusion.prompt_to_prompt.schedule import GLOBAL_NOISE, steps_run
 from models.diffusion.prompt_to_prompt.settings import PairSettings
+from models.diffusion.prompt_to_prompt.steps import steps_run
+from models.diffusion.schedule import GLOBAL_NOISE
 from models.diffusion.unet_inputs import INPAINTING_CHANNELS
 from models.placement import in_batches
 
@@ -90,23 +92,13 @@ class PromptToPrompt:
             pairs = [prepared[row] for row in rows]
             with torch.inference_mode():
                 latent_RChw = self._sampler.sample(pairs, [candidates[row] for row in rows])
-                images = self._decoded(latent_RChw)
+                images = decoded(self._pipeline, latent_RChw)
             return [self._finished(*both) for both in zip(pairs, images, images[len(rows) :], strict=False)]
 
         results: dict[int, tuple[Image, Image]] = {}
         for rows in alike(_kind(*both) for both in zip(prepared, candidates, strict=True)):
             results |= zip(rows, in_batches(run, rows, self._batch_size), strict=True)
         return [results[row] for row in range(len(candidates))]
-
-    def _decoded(self, latent_RChw: Any) -> list[Image]:
-        pipeline = self._pipeline
-        latent_RChw = (latent_RChw / pipeline.vae.config.scaling_factor).to(pipeline.vae.dtype)
-        images, rejected = pipeline.vae.decode(latent_RChw, return_dict=False)[0], None
-        if getattr(pipeline, "safety_checker", None) is not None:
-            images, rejected = pipeline.run_safety_checker(images, pipeline.device, pipeline.unet.dtype)
-        seen = None if rejected is None else [not one for one in rejected]
-        found: list[Image] = pipeline.image_processor.postprocess(images, output_type="pil", do_denormalize=seen)
-        return found
 
     def _finished(self, prepared: PreparedPair, source: Image, target: Image) -> tuple[Image, Image]:
         """The pair at the anchor's size, with the anchor's pixels where they are to be kept."""

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from _datasets import write_dataset
+from _datasets import encoded, sample_members, write_dataset
 from PIL import Image
 
 from core.errors import ContractError, SampleError
@@ -11,10 +11,10 @@ from trainer.preview import Previewer
 class Inverting:
     """An editor that inverts colours and keeps what it was asked."""
 
-    uses = frozenset({"source_caption"})
+    uses = frozenset({"source_caption", "mask"})
 
-    def __init__(self, *needs):
-        self.needs, self.asked = frozenset(needs), []
+    def __init__(self, *needs, trained_on=()):
+        self.needs, self.trained_on, self.asked = frozenset(needs), frozenset(trained_on), []
 
     def edit(self, requests, *, seeds):
         self.asked = list(zip(requests, seeds, strict=True))
@@ -44,9 +44,25 @@ def test_editor_is_given_what_it_needs_and_nothing_more(dataset):
     assert (request.mask.dtype, request.mask.shape) == (bool, (16, 16))
 
 
-def test_dataset_without_targets_is_previewed_without_them(tmp_path):
-    from _datasets import sample_members
+def test_editor_trained_on_regions_is_given_those_that_samples_have(tmp_path):
+    """The second sample has a region in its left half, the first has none."""
 
+    def with_region(index):
+        region = {"region_mask.png": encoded(np.uint8([[255] * 8 + [0] * 8] * 16), "PNG")} if index else {}
+        return {**sample_members(index), **region}
+
+    found = read_shards(write_dataset(tmp_path, (2,), with_region))
+    editor = Inverting("instruction", trained_on={"mask"})
+    Previewer(editor, found, 16).grid(2, seed=0)
+    (without, _), (masked, _) = editor.asked
+    assert without.mask is None
+    assert (masked.mask == [[True] * 8 + [False] * 8] * 16).all()
+    editor = Inverting("instruction")
+    Previewer(editor, found, 16).grid(2, seed=0)
+    assert [request.mask for request, _ in editor.asked] == [None, None]
+
+
+def test_dataset_without_targets_is_previewed_without_them(tmp_path):
     def bare(index):
         return {name: content for name, content in sample_members(index).items() if name != "target.jpg"}
 
@@ -60,8 +76,6 @@ def test_editor_that_needs_what_no_column_has_is_refused(dataset):
 
 
 def test_sample_without_what_the_editor_needs_is_named(tmp_path):
-    from _datasets import sample_members
-
     found = read_shards(write_dataset(tmp_path, (1,), lambda index: {**sample_members(index), "json": b"{}"}))
     with pytest.raises(SampleError, match="sample 00000: json cannot be read: it states no instruction"):
         Previewer(Inverting("instruction"), found, 16).grid(1, seed=0)

@@ -21,8 +21,8 @@ from _drawn_pairs import (
 )
 from _held_maps import plain_pair, refine_places
 
-from models.diffusion.prompt_to_prompt.schedule import Schedule
 from models.diffusion.prompt_to_prompt.synthesizer import PromptToPrompt
+from models.diffusion.schedule import Schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' schedulers
 

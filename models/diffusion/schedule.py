@@ -1,4 +1,4 @@
-"""The noise schedule and the noise of a batch of pairs.
+"""The noise schedule of one batch, sampled by the scheduler of a checkpoint or by another with its noise.
 
 A scheduler of diffusers keeps state from step to step, so each batch runs on a copy. Noise comes from the generators of
 the rows alone, on the CPU, so that it is the same on every device and beside every neighbour.
@@ -8,27 +8,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from models.diffusion.noise import generators
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from models.diffusion.prompt_to_prompt.prepare import PreparedPair
-    from models.protocols import PairCandidate
-
-# R rows: N sources, then their N targets; C channels of a latent of h w
+# R rows, C channels of a latent of h w
 
 GLOBAL_NOISE = frozenset({"DPMSolverSDEScheduler", "CosineDPMSolverMultistepScheduler"})
 """Schedulers that draw noise and take no generator."""
 TAKES_SECOND_TWICE = "PNDMScheduler"
 """The scheduler of SD 1.x, without Runge-Kutta steps. Run from the middle of its list, it would leave noise behind."""
-
-
-def steps_run(prepared: PreparedPair, candidate: PairCandidate) -> int:
-    """Number of steps that are run for a candidate. Without an anchor to start from, all are."""
-    return candidate.num_steps if prepared.latent_Chw is None else candidate.num_steps_run
 
 
 class Schedule:
@@ -79,16 +66,3 @@ def _left(scheduler: Any, start: int) -> Any:
         return timesteps[start:]
     once = torch.cat([timesteps[:1], timesteps[2:]])[start:]
     return torch.cat([once[:2], once[1:]])
-
-
-def pair_generators(seeds: Sequence[int], *, shares_noise: bool) -> list[Any]:
-    """A generator a row, sources then targets: equal ones in a pair, or one that both draw from in turn."""
-    sources = generators(seeds)
-    return [*sources, *(generators(seeds) if shares_noise else sources)]
-
-
-def first_noise(drawn: list[Any], latent_size: Sequence[int], device: Any) -> Any:
-    """The noise (R, C, h, w) that each row's generator gives next, float32."""
-    import torch
-
-    return torch.stack([torch.randn(*latent_size, generator=generator) for generator in drawn]).to(device)

@@ -1,0 +1,62 @@
+"""Texts as the UNet of a diffusers pipeline in memory takes them.
+
+Source  Rombach et al. 2022, Latent Diffusion, for one text encoder; Podell et al. 2023, SDXL, section 2.1, for two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# B rows, L tokens, D embedding
+
+PENULTIMATE = -2
+"""The hidden states that SDXL takes."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TextCondition:
+    """Encoded texts: (B, L, D), and for SDXL the pooled ones (B, D)."""
+
+    tokens_BLD: Any
+    pooled_BD: Any = None
+
+
+def is_sdxl(pipeline: Any) -> bool:
+    """True for a pipeline with the second text encoder of SDXL."""
+    return getattr(pipeline, "text_encoder_2", None) is not None
+
+
+def with_and_without(pipeline: Any, texts: Sequence[str]) -> tuple[TextCondition, TextCondition]:
+    """(B rows of texts, one row of no text), each text padded or cut to the length that its encoder reads.
+
+    No text is the empty text or, where an SDXL checkpoint has `force_zeros_for_empty_prompt`, zeros.
+    """
+    both = _encoded(pipeline, [*texts, ""])
+    pooled_BD = both.pooled_BD
+    given = TextCondition(both.tokens_BLD[:-1], None if pooled_BD is None else pooled_BD[:-1])
+    nothing = TextCondition(both.tokens_BLD[-1:], None if pooled_BD is None else pooled_BD[-1:])
+    if pooled_BD is not None and pipeline.config.force_zeros_for_empty_prompt:
+        nothing = TextCondition(0 * nothing.tokens_BLD, 0 * nothing.pooled_BD)
+    return given, nothing
+
+
+def _encoded(pipeline: Any, texts: list[str]) -> TextCondition:
+    import torch
+
+    first = _outputs(pipeline.tokenizer, pipeline.text_encoder, texts)
+    if not is_sdxl(pipeline):
+        return TextCondition(first.last_hidden_state)
+    second = _outputs(pipeline.tokenizer_2, pipeline.text_encoder_2, texts)
+    tokens_BLD = torch.cat([one.hidden_states[PENULTIMATE] for one in (first, second)], dim=-1)
+    return TextCondition(tokens_BLD, second.text_embeds)
+
+
+def _outputs(tokenizer: Any, encoder: Any, texts: list[str]) -> Any:
+    tokens = tokenizer(
+        texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    )
+    return encoder(tokens.input_ids.to(encoder.device), output_hidden_states=True)
