@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import pyarrow.parquet as pq
 from PIL import Image
 
 from evaluation.benchmarks.pairs import CASES_FILE, Pairs
@@ -26,6 +27,7 @@ from evaluation.images import open_rgb, save_png
 from evaluation.json_files import read_lines
 from evaluation.judges import JudgeIds
 from evaluation.run import OUTPUTS, evaluate
+from evaluation.scores import SAMPLES_FILE
 from models import registry
 from models.model_ids import find
 from zoo.export import model_id
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
     from evaluation.benchmark import Benchmark, EditCase, Sample
     from evaluation.editors import EditorChoice
-    from evaluation.scores import Scores
     from zoo.world import EditKind
 
     Progress = Callable[[str, int, int], None]
@@ -54,9 +55,10 @@ IMAGES_AT_ONCE = 32
 
 @dataclass(frozen=True, slots=True)
 class KindScores:
-    """Means over the edits of one kind, and how many of these each mean is of."""
+    """The edits of one kind, for each measure: mean, standard deviation and how many edits have it."""
 
     mean: dict[str, float]
+    std: dict[str, float]
     num: dict[str, int]
 
 
@@ -68,9 +70,18 @@ class EditScores:
 
     def mean(self, measure: str, kinds: Iterable[str] = KINDS) -> float:
         """The mean over all edits of these kinds, or nan where none of them has the measure."""
-        found = [self.kinds[kind] for kind in kinds if measure in self.kinds.get(kind, KindScores({}, {})).mean]
+        found = self._with(measure, kinds)
         total = sum(one.num[measure] for one in found)
         return sum(one.mean[measure] * one.num[measure] for one in found) / total if total else math.nan
+
+    def error(self, measure: str, kinds: Iterable[str] = KINDS) -> float:
+        """The standard error of `mean`, as the edits are a sample of each kind's, or nan."""
+        found = self._with(measure, kinds)
+        total = sum(one.num[measure] for one in found)
+        return math.sqrt(sum(one.std[measure] ** 2 * one.num[measure] for one in found)) / total if total else math.nan
+
+    def _with(self, measure: str, kinds: Iterable[str]) -> list[KindScores]:
+        return [self.kinds[kind] for kind in kinds if kind in self.kinds and measure in self.kinds[kind].mean]
 
     def as_json(self) -> dict[str, Any]:
         """The same as JSON values."""
@@ -93,14 +104,16 @@ def write_cases(folder: Path, count: int = NUM_CASES, kinds: Sequence[EditKind] 
 
 def score_editor(cases: Benchmark, out: Path, editor: EditorChoice, progress: Progress | None = None) -> EditScores:
     """Edit all cases below `out`/outputs, or resume there, and score them. Raises as `evaluation.run.evaluate`."""
-    return _scores(cases, out / OUTPUTS, evaluate(cases, out, editor=editor, judges=_judges(), progress=progress))
+    evaluate(cases, out, editor=editor, judges=_judges(), progress=progress)
+    return _scores(cases, out)
 
 
 def score_images(cases: Benchmark, out: Path, images: Iterable[Image.Image], system: str) -> EditScores:
     """Score ready images, one a case in order, which are written below `out`/outputs."""
     for case, image in zip(cases.cases, images, strict=True):
         save_png(image, out / OUTPUTS / f"{case.key}.png")
-    return _scores(cases, out / OUTPUTS, evaluate(cases, out, outputs=out / OUTPUTS, judges=_judges(), system=system))
+    evaluate(cases, out, outputs=out / OUTPUTS, judges=_judges(), system=system)
+    return _scores(cases, out)
 
 
 def sources(cases: Benchmark) -> list[Image.Image]:
@@ -144,23 +157,28 @@ def _judges() -> JudgeIds:
     return JudgeIds(clip=(model_id("clip"),))
 
 
-def _scores(cases: Benchmark, outputs: Path, scores: Scores) -> EditScores:
-    images = [open_rgb(outputs / f"{case.key}.png") for case in cases.cases]
+def _scores(cases: Benchmark, out: Path) -> EditScores:
+    """Means over the rows that `evaluate` left in `out`, with what zoo:blip reads on the outputs."""
+    rows = pq.read_table(out / SAMPLES_FILE).to_pylist()
+    images = [open_rgb(out / OUTPUTS / f"{case.key}.png") for case in cases.cases]
     texts = registry.load("Captioner", model_id("blip")).caption(images)
-    read: dict[str, list[bool]] = {}
-    for sample, case, text in zip(cases.samples, cases.cases, texts, strict=True):
-        read.setdefault(sample.facts["edit_type"], []).append(is_read_back(sample, case, text))
-    return EditScores({kind: _of_kind(scores, kind, found) for kind, found in read.items()})
+    values: dict[str, dict[str, list[float]]] = {}
+    for row, sample, case, text in zip(rows, cases.samples, cases.cases, texts, strict=True):
+        of_kind = values.setdefault(sample.facts["edit_type"], {})
+        of_kind.setdefault("read_back", []).append(float(is_read_back(sample, case, text)))
+        plain = {name.partition("@")[0]: value for name, value in row.items()}
+        for name, theirs in MEASURED.items():
+            if plain.get(theirs) is not None:
+                of_kind.setdefault(name, []).append(plain[theirs])
+    return EditScores({kind: _of_kind(found) for kind, found in values.items()})
 
 
-def _of_kind(scores: Scores, kind: str, read: list[bool]) -> KindScores:
-    section = scores.sections[kind]
-    mean, num = {"read_back": float(np.mean(read))}, {"read_back": len(read)}
-    for name, theirs in MEASURED.items():
-        key = next((one for one in section.mean if one.partition("@")[0] == theirs), None)
-        if key is not None:
-            mean[name], num[name] = section.mean[key], section.num[key]
-    return KindScores(mean, num)
+def _of_kind(values: dict[str, list[float]]) -> KindScores:
+    return KindScores(
+        mean={name: float(np.mean(found)) for name, found in values.items()},
+        std={name: float(np.std(found)) for name, found in values.items()},
+        num={name: len(found) for name, found in values.items()},
+    )
 
 
 def as_markdown(rows: dict[str, EditScores], kinds: Sequence[str] = KINDS) -> str:

@@ -69,15 +69,20 @@ def test_an_autoencoder_is_between_truth_and_noise(cases, truth, tmp_path):
 
 
 def test_means_are_weighted_by_the_edits_of_a_kind():
-    scores = EditScores({"add": KindScores({"l1": 0.1}, {"l1": 3}), "move": KindScores({"l1": 0.5}, {"l1": 1})})
+    three, one = KindScores({"l1": 0.1}, {"l1": 0.2}, {"l1": 3}), KindScores({"l1": 0.5}, {"l1": 0.0}, {"l1": 1})
+    scores = EditScores({"add": three, "move": one})
     assert scores.mean("l1") == pytest.approx(0.2)
+    assert scores.error("l1", ["add"]) == pytest.approx(0.2 / 3**0.5)
+    assert scores.error("l1") == pytest.approx((3 * 0.2**2) ** 0.5 / 4)
     assert scores.mean("l1", ["move"]) == 0.5
     assert math.isnan(scores.mean("l2"))
     assert EditScores.of_json(scores.as_json()) == scores
 
 
 def test_tables_name_every_row_and_kind():
-    text = as_markdown({"mine": EditScores({"add": KindScores({"read_back": 0.5}, {"read_back": 2})})}, ["add"])
+    text = as_markdown(
+        {"mine": EditScores({"add": KindScores({"read_back": 0.5}, {"read_back": 0.5}, {"read_back": 2})})}, ["add"]
+    )
     assert "| mine | 0.500 |" in text
     assert "| read back | add |" in text
     assert "| mine | 0.50 |" in text
