@@ -19,8 +19,9 @@ from core.errors import ModelError, UsageError, one_line
 from models.diffusion.pix2pix_kinds import CLASS_OF, LORA_FOLDER
 from models.model_ids import find, pin
 from models.registry import CLASS_NAME
+from trainer.arrays import ArraySpec
 from trainer.diffusion.conv_in import widen_conv_in
-from trainer.diffusion.latents import Latents, LatentSpec
+from trainer.diffusion.latents import Latents
 from trainer.diffusion.lora import WEIGHTS, add_lora, merge_lora, save_lora
 from trainer.diffusion.schedule import Schedule
 from trainer.diffusion.start import Start, read_start
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     from trainer.recipe import TrainContext
 
 # B rows, C channels, h w cells of a latent
+
+LATENTS = ("source_latent", "target_latent", "region_latent")
+"""Columns of a dataset that hold latents."""
 
 TEXT_TO_IMAGE = "StableDiffusionPipeline"
 """The class in diffusers of the pipelines that a training starts from, unless a recipe names others."""
@@ -76,13 +80,17 @@ class Checkpoint:
         self.schedule = Schedule(self.pipeline.scheduler, model_id, ctx.device)
         self._predict: Callable[..., Any] = self.unet
 
-    def latent_spec(self, size_px: int) -> LatentSpec:
-        """The latents of images of `size_px`. Raises UsageError for sizes that the UNet cannot halve."""
+    def latent_spec(self, size_px: int) -> ArraySpec:
+        """The latents of a dataset that can replace images of `size_px`.
+
+        Raises UsageError for sizes that the UNet cannot halve.
+        """
         unit = self.latents.factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
         if size_px % unit:
             raise UsageError(f"size_px is {size_px}; model {self.model_id!r} needs a multiple of {unit}")
         side = size_px // self.latents.factor
-        return LatentSpec(self.model_id, self.revision, size_px, (self.latents.channels, side, side))
+        made_by = {"latent_model": self.model_id, "latent_revision": self.revision, "latent_size_px": size_px}
+        return ArraySpec(made_by=made_by, shapes=dict.fromkeys(LATENTS, (self.latents.channels, side, side)))
 
     def predict(self, noisy_BChw: Tensor, timestep_B: Tensor, texts: TextEmbeddings, **conditions: Any) -> Tensor:
         """The UNet's output, float32: noise or velocity, as `schedule.prediction` says.

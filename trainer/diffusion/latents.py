@@ -1,11 +1,10 @@
-"""The autoencoder of a checkpoint, and the latents of a dataset that can replace its images.
+"""The autoencoder of a checkpoint: latents of images, images of latents.
 
 Source  Rombach et al. 2022, Latent Diffusion.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,16 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # B rows, C channels, H W pixels, h w cells of a latent
-
-
-@dataclass(frozen=True, slots=True)
-class LatentSpec:
-    """The latents of a dataset that may replace its images: model, side in pixels, (C, h, w)."""
-
-    model: str
-    revision: str
-    size_px: int
-    shape: tuple[int, int, int]
 
 
 class Latents:

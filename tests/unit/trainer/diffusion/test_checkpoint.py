@@ -42,7 +42,7 @@ def test_latents_are_those_that_the_pipeline_puts_into_datasets(checkpoint):
 
     expected = load("LatentEncoder", "zoo:sd").encode_latents(IMAGES)
     np.testing.assert_allclose(checkpoint.latents.encode(tensor(IMAGES)), np.stack(expected), atol=1e-4)
-    assert checkpoint.latent_spec(64).shape == (4, 16, 16)
+    assert checkpoint.latent_spec(64).shapes["source_latent"] == (4, 16, 16)
 
 
 def test_decoded_latent_is_close_to_its_image(checkpoint):
