@@ -128,7 +128,8 @@ def run_cells(wanted: Sequence[str], given: argparse.Namespace, numbers: Numbers
 
     def work(job: tuple[str, int]) -> None:
         name, seed = job
-        own = [sys.executable, str(Path(__file__)), "--out", str(given.out), "--job", name, "--job-seed", str(seed)]
+        own = [sys.executable, str(Path(__file__)), "--out", str(given.out), "--job", name, "--job-seed", str(seed),
+               "--numbers", json.dumps(numbers.as_json())]  # fmt: skip
         began = time.monotonic()
         subprocess.run(own, check=True, env=environment)
         print(f"seed {seed}, {name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
@@ -149,22 +150,32 @@ def report(given: argparse.Namespace, numbers: Numbers) -> str:
     return text
 
 
-def main(argv: Sequence[str] | None = None, numbers: Numbers | None = None) -> int:
+def numbers_of(text: str) -> Numbers:
+    """The numbers with some replaced, by a JSON object. Raises ArgumentTypeError for another text or a wrong name."""
+    try:
+        return Numbers(**json.loads(text))
+    except (ValueError, TypeError) as error:
+        raise argparse.ArgumentTypeError(f"no JSON object of settings.Numbers: {error}") from error
+
+
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the benchmark, some cells of it, or its table alone. Return 0."""
-    numbers = numbers or Numbers()
-    known = cells(numbers)
+    known = cells(Numbers())
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=OUT, help="%(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=list(known), metavar="CELL", help=", ".join(known))
     parser.add_argument("--table", action="store_true", help="print the tables of what is there, train nothing")
     parser.add_argument("--processes", type=int, default=2, help="cells at a time; on a GPU 1 (%(default)s)")
+    parser.add_argument("--numbers", type=numbers_of, default=Numbers(), metavar="JSON",
+                        help="other numbers than those of settings.py, for a pilot in another --out")  # fmt: skip
     parser.add_argument("--job", choices=list(known), help=argparse.SUPPRESS)
     parser.add_argument("--job-seed", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
+    numbers: Numbers = given.numbers
     given.out.mkdir(parents=True, exist_ok=True)
     if given.job:
-        run_cell(known[given.job], given.job_seed, given.out, numbers)
+        run_cell(cells(numbers)[given.job], given.job_seed, given.out, numbers)
         return 0
     if not given.table:
         make_pools(given.out, numbers)
