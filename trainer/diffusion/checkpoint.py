@@ -16,16 +16,17 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from core.errors import ModelError, UsageError, one_line
+from models.diffusion.lora import merge_lora
 from models.diffusion.pix2pix_kinds import CLASS_OF, LORA_FOLDER
+from models.diffusion.text_conditions import TextCondition, encode_texts, is_sdxl, with_and_without
 from models.model_ids import find, pin
 from models.registry import CLASS_NAME
 from trainer.arrays import ArraySpec
 from trainer.diffusion.conv_in import widen_conv_in
 from trainer.diffusion.latents import Latents
-from trainer.diffusion.lora import WEIGHTS, add_lora, merge_lora, save_lora
+from trainer.diffusion.lora import add_lora, save_lora
 from trainer.diffusion.schedule import Schedule
 from trainer.diffusion.start import Start, read_start
-from trainer.diffusion.texts import TextEncoders
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from trainer.diffusion.texts import TextEmbeddings
     from trainer.recipe import TrainContext
 
 # B rows, C channels, h w cells of a latent
@@ -68,13 +68,15 @@ class Checkpoint:
         self.pipeline, self.revision = _load(self._start), pin(find(model_id))
         if prediction:
             self.pipeline.scheduler.register_to_config(prediction_type=prediction)
-        self.unet, self.texts = self.pipeline.unet, TextEncoders(self.pipeline)
-        for part in (self.pipeline.vae, *self.texts.modules):
+        self.unet = self.pipeline.unet
+        second = (self.pipeline.text_encoder_2,) if is_sdxl(self.pipeline) else ()
+        frozen = (self.pipeline.vae, self.pipeline.text_encoder, *second)
+        for part in frozen:
             if ctx.precision == "bf16":
                 part.to(dtype=ctx.frozen_dtype)
             part.to(ctx.device)
         self.unet.to(ctx.device)
-        for part in (self.pipeline.vae, *self.texts.modules, self.unet):
+        for part in (*frozen, self.unet):
             part.eval().requires_grad_(requires_grad=False)
         self.latents = Latents(self.pipeline.vae)
         self.schedule = Schedule(self.pipeline.scheduler, model_id, ctx.device)
@@ -92,7 +94,25 @@ class Checkpoint:
         made_by = {"latent_model": self.model_id, "latent_revision": self.revision, "latent_size_px": size_px}
         return ArraySpec(made_by=made_by, shapes=dict.fromkeys(LATENTS, (self.latents.channels, side, side)))
 
-    def predict(self, noisy_BChw: Tensor, timestep_B: Tensor, texts: TextEmbeddings, **conditions: Any) -> Tensor:
+    def text_spec(self) -> ArraySpec:
+        """The embeddings of a dataset that can replace texts."""
+        none = self.no_text()
+        shapes = {"instruction_emb": tuple(none.tokens_BLD.shape[1:])}
+        if none.pooled_BD is not None:
+            shapes["instruction_pooled_emb"] = tuple(none.pooled_BD.shape[1:])
+        return ArraySpec(made_by={"text_model": self.model_id, "text_revision": self.revision}, shapes=shapes)
+
+    def encode_texts(self, texts: Sequence[str]) -> TextCondition:
+        """B texts, padded to full length as the pipeline pads, float32. A longer text is cut."""
+        with torch.no_grad():
+            return _as_float(encode_texts(self.pipeline, list(texts)))
+
+    def no_text(self) -> TextCondition:
+        """One row that stands for no text, as the pipeline has it: the empty text, or zeros for SDXL."""
+        with torch.no_grad():
+            return _as_float(with_and_without(self.pipeline, [])[1])
+
+    def predict(self, noisy_BChw: Tensor, timestep_B: Tensor, texts: TextCondition, **conditions: Any) -> Tensor:
         """The UNet's output, float32: noise or velocity, as `schedule.prediction` says.
 
         `noisy_BChw` has the channels of the UNet's input; the first ones are the noisy latent. `conditions` are further
@@ -100,12 +120,12 @@ class Checkpoint:
         """
         with self._autocast():
             out = self._predict(
-                noisy_BChw, timestep_B, texts.hidden_BLD, **self._size_conditions(noisy_BChw, texts), **conditions
+                noisy_BChw, timestep_B, texts.tokens_BLD, **self._size_conditions(noisy_BChw, texts), **conditions
             )
         out_BChw: Tensor = out.sample.float()
         return out_BChw
 
-    def predict_noise(self, noisy_BChw: Tensor, timestep_B: Tensor, texts: TextEmbeddings, **conditions: Any) -> Tensor:
+    def predict_noise(self, noisy_BChw: Tensor, timestep_B: Tensor, texts: TextCondition, **conditions: Any) -> Tensor:
         """epsilon_theta(z_t, t, y), float32, from `predict`. A network that predicts v is converted."""
         out_BChw = self.predict(noisy_BChw, timestep_B, texts, **conditions)
         return self.schedule.noise_in(out_BChw, noisy_BChw[:, : self.latents.channels], timestep_B)
@@ -152,7 +172,7 @@ class Checkpoint:
         if self._has_lora:
             save_lora(self.unet, folder / LORA_FOLDER, pipeline, dtype)
 
-    def _size_conditions(self, noisy_BChw: Tensor, texts: TextEmbeddings) -> dict[str, Any]:
+    def _size_conditions(self, noisy_BChw: Tensor, texts: TextCondition) -> dict[str, Any]:
         """The arguments that SDXL's UNet has in addition: the pooled text, and the size of images that are not cropped.
 
         Size and crop are those of the training's own images, (height, width, 0, 0, height, width), and not of the
@@ -165,6 +185,11 @@ class Checkpoint:
         return {"added_cond_kwargs": {"text_embeds": texts.pooled_BD, "time_ids": ids_B6.expand(len(noisy_BChw), 6)}}
 
 
+def _as_float(texts: TextCondition) -> TextCondition:
+    pooled_BD = texts.pooled_BD
+    return TextCondition(texts.tokens_BLD.float(), None if pooled_BD is None else pooled_BD.float())
+
+
 def _load(start: Start) -> Any:
     """The pipeline in float32 on the CPU, with the LoRA weights that lie beside it, if any, merged into it."""
     import diffusers
@@ -173,9 +198,7 @@ def _load(start: Start) -> Any:
         pipeline: Any = getattr(diffusers, start.pipeline_class).from_pretrained(
             start.weights.location, dtype=torch.float32, **start.weights.pretrained_arguments()
         )
-        lora = start.folder / LORA_FOLDER
-        if (lora / WEIGHTS).is_file():
-            merge_lora(pipeline, lora)
+        merge_lora(pipeline, start.weights.location)
     except (OSError, ValueError) as error:
         raise ModelError(one_line(error)) from error
     pipeline.set_progress_bar_config(disable=True)

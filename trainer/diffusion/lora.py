@@ -1,4 +1,4 @@
-"""Low-rank adapters of a UNet: added to its attention layers, saved as diffusers reads them, merged into the weights.
+"""Low-rank adapters of a UNet: added to its attention layers, and saved as diffusers reads them.
 
 Adapted are the projections to queries, keys and values and the output of every self- and cross-attention, as in the
 training scripts of diffusers. Alpha equals the rank, so the adapters' product is added at scale 1.
@@ -19,7 +19,6 @@ LAYERS = ("to_q", "to_k", "to_v", "to_out.0")
 """Ends of the names of the layers that are adapted."""
 PARAMETER = ".lora_"
 """Part of the name of every parameter of an adapter."""
-WEIGHTS = "pytorch_lora_weights.safetensors"
 
 
 def add_lora(unet: Any, rank: int) -> None:
@@ -37,10 +36,3 @@ def save_lora(unet: Any, folder: Path, pipeline: Any, dtype: str) -> None:
     layers = convert_state_dict_to_diffusers(get_peft_model_state_dict(unet))
     of_dtype = {name: layer.to(getattr(torch, dtype)) for name, layer in layers.items()}
     pipeline.save_lora_weights(folder, unet_lora_layers=of_dtype, safe_serialization=True)
-
-
-def merge_lora(pipeline: Any, folder: Path) -> None:
-    """Add the adapters in `folder` to the weights of the pipeline, for good."""
-    pipeline.load_lora_weights(folder, weight_name=WEIGHTS, use_safetensors=True, local_files_only=True)
-    pipeline.fuse_lora()
-    pipeline.unload_lora_weights()

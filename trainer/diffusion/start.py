@@ -31,11 +31,6 @@ class Start:
     latent_channels: int
 
     @property
-    def folder(self) -> Path:
-        """The checkpoint's folder."""
-        return Path(self.weights.location)
-
-    @property
     def pipeline_class(self) -> str:
         """The class of diffusers that loads it."""
         return CLASS_OF.get(self.kind, self.kind)

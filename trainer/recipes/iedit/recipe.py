@@ -149,7 +149,7 @@ class IEditObjective:
         timestep_B, noise_BChw = (one.to(checkpoint.device) for one in drawn)
         alpha_B = schedule.alpha(timestep_B)
         noisy_BChw = noised(source_BChw, noise_BChw, alpha_B)
-        texts = checkpoint.texts.encode(batch["target_caption"])
+        texts = checkpoint.encode_texts(batch["target_caption"])
         predicted_BChw = checkpoint.predict_noise(noisy_BChw, timestep_B, texts)
         parts: dict[str, Tensor] = {}
         if settings.latent_loss != "none":

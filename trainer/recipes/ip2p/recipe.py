@@ -17,6 +17,9 @@ import torch
 from pydantic import Field, model_validator
 
 from core.errors import UsageError
+from models.diffusion.instruct_pix2pix import InstructPix2Pix as Editor
+from models.diffusion.instruct_pix2pix import InstructPix2PixSettings
+from models.diffusion.instruct_pix2pix import RegionInstructPix2Pix as RegionEditor
 from models.diffusion.pix2pix_kinds import PIX2PIX, PIX2PIX_XL, REGION_OF, REGION_PIX2PIX, REGION_PIX2PIX_XL
 from trainer.diffusion.checkpoint import TEXT_TO_IMAGE, Checkpoint
 from trainer.diffusion.conv_in import widen_conv_in
@@ -25,22 +28,20 @@ from trainer.diffusion.loss_weights import LossWeights, loss_weights
 from trainer.diffusion.schedule import noised
 from trainer.diffusion.settings import DiffusionRecipe, DiffusionRunOn
 from trainer.diffusion.start import read_start
-from trainer.diffusion.texts import TextEmbeddings
 from trainer.recipe import ParameterGroup
-from trainer.recipes.ip2p.dropout import Dropout
+from trainer.recipes.ip2p.conditions import Conditions, Dropout
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from torch import Tensor
 
-    from models.protocols import Editor
     from trainer.batch import Batch
     from trainer.diffusion.start import Start
     from trainer.draws import Draws
     from trainer.recipe import TrainContext
 
-# B rows, C channels, H W pixels, h w cells of a latent, L tokens, D embedding
+# B rows, C channels, h w cells of a latent
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ EDITOR_OF = {
     TEXT_TO_IMAGE_XL: PIX2PIX_XL, PIX2PIX_XL: PIX2PIX_XL, REGION_PIX2PIX_XL: PIX2PIX_XL,
 }  # fmt: skip
 """Kind of the checkpoint to start from -> kind of the editor without region."""
+CONV_IN = "unet.conv_in."
 LATENTS_TAKEN = {
     TEXT_TO_IMAGE: 1,
     TEXT_TO_IMAGE_XL: 1,
@@ -59,12 +61,13 @@ LATENTS_TAKEN = {
     REGION_PIX2PIX_XL: 3,
 }
 """Kind -> latents that its UNet takes: the noisy one, that of the source, that of the region."""
-WHITE = 1.0
-CONV_IN = "unet.conv_in."
 
 
 class InstructPix2PixRunOn(DiffusionRunOn):
     """Settings of speed, and those of the editor of previews."""
+
+    preview: InstructPix2PixSettings = InstructPix2PixSettings()
+    """Settings of the editor of previews; its `size_px` is that of the training where it is None."""
 
 
 class InstructPix2Pix(DiffusionRecipe):
@@ -76,12 +79,16 @@ class InstructPix2Pix(DiffusionRecipe):
         "region_mask_png", "source_latent", "target_latent", "region_latent", "instruction_emb",
         "instruction_pooled_emb",
     )  # fmt: skip
+    filled: ClassVar = {"region_mask_png": 1.0}
+    sided_texts: ClassVar = ("instruction",)
 
     size_px: int = Field(256, ge=8)
     learning_rate: float = Field(1e-4, gt=0)
     steps: int = Field(10_000, ge=1)
     horizontal_flip: bool = True
 
+    use_text_embeddings: bool = True
+    """Take embeddings of the instructions from the dataset where they are of this model."""
     region: bool = False
     """Take the region in which the edit may change the image as a third latent; white where a sample has none."""
     text_dropout: float = Field(0.05, ge=0, le=1)
@@ -146,49 +153,45 @@ class InstructPix2PixObjective:
         """`kind` is the kind of the pipeline that `save` writes."""
         self._settings, self._checkpoint, self._kind = settings, checkpoint, kind
         self._dropout = Dropout(settings.text_dropout, settings.image_dropout, settings.both_dropout)
-        self._no_text = checkpoint.texts.none()
+        self._conditions = Conditions(checkpoint, takes_region=settings.region)
         self._is_first = True
         self.modules = {"unet": checkpoint.unet}
-        names = [f"unet.{name}" for name, _ in checkpoint.unet.named_parameters()]
-        rest = [one for one in names if not one.startswith(CONV_IN)]
-        if settings.trained == "lora":
-            rest = [one for one in rest if PARAMETER in one]
-        self.groups = (
-            ParameterGroup(
-                names=tuple(one for one in names if one.startswith(CONV_IN)),
-                learning_rate=settings.conv_in_learning_rate,
-            ),
-            ParameterGroup(names=tuple(rest)),
-        )
+        self.groups = self._groups()
         self._trained = frozenset(name for group in self.groups for name in group.names)
-        spec = checkpoint.latent_spec(settings.size_px)
-        self.latent_spec = spec if settings.use_latents else None
+        latents, texts = checkpoint.latent_spec(settings.size_px), checkpoint.text_spec()
+        uses = ((latents, settings.use_latents), (texts, settings.use_text_embeddings))
+        self.arrays = tuple(spec for spec, is_used in uses if is_used)
         run_on = settings.run_on
+        preview = run_on.preview.model_copy(update={"size_px": run_on.preview.size_px or settings.size_px})
+        editor = RegionEditor if settings.region else Editor
+        self.editor = editor.over(checkpoint.pipeline, preview, batch_size=run_on.preview_samples)
         checkpoint.speed_up(compile_unet=run_on.compile_unet, gradient_checkpointing=run_on.gradient_checkpointing)
 
-    @property
-    def editor(self) -> Editor:
-        """The editor over the modules as they are, for previews."""
-        raise UsageError("this recipe has no previews yet; set run_on.preview_every=0")
+    def _groups(self) -> tuple[ParameterGroup, ParameterGroup]:
+        """The first convolution, and all else that is trained."""
+        names = [f"unet.{name}" for name, _ in self._checkpoint.unet.named_parameters()]
+        first = [name for name in names if name.startswith(CONV_IN)]
+        is_lora = self._settings.trained == "lora"
+        rest = [name for name in names if name not in first and (PARAMETER in name or not is_lora)]
+        rate = self._settings.conv_in_learning_rate
+        return ParameterGroup(names=tuple(first), learning_rate=rate), ParameterGroup(names=tuple(rest))
 
     def trained_at(self, step: int) -> frozenset[str]:  # noqa: ARG002  all steps are alike
-        """Everything, at every step."""
+        """Everything in the groups, at every step."""
         return self._trained
 
     def loss(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted squared error of noise or velocity over the batch, and `error`, the same without weights."""
-        settings, checkpoint = self._settings, self._checkpoint
-        schedule, latents = checkpoint.schedule, self._latents(batch)
-        target_BChw = latents["target_latent"]
+        settings, checkpoint, schedule = self._settings, self._checkpoint, self._checkpoint.schedule
+        self._report_regions(batch)
+        target_BChw = self._conditions.target(batch)
         timestep_B = draws.integers("timestep", schedule.num_timesteps).to(checkpoint.device)
         noise_BChw = draws.normal("noise", target_BChw.shape[1:]).to(checkpoint.device)
         dropped = self._dropout.dropped(draws.uniform("dropout").to(checkpoint.device))
         alpha_B = schedule.alpha(timestep_B)
-        texts = self._texts(batch).replaced(dropped.text_B, self._no_text)
-        given = [checkpoint.latents.unscaled(latents[name]) for name in latents if name != "target_latent"]
-        given_BChw = torch.cat(given, 1).masked_fill(dropped.image_B[:, None, None, None], 0.0)
         noisy_BChw = noised(target_BChw, noise_BChw, alpha_B)
-        out_BChw = checkpoint.predict(torch.cat([noisy_BChw, given_BChw], 1), timestep_B, texts)
+        input_BChw = torch.cat([noisy_BChw, self._conditions.images(batch, dropped.image_B)], 1)
+        out_BChw = checkpoint.predict(input_BChw, timestep_B, self._conditions.texts(batch, dropped.text_B))
         wanted_BChw = schedule.target(target_BChw, noise_BChw, timestep_B)
         error_B = (out_BChw - wanted_BChw).square().mean((1, 2, 3))
         weight_B = loss_weights(settings.loss_weights, alpha_B, schedule.prediction, settings.min_snr_gamma)
@@ -198,34 +201,8 @@ class InstructPix2PixObjective:
         """The checkpoint's parts as an editor's pipeline, with the trained UNet, or the adapters beside it."""
         self._checkpoint.save(folder, self._settings.run_on.save_dtype, self._kind)
 
-    def _latents(self, batch: Batch) -> dict[str, Tensor]:
-        """Scaled latents (B, C, h, w) of target, source and, with `region`, region: the batch's, or encoded here."""
-        images = {"target_latent": batch["target_image"], "source_latent": batch["source_images"][0]}
-        if self._settings.region:
-            images["region_latent"] = self._region(batch)
-        absent = [name for name in images if name not in batch]
-        found = {name: batch[name] for name in images if name in batch}
-        if absent:
-            encoded = self._checkpoint.latents.encode(torch.cat([images[name] for name in absent]))
-            found |= dict(zip(absent, encoded.split(len(batch)), strict=True))
-        return {name: found[name] for name in images}
-
-    def _region(self, batch: Batch) -> Tensor:
-        """The region as an image (B, 3, H, W): 1 inside, -1 outside. White where the samples have none."""
-        image_BCHW: Tensor = batch["target_image"]
-        if "region_mask_png" not in batch:
-            region_BCHW = torch.ones_like(image_BCHW)
-        else:
-            region_BCHW = (batch["region_mask_png"] * 2 - 1).expand_as(image_BCHW)
-        if self._is_first and bool((region_BCHW == WHITE).all()):
+    def _report_regions(self, batch: Batch) -> None:
+        """Say once where the first samples have no region."""
+        if self._is_first and self._settings.region and bool((batch["region_mask_png"] == 1).all()):
             log.info("the first samples have no region; theirs is white, the whole image")
         self._is_first = False
-        return region_BCHW
-
-    def _texts(self, batch: Batch) -> TextEmbeddings:
-        """Embeddings of the instructions: those of the dataset where it has all that the model takes."""
-        if self._no_text.pooled_BD is None and "instruction_emb" in batch:
-            return TextEmbeddings(batch["instruction_emb"])
-        if "instruction_emb" in batch and "instruction_pooled_emb" in batch:
-            return TextEmbeddings(batch["instruction_emb"], batch["instruction_pooled_emb"])
-        return self._checkpoint.texts.encode(batch["instruction"])

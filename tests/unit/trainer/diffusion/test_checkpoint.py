@@ -52,9 +52,9 @@ def test_decoded_latent_is_close_to_its_image(checkpoint):
 
 def test_text_and_noise_are_those_of_the_library(checkpoint):
     pipeline = checkpoint.pipeline
-    texts = checkpoint.texts.encode(["a red car", "two cats"])
+    texts = checkpoint.encode_texts(["a red car", "two cats"])
     expected, _ = pipeline.encode_prompt(["a red car", "two cats"], CPU, 1, do_classifier_free_guidance=False)
-    torch.testing.assert_close(texts.hidden_BLD, expected)
+    torch.testing.assert_close(texts.tokens_BLD, expected)
     noisy, timestep = torch.randn(2, 4, 16, 16), torch.tensor([5, 700])
     with torch.no_grad():
         torch.testing.assert_close(
@@ -64,7 +64,7 @@ def test_text_and_noise_are_those_of_the_library(checkpoint):
 
 def test_velocity_of_a_model_that_predicts_it_is_converted(tmp_path, checkpoint):
     other = Checkpoint(copy_with(tmp_path, prediction_type="v_prediction"), CTX)
-    noisy, timestep, texts = torch.randn(1, 4, 16, 16), torch.tensor([300]), checkpoint.texts.encode(["a car"])
+    noisy, timestep, texts = torch.randn(1, 4, 16, 16), torch.tensor([300]), checkpoint.encode_texts(["a car"])
     with torch.no_grad():
         out = checkpoint.predict_noise(noisy, timestep, texts)
         alpha = checkpoint.schedule.alpha(timestep)
@@ -108,7 +108,7 @@ def test_gradient_checkpointing_changes_no_gradient(checkpoint):
         (found,) = torch.autograd.grad((out - image.detach()).square().mean(), latent)
         return found
 
-    texts = checkpoint.texts.encode(["a car"])
+    texts = checkpoint.encode_texts(["a car"])
     other = Checkpoint("zoo:sd", CTX)
     other.speed_up(compile_unet=False, gradient_checkpointing=True)
     torch.testing.assert_close(gradient(other), gradient(checkpoint))
@@ -155,7 +155,7 @@ def test_checkpoint_is_saved_as_another_pipeline_and_trained_further(tmp_path):
     assert type(other.pipeline).__name__ == "StableDiffusionInstructPix2PixPipeline"
     assert other.unet.config.in_channels == 8
     torch.testing.assert_close(other.unet.state_dict(), changed.unet.state_dict())
-    latent, step, texts = torch.zeros(1, 8, 16, 16), torch.tensor([5]), other.texts.encode(["make it red"])
+    latent, step, texts = torch.zeros(1, 8, 16, 16), torch.tensor([5]), other.encode_texts(["make it red"])
     assert other.predict_noise(latent, step, texts).shape == (1, 4, 16, 16)
     other.save(tmp_path / "again", "float16")
     assert '"StableDiffusionInstructPix2PixPipeline"' in (tmp_path / "again" / "model_index.json").read_text()
@@ -165,9 +165,9 @@ def test_controlnet_next_to_the_checkpoint_leads_it_and_is_saved_too(tmp_path, c
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
     control = ControlNetModel.from_unet(checkpoint.unet, conditioning_embedding_out_channels=(8, 8, 8))
-    latent, step, texts = torch.zeros(1, 4, 16, 16), torch.tensor([5]), checkpoint.texts.encode(["a car"])
+    latent, step, texts = torch.zeros(1, 4, 16, 16), torch.tensor([5]), checkpoint.encode_texts(["a car"])
     plain = checkpoint.predict_noise(latent, step, texts)
-    down, middle = control(latent, step, texts.hidden_BLD, torch.zeros(1, 3, 64, 64), return_dict=False)
+    down, middle = control(latent, step, texts.tokens_BLD, torch.zeros(1, 3, 64, 64), return_dict=False)
     led = checkpoint.predict_noise(
         latent, step, texts, down_block_additional_residuals=[one + 0.5 for one in down],
         mid_block_additional_residual=middle,

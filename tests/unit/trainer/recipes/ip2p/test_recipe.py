@@ -11,7 +11,7 @@ from _checkpoints import save_sdxl, save_stable_diffusion_2
 from _datasets import write_dataset
 from PIL import Image
 
-from core.errors import SettingError, UsageError
+from core.errors import UsageError
 from models.diffusion.pix2pix_kinds import REGION_PIX2PIX, REGION_PIX2PIX_XL
 from models.schemes.zoo import ZOO
 from samples.shards import read_shards
@@ -23,7 +23,9 @@ from trainer.recipe import TrainContext, make_recipe
 from trainer.recipes.ip2p.recipe import InstructPix2Pix
 
 CTX = TrainContext(device=torch.device("cpu"))
-DECODER = Decoder(size_px=64, required=InstructPix2Pix.reads, optional=InstructPix2Pix.reads_if_present)
+DECODER = Decoder(
+    size_px=64, required=InstructPix2Pix.reads, optional=InstructPix2Pix.reads_if_present, filled=InstructPix2Pix.filled
+)
 NO_DROPOUT = {"text_dropout": 0.0, "image_dropout": 0.0, "both_dropout": 0.0}
 IMAGE = Image.new("RGB", (64, 64), "teal")
 
@@ -112,8 +114,7 @@ def expected_loss(objective, batch, more):
         target = pipeline.vae.encode(batch["target_image"]).latent_dist.mode() * pipeline.vae.config.scaling_factor
         given = [pipeline.vae.encode(batch["source_images"][0]).latent_dist.mode()]
         if more.get("region"):
-            mask = batch["region_mask_png"] if "region_mask_png" in batch else torch.ones(len(batch), 1, 64, 64)
-            given.append(pipeline.vae.encode(mask.repeat(1, 3, 1, 1) * 2 - 1).latent_dist.mode())
+            given.append(pipeline.vae.encode(batch["region_mask_png"].repeat(1, 3, 1, 1) * 2 - 1).latent_dist.mode())
         texts, conditions = list(batch["instruction"]), {}
         if hasattr(pipeline, "text_encoder_2"):
             text, _, pooled, _ = pipeline.encode_prompt(texts, device="cpu", do_classifier_free_guidance=False)
@@ -176,7 +177,7 @@ def test_region_is_a_third_latent_and_white_where_samples_have_none(batch, caplo
     assert losses[0] != losses[1]
 
 
-def test_data_without_any_region_is_said_once(batch, caplog):
+def test_data_without_any_region_is_reported_once(batch, caplog):
     caplog.set_level("INFO")
     objective = opened(region=True)
     for _ in range(2):
@@ -186,26 +187,46 @@ def test_data_without_any_region_is_said_once(batch, caplog):
     ]
 
 
-def test_latents_and_embeddings_of_the_dataset_replace_the_encoders(batch, monkeypatch, sdxl):
+def cached(objective, batch, rows):
+    """The arrays that a dataset could have for these rows of the batch, by column."""
+    conditions, kept = objective._conditions, torch.zeros(len(batch), dtype=torch.bool)
+    latents, texts = objective._checkpoint.latents, conditions.texts(batch, kept)
+    images = conditions.images(batch, kept)
+    scale = objective._checkpoint.pipeline.vae.config.scaling_factor
+    found = {"target_latent": conditions.target(batch), "source_latent": images[:, :4] * scale}
+    if images.shape[1] > 4:
+        found["region_latent"] = images[:, 4:] * scale
+    found["instruction_emb"] = texts.tokens_BLD
+    if texts.pooled_BD is not None:
+        found["instruction_pooled_emb"] = texts.pooled_BD
+    assert latents.channels == 4
+    return {name: values[rows] for name, values in found.items()}
+
+
+@pytest.mark.parametrize(("model", "region"), [("zoo:sd", False), ("zoo:sd", True), ("sdxl", True)])
+def test_latents_and_embeddings_of_the_dataset_replace_the_encoders(batch, monkeypatch, sdxl, model, region):
     given = with_region(batch)
-    for more in ({}, {"region": True}, {"model": sdxl, "region": True}):
-        objective = stir(opened(**more))
-        latents = objective._latents(given)
-        texts = objective._texts(given)
-        cached = {**latents, "instruction_emb": texts.hidden_BLD}
-        if texts.pooled_BD is not None:
-            cached["instruction_pooled_emb"] = texts.pooled_BD
-        expected, _ = loss_of(objective, given)
-        monkeypatch.setattr(objective._checkpoint.latents, "encode", lambda image: pytest.fail("encoded"))
-        monkeypatch.setattr(objective._checkpoint.texts, "encode", lambda texts: pytest.fail("encoded"))
-        found, _ = loss_of(objective, changed(given, **cached))
-        assert float(found) == pytest.approx(float(expected), rel=1e-5)
+    objective = stir(opened(model=sdxl if model == "sdxl" else model, region=region))
+    expected, _ = loss_of(objective, given)
+    rows = torch.tensor([0, 2])
+    partial = {name: (rows, values) for name, values in cached(objective, given, rows).items()}
+    some, _ = loss_of(objective, replace(given, partial=partial))
+    whole = changed(given, **cached(objective, given, slice(None)))
+    monkeypatch.setattr(objective._checkpoint.latents, "encode", lambda image: pytest.fail("encoded"))
+    monkeypatch.setattr(objective._checkpoint, "encode_texts", lambda texts: pytest.fail("encoded"))
+    every, _ = loss_of(objective, whole)
+    assert [float(some), float(every)] == pytest.approx([float(expected)] * 2, rel=1e-5)
 
 
-def test_embeddings_without_the_pooled_one_do_not_serve_sdxl(batch, sdxl):
-    objective = opened(model=sdxl)
-    texts = objective._texts(changed(batch, instruction_emb=torch.full((4, 16, 64), float("nan"))))
-    assert texts.hidden_BLD.isfinite().all()
+def test_arrays_that_can_be_used_are_those_of_this_model(sdxl):
+    latents, texts = opened(model=sdxl).arrays
+    assert latents.made_by.keys() == {"latent_model", "latent_revision", "latent_size_px"}
+    assert latents.shapes == dict.fromkeys(("source_latent", "target_latent", "region_latent"), (4, 8, 8))
+    assert texts.made_by["text_model"] == latents.made_by["latent_model"] == sdxl
+    assert texts.made_by["text_revision"] == latents.made_by["latent_revision"]
+    assert texts.shapes == {"instruction_emb": (16, 64), "instruction_pooled_emb": (24,)}
+    assert opened().arrays[1].shapes.keys() == {"instruction_emb"}
+    assert opened(use_latents=False, use_text_embeddings=False).arrays == ()
 
 
 @pytest.mark.parametrize(
@@ -218,14 +239,12 @@ def test_dropped_conditions_do_not_reach_the_network(batch, inputs_seen, share, 
     seen = inputs_seen(objective)
     loss_of(objective, with_region(batch))
     ((sample, _, text, _),) = seen
-    empty = objective._checkpoint.texts.encode([""]).hidden_BLD
-    images = objective._latents(with_region(batch))
+    empty = objective._checkpoint.encode_texts([""]).tokens_BLD
+    kept = objective._conditions.images(with_region(batch), torch.zeros(len(batch), dtype=torch.bool))
     for row in range(len(batch)):
         assert torch.equal(text[row], empty[0]) == is_text_null
-    vae = objective._checkpoint.pipeline.vae.config
-    for place, name in ((4, "source_latent"), (8, "region_latent")):
-        expected = torch.zeros(4, 4, 16, 16) if is_image_null else images[name] / vae.scaling_factor
-        torch.testing.assert_close(sample[:, place : place + 4], expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(sample[:, 4:], torch.zeros_like(kept) if is_image_null else kept)
+    assert kept.abs().sum((0, 2, 3)).all()
 
 
 @pytest.mark.parametrize("is_zero", [True, False])
@@ -274,6 +293,20 @@ def test_all_that_is_trained_gets_gradients_from_the_first_step(batch, sdxl, mod
     assert new.abs().sum((0, 2, 3)).all()
 
 
+def test_adapters_get_gradients_and_the_weights_below_them_none(batch):
+    objective = stir(opened(trained="lora", lora_rank=4, region=True))
+    known = {f"unet.{name}": one for name, one in objective.modules["unet"].named_parameters()}
+    for name in objective.trained_at(0):
+        known[name].requires_grad_(True)
+    loss_of(objective, with_region(batch))[0].backward()
+    for name, parameter in known.items():
+        if name in objective.trained_at(0):
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.any(), name
+        else:
+            assert parameter.grad is None, name
+
+
 def test_first_convolution_has_a_rate_of_its_own():
     first, rest = opened(conv_in_learning_rate=1e-3).groups
     assert first.names == ("unet.conv_in.weight", "unet.conv_in.bias")
@@ -286,7 +319,7 @@ def test_untrained_editor_denoises_as_the_model_it_came_from(batch, region):
     objective = opened(region=region)
     unet, plain = objective.modules["unet"], opened()._checkpoint
     latent, time, more = torch.randn(2, 4, 16, 16), torch.tensor([3, 700]), torch.randn(2, 8 if region else 4, 16, 16)
-    text = plain.texts.encode(["a red car", "two cats"]).hidden_BLD
+    text = plain.encode_texts(["a red car", "two cats"]).tokens_BLD
     from diffusers import UNet2DConditionModel
 
     old = UNet2DConditionModel.from_pretrained(ZOO / "sd", subfolder="unet", torch_dtype=torch.float32).eval()
@@ -374,8 +407,3 @@ def test_model_of_another_width_is_refused_before_it_is_loaded(monkeypatch, tmp_
     path.write_text(json.dumps({**json.loads(path.read_text()), "in_channels": 9}))
     with pytest.raises(UsageError, match="has a UNet of 9 input channels; a StableDiffusionPipeline that can be trai"):
         opened(model=f"path:{tmp_path / 'sd'}")
-
-
-def test_shares_that_leave_less_than_nothing_are_refused():
-    with pytest.raises(SettingError, match=r"text_dropout, image_dropout and both_dropout add up to 1\.2; exp"):
-        settings(text_dropout=0.5, image_dropout=0.4, both_dropout=0.3)
