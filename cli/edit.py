@@ -10,7 +10,6 @@ from cli.options import (
     DeviceOption,
     DtypeOption,
     MaskModelOption,
-    SeedOption,
     ThresholdOption,
     masks_of,
     placement,
@@ -34,7 +33,13 @@ def edit_command(
     source_caption: Annotated[
         str, typer.Option("--source-caption", help="What the images show now, for editors that take it")
     ] = "",
-    seed: SeedOption = 0,
+    target_caption: Annotated[
+        str, typer.Option("--target-caption", help="What the edited images show, for editors that take it besides TEXT")
+    ] = "",
+    seed: Annotated[
+        list[int] | None,
+        typer.Option("--seed", min=0, max=2**63 - 1, help="Decides the noise; given once, or once an image"),
+    ] = None,
     mask: Annotated[
         Path | None, typer.Option("--mask", help="Image of the same size, white or transparent where it may change")
     ] = None,
@@ -45,7 +50,7 @@ def edit_command(
 ) -> None:  # fmt: skip
     """Edit images. TEXT is the instruction or the caption of the edited image, whichever the editor needs.
 
-    With a mask, for editors that take one, the rest of the image is kept.
+    With --target-caption TEXT is the instruction. A mask says where an image may change, for editors that take one.
     """
     from evaluation.edit_files import FileEdit, edit_files
     from evaluation.editors import EditorChoice
@@ -56,6 +61,9 @@ def edit_command(
         raise typer.BadParameter("--mask-model looks for --phrase; give both or neither")
     masks = masks_of(mask_model, mask_threshold, is_given=mask is not None)
     where = placement(batch_size, device, dtype)
-    choice = EditorChoice.of_model(model, parse_pairs(settings or []), seed=seed, masks=masks)
-    edit = FileEdit(text=text, source_caption=source_caption, mask=mask, phrase=phrase)
+    choice = EditorChoice.of_model(model, parse_pairs(settings or []), masks=masks)
+    edit = FileEdit(
+        text=text, source_caption=source_caption, target_caption=target_caption, mask=mask, phrase=phrase,
+        seeds=tuple(seed or (0,)),
+    )  # fmt: skip
     say("\n".join(map(str, edit_files(images, edit, out, choice, where))))

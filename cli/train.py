@@ -18,7 +18,9 @@ from trainer.recipes import RECIPES, find_recipe
 
 def train_command(
     recipe: Annotated[str, typer.Option(help=f"{', '.join(RECIPES)}, or module:Class")],
-    data: Annotated[str | None, typer.Option(help="Dataset: a folder or fsspec URL with shards.json")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Dataset: a folder or fsspec URL with shards.json; may be repeated")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Checkpoint to start from: zoo:sd, path:…, hf:…@<commit>")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for checkpoints, metrics, previews and the model")] = None,
     config: Annotated[Path | None, typer.Option(help="Settings, a TOML file")] = None,
@@ -33,8 +35,10 @@ def train_command(
     from core.settings import overlaid, parse_pairs, read_toml
 
     kind = find_recipe(recipe)
-    options: dict[str, Any] = {"data": data, "model": model, "out": out, "steps": steps, "seed": seed}
+    options: dict[str, Any] = {"model": model, "out": out, "steps": steps, "seed": seed}
     given = {key: value for key, value in options.items() if value is not None}
+    if data:
+        given["data"] = data[0] if len(data) == 1 else data
     if batch_size is not None:
         given["run_on"] = {"batch_size": batch_size}
     values = overlaid(overlaid(read_toml(config) if config else {}, parse_pairs(settings or [])), given)

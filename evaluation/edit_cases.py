@@ -81,6 +81,7 @@ class _Run:
 
     def _edit(self, cases: list[EditCase], stamps: dict[str, str]) -> dict[str, str]:
         if self._editor is None:
+            self._choice.note_whole_images()
             self._editor = self._choice.load(self._placement)
             self._masker = masker_of(self._choice.masks_used, self._placement)
         images = [open_rgb(self._source(case)) for case in cases]

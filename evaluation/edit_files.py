@@ -30,10 +30,13 @@ class FileEdit:
     """The edit that each image gets. An absent part is "" or None."""
 
     text: str
-    """The instruction or the target caption, whichever the editor takes."""
+    """The instruction or the target caption, whichever the editor takes; the instruction where both are given."""
     source_caption: str = ""
+    target_caption: str = ""
     mask: Path | None = None
     phrase: str = ""
+    seeds: tuple[int, ...] = (0,)
+    """One for all images, or one an image."""
 
 
 def edit_files(
@@ -42,19 +45,21 @@ def edit_files(
     """Edit each image and return the files written, one for each image.
 
     `out` is the file to write when there is one image and the name ends in .png, .jpg, .jpeg or .webp; else a folder,
-    in which `<name of the image>.png` is written. The images share the seed, so that none depends on the others, and
-    the mask file; by phrase each gets a mask of its own. Raises UsageError for an editor that takes no such edit,
-    EvaluationError for files that cannot be read, ModelError for models.
+    in which `<name of the image>.png` is written. An image depends on its own seed and not on the others. They share
+    the mask file; by phrase each gets a mask of its own. Raises UsageError for an editor that takes no such edit and
+    for a wrong number of seeds, EvaluationError for files that cannot be read, ModelError for models.
     """
     targets = _targets(paths, out)
     cases = _cases(paths, edit, choice)
+    seeds = _seeds(paths, edit)
     images = [open_rgb(path) for path in paths]
     masker = masker_of(choice.masks_used, placement)
     masks = None if masker is None else masker(cases, images)
     if masks is not None and not any(mask_HW.any() for mask_HW in masks):
         raise EvaluationError(f"mask {edit.mask} lets nothing change; expected white or transparent pixels somewhere")
+    choice.note_whole_images()
     editor = choice.load(placement or Placement())
-    edited = editor.edit(requests_of(cases, images, masks, choice), seeds=[choice.seed] * len(images))
+    edited = editor.edit(requests_of(cases, images, masks, choice), seeds=seeds)
     for image, target in zip(edited, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
         image.save(target, **SAVE_ARGUMENTS[target.suffix.lower()])
@@ -63,11 +68,17 @@ def edit_files(
 
 def _cases(paths: Sequence[Path], edit: FileEdit, choice: EditorChoice) -> list[EditCase]:
     """One case for each image. Raises UsageError for a field that the editor needs and lacks, or does not take."""
-    texts = {_text_field(choice): edit.text, "source_caption": edit.source_caption}
-    if edit.source_caption and "source_caption" not in choice.fields:
+    text_field = "instruction" if edit.target_caption else _text_field(choice)
+    if text_field not in choice.fields:
         raise UsageError(
-            f"editor {choice.name} takes no source_caption (it takes {', '.join(sorted(choice.fields))}); leave it out"
+            f"editor {choice.name} takes no instruction; leave the target caption out, and give it as text"
         )
+    texts = {"source_caption": edit.source_caption, "target_caption": edit.target_caption, text_field: edit.text}
+    for field, text in texts.items():
+        if text and field not in choice.fields:
+            raise UsageError(
+                f"editor {choice.name} takes no {field} (it takes {', '.join(sorted(choice.fields))}); leave it out"
+            )
     cases = [EditCase(key=path.stem, source=path, mask=edit.mask, phrase=edit.phrase, **texts) for path in paths]
     for field in sorted(choice.needs):
         if not all(has_field(case, field, choice.masks_used) for case in cases):
@@ -82,6 +93,13 @@ def _text_field(choice: EditorChoice) -> str:
             if name in fields:
                 return name
     raise UsageError(f"editor {choice.name} takes neither instruction nor target_caption; name another editor")
+
+
+def _seeds(paths: Sequence[Path], edit: FileEdit) -> list[int]:
+    """One seed an image. Raises UsageError for another number of them than one and that of the images."""
+    if len(edit.seeds) not in (1, len(paths)):
+        raise UsageError(f"{len(edit.seeds)} seeds for {len(paths)} images; give one for all, or one an image")
+    return list(edit.seeds if len(edit.seeds) == len(paths) else edit.seeds * len(paths))
 
 
 def _targets(paths: Sequence[Path], out: Path) -> list[Path]:

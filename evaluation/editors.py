@@ -6,6 +6,7 @@ that a training made. Both are described in the same way, so that outputs can be
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from models.placement import Placement
     from models.protocols import Editor
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,8 @@ class EditorChoice:
     description: Mapping[str, Any]
     """Everything except the name that decides the editor's images, as JSON values: revision, settings."""
     load: Callable[[Placement], Editor]
+    trained_on: frozenset[str] = frozenset()
+    """Those of `uses` that the network itself takes."""
     seed: int = 0
     masks: Masks = "none"
 
@@ -55,7 +60,7 @@ class EditorChoice:
         kind = registry.editor_class(model_id)
         made = checked(kind.Settings, settings or {}, f"editor {model_id}")
         return cls(
-            name=model_id, needs=kind.needs, uses=kind.uses, seed=seed, masks=masks,
+            name=model_id, needs=kind.needs, uses=kind.uses, trained_on=kind.trained_on, seed=seed, masks=masks,
             description={"revision": registry.revision(model_id), "settings": made.model_dump(mode="json")},
             load=lambda placement: loading.load_model("Editor", model_id, placement, settings=made),
         )  # fmt: skip
@@ -79,6 +84,13 @@ class EditorChoice:
     def masks_used(self) -> Masks:
         """The source of the masks that the editor is given."""
         return "given" if self.masks == "none" and "mask" in self.needs else self.masks
+
+    def note_whole_images(self) -> None:
+        """Log that a network that was trained with regions is given none."""
+        if "mask" in self.trained_on and self.masks_used == "none":
+            _log.warning(
+                "%s was trained with regions and is given no mask: each image may change as a whole", self.name
+            )
 
     def described(self) -> dict[str, Any]:
         """Everything that decides the images, as JSON values. Raises ModelError for a segmenter that is unknown."""

@@ -39,7 +39,7 @@ def recipes_page() -> str:
 
     shared = settings(Recipe)
     recipes = {name: find_recipe(name) for name in sorted(RECIPES)}
-    editors = [_editor(kind, target) for kind, target in sorted(WRAPPERS["Editor"].items())]
+    editors = [_editor(target, kinds) for target, kinds in _kinds_of(WRAPPERS["Editor"]).items()]
     overview = table(("Recipe", "What it trains"), [(f"[{n}](#{n})", summary(cls)) for n, cls in recipes.items()])
     sections = [_recipe(name, cls, shared) for name, cls in recipes.items()]
     benchmarks = [_benchmark(name, find_benchmark(name)) for name in sorted(BENCHMARKS)]
@@ -59,12 +59,20 @@ def _recipe(name: str, cls: type[Recipe], shared: dict[str, Row]) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def _editor(kind: str, target: str) -> str:
+def _kinds_of(served: dict[str, str]) -> dict[str, list[str]]:
+    """Wrapper -> the kinds of models that it serves, both sorted."""
+    return {
+        target: [kind for kind in sorted(served) if served[kind] == target] for target in sorted(set(served.values()))
+    }
+
+
+def _editor(target: str, kinds: list[str]) -> str:
     module, _, name = target.partition(":")
     cls = getattr(importlib.import_module(module), name)
     parts = [
         f"### {name}\n",
-        f"{summary(cls)} Serves checkpoints of the kind `{kind}`.\n",
+        f"{summary(cls)}\n",
+        names("Serves checkpoints of the kind", kinds),
         names("Every request must have", sorted(cls.needs)),
         names("Uses where a request has it", sorted(cls.uses)),
         table(SETTINGS_HEAD, settings(cls.Settings).values()),

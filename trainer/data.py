@@ -1,4 +1,4 @@
-"""Reads a dataset's tars in the order of `trainer.order` and makes batches of tensors, from any batch on.
+"""Reads the datasets' tars in the order of `trainer.order` and makes batches of tensors, from any batch on.
 
 webdataset reads the tars, torch's DataLoader the samples when workers are asked for. A failure in a worker travels as a
 value, so that its one line reaches the user unwrapped.
@@ -9,21 +9,24 @@ from __future__ import annotations
 import logging
 import signal
 import tarfile
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from core.errors import DatasetError, SampleError
 from trainer.batch import collate
-from trainer.order import Order, plan_streams
+from trainer.mixing import Mix
+from trainer.order import Order, plan_streams, streams_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from samples.shards import ShardFile, ShardList
     from trainer.batch import Batch
+    from trainer.datasets import Datasets
     from trainer.decode import Decoder, Sample
     from trainer.order import Visit
     from trainer.settings import TrainSettings
@@ -38,20 +41,28 @@ class Loader:
     """Batches of one process. With the same `num_streams` a resumed training sees the same order."""
 
     def __init__(
-        self, dataset: ShardList, decoder: Decoder, settings: TrainSettings, *, rank: int, num_ranks: int
+        self, datasets: Datasets, decoder: Decoder, settings: TrainSettings, *, rank: int, num_ranks: int
     ) -> None:
-        """Plan the order. Raises UsageError for fewer shards than processes."""
-        filled = tuple(shard for shard in dataset.shards if shard.num_samples)
-        num_workers = settings.run_on.num_workers
-        plan = plan_streams(len(filled), num_ranks, num_workers, settings.streams)
+        """Plan the order. Raises UsageError for a dataset with fewer shards than processes."""
+        filled = [_filled(dataset) for dataset in datasets.lists]
+        num_workers, seed = settings.run_on.num_workers, settings.seed
+        plan = plan_streams([len(shards) for shards in filled], num_ranks, num_workers, settings.streams)
         if plan.num_workers < num_workers:
             log.warning(
                 "reading with %d workers a process instead of %d: %d streams of shards are dealt to %d processes",
                 plan.num_workers, num_workers, plan.num_streams, num_ranks,
             )  # fmt: skip
         self.num_streams, self._num_workers = plan.num_streams, plan.num_workers
-        self._order = Order(filled, plan.num_streams, settings.shuffle_block, settings.seed)
-        self._dataset, self._decoder, self._flips = dataset, decoder, settings.horizontal_flip
+        streams = tuple(streams_of(plan.num_streams, len(shards)) for shards in filled)
+        self._reading = Reading(
+            lists=datasets.lists,
+            names=datasets.names if len(filled) > 1 else ("",),
+            orders=tuple(Order(s, n, settings.shuffle_block, seed) for s, n in zip(filled, streams, strict=True)),
+            mix=Mix(datasets.weights, streams, plan.num_streams, seed),
+            decoder=decoder,
+            flips=settings.horizontal_flip,
+        )
+        self._decoder = decoder
         self._batch_size, self._rank, self._num_ranks = settings.run_on.batch_size, rank, num_ranks
         self._reader = f"recipe {settings.recipe}"
 
@@ -62,10 +73,7 @@ class Loader:
             yield collate(list(islice(samples, self._batch_size)), self._decoder, self._reader)
 
     def _samples(self, start: int) -> Iterator[Sample]:
-        stream = SampleStream(
-            self._dataset, self._decoder, self._order, rank=self._rank, num_ranks=self._num_ranks, start=start,
-            flips=self._flips,
-        )  # fmt: skip
+        stream = SampleStream(self._reading, rank=self._rank, num_ranks=self._num_ranks, start=start)
         if self._num_workers == 0:
             yield from map(_checked, stream)
             return
@@ -76,14 +84,23 @@ class Loader:
         yield from map(_checked, loader)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """The datasets and their orders. `names` say in messages which dataset a shard is of, empty where there is one."""
+
+    lists: tuple[ShardList, ...]
+    names: tuple[str, ...]
+    orders: tuple[Order, ...]
+    mix: Mix
+    decoder: Decoder
+    flips: bool = False
+
+
 class SampleStream(IterableDataset):  # type: ignore[type-arg]
     """The samples of one process from its number `start`, or a DataLoader worker's share of them."""
 
-    def __init__(
-        self, dataset: ShardList, decoder: Decoder, order: Order, *, rank: int, num_ranks: int, start: int, flips: bool
-    ) -> None:
-        self._dataset, self._decoder, self._order, self._flips = dataset, decoder, order, flips
-        self._rank, self._num_ranks, self._start = rank, num_ranks, start
+    def __init__(self, reading: Reading, *, rank: int, num_ranks: int, start: int) -> None:
+        self._reading, self._rank, self._num_ranks, self._start = reading, rank, num_ranks, start
 
     def __iter__(self) -> Iterator[Sample | SampleError]:
         """Samples in order, with an error as the last item where one cannot be read."""
@@ -95,59 +112,86 @@ class SampleStream(IterableDataset):  # type: ignore[type-arg]
     def _share(self) -> Iterator[Sample]:
         worker = get_worker_info()
         first, step = (worker.id, worker.num_workers) if worker else (0, 1)
-        num_own = self._order.num_streams // self._num_ranks
-        streams: dict[int, Iterator[Sample]] = {}
-        place = self._start + first
+        mix = self._reading.mix
+        streams: dict[tuple[int, int], Iterator[_Found]] = {}
+        number = (self._start + first) * self._num_ranks + self._rank
         while True:
-            own, position = place % num_own, place // num_own
-            if own not in streams:
-                streams[own] = self._stream(self._rank + own * self._num_ranks, position)
-            yield next(streams[own])
-            place += step
+            dataset = mix.dataset_of(number)
+            stream = number % mix.streams[dataset]
+            if (dataset, stream) not in streams:
+                streams[dataset, stream] = self._stream(dataset, stream, mix.position(number, dataset))
+            yield self._decoded(number, dataset, next(streams[dataset, stream]))
+            number += step * self._num_ranks
 
-    def _stream(self, stream: int, start: int) -> Iterator[Sample]:
-        position = start
-        for visit, skip in self._order.visits(stream, start):
-            for index, raw in self._raw(visit, skip):
-                yield self._decoder.decode(
-                    raw, shard=visit.shard.file, number=position * self._order.num_streams + stream,
-                    epoch=visit.epoch, is_mirrored=self._flips and self._order.mirrored(visit, index),
-                )  # fmt: skip
-                position += 1
+    def _decoded(self, number: int, dataset: int, found: _Found) -> Sample:
+        reading, visit = self._reading, found.visit
+        is_mirrored = reading.flips and reading.orders[dataset].mirrored(visit, found.place)
+        return reading.decoder.decode(
+            found.raw, shard=self._shard_name(dataset, visit), number=number, epoch=visit.epoch, is_mirrored=is_mirrored
+        )
 
-    def _raw(self, visit: Visit, skip: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _shard_name(self, dataset: int, visit: Visit) -> str:
+        name = self._reading.names[dataset]
+        return f"{name}/{visit.shard.file}" if name else visit.shard.file
+
+    def _stream(self, dataset: int, stream: int, start: int) -> Iterator[_Found]:
+        for visit, skip in self._reading.orders[dataset].visits(stream, start):
+            for index, raw in self._raw(dataset, visit, skip):
+                yield _Found(visit, index, raw)
+
+    def _raw(self, dataset: int, visit: Visit, skip: int) -> Iterator[tuple[int, dict[str, Any]]]:
         """(index in the shard, members) of the visited shard's samples, in the order asked for."""
-        shard = visit.shard
+        shard, order = visit.shard, self._reading.orders[dataset]
+        name = self._shard_name(dataset, visit)
         try:
-            with self._dataset.open(shard) as handle:
-                members = tar_file_iterator(handle, select_files=self._decoder.wants)
-                samples = enumerate(group_by_keys({**member, "__url__": shard.file} for member in members))
+            with self._reading.lists[dataset].open(shard) as handle:
+                samples = enumerate(stored_samples(handle, shard, self._reading.decoder.wants))
                 at = 0
-                for first, order in self._order.blocks(visit, skip):
-                    block = list(islice(samples, first - at, first - at + min(self._order.block, _left(shard, first))))
+                for first, places in order.blocks(visit, skip):
+                    wanted = min(order.block, shard.num_samples - first)
+                    block = list(islice(samples, first - at, first - at + wanted))
                     at = first + len(block)
-                    if len(block) < min(self._order.block, _left(shard, first)):
-                        raise _count_error(shard, at)
-                    yield from ((first + place, block[place][1]) for place in order)
+                    if len(block) < wanted:
+                        raise _count_error(name, shard, at)
+                    yield from ((first + place, block[place][1]) for place in places)
                 if next(samples, None) is not None:
-                    raise _count_error(shard, at + 1)
+                    raise _count_error(name, shard, at + 1)
         except DatasetError as error:
             raise SampleError(str(error)) from error
         except UNREADABLE as error:
-            raise SampleError(f"shard {shard.file} cannot be read: {_reason(error)}") from error
+            raise SampleError(f"shard {name} cannot be read: {_reason(error)}") from error
+
+
+class _Found(NamedTuple):
+    """One sample as it lies in a tar: the visit of its shard, its place in it, its members."""
+
+    visit: Visit
+    place: int
+    raw: dict[str, Any]
 
 
 def first_samples(dataset: ShardList, decoder: Decoder, count: int) -> list[Sample]:
     """The dataset's first samples, as many as there are up to `count`, in the order of its tars."""
-    filled = tuple(shard for shard in dataset.shards if shard.num_samples)
     found: list[Sample] = []
-    for number, shard in enumerate(filled):
-        in_order = Order((shard,), 1, 1, 0)
-        stream = SampleStream(dataset, decoder, in_order, rank=0, num_ranks=1, start=0, flips=False)
-        found += map(_checked, islice(stream, min(count - len(found), shard.num_samples)))
-        if len(found) == count or number + 1 == len(filled):
-            break
+    for shard in _filled(dataset):
+        if len(found) < count:
+            in_order = (Order((shard,), 1, 1, 0),)
+            reading = Reading(
+                lists=(dataset,), names=("",), orders=in_order, mix=Mix((1,), (1,), 1, 0), decoder=decoder
+            )  # fmt: skip
+            stream = SampleStream(reading, rank=0, num_ranks=1, start=0)
+            found += map(_checked, islice(stream, min(count - len(found), shard.num_samples)))
     return found
+
+
+def _filled(dataset: ShardList) -> tuple[ShardFile, ...]:
+    return tuple(shard for shard in dataset.shards if shard.num_samples)
+
+
+def stored_samples(handle: IO[bytes], shard: ShardFile, wants: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
+    """The members of each sample of an open tar, by suffix, with its `__key__`. `wants` picks files by their name."""
+    members = tar_file_iterator(handle, select_files=wants)
+    yield from group_by_keys({**one, "__url__": shard.file} for one in members)
 
 
 def _reason(error: BaseException) -> str:
@@ -157,14 +201,10 @@ def _reason(error: BaseException) -> str:
     return " ".join(str(error.args[0] if error.args else "").split()) or type(error).__name__
 
 
-def _left(shard: ShardFile, first: int) -> int:
-    return shard.num_samples - first
-
-
-def _count_error(shard: ShardFile, found: int) -> SampleError:
+def _count_error(name: str, shard: ShardFile, found: int) -> SampleError:
     more = "at least " if found > shard.num_samples else ""
     return SampleError(
-        f"shard {shard.file} holds {more}{found} samples, shards.json says {shard.num_samples}; build the dataset again"
+        f"shard {name} holds {more}{found} samples, shards.json says {shard.num_samples}; build the dataset again"
     )
 
 

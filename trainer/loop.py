@@ -1,4 +1,4 @@
-"""The training loop: one recipe on one dataset, on a CPU, a GPU, or several processes.
+"""The training loop: one recipe on one or more datasets, on a CPU, a GPU, or several processes.
 
 All randomness in step s is a function of the seed and of the samples' numbers. So a training that was killed and
 resumed on the same kind of machine gives the losses of one that was not, and R processes with batch size B those of one
@@ -132,14 +132,14 @@ class _Training:
     def _log(self, values: dict[str, float]) -> None:
         if self._metrics is None:
             return
-        seen = self.step * self._setup.global_batch / self._setup.dataset.num_samples
-        row = {"epoch": seen, **values}
+        epochs = self._setup.datasets.epochs(self.step * self._setup.global_batch)
+        row = {**epochs, **values}
         row = self._metrics.log(self.step, row, samples_per_step=self._setup.global_batch)
         if time.monotonic() - self._logged_s > LOG_EVERY_S:
             self._logged_s = time.monotonic()
             log.info(
                 "step %d of %d, epoch %.2f, loss %.4f, %.1f samples/s",
-                self.step, self._recipe.steps, seen, values["loss"], row["samples_per_s"],
+                self.step, self._recipe.steps, epochs["epoch"], values["loss"], row["samples_per_s"],
             )  # fmt: skip
 
     def _save(self) -> None:
@@ -169,7 +169,7 @@ class _Training:
         if self._metrics:
             last = (read_metrics(self._recipe.out) or [{}])[-1]
             models = self._setup.identity["models"]
-            origin = provenance(self._recipe, self._setup.dataset, models, self.step, last)
+            origin = provenance(self._recipe, self._setup.datasets, models, self.step, last)
             with self._state.as_result():
                 save_result(folder, self._objective, origin)
         self._accelerator.wait_for_everyone()

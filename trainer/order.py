@@ -1,4 +1,4 @@
-"""The order of samples: a pure function of the seed, the dataset's shard list and the number of streams.
+"""The order of a dataset's samples: a pure function of the seed, its shard list and the number of streams.
 
 The order is made of V streams. Shards are permuted anew each epoch; the endless sequence of these epochs is dealt to
 the streams one shard at a time, so that stream v reads shards v, v + V, v + 2V, … of it. Within a shard, blocks of
@@ -14,7 +14,8 @@ What follows from that, where V is a multiple of R x W:
 - Step s sees the samples from s x G on, G being all processes' samples a step, however G is made up.
 - Any position is found by counting, from shards.json alone: resuming reads at most one block twice.
 
-The module imports nothing heavy and opens no file.
+`trainer.mixing` deals the numbers to several datasets, each of which has such an order of its own. The module imports
+nothing heavy and opens no file.
 """
 
 from __future__ import annotations
@@ -48,31 +49,54 @@ class StreamPlan(NamedTuple):
     num_workers: int
 
 
-def plan_streams(num_shards: int, num_ranks: int, num_workers: int, streams: int | None = None) -> StreamPlan:
+def plan_streams(
+    num_shards: Sequence[int], num_ranks: int, num_workers: int, streams: int | None = None
+) -> StreamPlan:  # fmt: skip
     """The numbers of streams and workers. Workers become fewer until the streams can be dealt to them evenly.
+
+    `num_shards` are the shards of each dataset. The number of streams is that of the largest dataset; `streams_of` says
+    how many a smaller one has, and each has a multiple of the number of processes.
 
     `num_workers` 0, reading in the training process, counts as one. Workers never decide the number of streams, and so
     the order. By default that is a power of two where the processes divide it: with 16 shards or more the same order
     for 1, 2, 4, 8 and 16 processes; other numbers of processes see another one, unless `streams` is given. Raises
-    UsageError when there are fewer shards than processes, and for streams that cannot be dealt evenly.
+    UsageError when a dataset has fewer shards than processes, and for streams that cannot be dealt evenly.
     """
-    if num_shards < num_ranks:
-        raise UsageError(
-            f"the dataset has {num_shards} shards with samples and there are {num_ranks} processes, which each need "
-            f"one; start at most {num_shards} processes, or build the dataset with smaller shards"
-        )
+    for place, number in enumerate(num_shards, 1):
+        if number < num_ranks:
+            which = "the dataset" if len(num_shards) == 1 else f"dataset {place} of {len(num_shards)}"
+            raise UsageError(
+                f"{which} has {number} shards with samples and there are {num_ranks} processes, which each need "
+                f"one; start at most {number} processes, or build the dataset with smaller shards"
+            )
+    most = max(num_shards)
     if streams is None:
-        power = 1 << (min(num_shards, max(STREAMS, num_ranks)).bit_length() - 1)
-        streams = power if power % num_ranks == 0 else num_ranks * max(1, min(num_shards, STREAMS) // num_ranks)
-    elif streams % num_ranks or streams > num_shards:
+        power = 1 << (min(most, max(STREAMS, num_ranks)).bit_length() - 1)
+        streams = power if power % num_ranks == 0 else num_ranks * max(1, min(most, STREAMS) // num_ranks)
+        while not _are_dealt(streams, num_shards, num_ranks):
+            streams -= num_ranks
+    elif streams > most or not _are_dealt(streams, num_shards, num_ranks):
         raise UsageError(
             f"streams is {streams}; expected a multiple of the number of processes ({num_ranks}) and at most the "
-            f"number of shards with samples ({num_shards})"
+            f"number of shards with samples ({most}){'' if len(num_shards) == 1 else ', for each dataset'}"
         )
     workers = min(max(1, num_workers), streams // num_ranks)
-    while streams % (num_ranks * workers):
+    while not _are_dealt(streams, num_shards, num_ranks * workers):
         workers -= 1
     return StreamPlan(streams, workers if num_workers else 0)
+
+
+def streams_of(num_streams: int, num_shards: int) -> int:
+    """The streams of a dataset: the greatest divisor of the training's number of streams that its shards suffice for.
+
+    The number of processes is no part of it, so that a resumed training with other processes has the same order.
+    """
+    return next(number for number in range(min(num_streams, num_shards), 0, -1) if num_streams % number == 0)
+
+
+def _are_dealt(streams: int, num_shards: Sequence[int], num_readers: int) -> bool:
+    """True where every dataset's streams can be dealt evenly to as many readers."""
+    return all(streams_of(streams, number) % num_readers == 0 for number in num_shards)
 
 
 @dataclass(frozen=True)

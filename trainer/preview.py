@@ -16,6 +16,8 @@ from trainer.data import first_samples
 from trainer.decode import Decoder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from models.protocols import Editor
     from samples.shards import ShardList
     from trainer.decode import Sample
@@ -31,16 +33,16 @@ SOURCE, TARGET = "source_images", "target_image"
 
 
 class Previewer:
-    """The editor of a training and the first samples of its dataset, by columns that the recipe need not read."""
+    """The editor of a training and the first samples of its datasets, by columns that the recipe need not read."""
 
-    def __init__(self, editor: Editor, dataset: ShardList, size_px: int) -> None:
+    def __init__(self, editor: Editor, datasets: Sequence[ShardList], size_px: int) -> None:
         """Raises ContractError for an editor that needs a field which no column has."""
         for field in sorted(editor.needs - {"image"}):
             if field not in COLUMNS:
                 raise ContractError(
                     f"the recipe's editor needs {field!r}, which previews cannot give it; set run_on.preview_every=0"
                 )
-        self._editor, self._dataset = editor, dataset
+        self._editor, self._datasets = editor, datasets
         needed = {field: name for field, name in COLUMNS.items() if field in editor.needs}
         trained = {field: name for field, name in TRAINED_COLUMNS.items() if field in editor.trained_on}
         self._columns = {**needed, **trained}
@@ -49,8 +51,11 @@ class Previewer:
         )
 
     def grid(self, num_samples: int, seed: int) -> Image.Image:
-        """One row a sample: source, edit, target. The noise is seeded by `seed` and the row."""
-        samples = first_samples(self._dataset, self._decoder, num_samples)
+        """One row a sample, as many of each dataset: source, edit, target. `seed` and the row decide the noise."""
+        samples: list[Sample] = []
+        for place, dataset in enumerate(self._datasets):
+            count = (num_samples - place - 1) // len(self._datasets) + 1
+            samples += first_samples(dataset, self._decoder, count)
         requests = [self._request(sample) for sample in samples]
         edited = self._editor.edit(requests, seeds=[(seed * 1009 + row) % 2**63 for row in range(len(samples))])
         sources = [request.image for request in requests]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from samples.shards import ShardList
+    from trainer.datasets import Datasets
     from trainer.recipe import Objective, Recipe
 
 PACKAGES = ("editloom", "torch", "diffusers", "transformers", "accelerate", "timm", "numpy", "webdataset")
@@ -44,14 +44,19 @@ def save_result(folder: Path, objective: Objective, provenance: dict[str, Any]) 
 
 
 def provenance(
-    recipe: Recipe, dataset: ShardList, models: Mapping[str, str], steps: int, metrics: dict[str, Any]
+    recipe: Recipe, datasets: Datasets, models: Mapping[str, str], steps: int, metrics: dict[str, Any]
 ) -> dict[str, Any]:
     """Everything that decided the result, and the last row of metrics. `models` has the revision of each model."""
     return {
         "recipe": recipe.recipe,
         "seed": recipe.seed,
         "steps": steps,
-        "dataset": {"name": dataset.name, "fingerprint": dataset.fingerprint, "num_samples": dataset.num_samples},
+        "dataset": {
+            "name": " + ".join(datasets.names),
+            "fingerprint": datasets.fingerprint,
+            "num_samples": datasets.num_samples,
+        },
+        "datasets": datasets.described(),
         "models": dict(models),
         "config": recipe.model_dump(mode="json"),
         "metrics": metrics,

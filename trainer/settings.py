@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -54,8 +54,11 @@ class TrainSettings(Settings):
     recipe: ClassVar[str] = ""
     """The recipe's name; set by the subclass."""
 
-    data: str
-    """Dataset: a folder or fsspec URL with shards.json."""
+    data: str | Annotated[tuple[str, ...], Field(strict=False)]
+    """Dataset: a folder or fsspec URL with shards.json; or a list of several."""
+    data_weights: Annotated[tuple[float, ...], Field(strict=False)] | None = None
+    """How often each of several datasets is drawn from, in proportion: [3, 1]; None: as often as it has samples, so
+    that every sample of all datasets is as likely as any other."""
     out: Path = Field(strict=False)
     """Folder for checkpoints, metrics, previews and the result."""
 
@@ -87,6 +90,14 @@ class TrainSettings(Settings):
 
     run_on: TrainRunOn = TrainRunOn()
 
+    @field_validator("data", mode="before")
+    @classmethod
+    def _names_datasets(cls, data: Any) -> Any:
+        several = isinstance(data, list | tuple) and len(data) > 0 and all(isinstance(one, str) for one in data)
+        if not (several or isinstance(data, str)):
+            raise ValueError("expected a folder or URL, or a list of them")
+        return data
+
     @field_validator("out")
     @classmethod
     def _expanded(cls, out: Path) -> Path:
@@ -96,6 +107,12 @@ class TrainSettings(Settings):
     def _agrees_with_itself(self) -> Self:
         if self.warmup_steps >= self.steps and self.warmup_steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below steps {self.steps}")
+        num_datasets = 1 if isinstance(self.data, str) else len(self.data)
+        weights = self.data_weights
+        if weights is not None and (len(weights) != num_datasets or min(weights) <= 0):
+            raise ValueError(
+                f"data_weights is {list(weights)}; expected a number above 0 for each dataset in data ({num_datasets})"
+            )
         return self
 
     def deciding(self) -> dict[str, Any]:

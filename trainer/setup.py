@@ -14,18 +14,19 @@ from accelerate.utils import GradientAccumulationPlugin  # type: ignore[import-u
 from core.errors import MissingDependencyError, UsageError, one_line
 from core.missing import refusal
 from models.registry import missing, revision
-from samples.shards import read_shards
 from trainer.checkpoint import check, checkpoints, damaged, read_state, read_tensors
 from trainer.data import Loader
+from trainer.datasets import read_datasets
 from trainer.decode import Decoder
 from trainer.preview import Previewer
 from trainer.recipe import TrainContext
+from trainer.required import check_columns
 from trainer.state import TrainState
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from samples.shards import ShardList
+    from trainer.datasets import Datasets
     from trainer.recipe import Objective, Recipe
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class Setup:
 
     recipe: Recipe
     accelerator: Accelerator
-    dataset: ShardList
+    datasets: Datasets
     objective: Objective
     loader: Loader
     previewer: Previewer | None
@@ -61,13 +62,13 @@ class Setup:
 def set_up(recipe: Recipe, *, resume: bool) -> Setup:
     """Load everything, with `resume` from the last checkpoint under `out`. Raises as `trainer.loop.train`."""
     accelerator = _accelerator(recipe)
-    dataset = read_shards(recipe.data, is_hashed=recipe.run_on.check_shards == "sha256")
-    dataset.check_sizes()
+    datasets = read_datasets(recipe)
+    check_columns(datasets, _required(recipe), f"recipe {recipe.recipe}")
     checkpoint = _checkpoint(recipe, resume=resume)
     saved = _saved(checkpoint) if checkpoint else {}
     run_on = recipe.run_on
     identity = {
-        "recipe": recipe.recipe, "config": recipe.deciding(), "dataset": dataset.fingerprint,
+        "recipe": recipe.recipe, "config": recipe.deciding(), "dataset": datasets.fingerprint,
         "models": _revisions(recipe),
         "global_batch": run_on.batch_size * run_on.accumulate * accelerator.num_processes,
     }  # fmt: skip
@@ -78,19 +79,24 @@ def set_up(recipe: Recipe, *, resume: bool) -> Setup:
     ctx = TrainContext(device=accelerator.device, precision=recipe.precision, autocast=accelerator.autocast)
     objective = recipe.open(ctx)
     loader = Loader(
-        dataset, _decoder(recipe, objective), recipe, rank=accelerator.process_index,
+        datasets, _decoder(recipe, objective), recipe, rank=accelerator.process_index,
         num_ranks=accelerator.num_processes,
     )  # fmt: skip
-    previewer = Previewer(objective.editor, dataset, recipe.size_px) if run_on.preview_every else None
+    previewer = Previewer(objective.editor, datasets.lists, recipe.size_px) if run_on.preview_every else None
     state = TrainState(objective, recipe, accelerator)
     if checkpoint:
         state.restore(read_tensors(checkpoint), saved)
     recipe.out.mkdir(parents=True, exist_ok=True)
     return Setup(
-        recipe=recipe.model_copy(update={"streams": loader.num_streams}), accelerator=accelerator, dataset=dataset,
+        recipe=recipe.model_copy(update={"streams": loader.num_streams}), accelerator=accelerator, datasets=datasets,
         objective=objective, loader=loader, previewer=previewer, state=state,
         identity={**identity, "streams": loader.num_streams}, step=saved.get("step", 0),
     )  # fmt: skip
+
+
+def _required(recipe: Recipe) -> tuple[str, ...]:
+    """The columns without which no sample can be used: those that are filled are none of them."""
+    return tuple(name for name in (*recipe.reads, *recipe.needs_columns()) if name not in recipe.filled)
 
 
 def _decoder(recipe: Recipe, objective: Objective) -> Decoder:

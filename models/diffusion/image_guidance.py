@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from models.diffusion.text_conditions import TextCondition
 
-# B rows, C channels of a latent of h w, E evaluations
+# B rows, N rows of all evaluations, C channels of a latent of h w, L tokens, D embedding
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EditConditions:
-    """What the UNet sees beside the noisy latents of B rows."""
+    """Everything that the UNet sees besides the noisy latents of B rows."""
 
     text: TextCondition
     nothing: TextCondition
@@ -44,28 +44,28 @@ class GuidedUnet:
         self.num_evaluations = 1 if guidance_scale <= 1 else 2 if image_guidance_scale == 1 else 3
         text, nothing, seen_BChw = conditions.text, conditions.nothing, conditions.seen_BChw
         num_rows, without = len(seen_BChw), self.num_evaluations - 1
-        self._tokens = torch.cat([text.tokens_BLD, *[nothing.tokens_BLD] * num_rows * without]).to(unet.dtype)
+        self._tokens_NLD = torch.cat([text.tokens_BLD, *[nothing.tokens_BLD] * num_rows * without]).to(unet.dtype)
         seen = [seen_BChw, seen_BChw, torch.zeros_like(seen_BChw)]
-        self._seen = torch.cat(seen[: self.num_evaluations]).to(unet.dtype)
+        self._seen_NChw = torch.cat(seen[: self.num_evaluations]).to(unet.dtype)
         self._added = None
         if text.pooled_BD is not None:
-            pooled = torch.cat([text.pooled_BD, *[nothing.pooled_BD] * num_rows * without]).to(unet.dtype)
-            sizes = torch.tensor([[*conditions.size_px, 0, 0, *conditions.size_px]], device=unet.device)
-            self._added = {"text_embeds": pooled, "time_ids": sizes.to(unet.dtype).expand(len(pooled), -1)}
+            pooled_ND = torch.cat([text.pooled_BD, *[nothing.pooled_BD] * num_rows * without]).to(unet.dtype)
+            sizes_16 = torch.tensor([[*conditions.size_px, 0, 0, *conditions.size_px]], device=unet.device)
+            self._added = {"text_embeds": pooled_ND, "time_ids": sizes_16.to(unet.dtype).expand(len(pooled_ND), -1)}
 
     def __call__(self, latent_BChw: Any, timestep: Any) -> Any:
         """The guided output (B, C, h, w), float32, for latents scaled as the scheduler says."""
         import torch
 
-        latents = torch.cat([latent_BChw] * self.num_evaluations).to(self._unet.dtype)
-        output = self._unet(
-            torch.cat([latents, self._seen], dim=1), timestep, encoder_hidden_states=self._tokens,
+        latent_NChw = torch.cat([latent_BChw] * self.num_evaluations).to(self._unet.dtype)
+        output_NChw = self._unet(
+            torch.cat([latent_NChw, self._seen_NChw], dim=1), timestep, encoder_hidden_states=self._tokens_NLD,
             added_cond_kwargs=self._added, return_dict=False,
         )[0].float()  # fmt: skip
         if self.num_evaluations == 1:
-            return output
-        whole_BChw, image_BChw, *neither = output.chunk(self.num_evaluations)
-        guided_BChw = image_BChw + self._text_scale * (whole_BChw - image_BChw)
-        if neither:
-            guided_BChw = guided_BChw + (self._image_scale - 1) * (image_BChw - neither[0])
-        return guided_BChw
+            return output_NChw
+        whole_BChw, image_BChw, *neither = output_NChw.chunk(self.num_evaluations)
+        by_text_BChw = self._text_scale * (whole_BChw - image_BChw)
+        if not neither:
+            return image_BChw + by_text_BChw
+        return neither[0] + by_text_BChw + self._image_scale * (image_BChw - neither[0])

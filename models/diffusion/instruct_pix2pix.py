@@ -46,10 +46,11 @@ class InstructPix2PixSettings(Settings):
     """Settings of InstructPix2Pix that decide its images."""
 
     num_steps: int = Field(50, ge=1)
+    """Steps from pure noise to an image."""
     guidance_scale: float = Field(7.5, ge=0)
-    """Weight of the instruction; 1 or less is no guidance, by the image neither."""
+    """Weight of the instruction; with 1 or less there is no guidance, by text or image."""
     image_guidance_scale: float = Field(1.5, ge=1)
-    """Weight of the source image: the higher, the more is kept; 1 is none, and saves a third of the time."""
+    """Weight of the source image: the higher, the more of it is kept; at 1 there is none, and less time is taken."""
     size_px: int | None = Field(None, ge=1)
     """Longer side at which images are edited; None: the side that the network was made for."""
     scheduler: Literal["checkpoint", "ddim", "euler_ancestral"] = "checkpoint"

@@ -5,6 +5,7 @@ Source  Hu et al. 2021, LoRA: W + scale B A.
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,7 @@ def merge_lora(pipeline: Any, location: str) -> None:
     folder = Path(location) / LORA_FOLDER
     if not folder.is_dir():
         return
-    import peft  # noqa: F401  diffusers only says that it needs a backend
-
+    importlib.import_module("peft")  # diffusers would only say that it needs a backend
     pipeline.load_lora_weights(folder, weight_name=WEIGHTS_FILE, use_safetensors=True, local_files_only=True)
     pipeline.fuse_lora()
     pipeline.unload_lora_weights()

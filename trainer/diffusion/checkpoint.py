@@ -91,7 +91,11 @@ class Checkpoint:
         if size_px % unit:
             raise UsageError(f"size_px is {size_px}; model {self.model_id!r} needs a multiple of {unit}")
         side = size_px // self.latents.factor
-        made_by = {"latent_model": self.model_id, "latent_revision": self.revision, "latent_size_px": size_px}
+        made_by: dict[str, str | int] = {
+            "latent_model": self.model_id,
+            "latent_revision": self.revision,
+            "latent_size_px": size_px,
+        }
         return ArraySpec(made_by=made_by, shapes=dict.fromkeys(LATENTS, (self.latents.channels, side, side)))
 
     def text_spec(self) -> ArraySpec:

@@ -25,6 +25,28 @@ def test_several_images_are_edited_into_a_folder(tmp_path, images, models, editl
     assert models[1:] == [("Editor", "zoo:sd", 3, {"settings": SdEditSettings()})]
 
 
+def test_each_image_may_have_a_seed_of_its_own(tmp_path, images, models, editloom):
+    argv = ("edit", *images, "a cat", *MODEL, "--out", tmp_path / "out")
+    assert editloom(*argv, "--seed", "5", "--seed", "6")[0] == 0
+    assert [asked[1] for asked in models[0].asked] == [5, 6]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--mask", "m.png"], "takes no mask (it takes instruction); leave it out"),
+        (["--target-caption", "a dog"], "takes no target_caption (it takes instruction); leave it out"),
+        (["--set", "image_guidance_scale=0.5"], "image_guidance_scale: input should be greater than or equal to 1"),
+        (["--seed", "1", "--seed", "2"], "2 seeds for 1 images; give one for all, or one an image"),
+    ],
+)
+def test_what_an_editor_by_instruction_cannot_do_is_refused(tmp_path, models, flags, message, refused):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "StableDiffusionInstructPix2PixPipeline"}')
+    (tmp_path / "model.safetensors").touch()
+    assert message in refused("edit", "a.png", "x", "--model", f"path:{tmp_path}", "--out", "o", *flags, code=2)
+    assert len(models) == 1
+
+
 def test_one_image_is_written_to_the_file_that_is_named(tmp_path, images, editloom):
     for name in ("x.png", "x.jpg", "deep/x.webp"):
         assert editloom("edit", images[0], "a cat", *MODEL, "--out", str(tmp_path / name))[0] == 0

@@ -42,12 +42,22 @@ def test_options_win_over_set_and_set_over_the_file(asked, tmp_path, editloom):
     assert output == "o/model: 1 steps, last loss 0.5000\n"
 
 
+def test_several_datasets_are_given_one_after_another(asked, editloom):
+    editloom("train", *GIVEN, "--data", "e", "--out", "o", "--set", "data_weights=[3,1]")
+    editloom("train", *GIVEN, "--out", "o")
+    assert [(config.data, config.data_weights) for config, _ in asked[1:]] == [(("d", "e"), (3.0, 1.0)), ("d", None)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ([*GIVEN], "recipe iedit: out: this setting has no default"),
         ([*GIVEN, "--out", "o", "--set", "stepz=3"], "recipe iedit: unknown key 'stepz' (did you mean 'steps'?)"),
         (["--recipe", "x", "--out", "o"], f"no recipe is called 'x' (known: {', '.join(sorted(RECIPES))})"),
+        (
+            [*GIVEN, "--data", "e", "--out", "o", "--set", "data_weights=[1]"],
+            "recipe iedit: data_weights is [1.0]; expected a number above 0 for each dataset in data (2)",
+        ),
         ([], "Missing option '--recipe'."),
         ([*GIVEN, "--steps", "many"], "Invalid value for '--steps': "),
     ],

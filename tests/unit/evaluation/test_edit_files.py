@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from _folders import save
@@ -26,8 +28,8 @@ def image(tmp_path):
 
 
 def edited(image, editor, *, masks="none", **edit):
-    choice = EditorChoice.of_editor(editor, "mine", {}, seed=5, masks=masks)
-    edit_files([image], FileEdit(**{"text": "make it red"} | edit), image.with_name("out.png"), choice)
+    choice = EditorChoice.of_editor(editor, "mine", {}, masks=masks)
+    edit_files([image], FileEdit(**{"text": "make it red", "seeds": (5,)} | edit), image.with_name("out.png"), choice)
     return editor.requests[0]
 
 
@@ -56,6 +58,39 @@ def test_a_source_caption_reaches_an_editor_that_takes_it(image):
     assert (request.instruction, request.source_caption) == ("make it red", "a blue car")
 
 
+def test_with_a_target_caption_the_text_is_the_instruction(image):
+    for needs, uses in (({"instruction", "target_caption"}, ()), ({"target_caption"}, {"instruction"})):
+        request = edited(image, Declaring(needs, uses), target_caption="a red car")
+        assert (request.instruction, request.target_caption) == ("make it red", "a red car")
+
+
+@pytest.mark.parametrize(("given", "expected"), [((7,), [7, 7]), ((7, 8), [7, 8])])
+def test_images_share_a_seed_or_have_one_each(image, tmp_path, given, expected):
+    save(np.full((8, 10, 3), 50, np.uint8), tmp_path / "b.png")
+    editor = Declaring({"instruction"})
+    choice = EditorChoice.of_editor(editor, "mine", {})
+    edit_files([image, tmp_path / "b.png"], FileEdit(text="x", seeds=given), tmp_path / "out", choice)
+    assert editor.seeds == expected
+
+
+def test_another_number_of_seeds_is_refused(image):
+    with pytest.raises(UsageError, match="2 seeds for 1 images; give one for all, or one an image"):
+        edited(image, Declaring({"instruction"}), seeds=(1, 2))
+
+
+def test_a_network_trained_with_regions_says_that_it_has_none(image, tmp_path, caplog):
+    left = np.uint8([[255] * 5 + [0] * 5] * 8)
+    Image.fromarray(left).save(tmp_path / "mask.png")
+    choice = EditorChoice.of_editor(Declaring({"instruction"}, {"mask"}), "mine", {})
+    files = [image], FileEdit(text="x", mask=tmp_path / "mask.png"), tmp_path / "out.png"
+    edit_files(*files, replace(choice, masks="given", trained_on=frozenset({"mask"})))
+    edit_files(*files, choice)
+    assert caplog.messages == []
+    edit_files(*files, replace(choice, trained_on=frozenset({"mask"})))
+    (line,) = caplog.messages
+    assert line == "mine was trained with regions and is given no mask: each image may change as a whole"
+
+
 @pytest.mark.parametrize(
     ("needs", "uses", "edit", "message"),
     [
@@ -63,6 +98,11 @@ def test_a_source_caption_reaches_an_editor_that_takes_it(image):
         ({"instruction", "source_caption"}, (), {}, "editor mine needs source_caption, and the edit has none; give it"),
         ({"instruction", "target_caption"}, (), {}, "editor mine needs target_caption, and the edit has none; give it"),
         ({"instruction", "mask"}, (), {}, "editor mine needs mask, and the edit has none; give it"),
+        ({"instruction"}, (), {"target_caption": "x"}, "takes no target_caption (it takes instruction); leave it out"),
+        (
+            {"target_caption"}, (), {"target_caption": "x"},
+            "editor mine takes no instruction; leave the target caption out, and give it as text",
+        ),
         ({"examples"}, (), {}, "editor mine takes neither instruction nor target_caption; name another editor"),
     ],
 )  # fmt: skip

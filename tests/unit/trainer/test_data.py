@@ -10,6 +10,7 @@ from _datasets import encoded, write_dataset, write_list, write_tar
 from core.errors import SampleError, UsageError
 from samples.shards import read_shards
 from trainer.data import Loader, first_samples
+from trainer.datasets import Datasets
 from trainer.decode import Decoder
 from trainer.settings import TrainRunOn, TrainSettings
 
@@ -35,7 +36,8 @@ def dataset(tmp_path_factory):
 def loader(dataset, rank=0, num_ranks=1, **settings):
     run_on = TrainRunOn(batch_size=3, num_workers=settings.pop("num_workers", 0))
     config = TrainSettings(data="d", out="o", shuffle_block=4, run_on=run_on, **settings)
-    return Loader(dataset, DECODER, config, rank=rank, num_ranks=num_ranks)
+    datasets = dataset if isinstance(dataset, Datasets) else Datasets((dataset,), (1,))
+    return Loader(datasets, DECODER, config, rank=rank, num_ranks=num_ranks)
 
 
 def taken(made, count, start=0):
@@ -87,6 +89,94 @@ def test_batches_carry_what_the_samples_hold(dataset):
     assert batch["target_caption"] == tuple(f"caption {int(key)}" for key in batch.keys)
     assert batch["source_mask_png"][:, 0, 0, 0].tolist() == [int(key) % 2 for key in batch.keys]
     assert batch["target_mask_png"].shape == (3, 1, 8, 8)
+
+
+def one_of(folder, first, counts):
+    """A dataset whose keys begin at `first`, so that they say which dataset a sample is of."""
+    folder.mkdir(parents=True)
+    listed, index = {}, first
+    for number, count in enumerate(counts):
+        write_tar(folder / f"{number:05d}.tar", {f"{i:05d}": small(i % 250) for i in range(index, index + count)})
+        listed[f"{number:05d}.tar"], index = count, index + count
+    return read_shards(write_list(folder, listed))
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mixed")
+    return Datasets((one_of(folder / "a", 0, (5, 7, 4, 8)), one_of(folder / "b", 100, (3, 3))), (3, 1))
+
+
+def dealt(mixed, ranks, count, start=0, **settings):
+    """Sample number -> key, of all processes."""
+    found = {}
+    for rank in range(ranks):
+        for numbers, _, keys in taken(loader(mixed, rank, ranks, **settings), count // ranks, start):
+            found.update(zip(numbers, keys, strict=True))
+    return found
+
+
+def test_several_datasets_are_drawn_from_by_their_weights(mixed):
+    found = dealt(mixed, 1, 32)
+    assert sorted(found) == list(range(96))
+    assert sum(int(key) >= 100 for key in found.values()) == 24
+    for first in range(0, 96, 16):
+        assert 3 <= sum(int(found[first + n]) >= 100 for n in range(16)) <= 5
+
+
+def test_each_of_several_datasets_is_seen_once_in_each_of_its_epochs(mixed):
+    seen = Counter()
+    for _, epochs, keys in taken(loader(mixed), 64):
+        seen.update(zip(epochs, keys, strict=True))
+    for epoch in range(3):
+        assert {key: n for (e, key), n in seen.items() if e == epoch and int(key) < 100} == {
+            f"{index:05d}": 1 for index in range(24)
+        }
+        assert {key: n for (e, key), n in seen.items() if e == epoch and int(key) >= 100} == {
+            f"{index:05d}": 1 for index in range(100, 106)
+        }
+
+
+def test_order_of_several_datasets_does_not_depend_on_processes_and_workers(mixed):
+    expected = dealt(mixed, 1, 24)
+    assert dealt(mixed, 2, 24) == expected
+    assert dealt(mixed, 2, 24, num_workers=1) == expected
+
+
+@pytest.mark.parametrize("start", [1, 5, 23])
+def test_batches_of_several_datasets_start_anywhere(mixed, start):
+    assert taken(loader(mixed), 8, start) == taken(loader(mixed), 8 + start)[start:]
+
+
+def test_workers_share_the_streams_of_every_dataset(mixed, caplog):
+    expected = taken(loader(mixed), 20, 3)
+    assert taken(loader(mixed, num_workers=2), 20, 3) == expected
+    loader(mixed, num_workers=3)
+    assert caplog.messages == [
+        "reading with 2 workers a process instead of 3: 4 streams of shards are dealt to 1 processes"
+    ]
+
+
+def test_rows_of_two_datasets_of_which_one_lacks_masks_are_filled(tmp_path):
+    def bare(index):
+        return {name: content for name, content in small(index).items() if "mask" not in name}
+
+    lists = [read_shards(write_dataset(tmp_path / n, (4,), make)) for n, make in (("a", small), ("b", bare))]
+    decoder = Decoder(
+        size_px=8, required=("source_images",), optional=("source_mask_png",), filled={"source_mask_png": 1.0}
+    )
+    config = TrainSettings(data="d", out="o", run_on=TrainRunOn(batch_size=8))
+    batch = next(Loader(Datasets(tuple(lists), (1, 1)), decoder, config, rank=0, num_ranks=1).batches())
+    means = batch["source_mask_png"].mean((1, 2, 3)).tolist()
+    assert len(means) == 8
+    assert means.count(0.0) == 2  # samples 0 and 2 of the dataset with masks
+
+
+def test_damaged_sample_of_one_of_several_datasets_is_named_with_it(mixed, tmp_path):
+    write_dataset(tmp_path, (1,), lambda _: {"json": b"{"})
+    both = Datasets((mixed.lists[0], read_shards(tmp_path)), (1, 1))
+    with pytest.raises(SampleError, match=r"shard tiny#2/00000.tar, sample 00000: json cannot be read"):
+        taken(loader(both), 4)
 
 
 def test_fewer_workers_than_asked_for_are_noted(dataset, caplog):

@@ -5,7 +5,7 @@ import pytest
 
 from core.errors import UsageError
 from samples.shards import ShardFile
-from trainer.order import Order, StreamPlan, plan_streams
+from trainer.order import Order, StreamPlan, plan_streams, streams_of
 
 
 def shards(*counts):
@@ -85,26 +85,51 @@ def test_epochs_permute_shards_anew():
     ],
 )
 def test_streams_and_workers_fit_shards_and_processes(num_shards, num_ranks, num_workers, expected):
-    plan = plan_streams(num_shards, num_ranks, num_workers)
+    plan = plan_streams([num_shards], num_ranks, num_workers)
     assert plan == expected
     assert plan.num_streams % (num_ranks * max(1, plan.num_workers)) == 0
     assert plan.num_streams <= num_shards
 
 
 def test_given_number_of_streams_is_kept_and_workers_give_way():
-    assert plan_streams(10, 2, 3, streams=4) == StreamPlan(4, 2)
-    assert plan_streams(10, 1, 0, streams=4) == StreamPlan(4, 0)
+    assert plan_streams([10], 2, 3, streams=4) == StreamPlan(4, 2)
+    assert plan_streams([10], 1, 0, streams=4) == StreamPlan(4, 0)
 
 
 def test_fewer_shards_than_processes_is_refused_with_both_numbers():
     with pytest.raises(UsageError, match=r"has 2 shards with samples and there are 4 processes.*at most 2 processes"):
-        plan_streams(2, 4, 0)
+        plan_streams([2], 4, 0)
 
 
 @pytest.mark.parametrize("streams", [3, 12])
 def test_streams_that_cannot_be_dealt_evenly_are_refused(streams):
     with pytest.raises(UsageError, match=rf"streams is {streams}; expected a multiple .*\(2\).*\(10\)"):
-        plan_streams(10, 2, 0, streams=streams)
+        plan_streams([10], 2, 0, streams=streams)
+
+
+@pytest.mark.parametrize(
+    ("num_shards", "num_ranks", "num_workers", "expected", "of_each"),
+    [
+        ((100, 100), 1, 0, StreamPlan(16, 0), [16, 16]),
+        ((100, 3), 1, 2, StreamPlan(16, 2), [16, 2]),
+        ((100, 1), 1, 4, StreamPlan(16, 1), [16, 1]),
+        ((7, 100), 3, 2, StreamPlan(12, 2), [6, 12]),
+        ((3, 100), 3, 0, StreamPlan(15, 0), [3, 15]),
+        ((2, 40), 2, 8, StreamPlan(16, 1), [2, 16]),
+    ],
+)
+def test_streams_of_several_datasets_are_dealt_evenly(num_shards, num_ranks, num_workers, expected, of_each):
+    plan = plan_streams(num_shards, num_ranks, num_workers)
+    assert plan == expected
+    assert [streams_of(plan.num_streams, number) for number in num_shards] == of_each
+    assert all(number % (num_ranks * max(1, plan.num_workers)) == 0 for number in of_each)
+
+
+def test_one_dataset_of_several_with_too_few_shards_is_named():
+    with pytest.raises(UsageError, match="dataset 2 of 2 has 1 shards with samples and there are 2 processes"):
+        plan_streams([8, 1], 2, 0)
+    with pytest.raises(UsageError, match=r"streams is 10; .* \(2\) and at most .* \(10\), for each dataset"):
+        plan_streams([10, 7], 2, 0, streams=10)
 
 
 def test_about_half_of_the_samples_are_mirrored_and_always_the_same_ones():

@@ -22,20 +22,32 @@ class Inverting:
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return read_shards(write_dataset(tmp_path_factory.mktemp("data"), (2, 2)))
+def datasets(tmp_path_factory):
+    return (read_shards(write_dataset(tmp_path_factory.mktemp("data"), (2, 2))),)
 
 
-def test_grid_has_source_edit_and_target_of_the_first_samples(dataset):
-    pixels = np.asarray(Previewer(Inverting(), dataset, 16).grid(3, seed=0), int)
+def test_grid_has_source_edit_and_target_of_the_first_samples(datasets):
+    pixels = np.asarray(Previewer(Inverting(), datasets, 16).grid(3, seed=0), int)
     assert pixels.shape == (3 * 16, 3 * 16, 3)
     assert (pixels[:, :16] == 255 - pixels[:, 16:32]).all()
     assert (pixels[:, :16] != pixels[:, 32:]).any()
 
 
-def test_editor_is_given_what_it_needs_and_nothing_more(dataset):
+def test_grid_shows_samples_of_all_datasets(datasets, tmp_path):
+    from _datasets import sample_members
+
+    further = read_shards(write_dataset(tmp_path, (3,), lambda index: sample_members(index + 50)))
+    one, other, both = (
+        np.asarray(Previewer(Inverting(), lists, 16).grid(3, seed=0))
+        for lists in (datasets, (further,), (*datasets, further))
+    )
+    assert (both[:32, :16] == one[:32, :16]).all()
+    assert (both[32:, :16] == other[:16, :16]).all()
+
+
+def test_editor_is_given_what_it_needs_and_nothing_more(datasets):
     editor = Inverting("instruction", "target_caption", "mask")
-    Previewer(editor, dataset, 16).grid(2, seed=2)
+    Previewer(editor, datasets, 16).grid(2, seed=2)
     (request, seed), (_, other) = editor.asked
     assert (seed, other) == (2018, 2019)
     assert request.instruction
@@ -53,12 +65,12 @@ def test_editor_trained_on_regions_is_given_those_that_samples_have(tmp_path):
 
     found = read_shards(write_dataset(tmp_path, (2,), with_region))
     editor = Inverting("instruction", trained_on={"mask"})
-    Previewer(editor, found, 16).grid(2, seed=0)
+    Previewer(editor, (found,), 16).grid(2, seed=0)
     (without, _), (masked, _) = editor.asked
     assert without.mask is None
     assert (masked.mask == [[True] * 8 + [False] * 8] * 16).all()
     editor = Inverting("instruction")
-    Previewer(editor, found, 16).grid(2, seed=0)
+    Previewer(editor, (found,), 16).grid(2, seed=0)
     assert [request.mask for request, _ in editor.asked] == [None, None]
 
 
@@ -67,15 +79,15 @@ def test_dataset_without_targets_is_previewed_without_them(tmp_path):
         return {name: content for name, content in sample_members(index).items() if name != "target.jpg"}
 
     found = read_shards(write_dataset(tmp_path, (1,), bare))
-    assert Previewer(Inverting(), found, 16).grid(1, seed=0).size == (32, 16)
+    assert Previewer(Inverting(), (found,), 16).grid(1, seed=0).size == (32, 16)
 
 
-def test_editor_that_needs_what_no_column_has_is_refused(dataset):
+def test_editor_that_needs_what_no_column_has_is_refused(datasets):
     with pytest.raises(ContractError, match="the recipe's editor needs 'examples', which previews cannot give it"):
-        Previewer(Inverting("examples"), dataset, 16)
+        Previewer(Inverting("examples"), datasets, 16)
 
 
 def test_sample_without_what_the_editor_needs_is_named(tmp_path):
     found = read_shards(write_dataset(tmp_path, (1,), lambda index: {**sample_members(index), "json": b"{}"}))
     with pytest.raises(SampleError, match="sample 00000: json cannot be read: it states no instruction"):
-        Previewer(Inverting("instruction"), found, 16).grid(1, seed=0)
+        Previewer(Inverting("instruction"), (found,), 16).grid(1, seed=0)

@@ -52,6 +52,13 @@ def test_setting_of_a_section_is_refused_outside_of_it():
             {"run_on": {"check_shards": "no"}},
             "recipe iedit: run_on.check_shards: input should be 'sha256' or 'size', got 'no'",
         ),
+        ({"data": 3}, "recipe iedit: data: expected a folder or URL, or a list of them, got 3"),
+        ({"data": []}, "recipe iedit: data: expected a folder or URL, or a list of them, got []"),
+        ({"data_weights": [1, 2]}, "recipe iedit: data_weights is [1.0, 2.0]; expected a number above 0 for each data"),
+        ({"data": ["a", "b"], "data_weights": [1.0]}, "recipe iedit: data_weights is [1.0]; expected a number above 0"),
+        ({"data": ["a", "b"], "data_weights": [1.0, 0.0]}, "recipe iedit: data_weights is [1.0, 0.0]; expected a numb"),
+        ({"data": ["a", "b"], "data_weights": [2, -1]}, "recipe iedit: data_weights is [2.0, -1.0]; expected a number"),
+        ({"data_weights": ["3"]}, "recipe iedit: data_weights.0: input should be a valid number, got '3'"),
         ({"steps": 5, "warmup_steps": 5}, "recipe iedit: warmup_steps 5 must be below steps 5"),
         (
             {"run_on": {"preview": {"num_steps": 1}}},
@@ -85,6 +92,13 @@ def test_missing_setting_is_named():
 def test_settings_cannot_be_changed_afterwards():
     with pytest.raises(ValueError, match="frozen"):
         make_recipe(IEdit, GIVEN).steps = 3
+
+
+def test_several_datasets_are_named_by_a_list():
+    config = make_recipe(IEdit, {**GIVEN, "data": ["a", "b"], "data_weights": [3, 1]})
+    assert (config.data, config.data_weights) == (("a", "b"), (3.0, 1.0))
+    assert config.deciding()["data_weights"] == [3.0, 1.0]
+    assert "data" not in config.deciding()
 
 
 def test_unknown_recipe_is_refused():

@@ -1,11 +1,14 @@
+import json
+import shutil
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from _checkpoints import make_image, placement, save_pix2pix, save_sdxl, weights_at
+from _checkpoints import make_image, placement, save_pix2pix, save_sdxl, save_stable_diffusion, weights_at
 
-from core.errors import SettingError, UsageError
+from core.errors import ModelError, SettingError, UsageError
 from core.settings import checked
 from models import registry
 from models.diffusion.instruct_pix2pix import InstructPix2Pix, InstructPix2PixSettings, RegionInstructPix2Pix
@@ -38,7 +41,9 @@ def folders(tmp_path_factory):
         "sd": lambda at: save_pix2pix(at, ZOO / "sd"),
         "sd-v": lambda at: save_pix2pix(at, ZOO / "sd", prediction_type="v_prediction"),
         "sd-region": lambda at: save_pix2pix(at, ZOO / "sd", channels=12),
+        "sd-pndm": lambda at: save_pix2pix(at, save_stable_diffusion(tmp_path_factory.mktemp("base"))),
         "sdxl": lambda at: save_pix2pix(at, save_sdxl(tmp_path_factory.mktemp("base"))),
+        "sdxl-empty": lambda at: with_empty_text(save_pix2pix(at, save_sdxl(tmp_path_factory.mktemp("base")))),
         "sdxl-region": lambda at: save_pix2pix(at, save_sdxl(tmp_path_factory.mktemp("base")), channels=12),
     }
 
@@ -47,6 +52,13 @@ def folders(tmp_path_factory):
             made[name] = makers[name](tmp_path_factory.mktemp(name))
         return made[name]
 
+    return folder
+
+
+def with_empty_text(folder):
+    """A checkpoint of SDXL for which no text is the empty text, and not zeros."""
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"force_zeros_for_empty_prompt": False}))
     return folder
 
 
@@ -80,13 +92,23 @@ def library(folder, name=""):
     return pipeline
 
 
-@pytest.mark.parametrize(("text", "image"), [(7.5, 1.5), (1.0, 1.0), (7.5, 1.0), (1.0, 1.5), (3.0, 2.2)])
-@pytest.mark.parametrize("name", ["sd", "sd-v", "sdxl"])
+SCALES = [(7.5, 1.5), (1.0, 1.0), (7.5, 1.0), (1.0, 1.5), (3.0, 2.2)]
+"""Guidance by text and by image."""
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "image"),
+    [
+        *((name, *scales) for name in ("sd", "sdxl") for scales in SCALES),
+        *((name, *SCALES[0]) for name in ("sd-v", "sd-pndm", "sdxl-empty")),
+    ],
+)
 def test_latents_are_those_of_the_librarys_pipeline(folders, editor_of, name, text, image):
     pipeline, editor = library(folders(name)), editor_of(name, guidance_scale=text, image_guidance_scale=image)
-    size = editor._size_px
-    images = [one.resize((size, size)) for one in IMAGES[:2]]
-    more = {"height": size, "width": size} if name == "sdxl" else {}
+    width, height = editor._size_px, editor._size_px // 2
+    images = [one.resize((width, height)) for one in IMAGES[:2]]
+    more = {"height": height, "width": width} if name.startswith("sdxl") else {}
+    more |= {"negative_prompt": ["", ""]} if name == "sdxl-empty" else {}  # the library cannot do so by itself
     expected = pipeline(
         prompt=INSTRUCTIONS[:2], image=images, num_inference_steps=STEPS, guidance_scale=text,
         image_guidance_scale=image, generator=[torch.Generator("cpu").manual_seed(seed) for seed in SEEDS[:2]],
@@ -285,3 +307,31 @@ def test_a_scheduler_whose_noise_no_seed_decides_is_refused(folders, monkeypatch
     settings = InstructPix2PixSettings()
     with pytest.raises(ValueError, match="DDIMScheduler draws noise that no seed of a row decides; set scheduler to"):
         InstructPix2Pix(weights_at(folders("sd")), placement(), settings)
+
+
+def test_lora_weights_beside_the_pipeline_are_merged(folders, tmp_path):
+    peft = pytest.importorskip("peft")
+    folder = tmp_path / "model"
+    shutil.copytree(folders("sd"), folder)
+    pipeline = library(folder)
+    pipeline.unet.add_adapter(peft.LoraConfig(r=4, lora_alpha=4, target_modules=["to_q", "to_v", "to_out.0"]))
+    for name, parameter in pipeline.unet.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(parameter, std=0.2)
+    layers = peft.get_peft_model_state_dict(pipeline.unet)
+    type(pipeline).save_lora_weights(folder / "lora", unet_lora_layers=layers)
+    settings = InstructPix2PixSettings(num_steps=STEPS)
+    editor = InstructPix2Pix(weights_at(folder), placement(), settings)
+    assert not any("lora" in name for name, _ in editor._pipeline.unet.named_parameters())
+    expected = InstructPix2Pix.over(pipeline, settings, batch_size=1).edit(REQUESTS[:1], seeds=[1])[0]
+    assert difference(editor.edit(REQUESTS[:1], seeds=[1])[0], expected) <= 1
+    without = InstructPix2Pix(weights_at(folders("sd")), placement(), settings).edit(REQUESTS[:1], seeds=[1])[0]
+    assert difference(without, expected) > 5
+
+
+def test_lora_weights_without_peft_name_what_to_install(folders, tmp_path, monkeypatch):
+    shutil.copytree(folders("sd"), tmp_path / "model")
+    (tmp_path / "model" / "lora").mkdir()
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ModelError, match="package peft is not installed"):
+        registry.load("Editor", f"path:{tmp_path / 'model'}", placement(), settings=InstructPix2PixSettings())
