@@ -28,7 +28,7 @@ class Numbers:
     batch_size: int = 32
     training: dict[str, Any] = field(default_factory=lambda: {
         "size_px": 64, "learning_rate": 3e-4, "conv_in_learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 20,
-        "loss_weights": "clean", "ema_decay": 0.99, "horizontal_flip": True,
+        "loss_weights": "plain", "ema_decay": 0.99, "horizontal_flip": True,
     })  # fmt: skip
     """Further settings of the recipe ip2p."""
     num_cases: int = 500
