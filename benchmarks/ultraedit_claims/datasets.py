@@ -63,9 +63,8 @@ def _draw(out: Path, pool: Pool, recipe: str, changes: dict[str, str], num_shard
     build(manifest, str(scenes), out / "pools" / pool)
 
 
-def part_folder(out: Path, part: Part, seed: int) -> Path:
-    """The dataset of one part of a cell's training, written unless it is there. Raises ValueError for a small pool."""
-    folder = out / "parts" / f"{part.pool}-{part.count}-seed-{seed}"
+def write_part(folder: Path, out: Path, part: Part, seed: int) -> None:
+    """Write the pairs of one part of a cell's training, unless they are there. Raises ValueError for a small pool."""
     if not (folder / SHARD_LIST).is_file():
         samples = list(_samples_of(pool_folder(out, part.pool)))
         if len(samples) < part.count:
@@ -76,7 +75,6 @@ def part_folder(out: Path, part: Part, seed: int) -> Path:
         first = seed * part.count
         chosen = [samples[(first + number) % len(samples)] for number in range(part.count)]
         write_shards(folder, f"{part.pool}-{part.count}", chosen, SAMPLES_PER_SHARD)
-    return folder
 
 
 def _samples_of(dataset: Path) -> Iterator[tuple[str, dict[str, bytes]]]:

@@ -20,10 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.ultraedit_claims.cells import cells  # noqa: E402  run from a checkout
-from benchmarks.ultraedit_claims.datasets import make_pools, part_folder  # noqa: E402
+from benchmarks.ultraedit_claims.datasets import make_pools, write_part  # noqa: E402
 from benchmarks.ultraedit_claims.results import Result, read_result, read_results, write_result  # noqa: E402
 from benchmarks.ultraedit_claims.settings import EDITORS, Numbers  # noqa: E402
 from benchmarks.ultraedit_claims.verdicts import as_markdown, by_row  # noqa: E402
+from core.errors import EditloomError  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,9 @@ def train_cell(cell: Cell, seed: int, out: Path, numbers: Numbers) -> str:
 
     folder = training_folder(out, cell.name, seed)
     if not (folder / "model" / "editloom.json").is_file():
-        data = tuple(str(part_folder(out, part, seed)) for part in cell.parts)
+        for part in cell.parts:
+            write_part(folder / "data" / part.pool, out, part, seed)
+        data = tuple(str(folder / "data" / part.pool) for part in cell.parts)
         mixture: dict[str, Any] = {"data": data[0]}
         if len(data) > 1:
             mixture = {"data": data, "data_weights": tuple(float(part.count) for part in cell.parts)}
@@ -116,8 +119,11 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
     return rows
 
 
-def run_cells(wanted: Sequence[str], given: argparse.Namespace, numbers: Numbers) -> None:
-    """Run each cell and seed that has no result in a process of its own, `--processes` at a time."""
+def run_cells(wanted: Sequence[str], given: argparse.Namespace, numbers: Numbers) -> list[str]:
+    """Run each cell and seed that has no result in a process of its own, `--processes` at a time.
+
+    Return a line for each that failed; the others are run all the same.
+    """
     jobs = [
         (name, seed) for seed in given.seeds for name in wanted
         if read_result(given.out, name, seed, numbers) is None
@@ -126,16 +132,18 @@ def run_cells(wanted: Sequence[str], given: argparse.Namespace, numbers: Numbers
     if given.processes > 1:
         environment["OMP_NUM_THREADS"] = "1"
 
-    def work(job: tuple[str, int]) -> None:
+    def work(job: tuple[str, int]) -> str:
         name, seed = job
         own = [sys.executable, str(Path(__file__)), "--out", str(given.out), "--job", name, "--job-seed", str(seed),
                "--numbers", json.dumps(numbers.as_json())]  # fmt: skip
         began = time.monotonic()
-        subprocess.run(own, check=True, env=environment)
-        print(f"seed {seed}, {name}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        code = subprocess.run(own, check=False, env=environment).returncode
+        ended = f"ended with {code}" if code else f"{time.monotonic() - began:.0f} s"
+        print(f"seed {seed}, {name}: {ended}", file=sys.stderr, flush=True)
+        return f"seed {seed}, {name}: {ended}" if code else ""
 
     with ThreadPoolExecutor(given.processes) as pool:
-        list(pool.map(work, jobs))
+        return [line for line in pool.map(work, jobs) if line]
 
 
 def report(given: argparse.Namespace, numbers: Numbers) -> str:
@@ -159,7 +167,7 @@ def numbers_of(text: str) -> Numbers:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the benchmark, some cells of it, or its table alone. Return 0."""
+    """Run the benchmark, some cells of it, or its table alone. Return 0, or 1 where a cell failed."""
     known = cells(Numbers())
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=OUT, help="%(default)s")
@@ -172,17 +180,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--job", choices=list(known), help=argparse.SUPPRESS)
     parser.add_argument("--job-seed", type=int, default=0, help=argparse.SUPPRESS)
     given = parser.parse_args(argv)
+    try:
+        failed = order(given)
+    except (EditloomError, ValueError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    if failed:
+        print(f"{len(failed)} cells failed; run the same command again: {'; '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def order(given: argparse.Namespace) -> list[str]:
+    """Do what the command line says. Return a line for each cell that failed. Raises what its parts raise."""
     numbers: Numbers = given.numbers
     given.out.mkdir(parents=True, exist_ok=True)
     if given.job:
         run_cell(cells(numbers)[given.job], given.job_seed, given.out, numbers)
-        return 0
+        return []
+    failed: list[str] = []
     if not given.table:
         make_pools(given.out, numbers)
         plain_rows(given.out, numbers)
-        run_cells(given.only or list(known), given, numbers)
+        failed = run_cells(given.only or list(cells(numbers)), given, numbers)
     print(report(given, numbers))
-    return 0
+    return failed
 
 
 if __name__ == "__main__":

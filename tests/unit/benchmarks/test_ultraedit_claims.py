@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
 
 from benchmarks.ultraedit_claims import run
 from benchmarks.ultraedit_claims.cells import CLAIMS, Asked, Claim, Comparison, Part, cells
 from benchmarks.ultraedit_claims.contact_sheet import main as draw_sheet
-from benchmarks.ultraedit_claims.datasets import part_folder, pool_folder
+from benchmarks.ultraedit_claims.datasets import pool_folder, write_part
 from benchmarks.ultraedit_claims.results import Result, path_of, read_result, write_result
 from benchmarks.ultraedit_claims.settings import Numbers
 from benchmarks.ultraedit_claims.verdicts import as_markdown, joined, judged, verdict_of
@@ -141,11 +142,11 @@ def pool(out, name, count, *flags):
 def test_each_seed_has_its_own_part_of_a_pool(tmp_path):
     pool(tmp_path, "anchors", 5)
     whole = keys_of(pool_folder(tmp_path, "anchors"))
-    assert keys_of(part_folder(tmp_path, Part("anchors", 2), 0)) == whole[:2]
-    assert keys_of(part_folder(tmp_path, Part("anchors", 2), 1)) == whole[2:4]
-    assert keys_of(part_folder(tmp_path, Part("anchors", 2), 2)) == [whole[4], whole[0]]
+    for seed, wanted in enumerate((whole[:2], whole[2:4], [whole[4], whole[0]])):
+        write_part(tmp_path / str(seed), tmp_path, Part("anchors", 2), seed)
+        assert keys_of(tmp_path / str(seed)) == wanted
     with pytest.raises(ValueError, match="the pool anchors has 5 pairs, a cell needs 6"):
-        part_folder(tmp_path, Part("anchors", 6), 0)
+        write_part(tmp_path / "more", tmp_path, Part("anchors", 6), 0)
 
 
 def test_pools_are_drawn_by_the_tiny_manifests(tmp_path, monkeypatch):
@@ -217,7 +218,7 @@ def test_the_command_runs_what_is_missing_and_that_alone(tmp_path, monkeypatch, 
 
     def start(own, **_):
         jobs.append(own[own.index("--job") + 1])
-        return run.main(own[2:])
+        return subprocess.CompletedProcess(own, run.main(own[2:]))
 
     monkeypatch.setattr(run.subprocess, "run", start)
     for name in ("anchors", "no-anchors", "region", "exact", "exact-region"):
@@ -227,6 +228,24 @@ def test_the_command_runs_what_is_missing_and_that_alone(tmp_path, monkeypatch, 
     assert "| region-alone, region | 1 |" in capsys.readouterr().out
     assert run.main([*flags, "--only", "region-alone"]) == 0
     assert jobs == ["region-alone"]
+
+
+def test_a_cell_that_fails_is_named_and_the_others_run(two_cells, monkeypatch, capsys):
+    out, _ = two_cells
+    monkeypatch.setattr(run, "make_pools", lambda *_: None)
+    flags = ["--out", str(out), "--seeds", "0", "--numbers", json.dumps(TINY.as_json())]
+    monkeypatch.setattr(run.subprocess, "run", lambda own, **_: subprocess.CompletedProcess(own, run.main(own[2:])))
+    assert run.main([*flags, "--only", "exact-4x", "anchors-1x"]) == 1
+    printed = capsys.readouterr()
+    assert "1 cells failed; run the same command again: seed 0, exact-4x: ended with 1" in printed.err
+    assert "| anchors-1x, free-form | 1 |" in printed.out
+
+
+def test_other_numbers_than_those_of_the_folder_are_one_line(two_cells, capsys):
+    out, _ = two_cells
+    other = json.dumps(TINY.as_json() | {"steps": 2})
+    assert run.main(["--out", str(out), "--seeds", "0", "--table", "--numbers", other]) == 1
+    assert "error: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ['{"stepps": 3}', "{", "[]"])
