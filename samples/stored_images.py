@@ -1,4 +1,4 @@
-"""Images and masks as a dataset stores them: decoded, encoded, and cut to the centre square for training.
+"""Images and masks as a dataset stores them: decoded, encoded, and cut to the size of a training.
 
 They are upright and in sRGB already (`normalise_image` made them so): nothing here turns an image or converts colours.
 Images of unknown origin are decoded by `samples.images`.
@@ -27,6 +27,11 @@ MAX_MADE_PIXELS = 6 * MAX_PIXELS
 def rgb_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
     """The image in mode RGB. Raises ImageProblem for bytes that are no image in a format of datasets."""
     return open_image(encoded, max_pixels=max_pixels, formats=FORMATS).load().convert("RGB")
+
+
+def image_size(encoded: bytes) -> tuple[int, int]:
+    """(width, height), from the header alone. Raises ImageProblem for bytes that are no image of a dataset."""
+    return open_image(encoded, max_pixels=MAX_PIXELS, formats=FORMATS).size
 
 
 def mask_image(encoded: bytes, max_pixels: int = MAX_PIXELS) -> Image:
@@ -71,13 +76,18 @@ def rgb_images(column: pa.ChunkedArray) -> list[Image]:
 
 
 def centre_square(image: Image, side_px: int) -> Image:
-    """The centre square of an image or mask, scaled to `side_px`: images by bicubic resampling, masks by nearest.
+    """The centre square of an image or mask, scaled to `side_px`."""
+    return centre_cut(image, (side_px, side_px))
 
-    A mask is an image in mode L. Every stage and trainer cuts squares here, so that an image, its mask and its latent
+
+def centre_cut(image: Image, size: tuple[int, int]) -> Image:
+    """The largest centre part of that shape, scaled to (width, height): images bicubic, masks by the nearest pixel.
+
+    A mask is an image in mode L. Every stage and trainer cuts images here, so that an image, its mask and its latent
     show the same part.
     """
     from PIL import Image as Pillow
     from PIL import ImageOps
 
     resampling = Pillow.Resampling.NEAREST if image.mode == "L" else Pillow.Resampling.BICUBIC
-    return ImageOps.fit(image, (side_px, side_px), resampling)
+    return ImageOps.fit(image, size, resampling)

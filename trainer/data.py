@@ -67,10 +67,17 @@ class Loader:
         self._reader = f"recipe {settings.recipe}"
 
     def batches(self, start: int = 0) -> Generator[Batch]:
-        """Batches from number `start`, without end, the same whether earlier ones were read or not."""
+        """Batches from number `start`, without end, the same whether earlier ones were read or not.
+
+        With aspect buckets a batch comes as several, one after another: one for each size among its samples.
+        """
         samples = self._samples(start * self._batch_size)
         while True:
-            yield collate(list(islice(samples, self._batch_size)), self._decoder, self._reader)
+            by_size: dict[tuple[int, int], list[Sample]] = {}
+            for sample in islice(samples, self._batch_size):
+                by_size.setdefault(sample.size, []).append(sample)
+            for alike in by_size.values():
+                yield collate(alike, self._decoder, self._reader)
 
     def _samples(self, start: int) -> Iterator[Sample]:
         stream = SampleStream(self._reading, rank=self._rank, num_ranks=self._num_ranks, start=start)

@@ -8,7 +8,8 @@
 | text   | light columns of strings          | str; empty where a column that need not be there has none           |
 | number | light columns of numbers          | int, float or bool                                                  |
 
-Images, masks and latents are those of the centre square at one size. Owns this table; `trainer.batch` stacks values.
+Images, masks and latents are those of the centre square at one size, or, with aspect buckets, of the part and size that
+`trainer.buckets` gives for the sample's first image. Owns this table; `trainer.batch` stacks values.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import json
 import math
 import warnings
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,8 @@ from PIL import ImageOps
 from core.errors import ContractError, SampleError
 from samples.columns import column
 from samples.members import JSON, MEMBERS, column_of, member, suffix_of, values_of
-from samples.stored_images import centre_square, mask_image, rgb_image
+from samples.stored_images import centre_cut, image_size, mask_image, rgb_image
+from trainer.buckets import bucket_of
 from trainer.sides import names_side
 
 if TYPE_CHECKING:
@@ -50,20 +52,28 @@ BROKEN = (OSError, ValueError, EOFError, LookupError, TypeError, OverflowError, 
 """Errors of images (ImageProblem is a ValueError), json and numpy for bytes that are not what they should be."""
 
 
-UNUSABLE = "it is of another model, revision or size than this training's, or of an image that is mirrored here"
+UNUSABLE = "it is of another model, revision or size than this training's, or of an image that is mirrored or cut here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
     """One sample, decoded: column -> value, by the module's table. A column that it lacks is left out.
 
-    `number` counts samples over the whole training and all processes.
+    `number` counts samples over the whole training and all processes. `size` is (width, height) of images and masks.
     """
 
     number: int
     epoch: int
     key: str
+    size: tuple[int, int]
     values: dict[str, Any]
+
+
+class Cut(NamedTuple):
+    """How the images and masks of one sample are cut: to (width, height), and mirrored or not."""
+
+    size: tuple[int, int]
+    is_mirrored: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +81,8 @@ class Decoder:
     """Decodes columns of samples at `size_px`. Those not in `required` may be absent.
 
     Arrays are taken where they are as one of `arrays` says. A mask column in `filled` has that value everywhere where a
-    sample lacks it. A sample one of whose `sided_texts` names a side is not mirrored.
+    sample lacks it. A sample one of whose `sided_texts` names a side is not mirrored. With `aspect_buckets`, a sample
+    has the size of its bucket, and its latents are used where that is the square.
     """
 
     size_px: int
@@ -80,6 +91,7 @@ class Decoder:
     arrays: tuple[ArraySpec, ...] = ()
     filled: Mapping[str, float] = field(default_factory=dict)
     sided_texts: tuple[str, ...] = ()
+    aspect_buckets: bool = False
 
     def __post_init__(self) -> None:
         """Raises ContractError for a column that no training can read, or that is of another kind than it must be."""
@@ -113,52 +125,58 @@ class Decoder:
         values: dict[str, Any] = {}
         try:
             light = _light_columns(raw)
-            is_mirrored = is_mirrored and not self._names_side(light)
+            place = member(self._sizing).described if self._sizing else JSON
+            cut = Cut(self._size(raw), is_mirrored and not self._names_side(light))
             for name in self.columns:
                 place = member(name).described if name in MEMBERS else JSON
-                value = self._value(name, raw, light, is_mirrored=is_mirrored)
+                value = self._value(name, raw, light, cut)
                 if value is not None:
                     values[name] = value
         except BROKEN as error:
             reason = "is not there" if isinstance(error, _AbsentError) else f"cannot be read: {_reason(error)}"
             raise SampleError(f"shard {shard}, sample {raw['__key__']}: {place} {reason}") from error
-        return Sample(number=number, epoch=epoch, key=str(raw["__key__"]), values=values)
+        return Sample(number=number, epoch=epoch, key=str(raw["__key__"]), size=cut.size, values=values)
 
-    def _value(self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], *, is_mirrored: bool) -> Any:
+    def _size(self, raw: Mapping[str, Any]) -> tuple[int, int]:
+        """(width, height) of the sample's images: that of the bucket of its first image, or of the square."""
+        if self.aspect_buckets and self._sizing:
+            for encoded in values_of(self._sizing, raw)[:1]:
+                return bucket_of(*image_size(encoded), self.size_px)
+        return self.size_px, self.size_px
+
+    @property
+    def _sizing(self) -> str:
+        """The column whose image decides the bucket: the source, or the first image column where it is not read."""
+        images = [name for name in self.columns if kind_of(name) == "image"]
+        return "source_images" if "source_images" in images else next(iter(images), "")
+
+    def _value(self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], cut: Cut) -> Any:
         """The value of a column, None where it is absent and may be. Raises _AbsentError where it may not."""
         kind = kind_of(name)
         if kind in ("text", "number"):
             return _light_value(name, kind, light, is_required=name in self.required)
         if kind == "array":
-            return self._array(name, raw, light, is_mirrored=is_mirrored)
+            return self._array(name, raw, light, cut)
         stored = values_of(name, raw)
         if not stored:
-            return self._absent(name)
-        pixels = [self._square(one, kind, is_mirrored=is_mirrored) for one in stored]
+            return self._absent(name, cut)
+        pixels = [_pixels(one, kind, cut) for one in stored]
         return tuple(pixels) if member(name).is_list else pixels[0]
 
-    def _square(self, encoded: bytes, kind: Kind, *, is_mirrored: bool) -> Pixels | Bools:
-        with warnings.catch_warnings(action="ignore"):  # of damage in what is no pixel
-            image: Image.Image = mask_image(encoded) if kind == "mask" else rgb_image(encoded)
-        image = centre_square(image, self.size_px)
-        pixels: Pixels = np.asarray(ImageOps.mirror(image) if is_mirrored else image)
-        return pixels >= 128 if kind == "mask" else pixels
-
-    def _array(
-        self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], *, is_mirrored: bool
-    ) -> Halves | None:  # fmt: skip
+    def _array(self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], cut: Cut) -> Halves | None:
         spec = self._spec(name)
-        if spec is None or not spec.is_usable(light) or (is_mirrored and spec.shows_image(name)):
+        is_other_cut = cut.is_mirrored or cut.size != (self.size_px, self.size_px)
+        if spec is None or not spec.is_usable(light) or (is_other_cut and spec.shows_image(name)):
             if name in self.required:
                 raise ValueError(UNUSABLE)
             return None
         stored = values_of(name, raw)
-        return _array(stored[0], spec.shapes[name]) if stored else self._absent(name)
+        return _array(stored[0], spec.shapes[name]) if stored else self._absent(name, cut)
 
-    def _absent(self, name: str) -> Any:
+    def _absent(self, name: str, cut: Cut) -> Any:
         """The value of a column that the sample lacks. Raises _AbsentError where it must not."""
         if name in self.filled:
-            return np.full((self.size_px, self.size_px), self.filled[name] == 1)
+            return np.full(cut.size[::-1], self.filled[name] == 1)
         if name in self.required:
             raise _AbsentError(name)
         return None
@@ -187,6 +205,14 @@ def _check_kind(name: str, kind: Kind, where: str) -> None:
         raise ContractError(
             f"{where} names {name!r}, which is of kind {kind_of(name)}; expected columns of kind {kind}"
         )
+
+
+def _pixels(encoded: bytes, kind: Kind, cut: Cut) -> Pixels | Bools:
+    with warnings.catch_warnings(action="ignore"):  # of damage in what is no pixel
+        image: Image.Image = mask_image(encoded) if kind == "mask" else rgb_image(encoded)
+    image = centre_cut(image, cut.size)
+    pixels: Pixels = np.asarray(ImageOps.mirror(image) if cut.is_mirrored else image)
+    return pixels >= 128 if kind == "mask" else pixels
 
 
 class _AbsentError(LookupError):

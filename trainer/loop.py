@@ -90,16 +90,20 @@ class _Training:
 
     def _train_step(self, batches: Generator[Batch], *, is_stopped: bool) -> tuple[dict[str, float], bool]:
         """Do one optimiser step. Return its losses over all processes, and whether any is to stop."""
-        recipe, step, accumulate = self._recipe, self.step, self._recipe.run_on.accumulate
+        recipe, step = self._recipe, self.step
+        num_samples, seen = recipe.run_on.batch_size * recipe.run_on.accumulate, 0
         self._state.begin(self._objective.trained_at(step))
         place = (recipe.seed * 1_000_003 + step) * 4096 + self._accelerator.process_index
         torch.manual_seed(place % 2**63)  # for dropout, if any
         sums: dict[str, torch.Tensor] = {}
-        for _ in range(accumulate):
-            loss, parts = self._loss(next(batches))
-            self._accelerator.backward(loss / accumulate)
+        while seen < num_samples:
+            batch = next(batches)
+            seen += len(batch)
+            batches_per_step = num_samples / len(batch)  # batches of unequal sizes count by their samples
+            loss, parts = self._loss(batch)
+            self._accelerator.backward(loss / batches_per_step)
             for name, value in {"loss": loss.detach(), **{f"loss/{n}": part for n, part in parts.items()}}.items():
-                sums[name] = sums.get(name, 0) + value.float() / accumulate
+                sums[name] = sums.get(name, 0) + value.float() / batches_per_step
         sums["is_stopped"] = torch.tensor(float(is_stopped), device=self._accelerator.device)
         values = self._means(sums)
         is_any_stopped = values.pop("is_stopped") > 0

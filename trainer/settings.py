@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from core.settings import Settings
+from trainer.buckets import STEPS
 
 Precision = Literal["no", "bf16", "fp16"]
 Schedule = Literal["constant", "cosine"]
@@ -68,6 +69,9 @@ class TrainSettings(Settings):
     """Optimiser steps."""
     size_px: int = Field(512, ge=8)
     """Side of the centre square that images and masks are cut to."""
+    aspect_buckets: bool = False
+    """Cut images and masks to a size near their own shape instead: about size_px^2 pixels, sides in multiples of
+    size_px / 8, at most twice as wide as high or as high as wide."""
     horizontal_flip: bool = False
     """Mirror half of the samples; off because instructions say left and right."""
     shuffle_block: int = Field(64, ge=1)
@@ -107,6 +111,8 @@ class TrainSettings(Settings):
     def _agrees_with_itself(self) -> Self:
         if self.warmup_steps >= self.steps and self.warmup_steps:
             raise ValueError(f"warmup_steps {self.warmup_steps} must be below steps {self.steps}")
+        if self.aspect_buckets and self.size_px % STEPS:
+            raise ValueError(f"size_px {self.size_px} must be a multiple of {STEPS} with aspect_buckets")
         num_datasets = 1 if isinstance(self.data, str) else len(self.data)
         weights = self.data_weights
         if weights is not None and (len(weights) != num_datasets or min(weights) <= 0):

@@ -104,6 +104,7 @@ def _decoder(recipe: Recipe, objective: Objective) -> Decoder:
     return Decoder(
         size_px=recipe.size_px, required=(*recipe.reads, *recipe.needs_columns()), optional=recipe.reads_if_present,
         arrays=tuple(objective.arrays), filled=recipe.filled, sided_texts=recipe.sided_texts,
+        aspect_buckets=recipe.aspect_buckets,
     )  # fmt: skip
 
 

@@ -99,7 +99,7 @@ def start(trainings, variables):
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_resumed_training_gives_the_curve_and_weights_of_one_that_ran_through(data, tmp_path, monkeypatch, path):
+def test_resumed_training_gives_the_curve_and_weights_of_an_unbroken_one(data, tmp_path, monkeypatch, path):
     through = train(settings(data, tmp_path / "through", **PATHS[path]))
     log = Metrics.log
 
@@ -162,7 +162,7 @@ def command(*arguments):
     return exits.run(app, [str(one) for one in arguments])
 
 
-def test_two_stages_by_command_and_the_editor_of_the_second_takes_a_region(data, tmp_path):
+def test_two_stages_by_command_and_the_second_takes_a_region(data, tmp_path):
     shared = ["--recipe", "ip2p", "--data", data, "--steps", 2, "--batch-size", 2, "--set", "size_px=64"]
     preview = ["--set", "run_on.preview_every=2", "--set", "run_on.preview.num_steps=2"]
     first, second = tmp_path / "first", tmp_path / "second"

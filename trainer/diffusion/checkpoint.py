@@ -22,6 +22,7 @@ from models.diffusion.text_conditions import TextCondition, encode_texts, is_sdx
 from models.model_ids import find, pin
 from models.registry import CLASS_NAME
 from trainer.arrays import ArraySpec
+from trainer.buckets import STEPS
 from trainer.diffusion.conv_in import widen_conv_in
 from trainer.diffusion.latents import Latents
 from trainer.diffusion.lora import add_lora, save_lora
@@ -82,14 +83,19 @@ class Checkpoint:
         self.schedule = Schedule(self.pipeline.scheduler, model_id, ctx.device)
         self._predict: Callable[..., Any] = self.unet
 
-    def latent_spec(self, size_px: int) -> ArraySpec:
+    def latent_spec(self, size_px: int, *, aspect_buckets: bool = False) -> ArraySpec:
         """The latents of a dataset that can replace images of `size_px`.
 
-        Raises UsageError for sizes that the UNet cannot halve.
+        Raises UsageError for sizes that the UNet cannot halve, or whose buckets are no whole cells.
         """
         unit = self.latents.factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
         if size_px % unit:
             raise UsageError(f"size_px is {size_px}; model {self.model_id!r} needs a multiple of {unit}")
+        if aspect_buckets and size_px % (STEPS * self.latents.factor):
+            raise UsageError(
+                f"size_px is {size_px}; with aspect_buckets model {self.model_id!r} needs a multiple of "
+                f"{STEPS * self.latents.factor}"
+            )
         side = size_px // self.latents.factor
         made_by: dict[str, str | int] = {
             "latent_model": self.model_id,

@@ -20,7 +20,7 @@ def sample(number, **more):
         "target_caption": f"caption {number}", "instruction": "", "turn": number, "retrieval_cos": 1,
     }  # fmt: skip
     kept = {name: value for name, value in {**values, **more}.items() if value is not None}
-    return Sample(number=number, epoch=0, key=str(number), values=kept)
+    return Sample(number=number, epoch=0, key=str(number), size=(8, 8), values=kept)
 
 
 def made(*samples):

@@ -127,7 +127,7 @@ class IEditObjective:
         self.modules = {"unet": checkpoint.unet}
         names = (f"unet.{name}" for name, _ in checkpoint.unet.named_parameters())
         self.groups = (ParameterGroup(names=tuple(name for name in names if name.startswith(INPUT + MIDDLE))),)
-        spec = checkpoint.latent_spec(settings.size_px)
+        spec = checkpoint.latent_spec(settings.size_px, aspect_buckets=settings.aspect_buckets)
         self.arrays = (spec,) if settings.use_latents else ()
         run_on = settings.run_on
         size_px = run_on.preview.size_px or settings.size_px

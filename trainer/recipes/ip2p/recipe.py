@@ -86,6 +86,7 @@ class InstructPix2Pix(DiffusionRecipe):
     learning_rate: float = Field(1e-4, gt=0)
     steps: int = Field(10_000, ge=1)
     horizontal_flip: bool = True
+    """Mirror half of the samples, but none whose instruction names a side."""
 
     use_text_embeddings: bool = True
     """Take embeddings of the instructions from the dataset where they are of this model."""
@@ -158,8 +159,8 @@ class InstructPix2PixObjective:
         self.modules = {"unet": checkpoint.unet}
         self.groups = self._groups()
         self._trained = frozenset(name for group in self.groups for name in group.names)
-        latents, texts = checkpoint.latent_spec(settings.size_px), checkpoint.text_spec()
-        uses = ((latents, settings.use_latents), (texts, settings.use_text_embeddings))
+        latents = checkpoint.latent_spec(settings.size_px, aspect_buckets=settings.aspect_buckets)
+        uses = ((latents, settings.use_latents), (checkpoint.text_spec(), settings.use_text_embeddings))
         self.arrays = tuple(spec for spec, is_used in uses if is_used)
         run_on = settings.run_on
         preview = run_on.preview.model_copy(update={"size_px": run_on.preview.size_px or settings.size_px})

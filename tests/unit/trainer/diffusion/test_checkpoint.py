@@ -98,6 +98,9 @@ def test_model_that_is_not_there_is_named():
 def test_size_that_the_unet_cannot_halve_is_refused(checkpoint):
     with pytest.raises(UsageError, match="size_px is 60; model 'zoo:sd' needs a multiple of 8"):
         checkpoint.latent_spec(60)
+    assert checkpoint.latent_spec(32, aspect_buckets=True).shapes["source_latent"] == (4, 8, 8)
+    with pytest.raises(UsageError, match="size_px is 40; with aspect_buckets model 'zoo:sd' needs a multiple of 32"):
+        checkpoint.latent_spec(40, aspect_buckets=True)
 
 
 def test_gradient_checkpointing_changes_no_gradient(checkpoint):
