@@ -42,6 +42,10 @@ def evaluate_command(
             "--set", help="A setting of the editor (num_steps=25) or the benchmark (benchmark.split=test); repeatable"
         ),
     ] = None,
+    sweep: Annotated[
+        str | None,
+        typer.Option("--sweep", help="Measure a trade-off curve over a setting: image_guidance_scale=1.0,1.4,1.8"),
+    ] = None,
     seed: SeedOption = 0,
     given_masks: Annotated[bool, typer.Option("--given-masks", help="Edit within the benchmark's masks")] = False,
     mask_model: MaskModelOption = None, mask_threshold: ThresholdOption = THRESHOLD,
@@ -49,6 +53,9 @@ def evaluate_command(
     dino: Annotated[list[str] | None, typer.Option("--dino", help="Model id for DINO; repeatable")] = None,
     fid: Annotated[list[str] | None, typer.Option("--fid", help="Model id for Fréchet distances; repeatable")] = None,
     only: Annotated[list[str] | None, typer.Option("--only", help="Only this section; repeatable")] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="Score copies of the sources and the true results too")
+    ] = True,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many cases or sessions")] = None,
     batch_size: BatchOption = 16, device: DeviceOption = AUTO, dtype: DtypeOption = AUTO, as_json: JsonOption = False,
 ) -> None:  # fmt: skip
@@ -56,6 +63,7 @@ def evaluate_command(
 
     Published tables are with CLIP open_clip:ViT-B-32/openai and DINO hf:facebook/dino-vits16@COMMIT.
     """
+    from evaluation.curves.sweep import Sweep, run_sweep
     from evaluation.editors import EditorChoice
     from evaluation.judges import JudgeIds
     from evaluation.run import evaluate
@@ -64,16 +72,29 @@ def evaluate_command(
         raise typer.BadParameter("expected one of --model, which edits, and --outputs, which are there")
     if given_masks and mask_model:
         raise typer.BadParameter("--given-masks and --mask-model both say where images may change; give one of them")
+    if sweep is not None and model is None:
+        raise typer.BadParameter("--sweep is over a setting of an editor, and --outputs has none; give --model")
     of_editor, of_benchmark = _sections(settings or [], has_editor=model is not None)
-    read = checked(find_benchmark(benchmark), of_benchmark, f"benchmark {benchmark}").read(folder, limit)
+    reader = checked(find_benchmark(benchmark), of_benchmark, f"benchmark {benchmark}")
     masks = masks_of(mask_model, mask_threshold, is_given=given_masks)
-    choice = None if model is None else EditorChoice.of_model(model, of_editor, seed=seed, masks=masks)
-    scores = evaluate(
-        read.only(only) if only else read, out, editor=choice, outputs=outputs, system=system,
-        judges=JudgeIds(clip=tuple(clip or ()), dino=tuple(dino or ()), fid=tuple(fid or ())),
-        placement=placement(batch_size, device, dtype), progress=_progress(),
+    swept = choice = None
+    if model is not None and sweep is not None:
+        swept = Sweep.of_model(sweep, model, of_editor, seed=seed, masks=masks)
+    elif model is not None:
+        choice = EditorChoice.of_model(model, of_editor, seed=seed, masks=masks)
+    read = reader.read(folder, limit)
+    cases = read.only(only) if only else read
+    judges = JudgeIds(clip=tuple(clip or ()), dino=tuple(dino or ()), fid=tuple(fid or ()))
+    where, shown = placement(batch_size, device, dtype), _progress()
+    result = (
+        run_sweep(cases, out, swept, judges, placement=where, progress=shown, has_baselines=baselines)
+        if swept is not None
+        else evaluate(
+            cases, out, editor=choice, outputs=outputs, system=system, judges=judges,
+            placement=where, progress=shown, has_baselines=baselines,
+        )
     )  # fmt: skip
-    say(scores.model_dump_json(indent=1) if as_json else scores.as_text())
+    say(result.model_dump_json(indent=1) if as_json else result.as_text())
 
 
 def _sections(pairs: list[str], *, has_editor: bool) -> tuple[dict[str, Any], dict[str, Any]]:

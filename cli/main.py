@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli import build, edit, evaluate, exits, fetch, train
+from cli import build, compare, curve, edit, evaluate, exits, fetch, train
 from cli.options import say
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ app.command(name="report")(build.report_command)
 app.command(name="train")(train.train_command)
 app.command(name="edit")(edit.edit_command)
 app.command(name="evaluate")(evaluate.evaluate_command)
+app.command(name="compare")(compare.compare_command)
+app.command(name="curve")(curve.curve_command)
 
 
 def _print_version(is_asked: bool) -> None:

@@ -1,7 +1,7 @@
 """Take every measure that the data of a sample allows: a row of numbers, and features for Fréchet distances.
 
 The reference is the true target, or in some benchmarks the source. Pixel values are from 0 to 1; cosines and SSIM are
-from -1 to 1.
+from -1 to 1. Baselines are measured in the same pass as the outputs, so that each image is opened and embedded once.
 
 | column | what it is |
 |---|---|
@@ -41,7 +41,6 @@ from evaluation.metrics import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from PIL.Image import Image
 
@@ -52,6 +51,8 @@ if TYPE_CHECKING:
     from models.protocols import Floats, ImageEncoder, ImageTextEncoder
 
     Embeddings = dict[StoredImage, Floats]
+    Outputs = Mapping[str, StoredImage]
+    """Key of a sample -> the image that is scored."""
 
 Row = dict[str, float]
 
@@ -63,40 +64,41 @@ MEASURES: tuple[Measure, ...] = ("clip", "dino", "fid")
 
 @dataclass(slots=True)
 class Measured:
-    """`rows`: the measures of each sample that could be taken. `features`: by network and then image, (D,) each."""
+    """`rows`: the measures of each sample that could be taken. `features`: by network and then image, (D,) each.
+
+    `baselines`: rows like these by name of the baseline, empty for a sample that the baseline has no image for.
+    """
 
     rows: list[Row] = field(default_factory=list)
+    baselines: dict[str, list[Row]] = field(default_factory=dict)
     features: dict[str, Embeddings] = field(default_factory=dict)
 
 
 def measure(
     samples: Sequence[Sample],
-    outputs: dict[str, Path],
+    outputs: Outputs,
     judges: Judges,
     *,
+    baselines: Mapping[str, Outputs] | None = None,
     views: Mapping[Measure, View] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Measured:
     """The measures of `samples`, whose edited images are `outputs` by key, as judges see them through `views`.
 
-    Raises EvaluationError for broken files.
+    `baselines` are further outputs by name, measured in the same way. Raises EvaluationError for broken files.
     """
-    of_clip, of_dino, of_fid = ((views or {}).get(name) for name in MEASURES)
-    measured = Measured(features={name: {} for name in judges.fid})
+    others = baselines or {}
+    measured = Measured(features={name: {} for name in judges.fid}, baselines={name: [] for name in others})
     for start in range(0, len(samples), SAMPLES_AT_ONCE):
         part = samples[start : start + SAMPLES_AT_ONCE]
-        stored = [image for one in part for image in (outputs[one.key], one.reference, one.source) if image is not None]
-        seen = _Seen({image: open_rgb(image) for image in dict.fromkeys(stored)})
-        for one in part:
-            row = _pixel_row(one, outputs[one.key], seen.images)
-            for name, clip in judges.clip.items():
-                emb, emb_of_text = seen.by(name, clip, of_clip), seen.texts_by(name, clip, part)
-                row |= _clip_row(one, outputs[one.key], emb, emb_of_text, name)
-            for name, dino in judges.dino.items():
-                row |= _image_cosines("dino", one, outputs[one.key], seen.by(name, dino, of_dino), name)
-            measured.rows.append(row)
+        seen = _Seen(part, (outputs, *others.values()), views or {})
+        measured.rows += [_row(one, outputs[one.key], judges, seen) for one in part]
+        for name, made in others.items():
+            measured.baselines[name] += [
+                _row(one, made[one.key], judges, seen) if one.key in made else {} for one in part
+            ]
         for name, encoder in judges.fid.items():
-            measured.features[name] |= seen.by(name, encoder, of_fid)
+            measured.features[name] |= seen.by(name, encoder, "fid")
         if progress:
             progress("scored", len(measured.rows), len(samples))
     return measured
@@ -105,27 +107,43 @@ def measure(
 class _Seen:
     """Images of one portion of samples, each opened once, and embedded once by each network."""
 
-    def __init__(self, images: dict[StoredImage, Image]) -> None:
-        self.images = images
+    def __init__(self, samples: Sequence[Sample], made: Sequence[Outputs], views: Mapping[Measure, View]) -> None:
+        stored = [
+            image for one in samples
+            for image in (*(outputs.get(one.key) for outputs in made), one.reference, one.source) if image is not None
+        ]  # fmt: skip
+        self.images = {image: open_rgb(image) for image in dict.fromkeys(stored)}
+        self._samples, self._views = samples, views
         self._embeddings: dict[tuple[str, View | None], Embeddings] = {}
         self._texts: dict[str, dict[str, Floats]] = {}
 
-    def by(self, name: str, encoder: ImageEncoder | ImageTextEncoder, view: View | None) -> Embeddings:
+    def by(self, name: str, encoder: ImageEncoder | ImageTextEncoder, measure: Measure) -> Embeddings:
+        view = self._views.get(measure)
         if (name, view) not in self._embeddings:
             images = list(self.images.values())
             emb_BD = encoder.encode_images(images if view is None else view(images))
             self._embeddings[name, view] = dict(zip(self.images, emb_BD, strict=True))
         return self._embeddings[name, view]
 
-    def texts_by(self, name: str, encoder: ImageTextEncoder, samples: Sequence[Sample]) -> dict[str, Floats]:
+    def texts_by(self, name: str, encoder: ImageTextEncoder) -> dict[str, Floats]:
         if name not in self._texts:
-            texts = [text for one in samples for text in (one.source_text, one.target_text) if text is not None]
+            texts = [text for one in self._samples for text in (one.source_text, one.target_text) if text is not None]
             once = list(dict.fromkeys(texts))
             self._texts[name] = dict(zip(once, encoder.encode_texts(once), strict=True)) if once else {}
         return self._texts[name]
 
 
-def _pixel_row(sample: Sample, output: Path, images: dict[StoredImage, Image]) -> Row:
+def _row(sample: Sample, output: StoredImage, judges: Judges, seen: _Seen) -> Row:
+    """All measures of one image made for the sample."""
+    row = _pixel_row(sample, output, seen.images)
+    for name, clip in judges.clip.items():
+        row |= _clip_row(sample, output, seen.by(name, clip, "clip"), seen.texts_by(name, clip), name)
+    for name, dino in judges.dino.items():
+        row |= _image_cosines("dino", sample, output, seen.by(name, dino, "dino"), name)
+    return row
+
+
+def _pixel_row(sample: Sample, output: StoredImage, images: dict[StoredImage, Image]) -> Row:
     row: dict[str, float | None] = {}
     if sample.reference is not None:
         reference = images[sample.reference]
@@ -147,7 +165,7 @@ def _pixel_row(sample: Sample, output: Path, images: dict[StoredImage, Image]) -
     return {name: value for name, value in row.items() if value is not None}
 
 
-def _clip_row(sample: Sample, output: Path, emb: Embeddings, text_of: dict[str, Floats], judge: str) -> Row:
+def _clip_row(sample: Sample, output: StoredImage, emb: Embeddings, text_of: dict[str, Floats], judge: str) -> Row:
     row, name = _image_cosines("clip_i", sample, output, emb, judge), short_name(judge)
     if sample.target_text is None:
         return row
@@ -163,7 +181,7 @@ def _clip_row(sample: Sample, output: Path, emb: Embeddings, text_of: dict[str, 
     return row
 
 
-def _image_cosines(column: str, sample: Sample, output: Path, emb: Embeddings, judge: str) -> Row:
+def _image_cosines(column: str, sample: Sample, output: StoredImage, emb: Embeddings, judge: str) -> Row:
     row, name = Row(), short_name(judge)
     if sample.reference is not None:
         row[f"{column}@{name}"] = _cosine(emb[output], emb[sample.reference])

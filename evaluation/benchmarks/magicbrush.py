@@ -12,6 +12,12 @@ Outputs: `<id>/<id>_1.png` of the first turn, `<id>/<id>_inde_{k}.png` of turn k
 before, `<id>/<id>_iter_{k}.png` of turn k after the editor's own. Single turn is the mean over all turns of the first
 two kinds; multi turn that over sessions, of the last `iter` each (`_1` where there is one turn). The edited image is
 resized to the true one, CLIP-T is with the local description, DINO sees the middle of the image.
+
+The baseline `copy_source` of multi turn is the session's first source, compared with the last true result.
+
+The paper has two tables. Its table of mask-free methods compares whole images, and so do UltraEdit's rows with a
+region. Its table of mask-provided methods takes L1 and L2 over the masked part only: with the setting `regions` these
+are `l1_inside` and `l2_inside`. Its CLIP-T over the masked part is not taken here: no published script has it.
 """
 
 from __future__ import annotations
@@ -37,9 +43,12 @@ SINGLE, MULTI = "single_turn", "multi_turn"
 
 
 class MagicBrush(BenchmarkReader):
-    """MagicBrush's test set. It has no settings."""
+    """MagicBrush's test set."""
 
     name: ClassVar[str] = "magicbrush"
+
+    regions: bool = False
+    """Take L1 and L2 inside and outside the masks too. Each mask must be as large as its turn's true result."""
 
     def read(self, folder: Path, limit: int | None = None) -> Benchmark:
         """Both protocols over the sessions of `folder`, or the first `limit` of them.
@@ -51,7 +60,7 @@ class MagicBrush(BenchmarkReader):
         samples: list[Sample] = []
         chosen = list(read_object(folder / SESSIONS_FILE).items())[:limit]
         for name, turns in chosen:
-            session = _Session(folder, name, turns, descriptions)
+            session = _Session(folder, name, turns, descriptions, has_regions=self.regions)
             cases += session.cases()
             samples += session.samples()
         if not cases:
@@ -76,7 +85,7 @@ class _Descriptions(NamedTuple):
 class _Session:
     """One image and the turns of edits on it."""
 
-    def __init__(self, folder: Path, name: str, turns: Any, descriptions: _Descriptions) -> None:
+    def __init__(self, folder: Path, name: str, turns: Any, descriptions: _Descriptions, *, has_regions: bool) -> None:
         self._where = f"{folder / SESSIONS_FILE} session {name!r}"
         inside(folder, name, self._where)
         if "/" in name:
@@ -85,7 +94,7 @@ class _Session:
             raise EvaluationError(f"{self._where} is no list of turns; expected one object with an instruction a turn")
         images = folder / "images"
         self._folder = images if images.is_dir() else folder
-        self._name, self._turns, self._descriptions = name, turns, descriptions
+        self._name, self._turns, self._descriptions, self._has_regions = name, turns, descriptions, has_regions
         self._targets = [self._target(turn) for turn in range(len(turns))]
 
     def cases(self) -> list[EditCase]:
@@ -107,14 +116,12 @@ class _Session:
         return f"{self._name}/{self._name}_1" if turn == 0 else f"{self._name}/{self._name}_{kind}_{turn + 1}"
 
     def _case(self, turn: int, source: Path | Output, key: str) -> EditCase:
-        name = self._turns[turn].get("mask")
-        mask = None if name is None else self._file(name, f"turn {turn + 1}, mask,")
         return EditCase(
             key=key,
             source=source,
             instruction=text_in(self._turns[turn], "instruction", f"{self._where} turn {turn + 1}"),
             target_caption=self._target_caption(turn),
-            mask=mask,
+            mask=self._mask(turn),
         )
 
     def _sample(self, turn: int, kind: str, sections: tuple[str, ...]) -> Sample:
@@ -123,6 +130,7 @@ class _Session:
             key=self._key(turn, kind),
             sections=sections,
             reference=self._targets[turn],
+            mask=self._mask(turn) if self._has_regions else None,
             target_text=None if local is None else self._local_description(local, turn),
             facts={"turn": str(turn + 1)},
         )
@@ -132,6 +140,10 @@ class _Session:
         ours = (self._descriptions.whole or {}).get(self._name)
         where = f"{self._where}, global descriptions"
         return text_in(ours, self._targets[turn].name, where, default="") if isinstance(ours, dict) else ""
+
+    def _mask(self, turn: int) -> Path | None:
+        name = self._turns[turn].get("mask")
+        return None if name is None else self._file(name, f"turn {turn + 1}, mask,")
 
     def _source(self, turn: int) -> Path:
         return self._file(self._turns[turn].get("input"), f"turn {turn + 1}, input,")

@@ -11,7 +11,10 @@ from evaluation.benchmarks import BENCHMARKS, find_benchmark
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "evaluation" / "benchmarks"
-GENERAL = [*sorted((ROOT / "evaluation").glob("*.py")), ROOT / "cli" / "evaluate.py", ROOT / "cli" / "edit.py"]
+GENERAL = [
+    *sorted(set((ROOT / "evaluation").rglob("*.py")) - set(FOLDER.glob("*.py"))),
+    *(ROOT / "cli" / f"{name}.py" for name in ("compare", "curve", "edit", "evaluate")),
+]
 
 
 def test_every_file_of_the_folder_is_a_registered_benchmark():

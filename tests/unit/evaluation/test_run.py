@@ -7,7 +7,7 @@ import pytest
 from _folders import FakeEditor, FakeEncoder, pairs_folder, rows_of
 from PIL import Image
 
-from core.errors import EvaluationError
+from core.errors import EvaluationError, UsageError
 from evaluation import loading, run
 from evaluation.benchmark import Benchmark
 from evaluation.benchmarks.pairs import Pairs
@@ -157,7 +157,7 @@ def test_a_second_call_gives_the_same_scores(tmp_path, folder):
 
 
 def test_a_folder_without_scores_is_named(tmp_path):
-    with pytest.raises(EvaluationError, match=r"scores.json holds no scores; run the evaluation that writes them"):
+    with pytest.raises(UsageError, match=r"scores.json is not there; name a folder that `editloom evaluate` wrote"):
         Scores.read(tmp_path)
     (tmp_path / "scores.json").write_text("{}")
     with pytest.raises(EvaluationError, match="holds no scores"):

@@ -1,0 +1,1 @@
+"""Trade-off curves: one setting of an editor is swept, and each value gives a point."""
