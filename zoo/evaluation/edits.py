@@ -104,7 +104,7 @@ def write_cases(folder: Path, count: int = NUM_CASES, kinds: Sequence[EditKind] 
 
 def score_editor(cases: Benchmark, out: Path, editor: EditorChoice, progress: Progress | None = None) -> EditScores:
     """Edit all cases below `out`/outputs, or resume there, and score them. Raises as `evaluation.run.evaluate`."""
-    evaluate(cases, out, editor=editor, judges=_judges(), progress=progress)
+    evaluate(cases, out, editor=editor, judges=_judges(), progress=progress, has_baselines=False)
     return _scores(cases, out)
 
 
@@ -112,7 +112,7 @@ def score_images(cases: Benchmark, out: Path, images: Iterable[Image.Image], sys
     """Score ready images, one a case in order, which are written below `out`/outputs."""
     for case, image in zip(cases.cases, images, strict=True):
         save_png(image, out / OUTPUTS / f"{case.key}.png")
-    evaluate(cases, out, outputs=out / OUTPUTS, judges=_judges(), system=system)
+    evaluate(cases, out, outputs=out / OUTPUTS, judges=_judges(), system=system, has_baselines=False)
     return _scores(cases, out)
 
 
