@@ -22,8 +22,8 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
   bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs bench-instructions \
   bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs \
-  ultraedit-image world-image zoo zoo-evaluate data-published \
-  zoo-report lock lock-gpu lock-smollm2 clean-runs
+  ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 clean-runs \
+  bench-ultraedit-claims claims-image \
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -130,6 +130,12 @@ bench-pairs: setup-dev ## Pairs beside plain sampling, the released loop and Dat
 
 bench-ultraedit-data: setup-dev data-pairs ## How true the pairs of the tiny UltraEdit builds are (benchmarks/ultraedit_data)
 	@$(BIN)/python benchmarks/ultraedit_data/run.py
+
+bench-ultraedit-claims: setup-dev ## UltraEdit's four claims in miniature: cells of three seeds, hours on two cores (benchmarks/ultraedit_claims)
+	@$(BIN)/python benchmarks/ultraedit_claims/run.py
+
+claims-image: setup ## Draw docs/images/ultraedit-claims.png from the cells of bench-ultraedit-claims
+	@$(BIN)/python benchmarks/ultraedit_claims/contact_sheet.py docs/images/ultraedit-claims.png
 
 ultraedit-image: setup ## Draw docs/images/ultraedit-data.png from the builds of bench-ultraedit-data
 	@$(BIN)/python benchmarks/ultraedit_data/contact_sheet.py docs/images/ultraedit-data.png

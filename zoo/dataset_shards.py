@@ -32,7 +32,8 @@ def add_member(tar: tarfile.TarFile, name: str, content: bytes) -> None:
 def write_shards(folder: Path, name: str, samples: Iterable[Sample], samples_per_shard: int) -> int:
     """Write `00000.tar` … and shards.json of a dataset called `name`. Return the number of samples."""
     folder.mkdir(parents=True, exist_ok=True)
-    left, listed = iter(samples), []
+    left = iter(samples)
+    listed: list[dict[str, Any]] = []
     while chunk := list(islice(left, samples_per_shard)):
         listed.append(_write_shard(folder / f"{len(listed):05d}.tar", chunk))
     temporary = folder / f"{SHARD_LIST}.tmp"

@@ -66,7 +66,7 @@ def test_without_regions_nothing_says_where(tmp_path):
     written(tmp_path, "--size-px", "32")
     for members in members_of(tmp_path):
         assert set(members) == {"source.png", "target.png", "json"}
-        assert np.asarray(rgb_image(members["source.png"], 4096)).shape == (32, 32, 3)
+        assert np.asarray(rgb_image(members["source.png"], 1 << 20)).shape == (32, 32, 3)
         assert "is_whole_image" not in json.loads(members["json"])
 
 

@@ -1,0 +1,67 @@
+"""Results of cells on disk: one JSON file for each cell and seed, and one for each row that no cell trains."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from zoo.evaluation.edits import EditScores
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from benchmarks.ultraedit_claims.settings import Numbers
+
+FOLDER = "cells"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """Scores of one cell and seed by task, the numbers that it was made with, and its time."""
+
+    cell: str
+    seed: int
+    numbers: dict[str, Any]
+    tasks: dict[str, EditScores]
+    seconds: dict[str, float]
+
+
+def path_of(out: Path, cell: str, seed: int) -> Path:
+    """Where the result of a cell and seed is."""
+    return out / FOLDER / f"{cell}-seed-{seed}.json"
+
+
+def write_result(out: Path, result: Result) -> None:
+    """Write the file, complete or not at all."""
+    path = path_of(out, result.cell, result.seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = {
+        "cell": result.cell, "seed": result.seed, "seconds": result.seconds, "numbers": result.numbers,
+        "tasks": {task: scores.as_json() for task, scores in result.tasks.items()},
+    }  # fmt: skip
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_result(out: Path, cell: str, seed: int, numbers: Numbers) -> Result | None:
+    """The result, or None where there is none. Raises ValueError for one that other numbers made."""
+    path = path_of(out, cell, seed)
+    if not path.is_file():
+        return None
+    known = json.loads(path.read_text(encoding="utf-8"))
+    if known["numbers"] != json.loads(json.dumps(numbers.as_json())):
+        raise ValueError(
+            f"{path} was made with other numbers than benchmarks/ultraedit_claims/settings.py has now; "
+            "name another --out, or remove the folder"
+        )
+    tasks = {task: EditScores.of_json(scores) for task, scores in known["tasks"].items()}
+    return Result(known["cell"], known["seed"], known["numbers"], tasks, known["seconds"])
+
+
+def read_results(out: Path, cells: Iterable[str], seeds: Iterable[int], numbers: Numbers) -> list[Result]:
+    """All results that there are. Raises ValueError as `read_result`."""
+    of_all = [read_result(out, cell, seed, numbers) for cell in cells for seed in seeds]
+    return [one for one in of_all if one is not None]
