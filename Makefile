@@ -23,7 +23,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs bench-instructions \
   bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs \
   ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 clean-runs \
-  bench-ultraedit-claims claims-image \
+  bench-ultraedit-claims claims-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18

@@ -59,12 +59,15 @@ class Trained(nn.Module):
 
     def start_from_sd(self) -> None:
         """Copy zoo:sd's weights, but for the first and the last convolution, whose latents are others."""
-        where = {"dtype": torch.float32, "use_safetensors": True}
-        unet = UNet2DConditionModel.from_pretrained(folder_of("sd"), subfolder="unet", **where).state_dict()
+        unet = UNet2DConditionModel.from_pretrained(
+            folder_of("sd"), subfolder="unet", dtype=torch.float32, use_safetensors=True
+        ).state_dict()
         self.unet.load_state_dict(
             {**self.unet.state_dict(), **{k: v for k, v in unet.items() if not k.startswith(("conv_in.", "conv_out."))}}
         )
-        text = CLIPTextModel.from_pretrained(folder_of("sd"), subfolder="text_encoder", **where)
+        text = CLIPTextModel.from_pretrained(
+            folder_of("sd"), subfolder="text_encoder", dtype=torch.float32, use_safetensors=True
+        )
         self.text_encoder.load_state_dict(text.state_dict())
 
     def encode_texts(self, texts: list[str]) -> Tensor:
