@@ -96,7 +96,7 @@ class MeanColour(Recipe):
 class MeanColourObjective:
     """The squared distance to the target's mean colour, whose jitter is drawn for each sample."""
 
-    latent_spec = None  # it uses no latents of the dataset
+    arrays = ()  # it uses no arrays of the dataset
 
     def __init__(self, settings: MeanColour) -> None:
         self._settings, self._network = settings, WordsToColour(settings.num_features)

@@ -4,7 +4,7 @@
 |--------|-----------------------------------------------------------------------------------------|
 | image  | (B, 3, H, W) float32, -1 to 1; source_images: a tuple of them, first, second … source   |
 | mask   | (B, 1, H, W) float32, 1 inside, 0 outside                                               |
-| array  | (B, C, h, w) float32: latents, scaled by the autoencoder's factor                       |
+| array  | (B, …) float32: latents (B, C, h, w), scaled; embeddings of texts (B, L, D) or (B, D)   |
 | text   | tuple of B str                                                                          |
 | number | (B,) float32, or int64 for columns of whole numbers                                     |
 """
@@ -24,7 +24,7 @@ from samples.members import MEMBERS
 from trainer.decode import kind_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
@@ -48,6 +48,8 @@ class Batch:
     epochs: tuple[int, ...]
     keys: tuple[str, ...]
     columns: Mapping[str, Any]
+    partial: Mapping[str, tuple[Tensor, Tensor]]
+    """Array columns that only some of the samples have -> their rows (N,) int64, and their values (N, …)."""
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -65,9 +67,34 @@ class Batch:
             f"ask `{name!r} in batch` first, or name it in `reads`"
         )
 
+    def rows_without(self, name: str) -> list[int]:
+        """The samples, by their row, that lack an array column."""
+        if name in self:
+            return []
+        having = set(self.partial[name][0].tolist()) if name in self.partial else set()
+        return [row for row in range(len(self)) if row not in having]
+
+    def completed(self, name: str, make: Callable[[list[int]], Tensor]) -> Tensor:
+        """An array column (B, …), whose values for the rows that lack it are `make(rows)`, in their order.
+
+        A sample's value so depends on that sample alone, and not on the others of its batch.
+        """
+        lacking = self.rows_without(name)
+        if not lacking:
+            values: Tensor = self[name]
+            return values
+        made = make(lacking)
+        if len(lacking) == len(self):
+            return made
+        rows, values = self.partial[name]
+        whole = made.new_empty((len(self), *made.shape[1:]))
+        whole[lacking], whole[rows] = made, values.to(made.dtype)
+        return whole
+
     def to(self, device: torch.device) -> Batch:
         """The same batch with its tensors on `device`. The numbers stay, as generators are seeded on the CPU."""
-        return replace(self, columns={name: _moved(value, device) for name, value in self.columns.items()})
+        columns = {name: _moved(value, device) for name, value in self.columns.items()}
+        return replace(self, columns=columns, partial={name: _moved(one, device) for name, one in self.partial.items()})
 
     def _check_declared(self, name: object) -> None:
         if name not in self.declared:
@@ -78,7 +105,7 @@ class Batch:
 
 
 def collate(samples: Sequence[Sample], decoder: Decoder, reader: str) -> Batch:
-    """One batch of the samples that `decoder` made. A column that one of them lacks is left out."""
+    """One batch of the samples that `decoder` made. A column that one of them lacks is left out, or partial."""
     shared = [name for name in decoder.columns if all(name in sample.values for sample in samples)]
     return Batch(
         reader=reader,
@@ -87,7 +114,16 @@ def collate(samples: Sequence[Sample], decoder: Decoder, reader: str) -> Batch:
         epochs=tuple(sample.epoch for sample in samples),
         keys=tuple(sample.key for sample in samples),
         columns={name: _stacked(name, [sample.values[name] for sample in samples]) for name in shared},
+        partial={name: one for name in set(decoder.columns) - set(shared) if (one := _partial(name, samples))},
     )
+
+
+def _partial(name: str, samples: Sequence[Sample]) -> tuple[Tensor, Tensor] | None:
+    """The rows that have an array column, and their values; None for other columns, and where no sample has it."""
+    rows = [row for row, sample in enumerate(samples) if name in sample.values]
+    if kind_of(name) != "array" or not rows:
+        return None
+    return torch.tensor(rows), _stacked(name, [samples[row].values[name] for row in rows])
 
 
 def _stacked(name: str, values: list[Any]) -> Any:

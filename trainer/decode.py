@@ -4,7 +4,7 @@
 |--------|-----------------------------------|---------------------------------------------------------------------|
 | image  | source_images, target_image …     | (H, W, 3) uint8; source_images: a tuple of them, one a source image |
 | mask   | source_mask_png, region_mask_png… | (H, W) bool, true inside; soft_mask_png: where it is 128 or more    |
-| array  | source_latent, target_latent      | (C, h, w) float16, scaled, where it is a latent that can be used    |
+| array  | source_latent, instruction_emb …  | float16 of the shape in its ArraySpec, where that can be used       |
 | text   | light columns of strings          | str; empty where a column that need not be there has none           |
 | number | light columns of numbers          | int, float or bool                                                  |
 
@@ -17,7 +17,7 @@ import io
 import json
 import math
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -28,6 +28,7 @@ from core.errors import ContractError, SampleError
 from samples.columns import column
 from samples.members import JSON, MEMBERS, column_of, member, suffix_of, values_of
 from samples.stored_images import centre_square, mask_image, rgb_image
+from trainer.sides import names_side
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,18 +36,21 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from PIL import Image
 
-    from trainer.diffusion.latents import LatentSpec
+    from trainer.arrays import ArraySpec
 
     Pixels = npt.NDArray[np.uint8]
     Bools = npt.NDArray[np.bool_]
     Halves = npt.NDArray[np.float16]
 
-# H W pixels, C channels, h w cells of a latent
+# H W pixels
 
 Kind = Literal["image", "mask", "array", "text", "number"]
 
 BROKEN = (OSError, ValueError, EOFError, LookupError, TypeError, OverflowError, RecursionError)
 """Errors of images (ImageProblem is a ValueError), json and numpy for bytes that are not what they should be."""
+
+
+UNUSABLE = "it is of another model, revision or size than this training's, or of an image that is mirrored here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,18 +70,29 @@ class Sample:
 class Decoder:
     """Decodes columns of samples at `size_px`. Those not in `required` may be absent.
 
-    Latents are taken where they are as `latents` says; with None, never.
+    Arrays are taken where they are as one of `arrays` says. A mask column in `filled` has that value everywhere where a
+    sample lacks it. A sample one of whose `sided_texts` names a side is not mirrored.
     """
 
     size_px: int
     required: tuple[str, ...]
     optional: tuple[str, ...] = ()
-    latents: LatentSpec | None = None
+    arrays: tuple[ArraySpec, ...] = ()
+    filled: Mapping[str, float] = field(default_factory=dict)
+    sided_texts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises ContractError for a column that no training can read."""
+        """Raises ContractError for a column that no training can read, or that is of another kind than it must be."""
         for name in self.columns:
             kind_of(name)
+        for name in (name for spec in self.arrays for name in spec.shapes):
+            _check_kind(name, "array", "the objective's arrays")
+        for name in self.sided_texts:
+            _check_kind(name, "text", "`sided_texts`")
+        for name, value in self.filled.items():
+            _check_kind(name, "mask", "`filled`")
+            if name not in self.columns or value not in (0, 1):
+                raise ContractError(f"`filled` has {name!r}: {value}; expected a column that is read, and 0 or 1")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -90,7 +105,7 @@ class Decoder:
         name = column_of(suffix)
         if name is None:
             return suffix == JSON
-        return name in self.columns and (self.latents is not None or member(name).kind != "array")
+        return name in self.columns and (member(name).kind != "array" or self._spec(name) is not None)
 
     def decode(self, raw: Mapping[str, Any], *, shard: str, number: int, epoch: int, is_mirrored: bool) -> Sample:
         """The sample of members `raw` (suffix -> bytes). Raises SampleError naming shard, key and member."""
@@ -98,6 +113,7 @@ class Decoder:
         values: dict[str, Any] = {}
         try:
             light = _light_columns(raw)
+            is_mirrored = is_mirrored and not self._names_side(light)
             for name in self.columns:
                 place = member(name).described if name in MEMBERS else JSON
                 value = self._value(name, raw, light, is_mirrored=is_mirrored)
@@ -113,18 +129,11 @@ class Decoder:
         kind = kind_of(name)
         if kind in ("text", "number"):
             return _light_value(name, kind, light, is_required=name in self.required)
-        if kind == "array" and not self._are_usable(light):
-            if name in self.required:
-                raise ValueError("it is of another model, revision or size than this training's")
-            return None
+        if kind == "array":
+            return self._array(name, raw, light, is_mirrored=is_mirrored)
         stored = values_of(name, raw)
         if not stored:
-            if name in self.required:
-                raise _AbsentError(name)
-            return None
-        if kind == "array":
-            assert self.latents is not None
-            return _array(stored[0], self.latents.shape)
+            return self._absent(name)
         pixels = [self._square(one, kind, is_mirrored=is_mirrored) for one in stored]
         return tuple(pixels) if member(name).is_list else pixels[0]
 
@@ -135,10 +144,30 @@ class Decoder:
         pixels: Pixels = np.asarray(ImageOps.mirror(image) if is_mirrored else image)
         return pixels >= 128 if kind == "mask" else pixels
 
-    def _are_usable(self, light: Mapping[str, Any]) -> bool:
-        spec = self.latents
-        made_by = (light.get("latent_model"), light.get("latent_revision"), light.get("latent_size_px"))
-        return spec is not None and made_by == (spec.model, spec.revision, spec.size_px)
+    def _array(
+        self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], *, is_mirrored: bool
+    ) -> Halves | None:  # fmt: skip
+        spec = self._spec(name)
+        if spec is None or not spec.is_usable(light) or (is_mirrored and spec.shows_image(name)):
+            if name in self.required:
+                raise ValueError(UNUSABLE)
+            return None
+        stored = values_of(name, raw)
+        return _array(stored[0], spec.shapes[name]) if stored else self._absent(name)
+
+    def _absent(self, name: str) -> Any:
+        """The value of a column that the sample lacks. Raises _AbsentError where it must not."""
+        if name in self.filled:
+            return np.full((self.size_px, self.size_px), self.filled[name] == 1)
+        if name in self.required:
+            raise _AbsentError(name)
+        return None
+
+    def _spec(self, name: str) -> ArraySpec | None:
+        return next((spec for spec in self.arrays if name in spec.shapes), None)
+
+    def _names_side(self, light: Mapping[str, Any]) -> bool:
+        return any(names_side(text) for name in self.sided_texts if isinstance(text := light.get(name), str))
 
 
 def kind_of(name: str) -> Kind:
@@ -151,6 +180,13 @@ def kind_of(name: str) -> Kind:
     if pa.types.is_integer(declared.type) or pa.types.is_floating(declared.type) or pa.types.is_boolean(declared.type):
         return "number"
     raise ContractError(f"column {name!r} ({declared.type}) cannot be read by a training; expected text or a number")
+
+
+def _check_kind(name: str, kind: Kind, where: str) -> None:
+    if kind_of(name) != kind:
+        raise ContractError(
+            f"{where} names {name!r}, which is of kind {kind_of(name)}; expected columns of kind {kind}"
+        )
 
 
 class _AbsentError(LookupError):

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
     from models.protocols import Editor
+    from trainer.arrays import ArraySpec
     from trainer.batch import Batch
-    from trainer.diffusion.latents import LatentSpec
     from trainer.draws import Draws
     from trainer.settings import Precision
 
@@ -83,8 +83,8 @@ class Objective(Protocol):
         ...
 
     @property
-    def latent_spec(self) -> LatentSpec | None:
-        """The latents of a dataset that this objective can use for its images, or None when it uses none."""
+    def arrays(self) -> Sequence[ArraySpec]:
+        """The arrays of a dataset that this objective can use instead of images and texts; empty for none."""
         ...
 
     @property
@@ -112,6 +112,10 @@ class Recipe(TrainSettings, ABC):
     """Columns of the dataset that every sample must have."""
     reads_if_present: ClassVar[tuple[str, ...]] = ()
     """Columns that it takes too where samples have them."""
+    filled: ClassVar[Mapping[str, float]] = {}
+    """Mask columns -> value (1.0 inside, white; or 0.0) of the whole mask of a sample that has none."""
+    sided_texts: ClassVar[tuple[str, ...]] = ()
+    """Text columns: a sample one of whose texts names a side is never mirrored."""
 
     def needs_columns(self) -> tuple[str, ...]:
         """Those of `reads_if_present` that these settings cannot do without."""

@@ -94,10 +94,11 @@ def set_up(recipe: Recipe, *, resume: bool) -> Setup:
 
 
 def _decoder(recipe: Recipe, objective: Objective) -> Decoder:
-    """Make the decoder of the columns that the recipe declares, without latents where images are mirrored."""
-    latents = None if recipe.horizontal_flip else objective.latent_spec
-    required = (*recipe.reads, *recipe.needs_columns())
-    return Decoder(size_px=recipe.size_px, required=required, optional=recipe.reads_if_present, latents=latents)
+    """Make the decoder of the columns that the recipe declares."""
+    return Decoder(
+        size_px=recipe.size_px, required=(*recipe.reads, *recipe.needs_columns()), optional=recipe.reads_if_present,
+        arrays=tuple(objective.arrays), filled=recipe.filled, sided_texts=recipe.sided_texts,
+    )  # fmt: skip
 
 
 def _revisions(recipe: Recipe) -> dict[str, str]:

@@ -35,7 +35,7 @@ def with_and_without(pipeline: Any, texts: Sequence[str]) -> tuple[TextCondition
 
     No text is the empty text or, where an SDXL checkpoint has `force_zeros_for_empty_prompt`, zeros.
     """
-    both = _encoded(pipeline, [*texts, ""])
+    both = encode_texts(pipeline, [*texts, ""])
     pooled_BD = both.pooled_BD
     given = TextCondition(both.tokens_BLD[:-1], None if pooled_BD is None else pooled_BD[:-1])
     nothing = TextCondition(both.tokens_BLD[-1:], None if pooled_BD is None else pooled_BD[-1:])
@@ -44,7 +44,8 @@ def with_and_without(pipeline: Any, texts: Sequence[str]) -> tuple[TextCondition
     return given, nothing
 
 
-def _encoded(pipeline: Any, texts: list[str]) -> TextCondition:
+def encode_texts(pipeline: Any, texts: list[str]) -> TextCondition:
+    """B texts, each padded or cut to the length that its encoder reads."""
     import torch
 
     first = _outputs(pipeline.tokenizer, pipeline.text_encoder, texts)

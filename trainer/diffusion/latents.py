@@ -1,11 +1,10 @@
-"""The autoencoder of a checkpoint, and the latents of a dataset that can replace its images.
+"""The autoencoder of a checkpoint: latents of images, images of latents.
 
 Source  Rombach et al. 2022, Latent Diffusion.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -15,16 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 # B rows, C channels, H W pixels, h w cells of a latent
-
-
-@dataclass(frozen=True, slots=True)
-class LatentSpec:
-    """The latents of a dataset that may replace its images: model, side in pixels, (C, h, w)."""
-
-    model: str
-    revision: str
-    size_px: int
-    shape: tuple[int, int, int]
 
 
 class Latents:
@@ -51,8 +40,12 @@ class Latents:
 
     def decode(self, latent_BChw: Tensor) -> Tensor:
         """Images (B, 3, H, W), about -1 to 1, not clamped, with the gradient to the latents."""
-        image_BCHW: Tensor = self._vae.decode((latent_BChw / self._scale + self._shift).to(self._vae.dtype)).sample
+        image_BCHW: Tensor = self._vae.decode(self.unscaled(latent_BChw).to(self._vae.dtype)).sample
         return image_BCHW.float()
+
+    def unscaled(self, latent_BChw: Tensor) -> Tensor:
+        """Latents as the encoder gives them, from scaled ones."""
+        return latent_BChw / self._scale + self._shift
 
     @property
     def _scale(self) -> float:

@@ -42,6 +42,13 @@ class Schedule:
         """Alpha of timestep indices: (B,)."""
         return self.alpha_T[timestep_B]
 
+    def target(self, latent_BChw: Tensor, noise_BChw: Tensor, timestep_B: Tensor) -> Tensor:
+        """The output that the network should give for a latent to which `noise_BChw` was added."""
+        if self.prediction == "epsilon":
+            return noise_BChw
+        signal, spread = roots(self.alpha(timestep_B))
+        return signal * noise_BChw - spread * latent_BChw
+
     def noise_in(self, predicted_BChw: Tensor, noisy_BChw: Tensor, timestep_B: Tensor) -> Tensor:
         """Epsilon in the network's output: the output itself, or converted from the velocity."""
         if self.prediction == "epsilon":

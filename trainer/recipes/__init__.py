@@ -10,7 +10,10 @@ from core.errors import SettingError, nearest
 if TYPE_CHECKING:
     from trainer.recipe import Recipe
 
-RECIPES = {"iedit": "trainer.recipes.iedit.recipe:IEdit"}
+RECIPES = {
+    "iedit": "trainer.recipes.iedit.recipe:IEdit",
+    "ip2p": "trainer.recipes.ip2p.recipe:InstructPix2Pix",
+}
 """Name -> module and class; a new recipe is a folder next to this file and a line here."""
 
 

@@ -59,6 +59,26 @@ def test_what_one_sample_lacks_the_batch_lacks():
         batch["source_latent"]
 
 
+def test_array_that_some_samples_lack_is_completed_row_by_row():
+    samples = [sample(0), sample(1, source_latent=None), sample(2), sample(3, source_latent=None)]
+    batch = made(*samples)
+    assert "source_latent" not in batch
+    asked = []
+
+    def make(rows):
+        asked.append(rows)
+        return torch.full((len(rows), 4, 2, 2), -1.0) * torch.tensor(rows)[:, None, None, None]
+
+    whole = batch.completed("source_latent", make)
+    assert whole[:, 0, 0, 0].tolist() == [0, -1, 2, -3]
+    assert asked == [batch.rows_without("source_latent")] == [[1, 3]]
+    assert made(samples[1], samples[3]).completed("source_latent", make)[:, 0, 0, 0].tolist() == [0, -1]
+    assert made(samples[0], samples[2]).completed("source_latent", make)[:, 0, 0, 0].tolist() == [0, 2]
+    assert len(asked) == 2
+    with pytest.raises(ContractError, match="asks for the column 'target_latent', which it does not read"):
+        batch.completed("target_latent", make)
+
+
 def test_column_that_was_not_declared_is_an_error():
     reported = (
         r"recipe x asks for the column 'target_mask_png', which it does not read; name it in `reads` or "

@@ -8,14 +8,24 @@ from _datasets import encoded
 from PIL import Image
 
 from core.errors import ContractError, SampleError
+from trainer.arrays import ArraySpec
 from trainer.decode import Decoder
-from trainer.diffusion.latents import LatentSpec
 
-SPEC = LatentSpec("zoo:sd", "r1", 8, (4, 2, 2))
 READS = ("source_images", "target_image", "source_mask_png", "target_mask_png", "target_caption")
 LATENTS = ("source_latent", "target_latent")
+TEXTS = ArraySpec(
+    made_by={"text_model": "zoo:sd", "text_revision": "t1"},
+    shapes={"instruction_emb": (3, 2), "instruction_pooled_emb": (2,)},
+)
+
+
+def latents(model="zoo:sd", revision="r1", size_px=8):
+    made_by = {"latent_model": model, "latent_revision": revision, "latent_size_px": size_px}
+    return ArraySpec(made_by=made_by, shapes=dict.fromkeys(LATENTS, (4, 2, 2)))
+
+
 IF_PRESENT = (*LATENTS, "target_phrase", "instruction", "turn", "retrieval_cos")
-DECODER = Decoder(size_px=8, required=READS, optional=IF_PRESENT, latents=SPEC)
+DECODER = Decoder(size_px=8, required=READS, optional=IF_PRESENT, arrays=(latents(),))
 METADATA = {
     "target_caption": "a blue cat",
     "target_phrase": None,
@@ -129,23 +139,89 @@ def test_mirroring_turns_images_and_masks():
 def test_latents_are_taken_only_where_they_are_of_this_model_and_size():
     assert (decode(raw()).values["source_latent"] == 1).all()
     for other in (
-        LatentSpec("zoo:other", "r1", 8, (4, 2, 2)),
-        LatentSpec("zoo:sd", "r2", 8, (4, 2, 2)),
-        LatentSpec("zoo:sd", "r1", 16, (4, 2, 2)),
-        None,
+        (latents(model="zoo:other"),),
+        (latents(revision="r2"),),
+        (latents(size_px=16),),
+        (),
     ):
-        decoder = Decoder(size_px=8, required=READS, optional=IF_PRESENT, latents=other)
+        decoder = Decoder(size_px=8, required=READS, optional=IF_PRESENT, arrays=other)
         assert not decode(raw(), decoder).values.keys() & set(LATENTS)
 
 
 def test_latents_that_a_recipe_cannot_do_without_must_be_usable():
-    def decoder(latents):
-        return Decoder(size_px=8, required=("source_latent",), latents=latents)
+    def decoder(*arrays):
+        return Decoder(size_px=8, required=("source_latent",), arrays=arrays)
 
-    assert (decode(raw(), decoder(SPEC)).values["source_latent"] == 1).all()
-    for other in (LatentSpec("zoo:sd", "r2", 8, (4, 2, 2)), None):
+    assert (decode(raw(), decoder(latents())).values["source_latent"] == 1).all()
+    for arrays, is_mirrored in (((latents(revision="r2"),), False), ((), False), ((latents(),), True)):
         with pytest.raises(SampleError, match=r"source_latent.npy cannot be read: it is of another model, revision"):
-            decode(raw(), decoder(other))
+            decode(raw(), decoder(*arrays), is_mirrored=is_mirrored)
+
+
+def with_texts(**light):
+    reported = {**METADATA, "text_model": "zoo:sd", "text_revision": "t1", **light}
+    return raw(
+        json=json.dumps(reported).encode(),
+        instruction_emb__npy=npy(np.ones((3, 2), "f2")), instruction_pooled_emb__npy=npy(np.ones(2, "f2")),
+    )  # fmt: skip
+
+
+def test_mirrored_sample_has_embeddings_of_texts_and_no_latents():
+    decoder = Decoder(size_px=8, required=READS, optional=(*IF_PRESENT, *TEXTS.shapes), arrays=(latents(), TEXTS))
+    plain, mirrored = (decode(with_texts(), decoder, is_mirrored=one).values.keys() for one in (False, True))
+    assert plain - mirrored == set(LATENTS)
+    assert mirrored >= set(TEXTS.shapes)
+    assert not decode(with_texts(text_revision="t2"), decoder).values.keys() & set(TEXTS.shapes)
+
+
+def test_embedding_of_another_shape_is_named():
+    decoder = Decoder(size_px=8, required=(), optional=tuple(TEXTS.shapes), arrays=(TEXTS,))
+    with pytest.raises(SampleError, match=r"instruction_emb.npy cannot be read: float16 of shape \(3, 4\); expected"):
+        decode(with_texts() | {"instruction_emb.npy": npy(np.ones((3, 4), "f2"))}, decoder)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+@pytest.mark.parametrize("place", ["required", "optional"])
+def test_mask_that_a_sample_lacks_is_filled(place, value):
+    columns = {"required": (), place: ("region_mask_png",)}
+    decoder = Decoder(size_px=8, filled={"region_mask_png": value}, **columns)
+    mask = decode(raw(), decoder).values["region_mask_png"]
+    assert (mask.dtype, mask.shape) == (bool, (8, 8))
+    assert (mask == bool(value)).all()
+    stored = encoded(np.full((16, 24), 255 * (1 - int(value)), np.uint8), "PNG")
+    assert (decode(raw(region_mask__png=stored), decoder).values["region_mask_png"] != bool(value)).all()
+
+
+def test_sample_whose_text_names_a_side_is_not_mirrored():
+    decoder = Decoder(size_px=8, required=READS, sided_texts=("instruction", "target_caption"))
+
+    def is_mirrored(**light):
+        members = raw(json=json.dumps({**METADATA, **light}).encode())
+        source = decode(members, decoder, is_mirrored=True).values["source_images"][0]
+        return bool(source[0, 0, 0] > source[0, -1, 0])
+
+    assert is_mirrored()
+    assert is_mirrored(instruction="make it bright")
+    assert not is_mirrored(instruction="move the cat to the LEFT")
+    assert not is_mirrored(target_caption="a cat right of a dog")
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"arrays": (ArraySpec(made_by={}, shapes={"target_image": (3,)}),)}, "arrays names 'target_image', which is"),
+        (
+            {"sided_texts": ("turn",)},
+            "`sided_texts` names 'turn', which is of kind number; expected columns of kind te",
+        ),
+        ({"filled": {"target_image": 1.0}}, "`filled` names 'target_image', which is of kind image"),
+        ({"filled": {"region_mask_png": 1.0}}, "`filled` has 'region_mask_png': 1.0; expected a column that is read"),
+        ({"filled": {"source_mask_png": 0.5}}, "`filled` has 'source_mask_png': 0.5; expected a column that is read"),
+    ],
+)
+def test_declaration_that_is_of_the_wrong_kind_is_refused(more, message):
+    with pytest.raises(ContractError, match=message):
+        Decoder(size_px=8, required=READS, **more)
 
 
 def test_masks_that_nobody_needs_may_be_missing():

@@ -128,7 +128,7 @@ class IEditObjective:
         names = (f"unet.{name}" for name, _ in checkpoint.unet.named_parameters())
         self.groups = (ParameterGroup(names=tuple(name for name in names if name.startswith(INPUT + MIDDLE))),)
         spec = checkpoint.latent_spec(settings.size_px)
-        self.latent_spec = spec if settings.use_latents else None
+        self.arrays = (spec,) if settings.use_latents else ()
         run_on = settings.run_on
         size_px = run_on.preview.size_px or settings.size_px
         preview = run_on.preview.model_copy(update={"size_px": size_px})
@@ -149,8 +149,8 @@ class IEditObjective:
         timestep_B, noise_BChw = (one.to(checkpoint.device) for one in drawn)
         alpha_B = schedule.alpha(timestep_B)
         noisy_BChw = noised(source_BChw, noise_BChw, alpha_B)
-        text_BLD = checkpoint.encode_texts(batch["target_caption"])
-        predicted_BChw = checkpoint.predict_noise(noisy_BChw, timestep_B, text_BLD)
+        texts = checkpoint.encode_texts(batch["target_caption"])
+        predicted_BChw = checkpoint.predict_noise(noisy_BChw, timestep_B, texts)
         parts: dict[str, Tensor] = {}
         if settings.latent_loss != "none":
             wanted_BChw = target_noise(noisy_BChw, target_BChw, alpha_B)
@@ -167,10 +167,15 @@ class IEditObjective:
         self._checkpoint.save(folder, self._settings.run_on.save_dtype)
 
     def _latents(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        if all(name in batch for name in LATENTS):
-            return batch["source_latent"], batch["target_latent"]
-        both = self._checkpoint.latents.encode(torch.cat([batch["source_images"][0], batch["target_image"]]))
-        return both[: len(batch)], both[len(batch) :]
+        encode, images = self._checkpoint.latents.encode, (batch["source_images"][0], batch["target_image"])
+        if all(len(batch.rows_without(name)) == len(batch) for name in LATENTS):
+            both = encode(torch.cat(images))
+            return both[: len(batch)], both[len(batch) :]
+        source_BChw, target_BChw = (
+            batch.completed(name, lambda rows, image_BCHW=image_BCHW: encode(image_BCHW[rows]))  # type: ignore[misc]
+            for name, image_BCHW in zip(LATENTS, images, strict=True)
+        )
+        return source_BChw, target_BChw
 
     def _latent_loss(self, batch: Batch, noise_BChw: Tensor, wanted_BChw: Tensor, predicted_BChw: Tensor) -> Tensor:
         if self._settings.latent_loss == "paired":

@@ -42,7 +42,7 @@ def test_latents_are_those_that_the_pipeline_puts_into_datasets(checkpoint):
 
     expected = load("LatentEncoder", "zoo:sd").encode_latents(IMAGES)
     np.testing.assert_allclose(checkpoint.latents.encode(tensor(IMAGES)), np.stack(expected), atol=1e-4)
-    assert checkpoint.latent_spec(64).shape == (4, 16, 16)
+    assert checkpoint.latent_spec(64).shapes["source_latent"] == (4, 16, 16)
 
 
 def test_decoded_latent_is_close_to_its_image(checkpoint):
@@ -52,24 +52,24 @@ def test_decoded_latent_is_close_to_its_image(checkpoint):
 
 def test_text_and_noise_are_those_of_the_library(checkpoint):
     pipeline = checkpoint.pipeline
-    text_BLD = checkpoint.encode_texts(["a red car", "two cats"])
+    texts = checkpoint.encode_texts(["a red car", "two cats"])
     expected, _ = pipeline.encode_prompt(["a red car", "two cats"], CPU, 1, do_classifier_free_guidance=False)
-    torch.testing.assert_close(text_BLD, expected)
+    torch.testing.assert_close(texts.tokens_BLD, expected)
     noisy, timestep = torch.randn(2, 4, 16, 16), torch.tensor([5, 700])
     with torch.no_grad():
         torch.testing.assert_close(
-            checkpoint.predict_noise(noisy, timestep, text_BLD), pipeline.unet(noisy, timestep, text_BLD).sample
+            checkpoint.predict_noise(noisy, timestep, texts), pipeline.unet(noisy, timestep, expected).sample
         )
 
 
 def test_velocity_of_a_model_that_predicts_it_is_converted(tmp_path, checkpoint):
     other = Checkpoint(copy_with(tmp_path, prediction_type="v_prediction"), CTX)
-    noisy, timestep, text_BLD = torch.randn(1, 4, 16, 16), torch.tensor([300]), checkpoint.encode_texts(["a car"])
+    noisy, timestep, texts = torch.randn(1, 4, 16, 16), torch.tensor([300]), checkpoint.encode_texts(["a car"])
     with torch.no_grad():
-        out = checkpoint.predict_noise(noisy, timestep, text_BLD)
+        out = checkpoint.predict_noise(noisy, timestep, texts)
         alpha = checkpoint.schedule.alpha(timestep)
         torch.testing.assert_close(
-            other.predict_noise(noisy, timestep, text_BLD), alpha.sqrt() * out + (1 - alpha).sqrt() * noisy
+            other.predict_noise(noisy, timestep, texts), alpha.sqrt() * out + (1 - alpha).sqrt() * noisy
         )
 
 
@@ -81,14 +81,18 @@ def test_schedule_of_another_prediction_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("zoo:sdd", "no model is called 'zoo:sdd' \\(the zoo holds:"),
         ("zoo:clip", "'zoo:clip' is of kind 'clip'; this trainer takes a StableDiffusionPipeline"),
         ("zoo:sd-inpaint", "is of kind 'StableDiffusionInpaintPipeline'; this trainer takes"),
     ],
 )
 def test_model_that_is_no_stable_diffusion_is_refused(model, message):
-    with pytest.raises(ModelError, match=message):
+    with pytest.raises(UsageError, match=message):
         Checkpoint(model, CTX)
+
+
+def test_model_that_is_not_there_is_named():
+    with pytest.raises(ModelError, match="no model is called 'zoo:sdd' \\(the zoo holds:"):
+        Checkpoint("zoo:sdd", CTX)
 
 
 def test_size_that_the_unet_cannot_halve_is_refused(checkpoint):
@@ -100,11 +104,11 @@ def test_gradient_checkpointing_changes_no_gradient(checkpoint):
     def gradient(model):
         image = model.latents.decode(torch.zeros(1, 4, 16, 16, requires_grad=True) + 0.1)
         latent = torch.full((1, 4, 16, 16), 0.1, requires_grad=True)
-        out = model.latents.decode(model.predict_noise(latent, torch.tensor([10]), text_BLD))
+        out = model.latents.decode(model.predict_noise(latent, torch.tensor([10]), texts))
         (found,) = torch.autograd.grad((out - image.detach()).square().mean(), latent)
         return found
 
-    text_BLD = checkpoint.encode_texts(["a car"])
+    texts = checkpoint.encode_texts(["a car"])
     other = Checkpoint("zoo:sd", CTX)
     other.speed_up(compile_unet=False, gradient_checkpointing=True)
     torch.testing.assert_close(gradient(other), gradient(checkpoint))
@@ -145,14 +149,14 @@ def test_checkpoint_is_saved_as_another_pipeline_and_trained_further(tmp_path):
         changed.unet.conv_in.weight.add_(0.1)
     changed.save(tmp_path, "float32", "StableDiffusionInstructPix2PixPipeline")
     model = f"path:{tmp_path}"
-    with pytest.raises(ModelError, match="is of kind 'StableDiffusionInstructPix2PixPipeline'; this trainer takes a"):
+    with pytest.raises(UsageError, match="is of kind 'StableDiffusionInstructPix2PixPipeline'; this trainer takes a"):
         Checkpoint(model, CTX)
     other = Checkpoint(model, CTX, kinds=("StableDiffusionPipeline", "StableDiffusionInstructPix2PixPipeline"))
     assert type(other.pipeline).__name__ == "StableDiffusionInstructPix2PixPipeline"
     assert other.unet.config.in_channels == 8
     torch.testing.assert_close(other.unet.state_dict(), changed.unet.state_dict())
-    latent, step, text_BLD = torch.zeros(1, 8, 16, 16), torch.tensor([5]), other.encode_texts(["make it red"])
-    assert other.predict_noise(latent, step, text_BLD).shape == (1, 4, 16, 16)
+    latent, step, texts = torch.zeros(1, 8, 16, 16), torch.tensor([5]), other.encode_texts(["make it red"])
+    assert other.predict_noise(latent, step, texts).shape == (1, 4, 16, 16)
     other.save(tmp_path / "again", "float16")
     assert '"StableDiffusionInstructPix2PixPipeline"' in (tmp_path / "again" / "model_index.json").read_text()
 
@@ -161,11 +165,11 @@ def test_controlnet_next_to_the_checkpoint_leads_it_and_is_saved_too(tmp_path, c
     from diffusers import ControlNetModel, StableDiffusionControlNetPipeline
 
     control = ControlNetModel.from_unet(checkpoint.unet, conditioning_embedding_out_channels=(8, 8, 8))
-    latent, step, text_BLD = torch.zeros(1, 4, 16, 16), torch.tensor([5]), checkpoint.encode_texts(["a car"])
-    plain = checkpoint.predict_noise(latent, step, text_BLD)
-    down, middle = control(latent, step, text_BLD, torch.zeros(1, 3, 64, 64), return_dict=False)
+    latent, step, texts = torch.zeros(1, 4, 16, 16), torch.tensor([5]), checkpoint.encode_texts(["a car"])
+    plain = checkpoint.predict_noise(latent, step, texts)
+    down, middle = control(latent, step, texts.tokens_BLD, torch.zeros(1, 3, 64, 64), return_dict=False)
     led = checkpoint.predict_noise(
-        latent, step, text_BLD, down_block_additional_residuals=[one + 0.5 for one in down],
+        latent, step, texts, down_block_additional_residuals=[one + 0.5 for one in down],
         mid_block_additional_residual=middle,
     )  # fmt: skip
     led.sum().backward()

@@ -201,9 +201,10 @@ def test_models_that_are_needed_are_those_of_the_losses_that_are_on():
 
 
 def test_latents_are_declared_where_they_are_wanted(objective):
-    spec = objective.latent_spec
-    assert (spec.model, spec.size_px, spec.shape) == ("zoo:sd", 64, (4, 16, 16))
-    assert settings(use_latents=False).open(CTX).latent_spec is None
+    (spec,) = objective.arrays
+    assert (spec.made_by["latent_model"], spec.made_by["latent_size_px"]) == ("zoo:sd", 64)
+    assert spec.shapes["source_latent"] == spec.shapes["target_latent"] == (4, 16, 16)
+    assert settings(use_latents=False).open(CTX).arrays == ()
 
 
 def test_previews_are_edited_at_the_size_of_the_training(objective):

@@ -1,0 +1,68 @@
+"""The checkpoint that a training starts from, as its small files describe it: kind of pipeline, and widths.
+
+Nothing here loads weights, so that a checkpoint that does not fit is refused at once.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.errors import ModelError, UsageError, one_line
+from models.diffusion.pix2pix_kinds import CLASS_OF
+from models.model_ids import fetch, find
+from models.registry import kind_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from models.schemes.weights import Weights
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A checkpoint on this machine. `kind` is the class that its model_index.json names."""
+
+    weights: Weights
+    kind: str
+    in_channels: int
+    latent_channels: int
+
+    @property
+    def pipeline_class(self) -> str:
+        """The class of diffusers that loads it."""
+        return CLASS_OF.get(self.kind, self.kind)
+
+
+def read_start(model_id: str, kinds: Collection[str]) -> Start:
+    """Read the description of a checkpoint.
+
+    Raises ModelError where it is absent or damaged, UsageError where it is of no kind in `kinds`.
+    """
+    try:
+        weights = fetch(find(model_id))
+    except OSError as error:
+        raise ModelError(one_line(error)) from error
+    kind = kind_of(weights)
+    if kind not in kinds:
+        raise UsageError(
+            f"model {model_id!r} is of kind {kind!r}; this trainer takes a {' or '.join(kinds)} of diffusers"
+        )
+    return Start(
+        weights, kind, _number(weights, "unet", "in_channels", 4), _number(weights, "vae", "latent_channels", 4)
+    )
+
+
+def _number(weights: Weights, part: str, name: str, default: int) -> int:
+    """A whole number in the config.json of a part; `default` is that of diffusers, for a config that lacks it."""
+    path = Path(weights.location) / part / "config.json"
+    try:
+        config: Any = json.loads(path.read_bytes())
+        value = config.get(name, default)
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise ModelError(f"model {weights.model_id!r}: {path} cannot be read ({one_line(error)})") from error
+    if not isinstance(value, int):
+        raise ModelError(f"model {weights.model_id!r}: {path} states {name} {value!r}; expected a whole number")
+    return value
