@@ -109,6 +109,17 @@ class LatentEncoder(Protocol):
         ...
 
 
+class TextConditioner(Protocol):
+    """Encodes texts as the UNet of a diffusion model is conditioned on them."""
+
+    def encode_prompts(self, texts: Sequence[str]) -> list[tuple[Floats, Floats | None]]:
+        """Hidden states (L, D) of each text, padded or cut to L tokens, and its pooled embedding (D,) or None.
+
+        Every text of a model has the same L and D. A row does not depend on the other texts, up to rounding.
+        """
+        ...
+
+
 class TextSegmenter(Protocol):
     """Finds where a phrase is on an image."""
 

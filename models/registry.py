@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ModelError
 from core.missing import Missing, missing_package
 from models import model_ids
-from models.diffusion.pix2pix_kinds import PIX2PIX, PIX2PIX_XL, REGION_PIX2PIX, REGION_PIX2PIX_XL
+from models.diffusion.pix2pix_kinds import CLASS_OF, PIX2PIX, PIX2PIX_XL, REGION_PIX2PIX, REGION_PIX2PIX_XL
 from models.model_ids import SCHEMES, fetch, find
 from models.placement import Placement
 from models.task_kinds import CAUSAL, CHAT, task_kinds
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 _SD, _SDXL = "StableDiffusionPipeline", "StableDiffusionXLPipeline"
 _SD_INPAINT, _SDXL_INPAINT = "StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline"
-_PIX2PIX = "StableDiffusionInstructPix2PixPipeline"
+_LATENT_KINDS = (_SD, _SD_INPAINT, _SDXL, _SDXL_INPAINT, *CLASS_OF)
+"""Pipelines with the autoencoder and the text encoders of SD 1.x, 2.x or SDXL."""
 _CLIP, _DINO = "models.encoders.clip:Clip", "models.encoders.image:DinoEncoder"
 _ZERO_SHOT = "models.encoders.tagger:ZeroShotTagger"
 _PAIRS = "models.diffusion.prompt_to_prompt.synthesizer:PromptToPrompt"
@@ -49,9 +50,8 @@ WRAPPERS: dict[str, dict[str, str]] = {
     },
     "ImageTextEncoder": {"clip": _CLIP, "siglip": _CLIP, "open_clip": "models.encoders.open_clip_encoder:OpenClip"},
     "ImageEncoder": {"dinov2": _DINO, "dinov2_with_registers": _DINO, "vit": _DINO},
-    "LatentEncoder": dict.fromkeys(
-        (_SD, _SD_INPAINT, _PIX2PIX, _SDXL, _SDXL_INPAINT), "models.diffusion.latents:VaeEncoder"
-    ),
+    "LatentEncoder": dict.fromkeys(_LATENT_KINDS, "models.diffusion.latents:VaeEncoder"),
+    "TextConditioner": dict.fromkeys(_LATENT_KINDS, "models.diffusion.text_conditioner:ClipTextConditioner"),
     "TextSegmenter": {"clipseg": "models.segmenters.phrase:ClipSeg"},
     "Detector": {"grounding-dino": "models.segmenters.grounding_dino:GroundingDino"},
     "BoxSegmenter": {"sam": "models.segmenters.box:Sam"},

@@ -1,67 +1,84 @@
-"""Encode source and target once, so that a trainer need not run the autoencoder at every step.
+"""Encode source, target and, where wanted, the region once, so that a trainer need not run the autoencoder each step.
 
-Reads   source_images (list<binary>), target_image (binary)
-Writes  source_latent (binary, npy), target_latent (binary, npy), latent_model (string), latent_revision (string),
-        latent_size_px (int32, px)
-Drops   nothing
+Reads   source_images (list<binary>), target_image (binary), with_region: region_mask_png (binary)
+Writes  source_latent (binary, npy), target_latent (binary, npy), region_latent (binary, npy), latent_model (string),
+        latent_revision (string), latent_size_px (int32, px)
+Drops   nothing: a row without region mask has no region latent
 Source  Rombach et al. 2022, Latent Diffusion. The latent is the mode of the posterior, scaled, in half precision.
+        UltraEdit's trainer encodes the mask as an RGB image, white where the edit may change the image.
 """
 
 from __future__ import annotations
 
-import io
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import LatentEncoder
 from models.registry import revision
 from pipeline.stage import MapStage, Serves
-from samples.stored_images import centre_square, first_images, rgb_images
+from samples.stored_arrays import npy
+from samples.stored_images import MAX_MADE_PIXELS, centre_square, first_images, mask_image, rgb_images
 
 if TYPE_CHECKING:
-    from models.protocols import Floats
+    from collections.abc import Sequence
+
+    from PIL.Image import Image
+
     from pipeline.context import Context
     from pipeline.stage import BatchFn
 
 
 class EncodeLatents(MapStage):
-    """Latents of the centre square of both images at `size_px`."""
+    """Latents of the centre square of both images, and of the region, at `size_px`."""
 
     version: ClassVar[int] = 1
     reads: ClassVar = ("source_images", "target_image")
-    writes: ClassVar = ("source_latent", "target_latent", "latent_model", "latent_revision", "latent_size_px")
+    writes: ClassVar = (
+        "source_latent", "target_latent", "region_latent", "latent_model", "latent_revision", "latent_size_px",
+    )  # fmt: skip
 
     model: Annotated[str, Serves(LatentEncoder)]
     """A diffusers checkpoint with an autoencoder, the one that will be trained: `zoo:sd`, `hf:…`."""
     size_px: int = Field(ge=8)
     """Side of the centre square that is encoded."""
+    with_region: bool = False
+    """Whether the region mask is encoded, too; without, no row has a region latent."""
+
+    def needs_columns(self) -> tuple[str, ...]:
+        """The region mask, where it is encoded."""
+        return ("region_mask_png",) if self.with_region else ()
+
+    def writes_empty(self) -> tuple[str, ...]:
+        """The region latent, where it is not wanted."""
+        return () if self.with_region else ("region_latent",)
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the autoencoder once."""
         encoder = ctx.load(LatentEncoder, self.model)
         pinned = revision(self.model)
 
+        def encoded(images: list[Image]) -> list[bytes]:
+            squares = [centre_square(image, self.size_px) for image in images]
+            return [npy(latent_Chw) for latent_Chw in encoder.encode_latents(squares)]
+
         def encode(batch: pa.Table) -> pa.Table:
-            images = {
-                "source": first_images(batch["source_images"]),
-                "target": rgb_images(batch["target_image"]),
+            values: dict[str, Sequence[bytes | None]] = {
+                "source_latent": encoded(first_images(batch["source_images"])),
+                "target_latent": encoded(rgb_images(batch["target_image"])),
+                "region_latent": [None] * batch.num_rows,
             }
-            for side, whole in images.items():
-                latents = encoder.encode_latents([centre_square(image, self.size_px) for image in whole])
-                batch = batch.append_column(f"{side}_latent", pa.array([npy(one) for one in latents], pa.binary()))
-            size = pa.array([self.size_px] * batch.num_rows, pa.int32())
-            batch = batch.append_column("latent_model", pa.array([self.model] * batch.num_rows, pa.string()))
-            batch = batch.append_column("latent_revision", pa.array([pinned] * batch.num_rows, pa.string()))
-            return batch.append_column("latent_size_px", size)
+            if self.with_region:
+                masks = batch["region_mask_png"].to_pylist()
+                distinct = list(dict.fromkeys(mask for mask in masks if mask is not None))  # many are all white
+                latents = encoded([mask_image(mask, MAX_MADE_PIXELS) for mask in distinct])
+                by_mask = dict(zip(distinct, latents, strict=True))
+                values["region_latent"] = [by_mask.get(mask) for mask in masks]
+            for name, arrays in values.items():
+                batch = batch.append_column(name, pa.array(arrays, pa.binary()))
+            for name, value in (("latent_model", self.model), ("latent_revision", pinned)):
+                batch = batch.append_column(name, pa.array([value] * batch.num_rows, pa.string()))
+            return batch.append_column("latent_size_px", pa.array([self.size_px] * batch.num_rows, pa.int32()))
 
         return encode
-
-
-def npy(latent_Chw: Floats) -> bytes:
-    """The array as a file in NumPy's format, float16."""
-    buffer = io.BytesIO()
-    np.save(buffer, latent_Chw.astype(np.float16), allow_pickle=False)
-    return buffer.getvalue()

@@ -147,6 +147,18 @@ def edited(tmp_path):
     )
 
 
+def edited_regions(tmp_path):
+    """Edits of which two share a region and one has none."""
+    masks = [mask_png(filled_boxes([box], 72, 80)) for box in ([5, 5, 60, 50], [0, 0, 80, 72])]
+    values = pa.array([masks[0], masks[1], None, masks[1]], pa.binary())
+    return edited(tmp_path).append_column("region_mask_png", values)
+
+
+def instructed(tmp_path):
+    """Edits of which two have the same instruction and one has none."""
+    return rows(instruction=["make it snow", "add a dog", "make it snow", None, ""])
+
+
 def orders(tmp_path):
     """Edits of photographs, as they are before pairs are drawn over them."""
     return rows(
@@ -202,6 +214,13 @@ class CuriousWriter:
             "reverse_instruction": f"replace the {new} with {thing}",
         }
         return json.dumps(answer)
+
+
+class NumbersOfWords:
+    """Conditions on how many words and letters a text has."""
+
+    def encode_prompts(self, texts):
+        return [(np.full((3, 2), len(text), np.float32), np.float32([len(text.split())])) for text in texts]
 
 
 def write_edits_models(protocol, model_id, **_):
@@ -440,7 +459,12 @@ CASES = {
     ),
     "embed": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
     "encode_latents": Case(
-        edited, {"model": "zoo:other", "size_px": 32}, settings={"model": "zoo:sd", "size_px": 64}
+        edited_regions, {"model": "zoo:other", "size_px": 32, "with_region": False},
+        settings={"model": "zoo:sd", "size_px": 64, "with_region": True},
+    ),
+    "encode_texts": Case(
+        instructed, {"model": "zoo:other"}, settings={"model": "zoo:sd"},
+        context=lambda tmp_path: {"loader": lambda *_, **__: NumbersOfWords()},
     ),
     "index": Case(
         embedded_in_two_shards,

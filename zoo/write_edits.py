@@ -39,15 +39,17 @@ class EditOrder:
     seed: int
     kinds: tuple[EditKind, ...]
     size_px: int = SIZE_PX
+    world_seed: int = HELD_OUT_SEED
+    """The world of the scenes; another one is for training."""
 
     def edits(self) -> Iterator[tuple[int, Edit]]:
-        """(number of the held-out scene, edit): for each kind in turn the next scene that can take it."""
+        """(number of the scene in its world, edit): for each kind in turn the next scene that can take it."""
         index = self.seed * SCENES_PER_SEED
         for number in range(self.count):
             kind = self.kinds[number % len(self.kinds)]
-            while kind not in possible_kinds(scene := scene_of(HELD_OUT_SEED, index)):
+            while kind not in possible_kinds(scene := scene_of(self.world_seed, index)):
                 index += 1
-            yield index, sample_edit(scene, random.Random(f"edits {HELD_OUT_SEED} {index} {kind}"), kind)
+            yield index, sample_edit(scene, random.Random(f"edits {self.world_seed} {index} {kind}"), kind)
             index += 1
 
 
@@ -55,18 +57,18 @@ def write_edits(folder: Path, order: EditOrder) -> None:
     """Images first, `cases.jsonl` last: a folder that has it is complete."""
     images = folder / "images"
     images.mkdir(parents=True, exist_ok=True)
-    rows = [_write_case(folder, index, edit, order.size_px) for index, edit in order.edits()]
+    rows = [_write_case(folder, index, edit, order) for index, edit in order.edits()]
     temporary = folder / "cases.jsonl.tmp"
     temporary.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     temporary.replace(folder / "cases.jsonl")
 
 
-def _write_case(folder: Path, index: int, edit: Edit, size_px: int) -> dict[str, Any]:
+def _write_case(folder: Path, index: int, edit: Edit, order: EditOrder) -> dict[str, Any]:
     key = f"{index:09d}"
     pixels_by_name = {
-        "source": render(edit.source, size_px),
-        "target": render(edit.target, size_px),
-        "mask": edit_mask(edit, size_px).astype(np.uint8) * 255,
+        "source": render(edit.source, order.size_px),
+        "target": render(edit.target, order.size_px),
+        "mask": edit_mask(edit, order.size_px).astype(np.uint8) * 255,
     }
     files = {name: f"images/{key}.{name}.png" for name in pixels_by_name}
     for name, pixels in pixels_by_name.items():
@@ -75,7 +77,7 @@ def _write_case(folder: Path, index: int, edit: Edit, size_px: int) -> dict[str,
         "key": key, **files, "source_caption": edit.source_caption, "target_caption": edit.target_caption,
         "instruction": edit.instruction, "reverse_instruction": edit.reverse_instruction,
         "source_phrase": edit.source_phrase, "target_phrase": edit.target_phrase, "edit_type": edit.kind,
-        "world_seed": HELD_OUT_SEED, "world_index": index,
+        "world_seed": order.world_seed, "world_index": index,
     }  # fmt: skip
 
 

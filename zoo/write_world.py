@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from zoo.dataset_shards import add_member
 from zoo.world import SIZE_PX, Scene, alt_text, caption, facts_of, read_facts, render, scene_of, varied_caption
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def write_webdataset(folder: Path, order: Order) -> None:
                     "width": order.size_px, "height": order.size_px, "original_width": order.size_px,
                     "original_height": order.size_px, "world_seed": order.seed, "world_index": index,
                 }  # fmt: skip
-                _add(tar, f"{key}.png", png_of(scene, order.size_px))
-                _add(tar, f"{key}.txt", text.encode())
-                _add(tar, f"{key}.json", json.dumps(metadata).encode())
+                add_member(tar, f"{key}.png", png_of(scene, order.size_px))
+                add_member(tar, f"{key}.txt", text.encode())
+                add_member(tar, f"{key}.json", json.dumps(metadata).encode())
         temporary.replace(path)
 
 
@@ -107,12 +108,6 @@ def png_of(scene: Scene, size_px: int) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(render(scene, size_px)).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(content)
-    tar.addfile(info, io.BytesIO(content))
 
 
 def _laion_row(order: Order, index: int, scene: Scene, text: str) -> dict[str, Any]:

@@ -21,7 +21,8 @@ import pyarrow as pa
 from markupsafe import Markup
 
 from samples.columns import column
-from samples.members import meaning_of
+from samples.members import column_of, meaning_of
+from samples.stored_arrays import num_axes
 from stages.report.html import StageCount, clean_text, template_environment
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def render_card(card: Card) -> str:
         tags=list(dict.fromkeys([*TAGS, *card.tags])),
         columns=columns,
         image_members=[member for member in card.members if not member.endswith(("json", "npy"))],
-        latent_members=[member for member in card.members if member.endswith("npy")],
+        array_members=[(member, num_axes(str(column_of(member)))) for member in card.members if member.endswith("npy")],
         features=[(c.name, _feature_lines(c.type)) for c in columns if is_in_json(c.name)],
         member_meanings={member: meaning_of(member) for member in card.members},
         models=[

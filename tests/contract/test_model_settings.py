@@ -21,6 +21,7 @@ SERVED = {
     "LatentEncoder": "zoo:clip",
     "PairSynthesizer": "zoo:clip",
     "Tagger": "zoo:blip",
+    "TextConditioner": "zoo:clip",
     "TextGenerator": "zoo:clip",
     "TextSegmenter": "zoo:clip",
     "WordNet": "zoo:clip",

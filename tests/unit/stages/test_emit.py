@@ -19,8 +19,8 @@ from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import PublishedFiles, RunSummary
 from samples.columns import CANDIDATE
 from samples.members import column_of
+from samples.stored_arrays import npy
 from stages.emit import Emit, sample_json
-from stages.encode_latents import npy
 
 IMAGES = [jpeg(n) for n in range(3)]
 COLUMNS = ("source_images", "source_format", "duplicate_cluster_id", "caption", "source_dhash", "parent_id")
@@ -182,7 +182,9 @@ def late_values(num_rows=8):
     late = {
         "caption": "a dog", "width_px": 3, "retrieval_cos": 0.5, "neighbour_ids": ["a", "b"],
         "neighbour_cos": [1.0, 0.5], "target_image": png, "target_format": "png", "source_mask_png": png,
-        "target_mask_png": png, "source_latent": latent, "target_latent": latent, "parent_id": "b" * 16,
+        "target_mask_png": png, "source_latent": latent, "target_latent": latent, "region_latent": latent,
+        "instruction_emb": npy(np.arange(6).reshape(3, 2)), "instruction_pooled_emb": npy(np.arange(2)),
+        "text_model": "zoo:sd", "parent_id": "b" * 16,
         "anchor_id": "b" * 16, "anchor_image": jpeg(9), "anchor_format": "jpg", "region_mask_png": png,
         "soft_mask_png": png, "is_whole_image": True, "object_boxes": [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]],
         "candidates": CANDIDATES,
@@ -199,21 +201,24 @@ def test_datasets_reads_what_only_late_samples_have(tmp_path):
 import datasets, json
 rows = datasets.load_dataset({str(folder)!r}, split="train")
 absent = rows[0]["target.png"] or rows[0]["source1.jpg"]
-print(json.dumps([sorted(rows.features), rows[7]["json"], rows[7]["source_latent.npy"], absent]))
+texts = [rows[7]["instruction_emb.npy"], rows[7]["instruction_pooled_emb.npy"]]
+print(json.dumps([sorted(rows.features), rows[7]["json"], rows[7]["source_latent.npy"], texts, absent]))
 assert rows[7]["source1.jpg"].size == rows[7]["target.png"].size == rows[7]["source_mask.png"].size == (96, 80)
 """
     env = os.environ | {"HF_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    features, record, latent, absent = json.loads(done.stdout.splitlines()[-1])
+    features, record, latent, texts, absent = json.loads(done.stdout.splitlines()[-1])
     files = [
-        "anchor.jpg", "region_mask.png", "soft_mask.png", "source.jpg", "source1.jpg", "source_latent.npy",
-        "source_mask.png", "target.png", "target_latent.npy", "target_mask.png",
+        "anchor.jpg", "instruction_emb.npy", "instruction_pooled_emb.npy", "region_latent.npy", "region_mask.png",
+        "soft_mask.png", "source.jpg", "source1.jpg", "source_latent.npy", "source_mask.png", "target.png",
+        "target_latent.npy", "target_mask.png",
     ]  # fmt: skip
     assert features == sorted(["__key__", "__url__", "json", *files])
     written = {name: value for name, value in rows.slice(7).to_pylist()[0].items() if name in record}
     assert {name: value for name, value in record.items() if value is not None} == sample_json(written)
     assert (np.array(latent).shape, latent[3][1][1], absent) == ((4, 2, 2), 15.0, None)
+    assert texts == [[[0, 1], [2, 3], [4, 5]], [0, 1]]
     assert (record["candidates"], record["is_whole_image"]) == (CANDIDATES, True)
     assert record["object_boxes"] == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
