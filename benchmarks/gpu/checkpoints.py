@@ -45,9 +45,7 @@ def save_clip(folder: Path, work: Work) -> None:
         },
         projection_dim=width,
     )  # fmt: skip
-    images = CLIPImageProcessor(
-        size={"shortest_edge": side_px}, crop_size={"height": side_px, "width": side_px}
-    )
+    images = CLIPImageProcessor(size={"shortest_edge": side_px}, crop_size={"height": side_px, "width": side_px})
     _save(CLIPModel, config, folder, work, CLIPProcessor(images, _clip_tokenizer()))
 
 

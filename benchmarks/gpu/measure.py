@@ -25,7 +25,7 @@ PEAK_BF16_TFLOPS = {
     "A100": 312.0, "A800": 312.0, "L40S": 362.0, "L40": 181.0, "L4": 121.0, "A10G": 70.0, "A10": 125.0,
     "RTX 4090": 165.0,
 }  # fmt: skip
-"""Part of a card's name -> its dense bf16 peak by the vendor's data sheet, without sparsity. Longer names come first."""
+"""Part of a card's name -> its dense bf16 peak by its data sheet, without sparsity. Longer names come first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

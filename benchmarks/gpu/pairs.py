@@ -43,9 +43,7 @@ def checkpoint(work: Work, layout: str, latents: int = LATENTS) -> Path:
     """A random pipeline, which parts share."""
     folder = work.folder / layout
     side = work.pick(latents, SMALL_LATENTS)
-    return write_checkpoint(
-        folder, layout, sample_size=side, device=work.device, dtype=getattr(torch, work.dtype)
-    )
+    return write_checkpoint(folder, layout, sample_size=side, device=work.device, dtype=getattr(torch, work.dtype))
 
 
 def _measuring(work: Work, name: str, scale: Scale) -> Any:

@@ -15,15 +15,12 @@ import traceback
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.gpu.parts import PARTS  # noqa: E402  the repository is not a package
-
-if TYPE_CHECKING:
-    from benchmarks.gpu.measure import Work
 
 MOST_LETTERS = 160
 

@@ -18,9 +18,12 @@ def of(result: dict[str, Any]) -> str:
     machine = result["machine"]
     about = ", ".join(f"{name} {value}" for name, value in machine["versions"].items())
     peak = machine["peak_bf16_tflops"]
-    lines = [
+    head = (
         f"{machine['date']}, {machine['card'] or 'no GPU'}, driver {machine['driver'] or 'none'}, {machine['cores']} "
-        f"cores, {about}{', in small' if machine['small'] else ''}, {result['seconds']:.0f} s in all",
+        f"cores, {about}{', in small' if machine['small'] else ''}, {result['seconds']:.0f} s in all"
+    )
+    lines = [
+        head,
         "",
         *(_line(cells) for cells in (HEAD, ["---"] * len(HEAD), *map(_cells, result["rows"]))),
         "",

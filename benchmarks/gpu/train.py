@@ -1,4 +1,4 @@
-"""Training steps of the recipe of instruction editors, for the whole UNets of Stable Diffusion 1.5 and SDXL in bfloat16.
+"""Training steps of instruction editors: the whole UNets of Stable Diffusion 1.5 and SDXL, in bfloat16.
 
 A step is what the loop does: gradients cleared, loss, backward pass, clipping, AdamW. Batches are made in memory, so no
 reading counts. Weights are held in float32. With caches, latents and text embeddings come with the batch; without, the
@@ -36,7 +36,7 @@ from trainer.recipes.ip2p.recipe import InstructPix2Pix
 from trainer.state import TrainState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from benchmarks.gpu.measure import Work
 
@@ -95,15 +95,15 @@ class Steps:
         device, side = self._accelerator.device, size_px // FACTOR
         image_BCHW = torch.rand(size, 3, size_px, size_px, device=device) * 2 - 1
         columns: dict[str, Any] = {
-            "source_images": (image_BCHW,), "target_image": image_BCHW, "instruction": (INSTRUCTION,) * size
+            "source_images": (image_BCHW,),
+            "target_image": image_BCHW,
+            "instruction": (INSTRUCTION,) * size,
         }
         if with_caches:
             config = self.unet_config
             latents = (torch.randn(size, 4, side, side, device=device) for _ in range(2))
             columns |= dict(zip(("source_latent", "target_latent"), latents, strict=True))
-            columns["instruction_emb"] = torch.randn(
-                size, NUM_TOKENS, config["cross_attention_dim"], device=device
-            )
+            columns["instruction_emb"] = torch.randn(size, NUM_TOKENS, config["cross_attention_dim"], device=device)
             if pooled := pooled_width(config):
                 columns["instruction_pooled_emb"] = torch.randn(size, pooled, device=device)
         recipe = self._recipe
@@ -146,9 +146,7 @@ def _cases(work: Work, name: str, *, compiled: bool) -> Iterator[Case]:
         yield Case(f"{name}, 512 px, without caches", run)
 
 
-def _measured(
-    work: Work, steps: Steps, name: str, size_px: int, *, compiled: bool, with_caches: bool
-) -> Measured:
+def _measured(work: Work, steps: Steps, name: str, size_px: int, *, compiled: bool, with_caches: bool) -> Measured:
     """One size: the largest batch that fits of those tried."""
     px = work.pick(size_px, SMALL_PX[size_px])
     if compiled:

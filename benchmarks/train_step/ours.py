@@ -14,7 +14,6 @@ from trainer.signals import Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from benchmarks.train_step.side import Task
 

@@ -57,11 +57,12 @@ def main() -> None:
 
 
 def _stepped(step: Any, count: int, torch: Any) -> dict[str, Any]:
-    began = _now(torch)
+    began, cpu_began = _now(torch), time.process_time()
     for _ in range(count):
         step()
     return {
-        "seconds": _now(torch) - began, "steps": count, "rss_bytes": _peak_rss(),
+        "seconds": _now(torch) - began, "cpu_seconds": time.process_time() - cpu_began, "steps": count,
+        "rss_bytes": _peak_rss(),
         "gpu_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None,
     }  # fmt: skip
 
