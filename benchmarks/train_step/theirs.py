@@ -59,7 +59,7 @@ class Edits(Dataset[Row]):
     def _pixels(self, encoded: bytes) -> torch.Tensor:
         """-1 to 1."""
         image = Image.open(io.BytesIO(encoded)).convert("RGB").resize((self._size_px, self._size_px))
-        return torch.from_numpy(np.asarray(image)).permute(2, 0, 1).float() / 127.5 - 1
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
 
 
 def tokens_of(tokenizer: Any, texts: list[str]) -> Any:
