@@ -19,11 +19,18 @@ IS_PUBLISHED := $(findstring data/published,$(SHARDS) $(shell grep -s '^shards' 
 SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD_PORT) --)
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
+<<<<<<< HEAD
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
   bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs bench-instructions \
   bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs \
   ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 clean-runs \
   bench-ultraedit-claims claims-image
+=======
+.PHONY: help build-dataset test test-parts test-whole test-gpu check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
+  bench-faults bench-world bench-download bench-retrieval bench-gpu bench-train-step bench-pairs bench-instructions bench-iedit-data \
+  bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate \
+  zoo-report lock lock-gpu lock-smollm2 clean-runs
+>>>>>>> gpu
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -43,6 +50,9 @@ test-whole: setup-dev data ## Run the tests of whole builds and trainings (tests
 check: setup-dev ## What CI runs before the tests: format, lint, types, Dockerfile
 	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	@$(BIN)/hadolint docker/Dockerfile
+
+test-gpu: setup-dev ## Tests that need a GPU; without one each is skipped, and the reason is shown (tests/gpu)
+	@$(BIN)/pytest tests/gpu -rs
 
 fuzz: setup ## Damaged input of all kinds against what must hold whatever comes: SECONDS= SEED= (tests/fuzz)
 	@$(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) --seed $(SEED)
@@ -115,8 +125,11 @@ bench-loader: setup-dev ## The loader of trainings beside the raw limit and webd
 bench-retrieval: setup-dev ## A million vectors: recall, time and memory beside autofaiss (benchmarks/retrieval)
 	@$(BIN)/python benchmarks/retrieval/run.py
 
-bench-gpu: setup-gpu ## The vector index on a GPU beside itself on the CPU (benchmarks/gpu)
+bench-gpu: setup-gpu ## All that a GPU does here, in one table, in 8 minutes: wrappers, pairs, training steps, index (benchmarks/gpu)
 	@$(BIN)/python benchmarks/gpu/run.py
+
+bench-train-step: setup-dev ## A training step of editors beside the loop that diffusers documents (benchmarks/train_step)
+	@$(BIN)/python benchmarks/train_step/run.py
 
 bench-iedit-claims: setup-dev ## iEdit's ablation in miniature: a table of means and spreads over three seeds (benchmarks/iedit_claims)
 	@$(BIN)/python benchmarks/iedit_claims/run.py

@@ -71,6 +71,21 @@ def _sdxl(sample_size: int, channels: tuple[int, ...], layers: tuple[int, ...], 
 LAYOUTS = {
     "sd15": Layout(unet=_SD15, texts=(_LARGE,), **_VAE),
     "sd15-small-vae": Layout(unet=_SD15, texts=(_LARGE,)),
+    "sd15-quarter": Layout(
+        unet={
+            **_SD15, "block_out_channels": (80, 160, 320, 320), "attention_head_dim": 4, "cross_attention_dim": 192,
+            "norm_num_groups": 16,
+        },
+        texts=({"hidden_size": 192, "intermediate_size": 768, "num_attention_heads": 4, "num_hidden_layers": 12},),
+        vae_channels=(32, 64, 128, 128), vae_layers=2,
+    ),
+    "sd15-tiny": Layout(
+        unet={
+            **_SD15, "sample_size": 16, "block_out_channels": (16, 32, 32, 32), "attention_head_dim": 2,
+            "cross_attention_dim": 64, "norm_num_groups": 8,
+        },
+        texts=(_SMALL,), vae_channels=(8, 8, 8, 8),
+    ),
     "sdxl": Layout(
         unet=_sdxl(128, (320, 640, 1280), (1, 2, 10), 64, 2048, 1280),
         texts=(_LARGE, {**_BIG_G, "projection_dim": 1280}), **_VAE,
@@ -84,7 +99,7 @@ LAYOUTS = {
         vae_channels=(8, 8, 8, 8),
     ),
 }  # fmt: skip
-"""Name -> layout. `sd15` and `sdxl` are the published sizes; `sdxl-small` and `sdxl-tiny` have SDXL's blocks."""
+"""Name -> layout. `sd15` and `sdxl` are the published sizes; the others have their blocks and fewer channels."""
 
 
 def write_checkpoint(folder: Path, name: str, *, sample_size: int | None = None, device: str = "cpu",
