@@ -19,18 +19,11 @@ IS_PUBLISHED := $(findstring data/published,$(SHARDS) $(shell grep -s '^shards' 
 SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD_PORT) --)
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
-<<<<<<< HEAD
-.PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
-  bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs bench-instructions \
-  bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs \
-  ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 clean-runs \
-  bench-ultraedit-claims claims-image
-=======
-.PHONY: help build-dataset test test-parts test-whole test-gpu check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data format bench-engine \
-  bench-faults bench-world bench-download bench-retrieval bench-gpu bench-train-step bench-pairs bench-instructions bench-iedit-data \
-  bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion data-pairs ultraedit-image world-image zoo zoo-evaluate \
-  zoo-report lock lock-gpu lock-smollm2 clean-runs
->>>>>>> gpu
+.PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data \
+  format bench-engine bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs \
+  bench-instructions bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion \
+  data-pairs ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 \
+  clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18

@@ -137,11 +137,7 @@ def test_each_of_several_datasets_is_seen_once_in_each_of_its_epochs(mixed):
         }
 
 
-<<<<<<< HEAD
-def test_order_of_several_datasets_is_the_same_for_all_processes(mixed):
-=======
 def test_order_of_several_datasets_is_the_same_for_any_processes(mixed):
->>>>>>> loader
     expected = dealt(mixed, 1, 24)
     assert dealt(mixed, 2, 24) == expected
     assert dealt(mixed, 2, 24, num_workers=1) == expected
