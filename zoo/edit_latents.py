@@ -13,13 +13,14 @@ from safetensors.torch import load_file, save_file
 from zoo.batches import to_pixels
 from zoo.latents import cache_path, training_scene
 from zoo.training import device
-from zoo.world import Edit, render, sample_edit
+from zoo.world import KINDS, Edit, possible_kinds, render, sample_edit
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKL
     from torch import Tensor
 
 EDITS_AT_ONCE = 250
+FURTHER_SCENES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +32,11 @@ class EditLatents:
 
 
 def training_edit(index: int) -> Edit:
-    """Edit number `index` of the training set: one edit of the training scene of that number."""
-    return sample_edit(training_scene(index), random.Random(f"ip2p/{index}"))
+    """Edit number `index` of the training set. The kinds take turns, as few scenes can take some of them."""
+    kind, number = KINDS[index % len(KINDS)], index
+    while kind not in possible_kinds(scene := training_scene(number)):
+        number += FURTHER_SCENES
+    return sample_edit(scene, random.Random(f"ip2p/{index}"), kind)
 
 
 @torch.no_grad()
@@ -44,7 +48,7 @@ def modes(vae: AutoencoderKL, image_BCHW: Tensor) -> Tensor:
 
 def edit_latents(vae: AutoencoderKL, count: int) -> EditLatents:
     """Latents of the first `count` training edits, kept in runs/zoo for the next call."""
-    path = cache_path(vae, f"edits-{count}")
+    path = cache_path(vae, f"balanced-edits-{count}")
     if not path.exists():
         sides: dict[str, list[Tensor]] = {"source": [], "target": []}
         for start in range(0, count, EDITS_AT_ONCE):

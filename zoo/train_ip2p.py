@@ -35,6 +35,9 @@ CHANNELS = train_ip2p_vae.CHANNELS
 NUM_EDITS = 24_000
 DROPPED_FRAC = 0.05
 """Share of rows without text, without source, and without both: this much each."""
+EDIT_WEIGHT = 6.0
+EDITED_FROM = 0.02
+"""Squared difference of two latent cells, scaled, from which on a cell counts as edited."""
 TRAINING = Training("ip2p-early", num_steps=3000, batch_size=8, learning_rate=3e-3, muon_rate=0.006, ema=0.998)
 REFINEMENT = replace(TRAINING, name="ip2p", num_steps=10_000, learning_rate=2e-3, muon_rate=0.005, ema=0.999)
 
@@ -89,13 +92,25 @@ class Trained(nn.Module):
         is_kept_B = (chance_B < DROPPED_FRAC) | (chance_B >= 3 * DROPPED_FRAC)
         source_BCHW = edits.source_BCHW * is_kept_B.to(target_BCHW.device)[:, None, None, None]
         noise_BCHW = torch.randn_like(target_BCHW)
-        timestep_B = torch.randint(0, self.noise.config.num_train_timesteps, (count,), device=target_BCHW.device)
+        num_timesteps = self.noise.config.num_train_timesteps
+        timestep_B = (torch.rand(count, device=target_BCHW.device).sqrt() * num_timesteps).long()
         noisy_BCHW = self.noise.add_noise(target_BCHW, noise_BCHW, timestep_B)
         given_BCHW = torch.cat([noisy_BCHW, source_BCHW], dim=1)
         predicted_BCHW = self.unet(given_BCHW, timestep_B, self.encode_texts(texts)).sample
         velocity_BCHW = self.noise.get_velocity(target_BCHW, noise_BCHW, timestep_B)
-        loss: Tensor = (predicted_BCHW - velocity_BCHW).square().mean()
+        error_B1HW = (predicted_BCHW - velocity_BCHW).square().mean(1, keepdim=True)
+        loss: Tensor = (error_B1HW * edit_weights(edits.source_BCHW * scale, target_BCHW)).mean()
         return loss
+
+
+def edit_weights(source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
+    """Weights (B, 1, h, w) of the cells of each edit, 1 on average: more where source and target differ.
+
+    An object is a tenth of an image. Without weights most of the loss is about copying, which is soon learnt.
+    """
+    difference_B1HW = (source_BCHW - target_BCHW).square().mean(1, keepdim=True)
+    weight_B1HW = 1 + EDIT_WEIGHT * (difference_B1HW > EDITED_FROM).float()
+    return weight_B1HW / weight_B1HW.mean((1, 2, 3), keepdim=True)
 
 
 def batch_of(latents: EditLatents, training: Training, step: int) -> Edits:
