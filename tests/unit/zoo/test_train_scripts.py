@@ -14,6 +14,8 @@ from zoo import (
     train_clipseg,
     train_dino,
     train_grounding_dino,
+    train_ip2p,
+    train_ip2p_vae,
     train_llm,
     train_mask2former,
     train_sam,
@@ -21,8 +23,9 @@ from zoo import (
     train_sd_inpaint,
     train_vae,
 )
+from zoo.edit_latents import EditLatents, training_edit
 from zoo.export import WEIGHTS
-from zoo.world import sample_scene, thing_masks
+from zoo.world import KINDS, sample_scene, thing_masks
 
 UNUSED = {  # part of the library's class, without a part in this training
     "blip": (),
@@ -71,6 +74,27 @@ def vae():
     return model, lambda step: train_vae.losses(model, small(train_vae, 2), step)
 
 
+def ip2p():
+    trained = train_ip2p.Trained()
+    channels = train_ip2p.CHANNELS
+    latents = EditLatents(torch.randn(4, channels, 16, 16), torch.randn(4, channels, 16, 16))
+    return trained, lambda step: train_ip2p.losses(trained, latents, 1.0, small(train_ip2p), step)
+
+
+def ip2p_vae():
+    model = train_ip2p_vae.build()
+    training = dataclasses.replace(train_ip2p_vae.REFINEMENT, batch_size=2, num_steps=2)
+    phase = dataclasses.replace(train_ip2p_vae.PHASES[-1], training=training)
+    return model, lambda step: train_ip2p_vae.losses(model, phase, step, Features())
+
+
+class Features:
+    """Features of images without a network: the pixels of every second row and column."""
+
+    def features(self, image_BCHW):
+        return [image_BCHW[..., ::2, ::2]]
+
+
 class StandIn:
     """A teacher without weights: random answers of the right shapes."""
 
@@ -95,6 +119,8 @@ SCRIPTS = {
     "dino": dino,
     "llm": llm,
     "vae": vae,
+    "ip2p": ip2p,
+    "ip2p-vae": ip2p_vae,
     "sd": sd,
     "sd-inpaint": lambda: sd(9),
 }
@@ -155,3 +181,47 @@ def test_frozen_towers_of_clipseg_get_none():
     model, losses = clipseg()
     torch.stack(list(losses(0).values())).sum().backward()
     assert all(parameter.grad is None for parameter in model.clip.parameters())
+
+
+def test_edits_to_learn_from_are_of_each_kind_in_turn():
+    assert [training_edit(index).kind for index in range(14)] == [*KINDS, *KINDS]
+    assert training_edit(3) == training_edit(3)
+
+
+def test_half_of_the_edits_are_learnt_the_other_way_round():
+    latents = EditLatents(torch.zeros(700, 1, 1, 1), torch.ones(700, 1, 1, 1))
+    edits = train_ip2p.batch_of(latents, dataclasses.replace(train_ip2p.TRAINING, batch_size=400), 0)
+    is_back_B = edits.source_BCHW.flatten() == 1
+    assert torch.equal(edits.target_BCHW.flatten(), 1 - edits.source_BCHW.flatten())
+    assert 150 < int(is_back_B.sum()) < 250
+
+
+def test_edited_cells_weigh_seven_times_as_much_as_the_others():
+    source = torch.zeros(2, 4, 4, 4)
+    target = source.clone()
+    target[0, :, 0, 0] = 1.0
+    target[1] = 1.0
+    weight = train_ip2p.edit_weights(source, target)
+    torch.testing.assert_close(weight[0, 0, 0, 0] / weight[0, 0, 1, 1], torch.tensor(1 + train_ip2p.EDIT_WEIGHT))
+    torch.testing.assert_close(weight.mean((1, 2, 3)), torch.ones(2))
+    torch.testing.assert_close(weight[1], torch.ones(1, 4, 4))
+
+
+def test_conditions_of_ip2p_are_dropped_in_the_shares_of_the_paper(monkeypatch):
+    trained, seen, asked = train_ip2p.Trained(), [], []
+    monkeypatch.setattr(trained, "encode_texts", lambda texts: asked.extend(texts) or torch.zeros(len(texts), 32, 128))
+
+    def unet(given_BCHW, timestep_B, text_BLD):
+        seen.append(given_BCHW[:, train_ip2p.CHANNELS :].flatten(1).any(1))
+        return type("Out", (), {"sample": given_BCHW[:, : train_ip2p.CHANNELS]})
+
+    monkeypatch.setattr(trained, "unet", None)
+    trained.__dict__["unet"] = unet
+    del trained._modules["unet"]
+    torch.manual_seed(0)
+    ones = torch.ones(4000, train_ip2p.CHANNELS, 2, 2)
+    trained.loss(train_ip2p.Edits(ones, ones, ["make it snow"] * 4000), 1.0)
+    has_image = torch.cat(seen)
+    has_text = torch.tensor([bool(text) for text in asked])
+    for share in (~has_image & has_text, has_image & ~has_text, ~has_image & ~has_text):
+        assert abs(float(share.float().mean()) - 0.05) < 3 * (0.05 * 0.95 / 4000) ** 0.5
