@@ -7,10 +7,10 @@ neighbour is found in 999 of 1,000 queries, and an index without lists gives the
 
 from __future__ import annotations
 
-import os
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +51,7 @@ def index(work: Work) -> Iterator[Case]:
     yield Case(f"{count:,} vectors, built on CPU, searched on CPU", first)
     for number, row in enumerate(result.get("rows", [])[1:], start=1):
         name = f"{count:,} vectors, built on {row['built']}, searched on {row['searched']}"
-        yield Case(name, lambda number=number: _row(result, number))  # type: ignore[misc]  mypy asks for a name
+        yield Case(name, partial(_row, result, number))
 
 
 def _row(result: dict[str, Any], number: int) -> Measured:
@@ -70,8 +70,7 @@ def _row(result: dict[str, Any], number: int) -> Measured:
 
 def measure(count: int, dim: int, num_queries: int, folder: Path) -> dict[str, Any]:
     """All figures."""
-    threads = len(os.sched_getaffinity(0))
-    faiss.omp_set_num_threads(threads)
+    threads = faiss.omp_get_max_threads()
     world = World(dim)
     vectors = make_vectors(world, count)
     rng = np.random.default_rng(1)

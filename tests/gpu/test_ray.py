@@ -21,6 +21,10 @@ name = "captions"
 [[stage]]
 use = "read_image_folder"
 [[stage]]
+use = "normalise_image"
+shorter_side_px = 64
+min_side_px = 32
+[[stage]]
 use = "caption"
 model = "zoo:blip"
 run_on = { device = "DEVICE", dtype = "float32" }
@@ -33,6 +37,8 @@ def images(tmp_path):
     folder.mkdir()
     for index in range(8):
         Image.fromarray(render(scene_of(9, index), 64)).save(folder / f"{index}.png")
+    lines = [json.dumps({"file_name": f"{index}.png", "text": "a scene"}) for index in range(8)]
+    (folder / "metadata.jsonl").write_text("\n".join(lines))
     return folder
 
 
