@@ -1,14 +1,12 @@
 """All that a GPU does here, in one table: wrappers, pairs, training steps, the vector index. At most 8 minutes.
 
 `make bench-gpu`, or `python3 benchmarks/gpu/run.py` with whatever is installed: weights are random, at the sizes of
-published models, and nothing is downloaded. Needs torch and transformers; diffusers for pairs and trainings, pydantic,
-webdataset and accelerate for trainings, faiss for the index. What is missing is a row that says so. Each part has a
-process and a time of its own, and a failure in one is a row of the table. Writes result.json, table.md and a log. Exit
-1 where a part failed or a bar was missed. `--small`: the same code with small networks, on a CPU in a minute;
-nothing is compiled.
+published models, and nothing is downloaded. Needs torch, transformers and pydantic; diffusers for pairs, accelerate too
+for trainings, faiss for the index. What is missing is a row that says so. Each part has a process and a time of its
+own, and a failure in one is a row of the table. Writes result.json, table.md and a log. Exit 1 where a part failed or a
+bar was missed. `--small`: the same code with small networks, on a CPU in a minute; nothing is compiled.
 
-Needs 30 GB of disk in the temporary folder, and up to 80 GB of the GPU's memory. Batches are halved where they do not
-fit.
+Needs 30 GB of disk in the temporary folder, and up to 80 GB of the GPU's memory. Batches that do not fit are halved.
 """
 
 from __future__ import annotations
