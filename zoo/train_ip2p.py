@@ -16,7 +16,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DConditionModel
+from diffusers import (
+    DDIMScheduler,
+    EulerAncestralDiscreteScheduler,
+    StableDiffusionInstructPix2PixPipeline,
+    UNet2DConditionModel,
+)
 from torch import nn
 from transformers import CLIPTextModel
 
@@ -131,10 +136,14 @@ def losses(trained: Trained, latents: EditLatents, scale: float, training: Train
 
 
 def pipeline(trained: Trained, vae: AutoencoderKL) -> StableDiffusionInstructPix2PixPipeline:
-    """The parts as diffusers assembles them, without a safety checker."""
+    """The parts as diffusers assembles them, without a safety checker.
+
+    The sampler draws fresh noise in every step, as the paper's does: without it early mistakes stay in the image.
+    """
+    sampler = EulerAncestralDiscreteScheduler.from_config(trained.noise.config, timestep_spacing="trailing")
     return StableDiffusionInstructPix2PixPipeline(
         vae=vae, text_encoder=trained.text_encoder, tokenizer=trained.tokenizer, unet=trained.unet,
-        scheduler=trained.noise, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
+        scheduler=sampler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
 
 
