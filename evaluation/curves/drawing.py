@@ -45,7 +45,8 @@ def draw_curves(curves: Sequence[Curve], to: Path, labels: Sequence[str] = ()) -
         )
         for name, one in zip(names, curves, strict=True)
     ]
-    if first.truth:
-        series.append(Series(TRUTH, [(first.truth.direction, first.truth.similarity)], [""]))
+    truth = next((one.truth for one in curves if one.truth), None)  # of one dataset: the same wherever it is known
+    if truth:
+        series.append(Series(TRUTH, [(truth.direction, truth.similarity)], [""]))
     title = f"{first.benchmark}, {first.section} ({first.points[0].num}), {first.judge}"
     save_png(draw_plot(series, title=title, x_title=X_TITLE, y_title=Y_TITLE), to)

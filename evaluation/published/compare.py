@@ -61,7 +61,9 @@ def compare(scores: Scores, rows: Sequence[PublishedRow] | None = None) -> Compa
 def _compared(scores: Scores, row: PublishedRow) -> Compared:
     section = scores.sections.get(row.row.section)
     if section is None:
-        return Compared(row, reasons=(f"section {row.row.section!r} is not scored here",))
+        is_stated = row.row.section != NOT_STATED
+        reason = f"section {row.row.section!r} is not scored here" if is_stated else "its section is not stated"
+        return Compared(row, reasons=(reason,))
     differing = [*_samples(section, row), *_notes(scores, row)]
     unknown: list[str] = []
     if scores.editor is None:

@@ -85,7 +85,7 @@ def _origin(one: Compared) -> str:
     parts = [f"{table.source}, run by {table.run_by}"]
     parts += [f"values by {table.mark}"] if table.mark != "paper" else []
     parts += [f"conditions {table.conditions_from}"] if table.conditions_from.startswith("inferred") else []
-    parts += [one.row.row.note] if one.row.row.note else []
+    parts += [note for note in (table.note, one.row.row.note) if note]
     parts += [f"not known here: {', '.join(one.unknown)}"] if one.unknown else []
     return "; ".join(parts)
 

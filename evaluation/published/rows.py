@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 CHECKPOINTS_FILE = "checkpoints.toml"
 NOT_STATED = "not stated"
-"""The name of a network that the source does not name: no value of such a network can be compared."""
+"""A network, section or use of masks that the source does not state. Values of such a network or section are not
+compared."""
 
 Masks = Literal["none", "given", "not stated"]
 Mark = Literal["paper", "figure", "second hand"]
@@ -61,8 +62,8 @@ class Table(Settings):
     """Whether the editor was given regions."""
     num_samples: dict[str, int] = Field(default_factory=dict)
     """Section -> number of samples."""
-    notes: dict[str, str] = Field(default_factory=dict)
-    """Notes of the benchmark that scores must have, such as its split."""
+    notes: dict[str, str | int] = Field(default_factory=dict)
+    """Notes of the benchmark that scores must have, such as its split and number of rows."""
     settings: dict[str, float | int | str] = Field(default_factory=dict)
     conditions_from: str = ""
     """Where the conditions are from when it is not the table itself."""

@@ -48,6 +48,14 @@ def test_curves_of_several_editors_are_drawn_into_one_plot(tmp_path, swept, edit
     assert (np.asarray(Image.open(named)) != both).any()
 
 
+def test_true_results_are_drawn_when_a_later_curve_has_them(tmp_path, swept, editloom):
+    without, plots = changed(swept, tmp_path / "b", truth=None), []
+    for first, second in ((without, swept), (swept, without), (without, without)):
+        assert editloom("curve", first, second, "--to", tmp_path / "c.png")[0] == 0
+        plots.append((tmp_path / "c.png").read_bytes())
+    assert plots[0] == plots[1] != plots[2]
+
+
 @pytest.mark.parametrize(
     ("values", "flags", "message"),
     [

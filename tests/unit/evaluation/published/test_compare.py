@@ -24,12 +24,13 @@ def scores_of(section=None, **changed):
         "editor": {"model": "mine", "settings": SETTINGS, "masks": "none"},
         "judges": {B32: "openai", DINO + COMMIT: "a"}, "views": {"dino": "centre_224"},
         "sections": {"one": section or section_of()}, "baselines": {"copy_source": {"one": section_of(l1=0.05)}},
-        "notes": {"split": "test"}, "made_at": "", "versions": {},
+        "notes": {"split": "test", "num_rows": 10}, "made_at": "", "versions": {},
     }  # fmt: skip
     return Scores(**values | changed)
 
 
 def row_of(values=None, **changed):
+    section = changed.pop("section", "one")
     row = {name: changed.pop(name) for name in ("settings", "note", "masks") if name in changed}
     given = {
         "source": "A 2023, table 2", "run_by": "A", "benchmark": "bench", "clip": "CLIP ViT-B/32",
@@ -37,7 +38,7 @@ def row_of(values=None, **changed):
         "notes": {"split": "test"}, "rows": [],
     }  # fmt: skip
     values = values or {"l1": 0.2, "clip_i": 0.7, "dino": 0.6}
-    return PublishedRow(Table(**given | changed), Row(system="theirs", section="one", values=values, **row))
+    return PublishedRow(Table(**given | changed), Row(system="theirs", section=section, values=values, **row))
 
 
 def compared(row, scores=None):
@@ -59,6 +60,7 @@ def test_a_row_whose_conditions_agree_is_compared():
         ({"settings": {"guidance_scale": 10.5}}, "guidance_scale: 7.5 here, 10.5 there"),
         ({"settings": {"size_px": 256}}, "size_px: 512 here, 256 there"),
         ({"notes": {"split": "validation"}}, "split: test here, validation there"),
+        ({"notes": {"num_rows": 3589}}, "num_rows: 10 here, 3589 there"),
     ],
 )
 def test_a_row_of_other_conditions_is_left_out_and_says_why(changed, reason):
@@ -71,6 +73,11 @@ def test_a_section_that_was_not_scored_is_named():
     assert compared(row_of(), scores_of(sections={"two": section_of()})).reasons == (
         "section 'one' is not scored here",
     )
+
+
+def test_a_section_that_the_source_does_not_state_is_not_compared():
+    found = compared(row_of({"l1": 0.2}, section="not stated"))
+    assert (found.values, found.reasons) == ({}, ("its section is not stated",))
 
 
 @pytest.mark.parametrize(
@@ -138,6 +145,12 @@ def test_the_text_has_ours_baselines_and_theirs_in_one_table():
     assert table[3].endswith("A 2023, table 2, run by A; why")
     assert "  B 2024, table 1, one: theirs: clip: open_clip:ViT-B-32/openai here, not stated there" in lines
     assert lines[-1] == "published rows of other benchmarks: other 1"
+
+
+def test_the_note_of_a_table_stands_beside_each_of_its_rows():
+    row = row_of(note="why")
+    row = PublishedRow(row.table.model_copy(update={"note": "rows are left out"}), row.row)
+    assert "A 2023, table 2, run by A; rows are left out; why" in report.as_text(compare(scores_of(), [row]))
 
 
 def test_rows_left_out_for_one_reason_share_a_line():

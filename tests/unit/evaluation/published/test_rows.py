@@ -35,7 +35,7 @@ def row_of(system, section, source):
         ("iEdit-M", "generated", "iEdit (arXiv 2305.05947), table 1a",
          {"clip_score": 66.36, "fid_source": 114, "ssim_m": 0.8308, "ssim_not_m": 0.7818}),
         ("Beyond Editing Pairs, 5M", "not stated", "Beyond Editing Pairs", {"clip_direction": 0.1088, "dino": 0.8337}),
-        ("InstructGIE", "all", "InstructGIE, its table", {"fid_target": 7.57, "clip_direction": 0.27}),
+        ("InstructGIE", "all", "InstructGIE, comparison", {"fid_target": 7.57, "clip_direction": 0.27}),
     ],
 )  # fmt: skip
 def test_rows_have_the_published_values(system, section, source, values):
@@ -80,7 +80,19 @@ def test_names_of_measures_sections_and_views_are_ours():
 def test_marks_say_which_values_are_not_from_a_table():
     marks = {(one.table.source, one.table.mark) for one in ROWS if one.table.mark != "paper"}
     assert {mark for source, mark in marks if "figure" in source or "heat map" in source} == {"figure"}
-    assert {mark for source, mark in marks if "Emu Edit (arXiv" in source} == {"second hand"}
+    for name in ("Emu Edit (arXiv", "Beyond Editing Pairs", "InstructGIE"):
+        assert {mark for source, mark in marks if name in source} == {"second hand"}
+
+
+def test_inferred_settings_of_ultraedit_are_marked_and_of_the_whole_split():
+    tables = {one.table.source: one.table for one in ROWS if "UltraEdit (arXiv" in one.table.source}
+    assert len(tables) == 4
+    assert all(table.conditions_from.startswith("inferred: ") for table in tables.values())
+    emu = [table for table in tables.values() if table.benchmark == "emu_edit"]
+    assert [table.notes for table in emu] == [{"split": "test", "num_rows": 3589}] * 3
+    for one in ROWS:
+        if "heat map" in one.table.source:  # trained with regions, whose text guidance is at least 10.5
+            assert one.settings["guidance_scale"] == 10.5
 
 
 def test_a_rows_own_conditions_stand_over_its_tables(tmp_path):
