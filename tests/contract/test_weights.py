@@ -22,7 +22,7 @@ SAFE_ARGUMENTS = "pretrained_arguments"
 ZOO_WEIGHTS = ROOT / "zoo" / "weights"
 ZOO_SUFFIXES = {".safetensors", ".json", ".txt", ".md", ".model"}
 ZOO_MAX_BYTES = 60_000_000
-"""40 MB for the models of stages, and 20 MB for an instruction editor and its early checkpoint, from which trainings start."""
+"""40 MB for the models of stages; 20 MB for an instruction editor and its early checkpoint, where trainings start."""
 
 
 def dotted(node):
