@@ -3,8 +3,8 @@
 Sample number n has its turn in slot n mod S, S being the number of streams. In each slot, datasets alternate so that
 after any number of turns each has had its share to within one turn a dataset, and exactly its share after as many turns
 as the weights add up to (Beatty sequences: of t turns, floor((t w + phase) / total) are of the first dataset; the other
-datasets share the rest in the same way). Phases are spread over the slots, so that S numbers in a row keep to the
-shares as well.
+datasets share the rest in the same way). Phases are spread over the slots: of the S numbers of one turn, the first
+dataset has its share to within one sample, and each of three or more to within a few.
 
 A dataset of V streams, V a divisor of S, reads number n in its stream n mod V, at the place that counting gives: how
 many earlier numbers went to that stream. With one dataset that is n div V, the order of `trainer.order`. Where R x W

@@ -7,7 +7,7 @@ import re
 _SIDES = re.compile(
     r"\b(?:(?:left|right)(?:s|y|most|hand(?:ed|er)?|wards?|wise)?"
     r"|(?:anti|counter)?-?clockwise|mirror(?:s|ed|ing)?|flip(?:s|ped|ping)?|horizontal(?:ly)?"
-    r"|(?:east|west)(?:ern|wards?)?)\b",
+    r"|(?:north|south)?-?(?:east|west)(?:ern|wards?)?|(?:top|bottom|upper|lower)(?:left|right))\b",
     re.IGNORECASE,
 )
 

@@ -1,11 +1,12 @@
 """A training step of instruction editors beside the loop that diffusers documents: same model, batch, data and machine.
 
 `make bench-train-step`. Three sides, each in a process of its own: this project's training with latents and texts from
-the dataset, the same without them, and the other loop (`theirs.py`), which has no caches. All have float32 weights and
-no mirrored images. Sides take turns; the order is reversed after each round, and medians are compared. Prints a table,
-writes result.json and table.md. The bar: on SD 1.5 with a quarter of its channels, at 256 px, the side with caches is
-at least 1.5 times as fast as the other loop. `zoo:sd` at 64 px is measured too and has no bar, as its autoencoder and
-text encoder are far smaller beside its UNet than those of SD 1.5: without them a step can hardly be faster.
+the dataset, the same without them, and the other loop (`theirs.py`), which has no caches. All train float32 weights and
+mirror no image. With bf16, this project's frozen networks are in it too, the other loop's stay in float32. Sides take
+turns; the order is reversed after each round, and medians are compared. Prints a table, writes result.json and
+table.md. The bar: on SD 1.5 with a quarter of its channels, at 256 px, the side with caches is at least 1.5 times as
+fast as the other loop. `zoo:sd` at 64 px is measured too and has no bar, as its autoencoder and text encoder are far
+smaller beside its UNet than those of SD 1.5: without them a step can hardly be faster.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Written from the guide https://huggingface.co/docs/diffusers/training/instructpi
 code of the example. At each step: both images through the autoencoder in float32 (the target's latent is drawn and
 scaled, the source's is the mode, unscaled), the text and the empty text through the text encoder, noise, the three
 dropouts of one uniform number, mean squared error, backward pass, clipping, AdamW, a constant schedule of the learning
-rate. The parts that wrap it are accelerate's. Texts are tokenised when a sample is read. Neither average of weights nor
-mixed precision, as both are options that are off.
+rate. The parts that wrap it are accelerate's. Texts are tokenised when a sample is read. There is no average of
+weights, an option that is off. With a precision other than `no` the UNet alone runs in it.
 """
 
 from __future__ import annotations

@@ -12,16 +12,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from _checkpoints import save_sdxl
 from _datasets import encoded, sample_members, write_dataset
 from safetensors.torch import load_file
 
 from cli import exits
 from cli.main import app
 from models.diffusion.pix2pix_kinds import LORA_FOLDER
+from models.registry import revision
+from samples.stored_arrays import npy
 from trainer.loop import train
 from trainer.metrics import TIMINGS, Metrics, read_metrics
 from trainer.recipe import make_recipe
 from trainer.recipes.ip2p.recipe import InstructPix2Pix
+from trainer.setup import set_up
 
 ROOT = Path(__file__).parents[2]
 STEPS = 5
@@ -34,7 +38,9 @@ PATHS = {
     "region": {"region": True, "loss_weights": "clean"},
     "lora": {"region": True, "trained": "lora", "lora_rank": 4},
 }
-"""Settings of each way to train."""
+"""Settings of each way to train zoo:sd."""
+ARRAYS = {"source_latent": (4, 16, 16), "target_latent": (4, 16, 16), "instruction_emb": (32, 128)}
+"""Arrays of zoo:sd at 64 px, with their shapes."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,9 +51,15 @@ def _one_thread():
     torch.set_num_threads(before)
 
 
-def with_some_regions(index):
-    """Members of a sample; every other one has a region, so that both kinds meet in a batch."""
+def some_of_all(index):
+    """Members of a sample; every other one has a region, every third no arrays, so that all meet in a batch."""
     members = sample_members(index)
+    if index % 3:
+        generator, pinned = np.random.default_rng(index), revision("zoo:sd")
+        arrays = {f"{name}.npy": npy(generator.normal(size=shape)) for name, shape in ARRAYS.items()}
+        made_by = {"latent_model": "zoo:sd", "latent_revision": pinned, "latent_size_px": 64}
+        made_by |= {"text_model": "zoo:sd", "text_revision": pinned}
+        members |= {**arrays, "json": json.dumps(json.loads(members["json"]) | made_by).encode()}
     if index % 2:
         mask_HW = np.zeros((64, 64), np.uint8)
         mask_HW[: 8 * (index % 7 + 1), 16:] = 255
@@ -57,7 +69,14 @@ def with_some_regions(index):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", (3, 4, 2, 3), with_some_regions)
+    return write_dataset(tmp_path_factory.mktemp("data") / "dataset", (3, 4, 2, 3), some_of_all)
+
+
+@pytest.fixture(scope="module")
+def paths(tmp_path_factory):
+    """PATHS, and SDXL, which uses no array of the data."""
+    model = f"path:{save_sdxl(tmp_path_factory.mktemp('model') / 'sdxl')}"
+    return {**PATHS, "sdxl": {"model": model, "region": True}}
 
 
 def settings(data, out, run_on=None, **more):
@@ -98,9 +117,9 @@ def start(trainings, variables):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_resumed_training_gives_the_curve_and_weights_of_an_unbroken_one(data, tmp_path, monkeypatch, path):
-    through = train(settings(data, tmp_path / "through", **PATHS[path]))
+@pytest.mark.parametrize("path", [*PATHS, "sdxl"])
+def test_resumed_training_gives_the_curve_and_weights_of_an_unbroken_one(data, tmp_path, monkeypatch, paths, path):
+    through = train(settings(data, tmp_path / "through", **paths[path]))
     log = Metrics.log
 
     def broken(self, step, values, **more):
@@ -110,10 +129,10 @@ def test_resumed_training_gives_the_curve_and_weights_of_an_unbroken_one(data, t
 
     monkeypatch.setattr(Metrics, "log", broken)
     with pytest.raises(KeyboardInterrupt):
-        train(settings(data, tmp_path / "broken", **PATHS[path]))
+        train(settings(data, tmp_path / "broken", **paths[path]))
     monkeypatch.setattr(Metrics, "log", log)
     assert not (tmp_path / "broken" / "model").exists()
-    resumed = train(settings(data, tmp_path / "broken", {"num_workers": 1}, **PATHS[path]), resume=True)
+    resumed = train(settings(data, tmp_path / "broken", {"num_workers": 1}, **paths[path]), resume=True)
     assert [row["step"] for row in curve(tmp_path / "broken")] == list(range(1, STEPS + 1))
     assert curve(tmp_path / "broken") == curve(tmp_path / "through")
     found, expected = weights(resumed.model), weights(through.model)
@@ -137,13 +156,13 @@ def test_killed_training_of_adapters_resumes_as_if_it_had_run_through(data, tmp_
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 
 
-def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
+def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path, paths):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     group = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     group |= {"ACCELERATE_USE_CPU": "true"}
-    paths = {name: {"steps": 3, **PATHS[name]} for name in ("velocity", "lora")}
+    paths = {name: {"steps": 3, **paths[name]} for name in ("velocity", "lora", "sdxl")}
     trainings = [settings(data, tmp_path / "two" / name, **more) for name, more in paths.items()]
     processes = [start(trainings, {**group, "RANK": rank, "LOCAL_RANK": rank}) for rank in range(2)]
     assert [process.wait(200) for process in processes] == [0, 0]
@@ -156,6 +175,29 @@ def test_two_processes_train_as_one_with_twice_the_batch(data, tmp_path):
             # Adam turns the rounding of a gradient near 0 into a step of some size, so single weights may differ
             rate = more.get("conv_in_learning_rate", LEARNING_RATE)
             assert (tensor - expected[key]).abs().mean() < 0.01 * rate, key
+
+
+def test_arrays_are_used_and_sides_in_instructions_forbid_mirroring(tmp_path):
+    def members(index):
+        found = some_of_all(index)
+        light = json.loads(found["json"])
+        return {
+            **found,
+            "json": json.dumps({**light, "instruction": ("make it red", "move it left")[index % 2]}).encode(),
+        }
+
+    data = write_dataset(tmp_path / "data", (12,), members)
+    images = {}
+    for is_flipped in (True, False):
+        recipe = settings(data, tmp_path / "out", {"batch_size": 12}, horizontal_flip=is_flipped)
+        batch = next(set_up(recipe, resume=False).loader.batches())
+        for name in ARRAYS:
+            lacking = {int(batch.keys[row]) for row in batch.rows_without(name)}
+            assert lacking == {0, 3, 6, 9} or (is_flipped and lacking > {0, 3, 6, 9} and name != "instruction_emb")
+        images[is_flipped] = dict(zip(batch.keys, batch["target_image"], strict=True))
+    mirrored = {int(key) for key, image in images[True].items() if not torch.equal(image, images[False][key])}
+    assert mirrored
+    assert all(index % 2 == 0 for index in mirrored)
 
 
 def command(*arguments):

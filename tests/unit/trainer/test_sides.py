@@ -8,7 +8,8 @@ from trainer.sides import names_side
     [
         "move the cat to the left", "the RIGHT one", "remove the leftmost tree", "rightwards", "turn it clockwise",
         "turn it anti-clockwise", "counterclockwise", "mirrored", "flip the image", "her left-hand glove",
-        "horizontally", "the eastern gate", "a cat, left.",
+        "horizontally", "the eastern gate", "a cat, left.", "in the northwest", "south-eastern",
+        "its topleft corner",
     ],
 )  # fmt: skip
 def test_text_that_names_a_side_is_found(text):
