@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class ReadEditTriples(SourceStage):
     """Edits with their images, one shard for about every `rows_per_shard` of them."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     writes: ClassVar = TRIPLE_COLUMNS
     rejects: ClassVar = EditReject
     needs: ClassVar = Needs(memory_bytes=1 << 30)

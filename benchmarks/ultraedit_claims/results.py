@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from benchmarks.ultraedit_claims.settings import Numbers
 
 FOLDER = "cells"
+NUMBERS_FILE = "numbers.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,16 @@ class Result:
     numbers: dict[str, Any]
     tasks: dict[str, EditScores]
     seconds: dict[str, float]
+
+
+def claim_folder(out: Path, numbers: Numbers) -> None:
+    """Keep the numbers that all in the run folder depends on. Raises ValueError where it has others."""
+    path = out / NUMBERS_FILE
+    if path.is_file():
+        _check(path, json.loads(path.read_text(encoding="utf-8")), numbers)
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(numbers.as_json(), indent=1) + "\n", encoding="utf-8")
 
 
 def path_of(out: Path, cell: str, seed: int) -> Path:
@@ -52,13 +63,17 @@ def read_result(out: Path, cell: str, seed: int, numbers: Numbers) -> Result | N
     if not path.is_file():
         return None
     known = json.loads(path.read_text(encoding="utf-8"))
-    if known["numbers"] != json.loads(json.dumps(numbers.as_json())):
+    _check(path, known["numbers"], numbers)
+    tasks = {task: EditScores.of_json(scores) for task, scores in known["tasks"].items()}
+    return Result(known["cell"], known["seed"], known["numbers"], tasks, known["seconds"])
+
+
+def _check(path: Path, known: dict[str, Any], numbers: Numbers) -> None:
+    if known != json.loads(json.dumps(numbers.as_json())):
         raise ValueError(
             f"{path} was made with other numbers than benchmarks/ultraedit_claims/settings.py has now; "
             "name another --out, or remove the folder"
         )
-    tasks = {task: EditScores.of_json(scores) for task, scores in known["tasks"].items()}
-    return Result(known["cell"], known["seed"], known["numbers"], tasks, known["seconds"])
 
 
 def read_results(out: Path, cells: Iterable[str], seeds: Iterable[int], numbers: Numbers) -> list[Result]:

@@ -21,7 +21,13 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.ultraedit_claims.cells import cells  # noqa: E402  run from a checkout
 from benchmarks.ultraedit_claims.datasets import make_pools, write_part  # noqa: E402
-from benchmarks.ultraedit_claims.results import Result, read_result, read_results, write_result  # noqa: E402
+from benchmarks.ultraedit_claims.results import (  # noqa: E402
+    Result,
+    claim_folder,
+    read_result,
+    read_results,
+    write_result,
+)
 from benchmarks.ultraedit_claims.settings import EDITORS, Numbers  # noqa: E402
 from benchmarks.ultraedit_claims.verdicts import as_markdown, by_row  # noqa: E402
 from core.errors import EditloomError  # noqa: E402
@@ -193,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def order(given: argparse.Namespace) -> list[str]:
     """Do what the command line says. Return a line for each cell that failed. Raises what its parts raise."""
     numbers: Numbers = given.numbers
-    given.out.mkdir(parents=True, exist_ok=True)
+    claim_folder(given.out, numbers)
     if given.job:
         run_cell(cells(numbers)[given.job], given.job_seed, given.out, numbers)
         return []

@@ -63,7 +63,7 @@ class Judged:
 def verdict_of(gains: Sequence[float]) -> Verdict:
     """Judge gains, one a seed."""
     mean, spread = (float(np.mean(gains)) if gains else 0.0), spread_of(gains)
-    if len(gains) < 2 or abs(mean) <= CLEAR * spread:
+    if len(gains) < 2 or not abs(mean) > CLEAR * spread:  # nor is nan, of edits that lack the measure
         return "not clear"
     return "agrees" if mean > 0 else "disagrees"
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import subprocess
 
 import pytest
@@ -10,7 +11,7 @@ from benchmarks.ultraedit_claims import run
 from benchmarks.ultraedit_claims.cells import CLAIMS, Asked, Claim, Comparison, Part, cells
 from benchmarks.ultraedit_claims.contact_sheet import main as draw_sheet
 from benchmarks.ultraedit_claims.datasets import pool_folder, write_part
-from benchmarks.ultraedit_claims.results import Result, path_of, read_result, write_result
+from benchmarks.ultraedit_claims.results import Result, claim_folder, path_of, read_result, write_result
 from benchmarks.ultraedit_claims.settings import Numbers
 from benchmarks.ultraedit_claims.verdicts import as_markdown, joined, judged, verdict_of
 from pipeline.plan.manifest import load_manifest
@@ -54,6 +55,7 @@ def compared(measure="read_back"):
         ((0.0, 0.0, 0.0), "not clear"),
         ((0.10,), "not clear"),
         ((), "not clear"),
+        ((math.nan, 0.1, 0.1), "not clear"),
     ],
 )
 def test_a_gain_is_clear_above_twice_its_spread(gains, expected):
@@ -261,3 +263,11 @@ def test_the_sheet_shows_each_cell(two_cells, tmp_path):
     assert draw_sheet([str(tmp_path / "sheet.png"), "--out", str(out)]) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 5000
     assert draw_sheet([str(tmp_path / "sheet.png"), "--out", str(tmp_path)]) == 1
+
+
+def test_a_folder_of_other_numbers_is_refused_without_results(tmp_path):
+    """Pools and trainings that were begun depend on the numbers, too."""
+    claim_folder(tmp_path / "out", TINY)
+    claim_folder(tmp_path / "out", TINY)
+    with pytest.raises(ValueError, match=r"numbers\.json was made with other numbers"):
+        claim_folder(tmp_path / "out", dataclasses.replace(TINY, steps=2))
