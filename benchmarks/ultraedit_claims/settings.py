@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-START = "zoo:sd"
+START = "zoo:ip2p-early"
 """The model that every training starts from."""
 EDITORS: dict[str, str] = {}
 """Rows of editors that no cell trains: name -> model id."""
@@ -33,7 +33,7 @@ class Numbers:
     """Further settings of the recipe ip2p."""
     num_cases: int = 500
     editing: dict[str, Any] = field(default_factory=lambda: {
-        "num_steps": 10, "guidance_scale": 3.0, "image_guidance_scale": 1.5, "scheduler": "ddim",
+        "num_steps": 10, "guidance_scale": 1.5, "image_guidance_scale": 1.2, "scheduler": "checkpoint",
     })  # fmt: skip
     """Settings of every editor."""
 
