@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from models.diffusion.text_conditions import PENULTIMATE, encoder_outputs
 from models.placement import in_batches
 from models.pretrained import no_progress_bars
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 FIRST, SECOND = "text_encoder", "text_encoder_2"
 """Folders of a checkpoint. SDXL has both, its refiner the second alone, the others the first alone."""
 TOKENIZERS = {FIRST: "tokenizer", SECOND: "tokenizer_2"}
-PENULTIMATE = -2
 
 # B texts, L tokens, D embedding
 
@@ -54,7 +54,7 @@ class ClipTextConditioner:
         import torch
 
         with torch.inference_mode():
-            outputs = [_run(tokenizer, encoder, texts) for tokenizer, encoder in self._parts]
+            outputs = [encoder_outputs(tokenizer, encoder, texts) for tokenizer, encoder in self._parts]
             if not self._is_sdxl:
                 return [(text_LD, None) for text_LD in _floats(outputs[0].last_hidden_state)]
             text_BLD = torch.cat([output.hidden_states[PENULTIMATE] for output in outputs], dim=-1)
@@ -72,14 +72,6 @@ def _load(name: str, weights: Weights, placement: Placement) -> tuple[Any, Any]:
         weights.location, subfolder=name, dtype=placement.torch_dtype(), **arguments
     )
     return tokenizer, encoder.to(placement.torch_device()).eval()
-
-
-def _run(tokenizer: Any, encoder: Any, texts: Sequence[str]) -> Any:
-    """The encoder's outputs. Padding is attended to, as it was when these networks were trained."""
-    tokens = tokenizer(
-        list(texts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
-    )
-    return encoder(tokens.input_ids.to(encoder.device), output_hidden_states=True)
 
 
 def _floats(values: Any) -> list[Floats]:

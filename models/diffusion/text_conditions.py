@@ -48,16 +48,17 @@ def encode_texts(pipeline: Any, texts: list[str]) -> TextCondition:
     """B texts, each padded or cut to the length that its encoder reads."""
     import torch
 
-    first = _outputs(pipeline.tokenizer, pipeline.text_encoder, texts)
+    first = encoder_outputs(pipeline.tokenizer, pipeline.text_encoder, texts)
     if not is_sdxl(pipeline):
         return TextCondition(first.last_hidden_state)
-    second = _outputs(pipeline.tokenizer_2, pipeline.text_encoder_2, texts)
+    second = encoder_outputs(pipeline.tokenizer_2, pipeline.text_encoder_2, texts)
     tokens_BLD = torch.cat([one.hidden_states[PENULTIMATE] for one in (first, second)], dim=-1)
     return TextCondition(tokens_BLD, second.text_embeds)
 
 
-def _outputs(tokenizer: Any, encoder: Any, texts: list[str]) -> Any:
+def encoder_outputs(tokenizer: Any, encoder: Any, texts: Sequence[str]) -> Any:
+    """The encoder's outputs. Padding is attended to, as it was when these networks were trained."""
     tokens = tokenizer(
-        texts, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+        list(texts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
     )
     return encoder(tokens.input_ids.to(encoder.device), output_hidden_states=True)
