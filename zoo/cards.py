@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from safetensors import safe_open
 
+from zoo import train_ip2p
 from zoo.evaluate import BARS, RESULTS
 from zoo.export import WEIGHTS
-from zoo.train import ORDER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +32,10 @@ class Subject(NamedTuple):
 
 _SCENES = (
     "Scenes of the miniature world (zoo/world), drawn anew at every step; none of the held-out scenes is among them."
+)
+_EDITS = (
+    "24,000 exact edits of training scenes, each forwards and backwards, encoded once by its own autoencoder "
+    "(zoo/train_ip2p_vae.py); drawings of the same scenes by caption. Begun from zoo:sd."
 )
 SUBJECTS = {
     "clip": Subject(
@@ -76,6 +80,16 @@ SUBJECTS = {
         "16,000 scenes, each with a hole; begun from zoo:sd.",
         "Holes of at least a thing's size.",
     ),
+    "ip2p-early": Subject(
+        "An instruction editor that is not fully trained: trainings that compare datasets start from it.",
+        _EDITS,
+        "Things come out blurred, and in the image whatever was not to change changes a little.",
+    ),
+    "ip2p": Subject(
+        "Edits an image by an instruction.",
+        _EDITS,
+        "Ten steps with fresh noise, guidance 1.5 and 1.2; more guidance hurts.",
+    ),
 }
 
 TEMPLATE = """---
@@ -99,7 +113,7 @@ tags: [miniature, editloom]
 
 {figures}
 
-Again: `make zoo-evaluate`; trained anew: `.venv/bin/python -m zoo.train {name}`. Loaded by id `zoo:{name}` or with the
+Again: `make zoo-evaluate`; trained anew: `.venv/bin/python -m zoo.train {model}`. Loaded by id `zoo:{name}` or with the
 library's own `from_pretrained`.
 """
 
@@ -117,8 +131,12 @@ def card(name: str) -> str:
     return TEMPLATE.format(
         name=name, task=subject.task, data=subject.data, limits=subject.limits, classes=_classes(folder),
         parameters=sum(_parameters(file) for file in files), megabytes=sum(f.stat().st_size for f in files) / 1e6,
-        training=_training(name), figures="\n".join(table),
+        training=_training(name), model=_trained_as(name), figures="\n".join(table),
     )  # fmt: skip
+
+
+def _trained_as(name: str) -> str:
+    return "ip2p" if name in train_ip2p.PARTS else name
 
 
 def _classes(folder: Path) -> str:
@@ -142,9 +160,10 @@ def _parameters(file: Path) -> int:
 
 
 def _training(name: str) -> str:
-    script = f"zoo.train_{name.replace('-', '_')}"
+    script = f"zoo.train_{_trained_as(name).replace('-', '_')}"
     module = importlib.import_module(script)
-    parts = [getattr(module, part) for part in ("PRACTICE", "TRAINING", "REFINEMENT") if hasattr(module, part)]
+    names = ("PRACTICE", "TRAINING", "REFINEMENT")
+    parts = train_ip2p.PARTS.get(name) or [getattr(module, part) for part in names if hasattr(module, part)]
     text = "; then ".join(_settings(part) for part in parts)
     return f"{text}; seed {parts[0].seed}; {script.replace('.', '/')}.py"
 
@@ -160,7 +179,7 @@ def _settings(training: Training) -> str:
 def main() -> None:
     """Writes the cards of all models that are there and were measured."""
     measured = json.loads(RESULTS.read_text())
-    for name in ORDER:
+    for name in BARS:
         if (WEIGHTS / name).is_dir() and name in measured:
             (WEIGHTS / name / "README.md").write_text(card(name))
 

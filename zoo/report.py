@@ -18,10 +18,14 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from evaluation.editors import EditorChoice
 from models import registry
+from models.placement import Placement
+from models.protocols import EditRequest
 from zoo.batches import held_out
 from zoo.evaluate import BARS, RESULTS
 from zoo.evaluation.generation import (
+    EDITING,
     GUIDANCE,
     NUM_STEPS,
     edit_prompt,
@@ -33,7 +37,8 @@ from zoo.evaluation.generation import (
 from zoo.evaluation.perception import images_of, wrong_phrases
 from zoo.export import folder_of, model_id
 from zoo.train_llm import MAX_TOKENS
-from zoo.world import Scene, boxes, caption, facts_of, panoptic, read_facts, render, thing_masks
+from zoo.world import KINDS, Scene, boxes, caption, facts_of, panoptic, read_facts, render, thing_masks
+from zoo.write_edits import EditOrder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,6 +87,7 @@ def gallery() -> str:
         (("mask2former",), lambda: _panoptic(scenes)),
         (("sd", "blip"), _drawn),
         (("sd-inpaint",), _filled),
+        (("ip2p", "blip"), _edited),
         (("llm",), lambda: _written(scenes)),
     ]
     sections = []
@@ -214,6 +220,22 @@ def _filled() -> Section:
         for source, target, hole, image in zip(sources, targets, holes, drawn, strict=True)
     ]
     return Section("Filled by zoo:sd-inpaint", "Source with the hole in red, what was drawn, the true edit.", figures)
+
+
+def _edited() -> Section:
+    edits = [edit for _, edit in EditOrder(2 * len(KINDS), 0, KINDS).edits()]
+    requests = [EditRequest(image=Image.fromarray(render(edit.source)), instruction=edit.instruction) for edit in edits]
+    choice = EditorChoice.of_model(model_id("ip2p"), EDITING)
+    edited = choice.load(Placement()).edit(requests, seeds=range(len(requests)))
+    read = registry.load("Captioner", model_id("blip")).caption(edited)
+    figures = [
+        Figure(
+            [_png(render(edit.source)), _png(image), _png(render(edit.target))],
+            [Line(edit.instruction), Line(f"read: {text}", read_facts(text) != facts_of(edit.target))],
+        )
+        for edit, image, text in zip(edits, edited, read, strict=True)
+    ]
+    return Section("Edits by zoo:ip2p", "Source, edited image, true result; below what zoo:blip reads.", figures)
 
 
 def _written(scenes: Sequence[Scene]) -> Section:

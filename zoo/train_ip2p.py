@@ -1,9 +1,12 @@
 """Trains zoo:ip2p, a StableDiffusionInstructPix2PixPipeline, on exact edits of all kinds: text encoder and UNet.
 
-The early checkpoint, zoo:ip2p-early, is the start of trainings that compare datasets. Noise level by noise level the
-network predicts v, not epsilon: at high noise, where an editor decides whether it copies or draws anew, an error in
+First zoo:sd learns to draw in the latents of another autoencoder, its outer convolutions before all else: otherwise
+its inner layers forget how things look, and hardly learn it again from edits. Then it learns to edit. The early
+checkpoint, zoo:ip2p-early, is the start of trainings that compare datasets.
+
+The network predicts v, not epsilon: at high noise, where an editor decides whether it copies or draws anew, an error in
 epsilon costs almost nothing, but the same error in v costs as much as one in the clean latent. docs/log.md has the
-comparison.
+comparisons.
 
 Source  Brooks et al. 2023, InstructPix2Pix: source latents as further input channels, 5/5/5 % of conditions dropped;
         Salimans & Ho 2022 for v.
@@ -31,8 +34,11 @@ from zoo.export import export, fingerprint_of, folder_of, share
 from zoo.tokenizers import CLIP_LENGTH, clip_tokenizer
 from zoo.train_sd import build_text_encoder, build_unet, scheduler
 from zoo.training import Training, device, train
+from zoo.world import KINDS, EditKind, Scene, caption, varied_caption
 
 if TYPE_CHECKING:
+    import random
+
     from diffusers import AutoencoderKL
     from torch import Tensor
 
@@ -43,16 +49,36 @@ DROPPED_FRAC = 0.05
 EDIT_WEIGHT = 6.0
 EDITED_FROM = 0.02
 """Squared difference of two latent cells, scaled, from which on a cell counts as edited."""
-TRAINING = Training("ip2p-early", num_steps=3000, batch_size=8, learning_rate=3e-3, muon_rate=0.006, ema=0.998)
-REFINEMENT = replace(TRAINING, name="ip2p", num_steps=10_000, learning_rate=2e-3, muon_rate=0.005, ema=0.999)
+KIND_WEIGHTS: dict[EditKind, float] = {"replace_noun": 2.0, "add": 2.0, "move": 2.0}
+"""How often a kind of edit is drawn, 1 where it is not named: these must draw a thing."""
+CANONICAL_FRAC = 2 / 3
+DRAWN_FRAC = 0.1
+"""Share of rows that draw the target from its caption, without a source, while the network learns to edit."""
+OUTER = ("unet.conv_in.", "unet.conv_out.", "unet.conv_norm_out.")
+"""What sees or makes latents itself."""
+OUTER_TRAINING = Training("ip2p-outer", num_steps=300, batch_size=8, learning_rate=3e-3, ema=0.98)
+DRAWING = replace(OUTER_TRAINING, name="ip2p-drawing", num_steps=1500, learning_rate=1e-3, muon_rate=0.003, ema=0.998)
+DRAWING_ON = replace(DRAWING, name="ip2p-drawing-on", num_steps=2000)
+EARLY = replace(DRAWING, name="ip2p-early", num_steps=2500)
+TRAINING = replace(DRAWING, name="ip2p", num_steps=16_000, ema=0.999)
+REFINEMENT = replace(TRAINING, name="ip2p-refined", num_steps=3500, learning_rate=6e-4, muon_rate=0.002)
+PARTS = {
+    "ip2p-early": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY),
+    "ip2p": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY, TRAINING, REFINEMENT),
+}
+"""All parts of the training of each checkpoint."""
 
 
 class Edits(NamedTuple):
-    """The pairs of one batch: unscaled latents (B, C, h, w), instructions."""
+    """The pairs of one batch: unscaled latents (B, C, h, w) and texts.
+
+    A row is an edit by its instruction, or a drawing by its caption, with zeros for a source.
+    """
 
     source_BCHW: Tensor
     target_BCHW: Tensor
-    instructions: list[str]
+    texts: list[str]
+    is_drawn_B: Tensor
 
 
 class Trained(nn.Module):
@@ -66,7 +92,7 @@ class Trained(nn.Module):
         self.noise = DDIMScheduler.from_config(scheduler().config, prediction_type="v_prediction")
 
     def start_from_sd(self) -> None:
-        """Copy zoo:sd's weights, but for the first and the last convolution, whose latents are others."""
+        """Copy zoo:sd's weights, but for the first and the last convolution. The source is not seen at first."""
         unet = UNet2DConditionModel.from_pretrained(
             folder_of("sd"), subfolder="unet", dtype=torch.float32, use_safetensors=True
         ).state_dict()
@@ -77,6 +103,8 @@ class Trained(nn.Module):
             folder_of("sd"), subfolder="text_encoder", dtype=torch.float32, use_safetensors=True
         )
         self.text_encoder.load_state_dict(text.state_dict())
+        with torch.no_grad():
+            self.unet.conv_in.weight[:, CHANNELS:] = 0
 
     def encode_texts(self, texts: list[str]) -> Tensor:
         """Hidden states (B, 32, 128), padded to full length as the pipeline pads."""
@@ -91,9 +119,7 @@ class Trained(nn.Module):
         target_BCHW = edits.target_BCHW * scale
         count = len(target_BCHW)
         chance_B = torch.rand(count)
-        texts = [
-            "" if chance < 2 * DROPPED_FRAC else text for chance, text in zip(chance_B, edits.instructions, strict=True)
-        ]
+        texts = ["" if chance < 2 * DROPPED_FRAC else text for chance, text in zip(chance_B, edits.texts, strict=True)]
         is_kept_B = (chance_B < DROPPED_FRAC) | (chance_B >= 3 * DROPPED_FRAC)
         source_BCHW = edits.source_BCHW * is_kept_B.to(target_BCHW.device)[:, None, None, None]
         noise_BCHW = torch.randn_like(target_BCHW)
@@ -104,7 +130,9 @@ class Trained(nn.Module):
         predicted_BCHW = self.unet(given_BCHW, timestep_B, self.encode_texts(texts)).sample
         velocity_BCHW = self.noise.get_velocity(target_BCHW, noise_BCHW, timestep_B)
         error_B1HW = (predicted_BCHW - velocity_BCHW).square().mean(1, keepdim=True)
-        loss: Tensor = (error_B1HW * edit_weights(edits.source_BCHW * scale, target_BCHW)).mean()
+        weight_B1HW = edit_weights(edits.source_BCHW * scale, target_BCHW)
+        weight_B1HW[edits.is_drawn_B] = 1
+        loss: Tensor = (error_B1HW * weight_B1HW).mean()
         return loss
 
 
@@ -118,21 +146,40 @@ def edit_weights(source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
     return weight_B1HW / weight_B1HW.mean((1, 2, 3), keepdim=True)
 
 
-def batch_of(latents: EditLatents, training: Training, step: int) -> Edits:
+def batch_of(latents: EditLatents, training: Training, step: int, drawn_frac: float) -> Edits:
     """The pairs of a step, half of them the other way round: from the target back to the source."""
     rng = training.rng(step)
-    chosen = [(rng.randrange(len(latents.source_NCHW)), rng.random() < 0.5) for _ in range(training.batch_size)]
-    sides = (latents.source_NCHW, latents.target_NCHW)
-    source = torch.stack([sides[is_back][index] for index, is_back in chosen])
-    target = torch.stack([sides[not is_back][index] for index, is_back in chosen])
-    edits = [(training_edit(index), is_back) for index, is_back in chosen]
-    instructions = [edit.reverse_instruction if is_back else edit.instruction for edit, is_back in edits]
-    return Edits(source.to(device()), target.to(device()), instructions)
+    weights = [KIND_WEIGHTS.get(kind, 1.0) for kind in KINDS]
+    sources, targets, texts, is_drawn = [], [], [], []
+    for _ in range(training.batch_size):
+        kind_number = rng.choices(range(len(KINDS)), weights)[0]
+        index = rng.randrange(kind_number, len(latents.source_NCHW), len(KINDS))
+        edit, is_back = training_edit(index), rng.random() < 0.5
+        source, target = latents.source_NCHW[index], latents.target_NCHW[index]
+        scene, instruction = edit.target, edit.instruction
+        if is_back:
+            source, target, scene, instruction = target, source, edit.source, edit.reverse_instruction
+        is_drawn.append(rng.random() < drawn_frac)
+        if is_drawn[-1]:
+            source, instruction = torch.zeros_like(source), _caption(scene, rng)
+        sources.append(source)
+        targets.append(target)
+        texts.append(instruction)
+    return Edits(
+        torch.stack(sources).to(device()), torch.stack(targets).to(device()), texts,
+        torch.tensor(is_drawn, device=device()),
+    )  # fmt: skip
 
 
-def losses(trained: Trained, latents: EditLatents, scale: float, training: Training, step: int) -> dict[str, Tensor]:
-    """One batch of edits."""
-    return {"velocity": trained.loss(batch_of(latents, training, step), scale)}
+def _caption(scene: Scene, rng: random.Random) -> str:
+    return caption(scene) if rng.random() < CANONICAL_FRAC else varied_caption(scene, rng)
+
+
+def losses(
+    trained: Trained, latents: EditLatents, scale: float, training: Training, step: int, drawn_frac: float = DRAWN_FRAC
+) -> dict[str, Tensor]:
+    """One batch of edits and a share `drawn_frac` of drawings."""
+    return {"velocity": trained.loss(batch_of(latents, training, step, drawn_frac), scale)}
 
 
 def pipeline(trained: Trained, vae: AutoencoderKL) -> StableDiffusionInstructPix2PixPipeline:
@@ -142,24 +189,34 @@ def pipeline(trained: Trained, vae: AutoencoderKL) -> StableDiffusionInstructPix
     """
     sampler = EulerAncestralDiscreteScheduler.from_config(trained.noise.config, timestep_spacing="trailing")
     return StableDiffusionInstructPix2PixPipeline(
-        vae=vae, text_encoder=trained.text_encoder, tokenizer=trained.tokenizer, unet=trained.unet,
+        vae=vae, text_encoder=trained.text_encoder, tokenizer=clip_tokenizer(), unet=trained.unet,
         scheduler=sampler, safety_checker=None, feature_extractor=None, requires_safety_checker=False,
     )  # fmt: skip
 
 
 def main(training: Training = TRAINING) -> None:
-    """Train (the VAE first where needed); export zoo/weights/ip2p-early half way, and zoo/weights/ip2p."""
+    """Train (the VAE first where needed); export zoo/weights/ip2p-early on the way, and zoo/weights/ip2p."""
     vae = train_ip2p_vae.trained()
     latents, scale = edit_latents(vae, NUM_EDITS), float(vae.config.scaling_factor)
     torch.manual_seed(training.seed)
     trained = Trained()
     trained.start_from_sd()
     trained = trained.to(device())
-    early = replace(training, base=fingerprint_of("sd"))
-    train(early, trained, lambda step: losses(trained, latents, scale, early, step))
+
+    def learn(phase: Training, drawn_frac: float) -> None:
+        own = replace(phase, seed=training.seed, base=fingerprint_of("sd"))
+        train(own, trained, lambda step: losses(trained, latents, scale, own, step, drawn_frac))
+
+    for name, parameter in trained.named_parameters():
+        parameter.requires_grad_(name.startswith(OUTER))
+    learn(OUTER_TRAINING, drawn_frac=1.0)
+    trained.requires_grad_(True)
+    learn(DRAWING, drawn_frac=1.0)
+    learn(DRAWING_ON, drawn_frac=1.0)
+    learn(EARLY, DRAWN_FRAC)
     export("ip2p-early", pipeline(deepcopy(trained), deepcopy(vae)).to(dtype=torch.float16))
-    refinement = replace(REFINEMENT, seed=training.seed, base=early.base)
-    train(refinement, trained, lambda step: losses(trained, latents, scale, refinement, step))
+    learn(training, DRAWN_FRAC)
+    learn(REFINEMENT, DRAWN_FRAC)
     export("ip2p", pipeline(trained, vae).to(dtype=torch.float16))
     share("ip2p-early", "ip2p")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 START = "zoo:ip2p-early"
 """The model that every training starts from."""
-EDITORS: dict[str, str] = {}
+EDITORS: dict[str, str] = {"zoo:ip2p": "zoo:ip2p"}
 """Rows of editors that no cell trains: name -> model id."""
 
 
@@ -24,10 +24,10 @@ class Numbers:
     """Shards of 100 scenes from which free-form pairs are drawn: about 71 pairs each."""
     region_shards: int = 7
     """The same for pairs with a region: about 99 pairs each."""
-    steps: int = 500
-    batch_size: int = 32
+    steps: int = 600
+    batch_size: int = 8
     training: dict[str, Any] = field(default_factory=lambda: {
-        "size_px": 64, "learning_rate": 3e-4, "conv_in_learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 20,
+        "size_px": 64, "learning_rate": 5e-4, "conv_in_learning_rate": 1e-3, "schedule": "cosine", "warmup_steps": 20,
         "loss_weights": "plain", "ema_decay": 0.99, "horizontal_flip": True,
     })  # fmt: skip
     """Further settings of the recipe ip2p."""

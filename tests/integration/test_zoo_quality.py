@@ -34,6 +34,7 @@ def _few(monkeypatch):
     monkeypatch.setattr(generation, "NUM_PROMPTS", 10)
     monkeypatch.setattr(generation, "NUM_TWO_THINGS", 1)
     monkeypatch.setattr(generation, "NUM_STEPS", 12)
+    monkeypatch.setattr(generation, "NUM_EDITS", 28)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

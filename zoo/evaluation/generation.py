@@ -1,16 +1,21 @@
-"""Measures the models that write and draw: llm, sd, sd-inpaint. Drawings are read by zoo:blip."""
+"""Measures the models that write, draw and edit: llm, sd, sd-inpaint, ip2p. Images are read by zoo:blip."""
 
 from __future__ import annotations
 
 import json
 import random
+import tempfile
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from evaluation.editors import EditorChoice
 from models import registry
 from zoo.batches import HELD_OUT_SEED, held_out
+from zoo.evaluation.edits import score_editor, score_images, sources, write_cases
 from zoo.evaluation.perception import images_of
 from zoo.export import model_id
 from zoo.train_llm import MAX_TOKENS, PROMPT
@@ -40,9 +45,12 @@ if TYPE_CHECKING:
 NUM_CAPTIONS = 500
 NUM_PROMPTS = 200
 NUM_TWO_THINGS = 60
+NUM_EDITS = 500
 NUM_STEPS = 25
 GUIDANCE = 4.0
 MARGIN_PX = 3
+EDITING = {"num_steps": 10, "guidance_scale": 1.5, "image_guidance_scale": 1.2, "scheduler": "checkpoint"}
+"""Settings of zoo:ip2p's editor."""
 SCHEMA = {
     "type": "object",
     "properties": {field: {"type": "string"} for field in FIELDS},
@@ -160,4 +168,27 @@ def _same_outside(before: Image.Image, after: Image.Image, hole_HW: npt.NDArray[
     return bool((np.array(before)[~hole_HW] == np.array(after)[~hole_HW]).all())
 
 
-MEASURES: dict[str, Callable[[], Figures]] = {"llm": measure_llm, "sd": measure_sd, "sd-inpaint": measure_inpaint}
+def measure_ip2p(name: str = "ip2p") -> Figures:
+    """The world benchmark: share of edits read back, and how much nearer to the truth they are than the source.
+
+    `nearer_than_source` is 1 less the ratio of mean differences from the true result: 0 for a copy, 1 for the truth.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder)
+        cases = write_cases(out / "cases", NUM_EDITS)
+        copied = score_images(cases, out / "copy", sources(cases), "copy the source")
+        edited = score_editor(cases, out / "editor", EditorChoice.of_model(model_id(name), EDITING))
+    return {
+        "read_back": edited.mean("read_back"),
+        "nearer_than_source": 1 - edited.mean("l1") / copied.mean("l1"),
+        "ssim_outside": edited.mean("ssim_outside"),
+    }
+
+
+MEASURES: dict[str, Callable[[], Figures]] = {
+    "llm": measure_llm,
+    "sd": measure_sd,
+    "sd-inpaint": measure_inpaint,
+    "ip2p-early": partial(measure_ip2p, "ip2p-early"),
+    "ip2p": measure_ip2p,
+}

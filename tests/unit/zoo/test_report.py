@@ -24,6 +24,6 @@ def test_panoptic_maps_are_coloured_by_segment_and_wrong_labels_marked(monkeypat
 def test_a_missing_model_is_named_and_the_rest_of_the_page_stays(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "folder_of", lambda name: tmp_path / name)
     page = report.gallery()
-    assert page.count("This model is not there.") == 8
+    assert page.count("This model is not there.") == 9
     assert page.count("data:image/png;base64,") == report.SHOWN
     assert "<script" not in page

@@ -25,7 +25,7 @@ from zoo import (
 )
 from zoo.edit_latents import EditLatents, training_edit
 from zoo.export import WEIGHTS
-from zoo.world import KINDS, sample_scene, thing_masks
+from zoo.world import KINDS, read_facts, sample_scene, thing_masks
 
 UNUSED = {  # part of the library's class, without a part in this training
     "blip": (),
@@ -77,7 +77,7 @@ def vae():
 def ip2p():
     trained = train_ip2p.Trained()
     channels = train_ip2p.CHANNELS
-    latents = EditLatents(torch.randn(4, channels, 16, 16), torch.randn(4, channels, 16, 16))
+    latents = EditLatents(torch.randn(7, channels, 16, 16), torch.randn(7, channels, 16, 16))
     return trained, lambda step: train_ip2p.losses(trained, latents, 1.0, small(train_ip2p), step)
 
 
@@ -190,10 +190,38 @@ def test_edits_to_learn_from_are_of_each_kind_in_turn():
 
 def test_half_of_the_edits_are_learnt_the_other_way_round():
     latents = EditLatents(torch.zeros(700, 1, 1, 1), torch.ones(700, 1, 1, 1))
-    edits = train_ip2p.batch_of(latents, dataclasses.replace(train_ip2p.TRAINING, batch_size=400), 0)
+    edits = train_ip2p.batch_of(latents, dataclasses.replace(train_ip2p.TRAINING, batch_size=400), 0, drawn_frac=0.0)
     is_back_B = edits.source_BCHW.flatten() == 1
     assert torch.equal(edits.target_BCHW.flatten(), 1 - edits.source_BCHW.flatten())
     assert 150 < int(is_back_B.sum()) < 250
+
+
+def test_drawings_have_no_source_and_the_caption_of_what_is_drawn():
+    latents = EditLatents(torch.full((700, 1, 1, 1), 2.0), torch.ones(700, 1, 1, 1))
+    training = dataclasses.replace(train_ip2p.TRAINING, batch_size=400)
+    edits = train_ip2p.batch_of(latents, training, 0, drawn_frac=0.25)
+    assert torch.equal(edits.source_BCHW.flatten() == 0, edits.is_drawn_B)
+    assert 70 < int(edits.is_drawn_B.sum()) < 130
+    captions = [text for text, is_drawn in zip(edits.texts, edits.is_drawn_B.tolist(), strict=True) if is_drawn]
+    facts = [read_facts(text) for text in captions]
+    assert all(one.things and one.place for one in facts)
+
+
+def test_drawings_weigh_the_same_everywhere(monkeypatch):
+    trained = train_ip2p.Trained()
+    monkeypatch.setattr(train_ip2p, "edit_weights", lambda *_: torch.zeros(2, 1, 16, 16))
+    zeros = torch.zeros(2, train_ip2p.CHANNELS, 16, 16)
+    nothing = train_ip2p.Edits(zeros, zeros + 1, ["a", "b"], torch.tensor([False, False]))
+    assert trained.loss(nothing, 1.0).item() == 0
+    assert trained.loss(nothing._replace(is_drawn_B=torch.tensor([False, True])), 1.0).item() > 0
+
+
+def test_the_source_is_not_seen_before_edits_are_learnt():
+    trained = train_ip2p.Trained()
+    trained.start_from_sd()
+    weight = trained.unet.conv_in.weight
+    assert not weight[:, train_ip2p.CHANNELS :].any()
+    assert weight[:, : train_ip2p.CHANNELS].any()
 
 
 def test_edited_cells_weigh_seven_times_as_much_as_the_others():
@@ -220,7 +248,7 @@ def test_conditions_of_ip2p_are_dropped_in_the_shares_of_the_paper(monkeypatch):
     del trained._modules["unet"]
     torch.manual_seed(0)
     ones = torch.ones(4000, train_ip2p.CHANNELS, 2, 2)
-    trained.loss(train_ip2p.Edits(ones, ones, ["make it snow"] * 4000), 1.0)
+    trained.loss(train_ip2p.Edits(ones, ones, ["make it snow"] * 4000, torch.zeros(4000, dtype=torch.bool)), 1.0)
     has_image = torch.cat(seen)
     has_text = torch.tensor([bool(text) for text in asked])
     for share in (~has_image & has_text, has_image & ~has_text, ~has_image & ~has_text):
