@@ -49,11 +49,7 @@ DROPPED_FRAC = 0.05
 EDIT_WEIGHT = 6.0
 EDITED_FROM = 0.02
 """Squared difference of two latent cells, scaled, from which on a cell counts as edited."""
-KIND_WEIGHTS: dict[EditKind, float] = {"replace_noun": 2.0, "add": 2.0, "move": 2.0}
-"""How often a kind of edit is drawn, 1 where it is not named: these must draw a thing."""
 CANONICAL_FRAC = 2 / 3
-DRAWN_FRAC = 0.1
-"""Share of rows that draw the target from its caption, without a source, while the network learns to edit."""
 OUTER = ("unet.conv_in.", "unet.conv_out.", "unet.conv_norm_out.")
 """What sees or makes latents itself."""
 OUTER_TRAINING = Training("ip2p-outer", num_steps=300, batch_size=8, learning_rate=3e-3, ema=0.98)
@@ -61,12 +57,29 @@ DRAWING = replace(OUTER_TRAINING, name="ip2p-drawing", num_steps=1500, learning_
 DRAWING_ON = replace(DRAWING, name="ip2p-drawing-on", num_steps=2000)
 EARLY = replace(DRAWING, name="ip2p-early", num_steps=2500)
 TRAINING = replace(DRAWING, name="ip2p", num_steps=16_000, ema=0.999)
-REFINEMENT = replace(TRAINING, name="ip2p-refined", num_steps=3500, learning_rate=6e-4, muon_rate=0.002)
+REFINEMENT = replace(TRAINING, name="ip2p-refined", num_steps=3400)
 PARTS = {
     "ip2p-early": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY),
     "ip2p": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY, TRAINING, REFINEMENT),
 }
 """All parts of the training of each checkpoint."""
+
+
+class Lesson(NamedTuple):
+    """What the rows of a batch are: a share `drawn_frac` draws the target from its caption, without a source.
+
+    `kind_weights` says how often a kind of edit is drawn, 1 where it is not named.
+    """
+
+    drawn_frac: float
+    kind_weights: dict[EditKind, float]
+
+
+DRAWINGS = Lesson(1.0, {})
+EDITS = Lesson(0.1, {"replace_noun": 2.0, "add": 2.0, "move": 2.0})
+"""More of what must draw a thing."""
+REMOVALS = Lesson(0.1, {"remove": 4.0, "change_colour": 2.0, "change_style": 2.0})
+"""More of what is learnt last: whoever has learnt to draw by captions keeps what is to be removed, as it is named."""
 
 
 class Edits(NamedTuple):
@@ -146,10 +159,10 @@ def edit_weights(source_BCHW: Tensor, target_BCHW: Tensor) -> Tensor:
     return weight_B1HW / weight_B1HW.mean((1, 2, 3), keepdim=True)
 
 
-def batch_of(latents: EditLatents, training: Training, step: int, drawn_frac: float) -> Edits:
+def batch_of(latents: EditLatents, training: Training, step: int, lesson: Lesson) -> Edits:
     """The pairs of a step, half of them the other way round: from the target back to the source."""
     rng = training.rng(step)
-    weights = [KIND_WEIGHTS.get(kind, 1.0) for kind in KINDS]
+    weights = [lesson.kind_weights.get(kind, 1.0) for kind in KINDS]
     sources, targets, texts, is_drawn = [], [], [], []
     for _ in range(training.batch_size):
         kind_number = rng.choices(range(len(KINDS)), weights)[0]
@@ -159,7 +172,7 @@ def batch_of(latents: EditLatents, training: Training, step: int, drawn_frac: fl
         scene, instruction = edit.target, edit.instruction
         if is_back:
             source, target, scene, instruction = target, source, edit.source, edit.reverse_instruction
-        is_drawn.append(rng.random() < drawn_frac)
+        is_drawn.append(rng.random() < lesson.drawn_frac)
         if is_drawn[-1]:
             source, instruction = torch.zeros_like(source), _caption(scene, rng)
         sources.append(source)
@@ -176,10 +189,10 @@ def _caption(scene: Scene, rng: random.Random) -> str:
 
 
 def losses(
-    trained: Trained, latents: EditLatents, scale: float, training: Training, step: int, drawn_frac: float = DRAWN_FRAC
+    trained: Trained, latents: EditLatents, scale: float, training: Training, step: int, lesson: Lesson = EDITS
 ) -> dict[str, Tensor]:
-    """One batch of edits and a share `drawn_frac` of drawings."""
-    return {"velocity": trained.loss(batch_of(latents, training, step, drawn_frac), scale)}
+    """One batch of edits and drawings."""
+    return {"velocity": trained.loss(batch_of(latents, training, step, lesson), scale)}
 
 
 def pipeline(trained: Trained, vae: AutoencoderKL) -> StableDiffusionInstructPix2PixPipeline:
@@ -203,20 +216,20 @@ def main(training: Training = TRAINING) -> None:
     trained.start_from_sd()
     trained = trained.to(device())
 
-    def learn(phase: Training, drawn_frac: float) -> None:
+    def learn(phase: Training, lesson: Lesson) -> None:
         own = replace(phase, seed=training.seed, base=fingerprint_of("sd"))
-        train(own, trained, lambda step: losses(trained, latents, scale, own, step, drawn_frac))
+        train(own, trained, lambda step: losses(trained, latents, scale, own, step, lesson))
 
     for name, parameter in trained.named_parameters():
         parameter.requires_grad_(name.startswith(OUTER))
-    learn(OUTER_TRAINING, drawn_frac=1.0)
+    learn(OUTER_TRAINING, DRAWINGS)
     trained.requires_grad_(True)
-    learn(DRAWING, drawn_frac=1.0)
-    learn(DRAWING_ON, drawn_frac=1.0)
-    learn(EARLY, DRAWN_FRAC)
+    learn(DRAWING, DRAWINGS)
+    learn(DRAWING_ON, DRAWINGS)
+    learn(EARLY, EDITS)
     export("ip2p-early", pipeline(deepcopy(trained), deepcopy(vae)).to(dtype=torch.float16))
-    learn(training, DRAWN_FRAC)
-    learn(REFINEMENT, DRAWN_FRAC)
+    learn(training, EDITS)
+    learn(REFINEMENT, REMOVALS)
     export("ip2p", pipeline(trained, vae).to(dtype=torch.float16))
     share("ip2p-early", "ip2p")
 

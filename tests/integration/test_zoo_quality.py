@@ -23,6 +23,7 @@ AT_LEAST = {
     "llm": {"parses": 0.95, "consistent": 0.85},
     "sd": {"one_thing": 0.4},
     "sd-inpaint": {"one_thing": 0.4, "unchanged_outside": 1.0},
+    "ip2p-early": {"nearer_than_source": 0.2, "ssim_outside": 0.6},
 }
 
 

@@ -1,4 +1,4 @@
-"""Measures the models that write, draw and edit: llm, sd, sd-inpaint, ip2p. Images are read by zoo:blip."""
+"""Measures the models that write, draw and edit: llm, sd, sd-inpaint, ip2p-early. Images are read by zoo:blip."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _same_outside(before: Image.Image, after: Image.Image, hole_HW: npt.NDArray[
     return bool((np.array(before)[~hole_HW] == np.array(after)[~hole_HW]).all())
 
 
-def measure_ip2p(name: str = "ip2p") -> Figures:
+def measure_ip2p(name: str) -> Figures:
     """The world benchmark: share of edits read back, and how much nearer to the truth they are than the source.
 
     `nearer_than_source` is 1 less the ratio of mean differences from the true result: 0 for a copy, 1 for the truth.
@@ -190,5 +190,4 @@ MEASURES: dict[str, Callable[[], Figures]] = {
     "sd": measure_sd,
     "sd-inpaint": measure_inpaint,
     "ip2p-early": partial(measure_ip2p, "ip2p-early"),
-    "ip2p": measure_ip2p,
 }

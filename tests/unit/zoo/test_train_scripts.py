@@ -190,7 +190,9 @@ def test_edits_to_learn_from_are_of_each_kind_in_turn():
 
 def test_half_of_the_edits_are_learnt_the_other_way_round():
     latents = EditLatents(torch.zeros(700, 1, 1, 1), torch.ones(700, 1, 1, 1))
-    edits = train_ip2p.batch_of(latents, dataclasses.replace(train_ip2p.TRAINING, batch_size=400), 0, drawn_frac=0.0)
+    edits = train_ip2p.batch_of(
+        latents, dataclasses.replace(train_ip2p.TRAINING, batch_size=400), 0, train_ip2p.Lesson(0.0, {})
+    )
     is_back_B = edits.source_BCHW.flatten() == 1
     assert torch.equal(edits.target_BCHW.flatten(), 1 - edits.source_BCHW.flatten())
     assert 150 < int(is_back_B.sum()) < 250
@@ -199,7 +201,7 @@ def test_half_of_the_edits_are_learnt_the_other_way_round():
 def test_drawings_have_no_source_and_the_caption_of_what_is_drawn():
     latents = EditLatents(torch.full((700, 1, 1, 1), 2.0), torch.ones(700, 1, 1, 1))
     training = dataclasses.replace(train_ip2p.TRAINING, batch_size=400)
-    edits = train_ip2p.batch_of(latents, training, 0, drawn_frac=0.25)
+    edits = train_ip2p.batch_of(latents, training, 0, train_ip2p.Lesson(0.25, {}))
     assert torch.equal(edits.source_BCHW.flatten() == 0, edits.is_drawn_B)
     assert 70 < int(edits.is_drawn_B.sum()) < 130
     captions = [text for text, is_drawn in zip(edits.texts, edits.is_drawn_B.tolist(), strict=True) if is_drawn]
