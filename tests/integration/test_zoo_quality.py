@@ -42,6 +42,7 @@ def _few(monkeypatch):
     torch.set_num_threads(before)
 
 
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of diffusers' Euler scheduler
 @pytest.mark.parametrize("name", AT_LEAST)
 def test_a_miniature_model_is_trained(name):
     measured = MEASURES[name]()
