@@ -85,11 +85,6 @@ SUBJECTS = {
         _EDITS,
         "Things come out blurred, and in the image whatever was not to change changes a little.",
     ),
-    "ip2p": Subject(
-        "Edits an image by an instruction.",
-        _EDITS,
-        "Ten steps with fresh noise, guidance 1.5 and 1.2; more guidance hurts.",
-    ),
 }
 
 TEMPLATE = """---

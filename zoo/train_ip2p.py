@@ -57,10 +57,9 @@ DRAWING = replace(OUTER_TRAINING, name="ip2p-drawing", num_steps=1500, learning_
 DRAWING_ON = replace(DRAWING, name="ip2p-drawing-on", num_steps=2000)
 EARLY = replace(DRAWING, name="ip2p-early", num_steps=2500)
 TRAINING = replace(DRAWING, name="ip2p", num_steps=16_000, ema=0.999)
-REFINEMENT = replace(TRAINING, name="ip2p-refined", num_steps=3400)
 PARTS = {
     "ip2p-early": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY),
-    "ip2p": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY, TRAINING, REFINEMENT),
+    "ip2p": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY, TRAINING),
 }
 """All parts of the training of each checkpoint."""
 
@@ -78,8 +77,6 @@ class Lesson(NamedTuple):
 DRAWINGS = Lesson(1.0, {})
 EDITS = Lesson(0.1, {"replace_noun": 2.0, "add": 2.0, "move": 2.0})
 """More of what must draw a thing."""
-REMOVALS = Lesson(0.1, {"remove": 4.0, "change_colour": 2.0, "change_style": 2.0})
-"""More of what is learnt last: whoever has learnt to draw by captions keeps what is to be removed, as it is named."""
 
 
 class Edits(NamedTuple):
@@ -229,7 +226,6 @@ def main(training: Training = TRAINING) -> None:
     learn(EARLY, EDITS)
     export("ip2p-early", pipeline(deepcopy(trained), deepcopy(vae)).to(dtype=torch.float16))
     learn(training, EDITS)
-    learn(REFINEMENT, REMOVALS)
     export("ip2p", pipeline(trained, vae).to(dtype=torch.float16))
     share("ip2p-early", "ip2p")
 

@@ -50,7 +50,7 @@ NUM_STEPS = 25
 GUIDANCE = 4.0
 MARGIN_PX = 3
 EDITING = {"num_steps": 10, "guidance_scale": 1.5, "image_guidance_scale": 1.2, "scheduler": "checkpoint"}
-"""Settings of zoo:ip2p's editor."""
+"""Settings of the instruction editor."""
 SCHEMA = {
     "type": "object",
     "properties": {field: {"type": "string"} for field in FIELDS},
