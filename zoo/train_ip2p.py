@@ -56,10 +56,13 @@ OUTER_TRAINING = Training("ip2p-outer", num_steps=300, batch_size=8, learning_ra
 DRAWING = replace(OUTER_TRAINING, name="ip2p-drawing", num_steps=1500, learning_rate=1e-3, muon_rate=0.003, ema=0.998)
 DRAWING_ON = replace(DRAWING, name="ip2p-drawing-on", num_steps=2000)
 EARLY = replace(DRAWING, name="ip2p-early", num_steps=2500)
-TRAINING = replace(DRAWING, name="ip2p", num_steps=16_000, ema=0.999)
+MIDDLE = replace(DRAWING, name="ip2p-middle", num_steps=16_000, ema=0.999)
+HARD = replace(MIDDLE, name="ip2p-hard", num_steps=12_000)
+LAST = replace(HARD, name="ip2p-last")
+TRAINING = replace(LAST, name="ip2p", num_steps=16_000)
 PARTS = {
     "ip2p-early": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY),
-    "ip2p": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY, TRAINING),
+    "ip2p": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY, MIDDLE, HARD, LAST, TRAINING),
 }
 """All parts of the training of each checkpoint."""
 
@@ -77,6 +80,9 @@ class Lesson(NamedTuple):
 DRAWINGS = Lesson(1.0, {})
 EDITS = Lesson(0.1, {"replace_noun": 2.0, "add": 2.0, "move": 2.0})
 """More of what must draw a thing."""
+HARD_EDITS = Lesson(0.05, {"replace_noun": 2.0, "change_colour": 1.5, "add": 1.5, "remove": 3.0, "change_style": 1.5})
+"""More of what is learnt last. Fewer drawings: a caption names what is there, "remove" names what must go."""
+LAST_EDITS = Lesson(0.05, {"replace_noun": 2.0, "change_colour": 1.5, "add": 2.0, "remove": 2.0, "change_style": 2.0})
 
 
 class Edits(NamedTuple):
@@ -225,7 +231,10 @@ def main(training: Training = TRAINING) -> None:
     learn(DRAWING_ON, DRAWINGS)
     learn(EARLY, EDITS)
     export("ip2p-early", pipeline(deepcopy(trained), deepcopy(vae)).to(dtype=torch.float16))
-    learn(training, EDITS)
+    learn(MIDDLE, EDITS)
+    learn(HARD, HARD_EDITS)
+    learn(LAST, LAST_EDITS)
+    learn(training, LAST_EDITS)
     export("ip2p", pipeline(trained, vae).to(dtype=torch.float16))
     share("ip2p-early", "ip2p")
 

@@ -17,8 +17,8 @@ sys.path.insert(0, str(ROOT))
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402  run from a checkout
 
 from benchmarks.ultraedit_claims.cells import Asked, cells  # noqa: E402
-from benchmarks.ultraedit_claims.run import OUT, training_folder  # noqa: E402
-from benchmarks.ultraedit_claims.settings import Numbers  # noqa: E402
+from benchmarks.ultraedit_claims.run import OUT, plain_folder, training_folder  # noqa: E402
+from benchmarks.ultraedit_claims.settings import EDITORS, Numbers  # noqa: E402
 from evaluation.benchmarks.pairs import Pairs  # noqa: E402
 from evaluation.images import open_rgb  # noqa: E402
 from evaluation.run import OUTPUTS  # noqa: E402
@@ -34,8 +34,9 @@ PAPER, INK, FAINT = (255, 255, 255), (40, 40, 44), (120, 120, 126)
 
 
 def columns(out: Path, seed: int) -> dict[str, Path]:
-    """Heading -> folder of outputs, of each cell and task that has run."""
-    found = {}
+    """Heading -> folder of outputs, of each editor that no cell trains, and of each cell and task that has run."""
+    plain = {name: plain_folder(out, name) / OUTPUTS for name in EDITORS}
+    found = {name: folder for name, folder in plain.items() if folder.is_dir()}
     for cell in cells(Numbers()).values():
         for task in cell.tasks:
             folder = training_folder(out, cell.name, seed) / task / OUTPUTS

@@ -71,6 +71,11 @@ def training_folder(out: Path, cell: str, seed: int) -> Path:
     return out / f"seed-{seed}" / cell
 
 
+def plain_folder(out: Path, editor: str) -> Path:
+    """Where the images of an editor are that no cell trains."""
+    return out / "plain" / editor.replace(" ", "-")
+
+
 def score(model: str, task: Task, out: Path, seed: int, cases: Benchmark, numbers: Numbers) -> EditScores:
     """Edit and score the held-out edits below `out`."""
     from evaluation.editors import EditorChoice
@@ -119,7 +124,7 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
     cases = write_cases(out / "cases", numbers.num_cases)
     rows = without_editor(cases, out / "plain", [numbers.start])
     for name, model in editors.items():
-        rows[name] = score(model, "free-form", out / "plain" / name.replace(" ", "-"), 0, cases, numbers)
+        rows[name] = score(model, "free-form", plain_folder(out, name), 0, cases, numbers)
     found = {"made_with": wanted, "rows": {name: scores.as_json() for name, scores in rows.items()}}
     kept.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     return rows
