@@ -83,6 +83,7 @@ EDITS = Lesson(0.1, {"replace_noun": 2.0, "add": 2.0, "move": 2.0})
 HARD_EDITS = Lesson(0.05, {"replace_noun": 2.0, "change_colour": 1.5, "add": 1.5, "remove": 3.0, "change_style": 1.5})
 """More of what is learnt last. Fewer drawings: a caption names what is there, "remove" names what must go."""
 LAST_EDITS = Lesson(0.05, {"replace_noun": 2.0, "change_colour": 1.5, "add": 2.0, "remove": 2.0, "change_style": 2.0})
+"""Then more of all in which things were still read wrongly."""
 
 
 class Edits(NamedTuple):

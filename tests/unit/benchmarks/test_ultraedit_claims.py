@@ -7,13 +7,13 @@ import subprocess
 
 import pytest
 
-from benchmarks.ultraedit_claims import run
+from benchmarks.ultraedit_claims import contact_sheet, run
 from benchmarks.ultraedit_claims.cells import CLAIMS, Asked, Claim, Comparison, Part, cells
-from benchmarks.ultraedit_claims.contact_sheet import main as draw_sheet
 from benchmarks.ultraedit_claims.datasets import pool_folder, write_part
 from benchmarks.ultraedit_claims.results import Result, claim_folder, path_of, read_result, write_result
 from benchmarks.ultraedit_claims.settings import Numbers
 from benchmarks.ultraedit_claims.verdicts import as_markdown, joined, judged, verdict_of
+from evaluation.run import OUTPUTS
 from pipeline.plan.manifest import load_manifest
 from samples.shards import read_shards
 from trainer.data import first_samples
@@ -260,9 +260,16 @@ def test_numbers_that_are_none_are_refused(text, tmp_path, capsys):
 
 def test_the_sheet_shows_each_cell(two_cells, tmp_path):
     out, _ = two_cells
-    assert draw_sheet([str(tmp_path / "sheet.png"), "--out", str(out)]) == 0
+    assert contact_sheet.main([str(tmp_path / "sheet.png"), "--out", str(out)]) == 0
     assert (tmp_path / "sheet.png").stat().st_size > 5000
-    assert draw_sheet([str(tmp_path / "sheet.png"), "--out", str(tmp_path)]) == 1
+    assert contact_sheet.main([str(tmp_path / "sheet.png"), "--out", str(tmp_path)]) == 1
+
+
+def test_the_sheet_has_a_column_of_a_ready_editor_that_has_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(contact_sheet, "EDITORS", {"ready editor": "zoo:sd", "not run": "zoo:sd"})
+    outputs = run.plain_folder(tmp_path, "ready editor") / OUTPUTS
+    outputs.mkdir(parents=True)
+    assert contact_sheet.columns(tmp_path, 0) == {"ready editor": outputs}
 
 
 def test_a_folder_of_other_numbers_is_refused_without_results(tmp_path):
