@@ -60,11 +60,6 @@ MIDDLE = replace(DRAWING, name="ip2p-middle", num_steps=16_000, ema=0.999)
 HARD = replace(MIDDLE, name="ip2p-hard", num_steps=12_000)
 LAST = replace(HARD, name="ip2p-last")
 TRAINING = replace(LAST, name="ip2p", num_steps=16_000)
-PARTS = {
-    "ip2p-early": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY),
-    "ip2p": (OUTER_TRAINING, DRAWING, DRAWING_ON, EARLY, MIDDLE, HARD, LAST, TRAINING),
-}
-"""All parts of the training of each checkpoint."""
 
 
 class Lesson(NamedTuple):
@@ -84,6 +79,14 @@ HARD_EDITS = Lesson(0.05, {"replace_noun": 2.0, "change_colour": 1.5, "add": 1.5
 """More of what is learnt last. Fewer drawings: a caption names what is there, "remove" names what must go."""
 LAST_EDITS = Lesson(0.05, {"replace_noun": 2.0, "change_colour": 1.5, "add": 2.0, "remove": 2.0, "change_style": 2.0})
 """Then more of all in which things were still read wrongly."""
+COURSE = (
+    (OUTER_TRAINING, DRAWINGS), (DRAWING, DRAWINGS), (DRAWING_ON, DRAWINGS), (EARLY, EDITS),
+    (MIDDLE, EDITS), (HARD, HARD_EDITS), (LAST, LAST_EDITS), (TRAINING, LAST_EDITS),
+)  # fmt: skip
+"""The parts of the training in their order. After EARLY zoo:ip2p-early is exported."""
+_ALL = tuple(part for part, _ in COURSE)
+PARTS = {"ip2p-early": _ALL[: _ALL.index(EARLY) + 1], "ip2p": _ALL}
+"""The parts of the training of each checkpoint."""
 
 
 class Edits(NamedTuple):
@@ -220,22 +223,16 @@ def main(training: Training = TRAINING) -> None:
     trained.start_from_sd()
     trained = trained.to(device())
 
-    def learn(phase: Training, lesson: Lesson) -> None:
-        own = replace(phase, seed=training.seed, base=fingerprint_of("sd"))
+    def learn(part: Training, lesson: Lesson) -> None:
+        own = replace(part, seed=training.seed, base=fingerprint_of("sd"))
         train(own, trained, lambda step: losses(trained, latents, scale, own, step, lesson))
 
-    for name, parameter in trained.named_parameters():
-        parameter.requires_grad_(name.startswith(OUTER))
-    learn(OUTER_TRAINING, DRAWINGS)
-    trained.requires_grad_(True)
-    learn(DRAWING, DRAWINGS)
-    learn(DRAWING_ON, DRAWINGS)
-    learn(EARLY, EDITS)
-    export("ip2p-early", pipeline(deepcopy(trained), deepcopy(vae)).to(dtype=torch.float16))
-    learn(MIDDLE, EDITS)
-    learn(HARD, HARD_EDITS)
-    learn(LAST, LAST_EDITS)
-    learn(training, LAST_EDITS)
+    for part, lesson in COURSE:
+        for name, parameter in trained.named_parameters():
+            parameter.requires_grad_(part is not OUTER_TRAINING or name.startswith(OUTER))
+        learn(part, lesson)
+        if part is EARLY:
+            export("ip2p-early", pipeline(deepcopy(trained), deepcopy(vae)).to(dtype=torch.float16))
     export("ip2p", pipeline(trained, vae).to(dtype=torch.float16))
     share("ip2p-early", "ip2p")
 

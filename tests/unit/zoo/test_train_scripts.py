@@ -226,6 +226,24 @@ def test_the_source_is_not_seen_before_edits_are_learnt():
     assert weight[:, : train_ip2p.CHANNELS].any()
 
 
+def test_ip2p_learns_in_parts_and_first_its_outer_layers_alone(monkeypatch):
+    trained, exported = [], []
+
+    def train(part, model, losses):
+        learning = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+        trained.append((part.name, part.seed, all(name.startswith(train_ip2p.OUTER) for name in learning)))
+
+    monkeypatch.setattr(train_ip2p, "train", train)
+    monkeypatch.setattr(train_ip2p, "edit_latents", lambda *_: None)
+    monkeypatch.setattr(train_ip2p.train_ip2p_vae, "trained", train_ip2p_vae.build)
+    monkeypatch.setattr(train_ip2p, "export", lambda name, _: exported.append((name, len(trained))))
+    monkeypatch.setattr(train_ip2p, "pipeline", lambda model, _: model)
+    monkeypatch.setattr(train_ip2p, "share", lambda *_: None)
+    train_ip2p.main(dataclasses.replace(train_ip2p.TRAINING, seed=5))
+    assert trained == [(part.name, 5, number == 0) for number, part in enumerate(train_ip2p.PARTS["ip2p"])]
+    assert exported == [(name, len(parts)) for name, parts in train_ip2p.PARTS.items()]
+
+
 def test_edited_cells_weigh_seven_times_as_much_as_the_others():
     source = torch.zeros(2, 4, 4, 4)
     target = source.clone()
