@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import EvaluationError, UsageError
 from evaluation.benchmark import EditCase
 from evaluation.images import open_rgb
-from evaluation.masks import masker_of
+from evaluation.masks import PhraseMasks, given_masks
 from evaluation.requests import has_field, requests_of
 from models.placement import Placement
 
@@ -53,12 +53,13 @@ def edit_files(
     cases = _cases(paths, edit, choice)
     seeds = _seeds(paths, edit)
     images = [open_rgb(path) for path in paths]
-    masker = masker_of(choice.masks_used, placement)
-    masks = None if masker is None else masker(cases, images)
+    masks = given_masks(cases, images) if choice.masks_used == "given" else None
     if masks is not None and not any(mask_HW.any() for mask_HW in masks):
         raise EvaluationError(f"mask {edit.mask} lets nothing change; expected white or transparent pixels somewhere")
     choice.note_whole_images()
-    editor = choice.load(placement or Placement())
+    editor = choice.load(placement or Placement())  # refuses a checkpoint before the segmenter's weights are read
+    if isinstance(choice.masks_used, PhraseMasks):
+        masks = choice.masks_used.load(placement)(cases, images)
     edited = editor.edit(requests_of(cases, images, masks, choice), seeds=seeds)
     for image, target in zip(edited, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,10 @@ class PhraseMasks:
         if not 0 <= self.threshold <= 1:
             raise EvaluationError(f"the threshold of masks is {self.threshold}; expected a probability, 0 to 1")
 
+    def load(self, placement: Placement | None = None) -> Masker:
+        """The function that makes the masks. Raises ModelError for a segmenter that is not there."""
+        return phrase_masks(loading.load_model("TextSegmenter", self.model, placement), self.threshold)
+
 
 Masks: TypeAlias = Literal["none", "given"] | PhraseMasks
 """Where masks come from: nowhere, the benchmark's files, or a segmenter."""
@@ -51,7 +55,7 @@ Masks: TypeAlias = Literal["none", "given"] | PhraseMasks
 def masker_of(masks: Masks, placement: Placement | None = None) -> Masker | None:
     """The function that makes the masks, or None for no masks. Raises ModelError for a segmenter that is not there."""
     if isinstance(masks, PhraseMasks):
-        return phrase_masks(loading.load_model("TextSegmenter", masks.model, placement), masks.threshold)
+        return masks.load(placement)
     return given_masks if masks == "given" else None
 
 

@@ -15,14 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from core.errors import ModelError, UsageError, one_line
+from core.errors import ModelError, one_line
 from models.diffusion.lora import merge_lora
 from models.diffusion.pix2pix_kinds import CLASS_OF, LORA_FOLDER
 from models.diffusion.text_conditions import TextCondition, encode_texts, is_sdxl, with_and_without
 from models.model_ids import find, pin
 from models.registry import CLASS_NAME
 from trainer.arrays import ArraySpec
-from trainer.buckets import STEPS
 from trainer.diffusion.conv_in import widen_conv_in
 from trainer.diffusion.latents import Latents
 from trainer.diffusion.lora import add_lora, save_lora
@@ -88,14 +87,7 @@ class Checkpoint:
 
         Raises UsageError for sizes that the UNet cannot halve, or whose buckets are no whole cells.
         """
-        unit = self.latents.factor * 2 ** (len(self.unet.config.block_out_channels) - 1)
-        if size_px % unit:
-            raise UsageError(f"size_px is {size_px}; model {self.model_id!r} needs a multiple of {unit}")
-        if aspect_buckets and size_px % (STEPS * self.latents.factor):
-            raise UsageError(
-                f"size_px is {size_px}; with aspect_buckets model {self.model_id!r} needs a multiple of "
-                f"{STEPS * self.latents.factor}"
-            )
+        self._start.check_size(size_px, aspect_buckets=aspect_buckets)
         side = size_px // self.latents.factor
         made_by: dict[str, str | int] = {
             "latent_model": self.model_id,

@@ -8,6 +8,7 @@ from PIL import Image
 from core.errors import UsageError
 from evaluation.edit_files import FileEdit, edit_files
 from evaluation.editors import EditorChoice
+from evaluation.masks import PhraseMasks
 
 
 class Declaring:
@@ -118,3 +119,16 @@ def test_a_mask_file_reaches_an_editor_that_needs_one(image, tmp_path):
     Image.fromarray(left).save(tmp_path / "mask.png")
     request = edited(image, Declaring({"instruction", "mask"}), mask=tmp_path / "mask.png")
     assert (request.mask == (left > 0)).all()
+
+
+def test_the_editor_is_refused_before_the_segmenter_is_loaded(image, monkeypatch):
+    def refuse(_placement):
+        raise UsageError("takes 12 channels")
+
+    monkeypatch.setattr("evaluation.loading.load_model", lambda *_: pytest.fail("loaded"))
+    choice = replace(
+        EditorChoice.of_editor(Declaring({"instruction"}, {"mask"}), "mine", {}, masks=PhraseMasks("zoo:clipseg")),
+        load=refuse,
+    )
+    with pytest.raises(UsageError, match="takes 12 channels"):
+        edit_files([image], FileEdit(text="make it red", phrase="car"), image.with_name("out.png"), choice)

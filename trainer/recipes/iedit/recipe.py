@@ -16,10 +16,11 @@ from pydantic import Field, model_validator
 
 from core.errors import UsageError
 from models.diffusion.sdedit import SdEdit, SdEditSettings
-from trainer.diffusion.checkpoint import Checkpoint
+from trainer.diffusion.checkpoint import TEXT_TO_IMAGE, Checkpoint
 from trainer.diffusion.latents import cells_inside
 from trainer.diffusion.schedule import noised
 from trainer.diffusion.settings import DiffusionRecipe, DiffusionRunOn
+from trainer.diffusion.start import read_start
 from trainer.recipe import ParameterGroup
 from trainer.recipes.iedit import losses
 from trainer.recipes.iedit.noise import check_schedule, clean_latent, draw_timestep_and_noise, target_noise
@@ -97,13 +98,14 @@ class IEdit(DiffusionRecipe):
         """The objective on the training's device, with the frozen networks that its losses need."""
         if not (self.latent_loss != "none" or self.global_loss or self.local_loss or self.perceptual_loss):
             raise UsageError("recipe iedit has all its losses off; switch one on")
-        checkpoint = Checkpoint(self.model, ctx)
-        in_channels, channels = checkpoint.unet.config.in_channels, checkpoint.latents.channels
-        if in_channels != channels:
+        start = read_start(self.model, (TEXT_TO_IMAGE,))
+        if start.in_channels != start.latent_channels:
             raise UsageError(
-                f"model {self.model!r} has a UNet of {in_channels} input channels; recipe iedit trains text-to-image "
-                f"models, of {channels}"
+                f"model {self.model!r} has a UNet of {start.in_channels} input channels; recipe iedit trains "
+                f"text-to-image models, of {start.latent_channels}"
             )
+        start.check_size(self.size_px, aspect_buckets=self.aspect_buckets)
+        checkpoint = Checkpoint(self.model, ctx)
         check_schedule(checkpoint.schedule, self.model)
         clip = perceptual = None
         if self.global_loss or self.local_loss:

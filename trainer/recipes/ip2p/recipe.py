@@ -119,9 +119,13 @@ class InstructPix2Pix(DiffusionRecipe):
         return self
 
     def open(self, ctx: TrainContext) -> InstructPix2PixObjective:
-        """The objective on the training's device. Raises UsageError for a model of another kind or width."""
+        """The objective on the training's device.
+
+        Raises UsageError for a model of another kind or width, and for a size that it cannot take, before weights load.
+        """
         start = read_start(self.model, tuple(EDITOR_OF))
         in_channels = self._in_channels(start)
+        start.check_size(self.size_px, aspect_buckets=self.aspect_buckets)
         prediction = None if self.prediction_type == "checkpoint" else self.prediction_type
         checkpoint = Checkpoint(self.model, ctx, tuple(EDITOR_OF), prediction=prediction)
         widen_conv_in(checkpoint.unet, in_channels)

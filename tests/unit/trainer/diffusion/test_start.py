@@ -18,6 +18,7 @@ def copied(tmp_path):
 def test_kind_and_widths_are_those_of_the_small_files(tmp_path):
     start = read_start("zoo:sd", KINDS)
     assert (start.kind, start.in_channels, start.latent_channels) == ("StableDiffusionPipeline", 4, 4)
+    assert (start.latent_factor, start.num_halvings) == (4, 1)
     folder = copied(tmp_path)
     index = json.loads((folder / "model_index.json").read_text())
     (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": KINDS[1]}))
@@ -37,6 +38,7 @@ def test_kind_that_is_not_asked_for_is_refused():
     [
         ("{", "unet/config.json cannot be read"),
         ('{"in_channels": "8"}', "states in_channels '8'; expected a whole num"),
+        ('{"block_out_channels": 3}', "the unet states block_out_channels 3; expected a list"),
     ],
 )
 def test_damaged_description_names_its_file(tmp_path, content, message):

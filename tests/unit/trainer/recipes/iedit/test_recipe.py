@@ -1,5 +1,7 @@
 """The recipe on zoo:sd: what gets gradients, what each switch does, and equation 12 recomputed from the parts."""
 
+import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -7,6 +9,7 @@ import torch
 from _datasets import write_dataset
 
 from core.errors import ModelError, UsageError
+from models.schemes.zoo import ZOO
 from samples.shards import read_shards
 from trainer.batch import collate
 from trainer.data import first_samples
@@ -185,6 +188,17 @@ def test_models_that_cannot_serve_are_refused_with_their_name(checkpoint):
         settings(clip_model="zoo:blip").open(CTX)
     with pytest.raises(UsageError, match="all its losses off"):
         settings(**OFF).open(CTX)
+
+
+def test_models_and_sizes_that_do_not_fit_are_refused_before_weights_load(monkeypatch, tmp_path):
+    monkeypatch.setattr("trainer.recipes.iedit.recipe.Checkpoint", lambda *_: pytest.fail("loaded"))
+    with pytest.raises(UsageError, match="size_px is 60; model 'zoo:sd' needs a multiple of 8"):
+        settings(size_px=60).open(CTX)
+    shutil.copytree(ZOO / "sd", tmp_path / "sd")
+    config = tmp_path / "sd" / "unet" / "config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "in_channels": 9}))
+    with pytest.raises(UsageError, match="has a UNet of 9 input channels; recipe iedit trains text-to-image models"):
+        settings(model=f"path:{tmp_path / 'sd'}").open(CTX)
 
 
 def test_default_models_are_pinned_repositories():

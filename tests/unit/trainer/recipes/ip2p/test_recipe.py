@@ -407,3 +407,16 @@ def test_model_of_another_width_is_refused_before_it_is_loaded(monkeypatch, tmp_
     path.write_text(json.dumps({**json.loads(path.read_text()), "in_channels": 9}))
     with pytest.raises(UsageError, match="has a UNet of 9 input channels; a StableDiffusionPipeline that can be trai"):
         opened(model=f"path:{tmp_path / 'sd'}")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"size_px": 60}, "size_px is 60; model 'zoo:sd' needs a multiple of 8"),
+        ({"size_px": 40, "aspect_buckets": True}, "with aspect_buckets model 'zoo:sd' needs a multiple of 32"),
+    ],
+)
+def test_a_size_that_the_model_cannot_take_is_refused_before_it_is_loaded(monkeypatch, given, message):
+    monkeypatch.setattr("trainer.recipes.ip2p.recipe.Checkpoint", lambda *_, **__: pytest.fail("loaded"))
+    with pytest.raises(UsageError, match=message):
+        opened(model="zoo:sd", **given)
