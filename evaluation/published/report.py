@@ -86,6 +86,7 @@ def _origin(one: Compared) -> str:
     parts += [f"values by {table.mark}"] if table.mark != "paper" else []
     parts += [f"conditions {table.conditions_from}"] if table.conditions_from.startswith("inferred") else []
     parts += [note for note in (table.note, one.row.row.note) if note]
+    parts += [] if one.row.settings else ["states no settings of the editor"]
     parts += [f"not known here: {', '.join(one.unknown)}"] if one.unknown else []
     return "; ".join(parts)
 

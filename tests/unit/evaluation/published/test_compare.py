@@ -132,6 +132,7 @@ def test_unknown_conditions_of_outputs_made_elsewhere_are_listed():
     assert found.unknown == ("masks", *SETTINGS)
     text = report.as_text(compare(scores_of(editor=None), [row_of(settings=SETTINGS)]))
     assert "not known here: masks, num_steps, guidance_scale, size_px" in text
+    assert "states no settings" not in text
 
 
 def test_the_text_has_ours_baselines_and_theirs_in_one_table():
@@ -142,7 +143,7 @@ def test_the_text_has_ours_baselines_and_theirs_in_one_table():
     assert table[1].split() == ["here", "0.1000", "0.9000", "0.8000"]
     assert table[2].split() == ["copy_source", "0.0500", "0.9000", "0.8000"]
     assert table[3].split()[:4] == ["theirs", "0.2000", "0.7000", "0.6000"]
-    assert table[3].endswith("A 2023, table 2, run by A; why")
+    assert table[3].endswith("A 2023, table 2, run by A; why; states no settings of the editor")
     assert "  B 2024, table 1, one: theirs: clip: open_clip:ViT-B-32/openai here, not stated there" in lines
     assert lines[-1] == "published rows of other benchmarks: other 1"
 
