@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from models import registry
 from zoo.evaluation.edits import EditScores
 
 if TYPE_CHECKING:
@@ -30,13 +31,23 @@ class Result:
 
 
 def claim_folder(out: Path, numbers: Numbers) -> None:
-    """Keep the numbers that all in the run folder depends on. Raises ValueError where it has others."""
+    """Keep what all in the run folder depends on: the numbers, and the weights that trainings start from.
+
+    Raises ValueError where the folder has others.
+    """
     path = out / NUMBERS_FILE
+    own = {"start_revision": registry.revision(numbers.start)}
     if path.is_file():
-        _check(path, json.loads(path.read_text(encoding="utf-8")), numbers)
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if {name: known.pop(name, None) for name in own} != own:
+            raise ValueError(
+                f"{path} is of other weights of {numbers.start} than are there now; name another --out, or remove "
+                "the folder"
+            )
+        _check(path, known, numbers)
         return
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(numbers.as_json(), indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**numbers.as_json(), **own}, indent=1) + "\n", encoding="utf-8")
 
 
 def path_of(out: Path, cell: str, seed: int) -> Path:

@@ -115,7 +115,11 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
     editors = dict(EDITORS)
     if "instruction" in registry.editor_class(numbers.start).needs:
         editors = {"the common start": numbers.start, **editors}
-    wanted = {"start": numbers.start, "editors": editors, "numbers": json.loads(json.dumps(numbers.as_json()))}
+    revisions = {model: registry.revision(model) for model in editors.values()}
+    wanted = {
+        "start": numbers.start, "editors": editors, "revisions": revisions,
+        "numbers": json.loads(json.dumps(numbers.as_json())),
+    }  # fmt: skip
     kept = out / "plain.json"
     if kept.is_file():
         known = json.loads(kept.read_text(encoding="utf-8"))

@@ -272,9 +272,12 @@ def test_the_sheet_has_a_column_of_a_ready_editor_that_has_run(tmp_path, monkeyp
     assert contact_sheet.columns(tmp_path, 0) == {"ready editor": outputs}
 
 
-def test_a_folder_of_other_numbers_is_refused_without_results(tmp_path):
-    """Pools and trainings that were begun depend on the numbers, too."""
+def test_a_folder_of_other_numbers_or_weights_is_refused_without_results(tmp_path, monkeypatch):
+    """Pools and trainings that were begun depend on them, too."""
     claim_folder(tmp_path / "out", TINY)
     claim_folder(tmp_path / "out", TINY)
     with pytest.raises(ValueError, match=r"numbers\.json was made with other numbers"):
         claim_folder(tmp_path / "out", dataclasses.replace(TINY, steps=2))
+    monkeypatch.setattr("models.registry.revision", lambda _: "sha256:other")
+    with pytest.raises(ValueError, match=f"is of other weights of {TINY.start} than are there now"):
+        claim_folder(tmp_path / "out", TINY)
