@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Colours that people with colour blindness can tell apart: Okabe and Ito 2008. They repeat after the last."""
 SIZE = (960, 640)
+"""Without the names of the series."""
+NAME_PX = 26
+"""Height of the line of a name."""
 LEFT, RIGHT, TOP, BOTTOM = 96, 40, 56, 84
 """Margins around the area of the plot, in pixels."""
 SCALE = 4
@@ -56,11 +59,14 @@ def axis_of(values: Sequence[float], num_ticks: int = 8) -> Axis:
 
 
 def draw_plot(series: Sequence[Series], *, title: str, x_title: str, y_title: str) -> Image:
-    """The plot as an RGB image of 960 x 640 pixels. Raises ValueError when there is no point."""
+    """The plot as an RGB image, 960 pixels wide, with the names of the series below it.
+
+    Raises ValueError when there is no point.
+    """
     points = [point for one in series for point in one.points]
     if not points:
         raise ValueError("there is no point to be drawn")
-    canvas = _Canvas(axis_of([x for x, _ in points]), axis_of([y for _, y in points]))
+    canvas = _Canvas(axis_of([x for x, _ in points]), axis_of([y for _, y in points]), num_names=len(series))
     canvas.frame(title, x_title, y_title)
     for number, one in enumerate(series):
         canvas.series(one, COLOURS[number % len(COLOURS)])
@@ -71,12 +77,13 @@ def draw_plot(series: Sequence[Series], *, title: str, x_title: str, y_title: st
 class _Canvas:
     """The image while it is drawn, in pixels of the finished plot."""
 
-    def __init__(self, x_axis: Axis, y_axis: Axis) -> None:
+    def __init__(self, x_axis: Axis, y_axis: Axis, num_names: int) -> None:
         from PIL import Image as Pillow
         from PIL import ImageDraw, ImageFont
 
         self._x_axis, self._y_axis = x_axis, y_axis
-        self._image = Pillow.new("RGB", (SIZE[0] * SCALE, SIZE[1] * SCALE), PAPER)
+        height = SIZE[1] + NAME_PX * num_names
+        self._image = Pillow.new("RGB", (SIZE[0] * SCALE, height * SCALE), PAPER)
         self._draw = ImageDraw.Draw(self._image)
         self._font: Any = ImageFont.load_default(TEXT_PX * SCALE)
         self._title_font: Any = ImageFont.load_default(TITLE_PX * SCALE)
@@ -109,11 +116,10 @@ class _Canvas:
             self._text((place[0] + 8, place[1] - 6), label, "ls", colour)
 
     def legend(self, names: Sequence[str]) -> None:
-        """The names of the series in the lower left corner, each with its colour."""
-        for row, name in enumerate(reversed(names)):
-            y = SIZE[1] - BOTTOM - 20 - 24 * row
-            colour = COLOURS[(len(names) - 1 - row) % len(COLOURS)]
-            self._dot((LEFT + 20, y), colour)
+        """The names of the series below the plot, where no point can lie, each with its colour."""
+        for row, name in enumerate(names):
+            y = SIZE[1] + NAME_PX * row
+            self._dot((LEFT + 20, y), COLOURS[row % len(COLOURS)])
             self._text((LEFT + 34, y), name, "lm")
 
     def finished(self) -> Image:

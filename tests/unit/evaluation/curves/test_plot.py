@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import ImageColor
 
-from evaluation.curves.plot import BOTTOM, COLOURS, LEFT, RIGHT, SIZE, TOP, Series, axis_of, draw_plot
+from evaluation.curves.plot import BOTTOM, COLOURS, LEFT, NAME_PX, RIGHT, SIZE, TOP, Series, axis_of, draw_plot
 
 TITLES = {"title": "edits", "x_title": "direction", "y_title": "similarity"}
 LINE = Series("one", [(0.0, 1.0), (0.1, 0.8), (0.2, 0.5)], ["1.0", "1.5", "2.0"])
@@ -23,7 +23,9 @@ def coloured(image, colour):
 def test_every_point_is_at_its_place_in_the_colour_of_its_series():
     other = Series("two", [(0.05, 0.9), (0.15, 0.4)], ["a", "b"])
     image = draw_plot([LINE, other], **TITLES)
-    assert image.size == SIZE
+    assert image.size == (SIZE[0], SIZE[1] + 2 * NAME_PX)
+    assert coloured(image, COLOURS[0])[SIZE[1] :].any()
+    assert coloured(image, COLOURS[1])[SIZE[1] + NAME_PX :].any()
     for series, colour in ((LINE, COLOURS[0]), (other, COLOURS[1])):
         for x, y in series.points:
             across, down = place_of([LINE, other], x, y)
