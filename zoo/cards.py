@@ -85,6 +85,12 @@ SUBJECTS = {
         _EDITS,
         "Things come out blurred, and in the image whatever was not to change changes a little.",
     ),
+    "ip2p": Subject(
+        "Edits an image by an instruction, 64 px: seven kinds of edits.",
+        _EDITS,
+        "Removing a thing is hardest. Its autoencoder blurs small things. The weights come from trainings with these "
+        "settings and other random draws.",
+    ),
 }
 
 TEMPLATE = """---

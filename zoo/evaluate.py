@@ -27,6 +27,7 @@ BARS: dict[str, dict[str, float]] = {
     "sd": {"one_thing": 0.70},
     "sd-inpaint": {"one_thing": 0.70, "unchanged_outside": 1.0},
     "ip2p-early": {},
+    "ip2p": {"read_back": 0.70, "nearer_than_source": 0.50},
 }
 
 

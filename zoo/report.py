@@ -87,7 +87,7 @@ def gallery() -> str:
         (("mask2former",), lambda: _panoptic(scenes)),
         (("sd", "blip"), _drawn),
         (("sd-inpaint",), _filled),
-        (("ip2p-early", "blip"), _edited),
+        (("ip2p", "blip"), _edited),
         (("llm",), lambda: _written(scenes)),
     ]
     sections = []
@@ -225,7 +225,7 @@ def _filled() -> Section:
 def _edited() -> Section:
     edits = [edit for _, edit in EditOrder(2 * len(KINDS), 0, KINDS).edits()]
     requests = [EditRequest(image=Image.fromarray(render(edit.source)), instruction=edit.instruction) for edit in edits]
-    choice = EditorChoice.of_model(model_id("ip2p-early"), EDITING)
+    choice = EditorChoice.of_model(model_id("ip2p"), EDITING)
     edited = choice.load(Placement()).edit(requests, seeds=range(len(requests)))
     read = registry.load("Captioner", model_id("blip")).caption(edited)
     figures = [
@@ -235,7 +235,7 @@ def _edited() -> Section:
         )
         for edit, image, text in zip(edits, edited, read, strict=True)
     ]
-    return Section("Edits by zoo:ip2p-early", "Source, edited image, true result; below what zoo:blip reads.", figures)
+    return Section("Edits by zoo:ip2p", "Source, edited image, true result; below what zoo:blip reads.", figures)
 
 
 def _written(scenes: Sequence[Scene]) -> Section:

@@ -58,8 +58,9 @@ DRAWING_ON = replace(DRAWING, name="ip2p-drawing-on", num_steps=2000)
 EARLY = replace(DRAWING, name="ip2p-early", num_steps=2500)
 MIDDLE = replace(DRAWING, name="ip2p-middle", num_steps=16_000, ema=0.999)
 HARD = replace(MIDDLE, name="ip2p-hard", num_steps=12_000)
-LAST = replace(HARD, name="ip2p-last")
-TRAINING = replace(LAST, name="ip2p", num_steps=16_000)
+ALL_KINDS = replace(HARD, name="ip2p-all-kinds")
+LONG = replace(ALL_KINDS, name="ip2p-long", num_steps=16_000)
+TRAINING = replace(ALL_KINDS, name="ip2p")
 
 
 class Lesson(NamedTuple):
@@ -77,11 +78,11 @@ EDITS = Lesson(0.1, {"replace_noun": 2.0, "add": 2.0, "move": 2.0})
 """More of what must draw a thing."""
 HARD_EDITS = Lesson(0.05, {"replace_noun": 2.0, "change_colour": 1.5, "add": 1.5, "remove": 3.0, "change_style": 1.5})
 """More of what is learnt last. Fewer drawings: a caption names what is there, "remove" names what must go."""
-LAST_EDITS = Lesson(0.05, {"replace_noun": 2.0, "change_colour": 1.5, "add": 2.0, "remove": 2.0, "change_style": 2.0})
+LATE_EDITS = Lesson(0.05, {"replace_noun": 2.0, "change_colour": 1.5, "add": 2.0, "remove": 2.0, "change_style": 2.0})
 """Then more of all in which things were still read wrongly."""
 COURSE = (
     (OUTER_TRAINING, DRAWINGS), (DRAWING, DRAWINGS), (DRAWING_ON, DRAWINGS), (EARLY, EDITS),
-    (MIDDLE, EDITS), (HARD, HARD_EDITS), (LAST, LAST_EDITS), (TRAINING, LAST_EDITS),
+    (MIDDLE, EDITS), (HARD, HARD_EDITS), (ALL_KINDS, LATE_EDITS), (LONG, LATE_EDITS), (TRAINING, LATE_EDITS),
 )  # fmt: skip
 """The parts of the training in their order. After EARLY zoo:ip2p-early is exported."""
 _ALL = tuple(part for part, _ in COURSE)

@@ -7,7 +7,7 @@ from typing import Any
 
 START = "zoo:ip2p-early"
 """The model that every training starts from."""
-EDITORS: dict[str, str] = {}
+EDITORS: dict[str, str] = {"zoo:ip2p": "zoo:ip2p"}
 """Rows of editors that no cell trains: name -> model id."""
 
 

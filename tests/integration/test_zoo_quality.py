@@ -24,6 +24,7 @@ AT_LEAST = {
     "sd": {"one_thing": 0.4},
     "sd-inpaint": {"one_thing": 0.4, "unchanged_outside": 1.0},
     "ip2p-early": {"nearer_than_source": 0.2, "ssim_outside": 0.6},
+    "ip2p": {"read_back": 0.45, "nearer_than_source": 0.5, "ssim_outside": 0.8},
 }
 
 

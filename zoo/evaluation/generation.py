@@ -1,4 +1,4 @@
-"""Measures the models that write, draw and edit: llm, sd, sd-inpaint, ip2p-early. Images are read by zoo:blip."""
+"""Measures the models that write, draw and edit: llm, sd, sd-inpaint, ip2p. Images are read by zoo:blip."""
 
 from __future__ import annotations
 
@@ -190,4 +190,5 @@ MEASURES: dict[str, Callable[[], Figures]] = {
     "sd": measure_sd,
     "sd-inpaint": measure_inpaint,
     "ip2p-early": partial(measure_ip2p, "ip2p-early"),
+    "ip2p": partial(measure_ip2p, "ip2p"),
 }
