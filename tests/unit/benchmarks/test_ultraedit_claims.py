@@ -22,6 +22,8 @@ from zoo.evaluation.edits import MEASURES, EditScores, KindScores
 from zoo.world import KINDS
 from zoo.write_edit_dataset import main as write_exact
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' schedulers
+
 TINY = Numbers(
     start="zoo:sd", base_pairs=4, region_pairs=4, steps=1, batch_size=2,
     training={"size_px": 64, "horizontal_flip": False}, num_cases=7, editing={"num_steps": 1, "guidance_scale": 1.0},
