@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 FOLDER = "cells"
 NUMBERS_FILE = "numbers.json"
+START_REVISION = "start_revision"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,10 @@ def claim_folder(out: Path, numbers: Numbers) -> None:
     Raises ValueError where the folder has others.
     """
     path = out / NUMBERS_FILE
-    own = {"start_revision": registry.revision(numbers.start)}
+    revision = registry.revision(numbers.start)
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-        if {name: known.pop(name, None) for name in own} != own:
+        if known.pop(START_REVISION, None) != revision:
             raise ValueError(
                 f"{path} is of other weights of {numbers.start} than are there now; name another --out, or remove "
                 "the folder"
@@ -47,7 +48,7 @@ def claim_folder(out: Path, numbers: Numbers) -> None:
         _check(path, known, numbers)
         return
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**numbers.as_json(), **own}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**numbers.as_json(), START_REVISION: revision}, indent=1) + "\n", encoding="utf-8")
 
 
 def path_of(out: Path, cell: str, seed: int) -> Path:

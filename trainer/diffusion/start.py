@@ -42,11 +42,8 @@ class Start:
 
     def check_size(self, size_px: int, *, aspect_buckets: bool) -> None:
         """Raises UsageError for sizes that the UNet cannot halve, or whose buckets are no whole cells."""
-        model, unit, bucket = (
-            self.weights.model_id,
-            self.latent_factor * 2**self.num_halvings,
-            STEPS * self.latent_factor,
-        )
+        model, factor = self.weights.model_id, self.latent_factor
+        unit, bucket = factor * 2**self.num_halvings, STEPS * factor
         if size_px % unit:
             raise UsageError(f"size_px is {size_px}; model {model!r} needs a multiple of {unit}")
         if aspect_buckets and size_px % bucket:
@@ -80,7 +77,7 @@ def _number(weights: Weights, part: str, name: str, default: int) -> int:
     """A whole number in the config.json of a part; `default` is that of diffusers, for a config that lacks it."""
     value = _stated(weights, part, name, default)
     if not isinstance(value, int):
-        raise ModelError(f"model {weights.model_id!r}: the {part} states {name} {value!r}; expected a whole number")
+        raise _wrong(weights, part, name, value, "a whole number")
     return value
 
 
@@ -88,14 +85,23 @@ def _length(weights: Weights, part: str, name: str, default: int) -> int:
     """How long a list in the config.json of a part is; `default` is that of diffusers' list."""
     value = _stated(weights, part, name, [None] * default)
     if not isinstance(value, list):
-        raise ModelError(f"model {weights.model_id!r}: the {part} states {name} {value!r}; expected a list")
+        raise _wrong(weights, part, name, value, "a list")
     return len(value)
 
 
 def _stated(weights: Weights, part: str, name: str, default: Any) -> Any:
-    path = Path(weights.location) / part / "config.json"
+    path = _config(weights, part)
     try:
         config: Any = json.loads(path.read_bytes())
         return config.get(name, default)
     except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(f"model {weights.model_id!r}: {path} cannot be read ({one_line(error)})") from error
+
+
+def _config(weights: Weights, part: str) -> Path:
+    return Path(weights.location) / part / "config.json"
+
+
+def _wrong(weights: Weights, part: str, name: str, value: Any, expected: str) -> ModelError:
+    path = _config(weights, part)
+    return ModelError(f"model {weights.model_id!r}: {path} states {name} {value!r}; expected {expected}")

@@ -37,8 +37,8 @@ def test_kind_that_is_not_asked_for_is_refused():
     ("content", "message"),
     [
         ("{", "unet/config.json cannot be read"),
-        ('{"in_channels": "8"}', "states in_channels '8'; expected a whole num"),
-        ('{"block_out_channels": 3}', "the unet states block_out_channels 3; expected a list"),
+        ('{"in_channels": "8"}', "unet/config.json states in_channels '8'; expected a whole num"),
+        ('{"block_out_channels": 3}', "unet/config.json states block_out_channels 3; expected a list"),
     ],
 )
 def test_damaged_description_names_its_file(tmp_path, content, message):
