@@ -9,6 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from benchmarks.claims.claims import Asked, Claim, compared
+from benchmarks.claims.verdicts import Layout
+from benchmarks.ultraedit_claims.settings import TAUGHT
+from zoo.evaluation.edits import MEASURES
+from zoo.world import KINDS
+
 if TYPE_CHECKING:
     from benchmarks.ultraedit_claims.settings import Numbers
 
@@ -56,68 +62,39 @@ def cells(numbers: Numbers) -> dict[str, Cell]:
     return {cell.name: cell for cell in found}
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A cell's editor at one task: a row of the table."""
-
-    cell: str
-    task: Task = "free-form"
-
-    @property
-    def name(self) -> str:
-        """As tables name it."""
-        return f"{self.cell}, {self.task}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Comparison:
-    """The paper has more (`is_up`) or less of `measure` in `better` than in `worse`, as means over these rows."""
-
-    text: str
-    measure: str
-    better: tuple[Asked, ...]
-    worse: tuple[Asked, ...]
-
-    @property
-    def is_up(self) -> bool:
-        """True where more is better."""
-        return not self.measure.startswith("l1")
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """One claim of the paper, and the comparisons that judge it."""
-
-    text: str
-    comparisons: tuple[Comparison, ...]
-
-
-def _compared(
-    text: str, measures: tuple[str, ...], better: tuple[Asked, ...], worse: tuple[Asked, ...]
-) -> tuple[Comparison, ...]:
-    return tuple(
-        Comparison(text=f"{text}: {measure}", measure=measure, better=better, worse=worse) for measure in measures
-    )
-
-
 FOLLOWS = ("clip_direction", "read_back")
 """The paper's measure of its claims on anchors and on scale (table 5), and ours."""
 NEARNESS = ("l1", "read_back")
 """One of the paper's measures of its claims on regions (table 4), and ours."""
+
+
+def _free_form(cell: str) -> Asked:
+    return Asked(cell, "free-form")
+
+
+def _region(cell: str) -> Asked:
+    return Asked(cell, "region")
+
+
 _SIZES = ("1x", "2x", "4x")
 CLAIMS = (
     Claim("pairs drawn over real images (anchors) teach more than pairs drawn from noise",
-          _compared("anchors against none, three sizes", FOLLOWS, tuple(Asked(f"anchors-{s}") for s in _SIZES),
-                    tuple(Asked(f"no-anchors-{s}") for s in _SIZES))),
+          compared("anchors against none, three sizes", FOLLOWS, tuple(_free_form(f"anchors-{s}") for s in _SIZES),
+                    tuple(_free_form(f"no-anchors-{s}") for s in _SIZES))),
     Claim("more pairs teach more",
-          _compared("4x against 1x", FOLLOWS, (Asked("anchors-4x"),), (Asked("anchors-1x"),))),
+          compared("4x against 1x", FOLLOWS, (_free_form("anchors-4x"),), (_free_form("anchors-1x"),))),
     Claim("pairs with regions among free-form pairs help both tasks",
-          (*_compared("mixed against free-form alone, free-form", NEARNESS, (Asked("mixed"),),
-                      (Asked("free-form-alone"),)),
-           *_compared("mixed against free-form alone, region", NEARNESS, (Asked("mixed", "region"),),
-                      (Asked("free-form-alone", "region"),)),
-           *_compared("mixed against region alone, region", NEARNESS, (Asked("mixed", "region"),),
-                      (Asked("region-alone", "region"),)))),
+          (*compared("mixed against free-form alone, free-form", NEARNESS, (_free_form("mixed"),),
+                      (_free_form("free-form-alone"),)),
+           *compared("mixed against free-form alone, region", NEARNESS, (_region("mixed"),),
+                      (_region("free-form-alone"),)),
+           *compared("mixed against region alone, region", NEARNESS, (_region("mixed"),),
+                      (_region("region-alone"),)))),
     Claim("a region given when editing helps",
-          _compared("given against none, mixed", NEARNESS, (Asked("mixed", "region"),), (Asked("mixed"),))),
+          compared("given against none, mixed", NEARNESS, (_region("mixed"),), (_free_form("mixed"),))),
 )  # fmt: skip
+LAYOUT = Layout(
+    claims=CLAIMS, judged_on=TAUGHT, sections={"kinds of the datasets": TAUGHT, "all seven kinds": KINDS},
+    measures=MEASURES,
+)  # fmt: skip
+"""What the tables show."""

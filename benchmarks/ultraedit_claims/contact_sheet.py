@@ -16,7 +16,8 @@ sys.path.insert(0, str(ROOT))
 
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402  run from a checkout
 
-from benchmarks.ultraedit_claims.cells import Asked, cells  # noqa: E402
+from benchmarks.claims.claims import Asked  # noqa: E402
+from benchmarks.ultraedit_claims.cells import cells  # noqa: E402
 from benchmarks.ultraedit_claims.run import OUT, plain_folder, training_folder  # noqa: E402
 from benchmarks.ultraedit_claims.settings import EDITORS, Numbers  # noqa: E402
 from evaluation.benchmarks.pairs import Pairs  # noqa: E402

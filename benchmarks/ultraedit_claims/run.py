@@ -8,28 +8,26 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.ultraedit_claims.cells import cells  # noqa: E402  run from a checkout
-from benchmarks.ultraedit_claims.datasets import make_pools, write_part  # noqa: E402
-from benchmarks.ultraedit_claims.results import (  # noqa: E402
+from benchmarks.claims.jobs import Job, run_jobs  # noqa: E402  run from a checkout
+from benchmarks.claims.results import (  # noqa: E402
     Result,
     claim_folder,
     read_result,
     read_results,
     write_result,
 )
+from benchmarks.claims.verdicts import as_markdown, by_row  # noqa: E402
+from benchmarks.ultraedit_claims.cells import LAYOUT, cells  # noqa: E402
+from benchmarks.ultraedit_claims.datasets import make_pools, write_part  # noqa: E402
 from benchmarks.ultraedit_claims.settings import EDITORS, Numbers  # noqa: E402
-from benchmarks.ultraedit_claims.verdicts import as_markdown, by_row  # noqa: E402
 from core.errors import EditloomError  # noqa: E402
 
 if TYPE_CHECKING:
@@ -135,36 +133,23 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
 
 
 def run_cells(wanted: Sequence[str], given: argparse.Namespace, numbers: Numbers) -> list[str]:
-    """Run each cell and seed that has no result in a process of its own, `--processes` at a time.
-
-    Return a line for each that failed; the others are run all the same.
-    """
+    """Run each cell and seed that has no result. Return a line for each that failed."""
     jobs = [
-        (name, seed) for seed in given.seeds for name in wanted
+        Job(name, seed) for seed in given.seeds for name in wanted
         if read_result(given.out, name, seed, numbers) is None
     ]  # fmt: skip
-    environment = dict(os.environ)
-    if given.processes > 1:
-        environment["OMP_NUM_THREADS"] = "1"
 
-    def work(job: tuple[str, int]) -> str:
-        name, seed = job
-        own = [sys.executable, str(Path(__file__)), "--out", str(given.out), "--job", name, "--job-seed", str(seed),
-               "--numbers", json.dumps(numbers.as_json())]  # fmt: skip
-        began = time.monotonic()
-        code = subprocess.run(own, check=False, env=environment).returncode
-        ended = f"ended with {code}" if code else f"{time.monotonic() - began:.0f} s"
-        print(f"seed {seed}, {name}: {ended}", file=sys.stderr, flush=True)
-        return f"seed {seed}, {name}: {ended}" if code else ""
+    def command(job: Job) -> list[str]:
+        own = ["--out", str(given.out), "--job", job.cell, "--job-seed", str(job.seed)]
+        return [str(Path(__file__)), *own, "--numbers", json.dumps(numbers.as_json())]
 
-    with ThreadPoolExecutor(given.processes) as pool:
-        return [line for line in pool.map(work, jobs) if line]
+    return run_jobs(jobs, command, given.processes)
 
 
 def report(given: argparse.Namespace, numbers: Numbers) -> str:
     """The tables and verdicts over the results that there are, also written to claims.md and claims.json."""
     results = read_results(given.out, cells(numbers), given.seeds, numbers)
-    text = as_markdown(results, plain_rows(given.out, numbers))
+    text = as_markdown(results, plain_rows(given.out, numbers), LAYOUT)
     (given.out / "claims.md").write_text(text, encoding="utf-8")
     rows = {row.name: [scores.as_json() for scores in found] for row, found in by_row(results).items()}
     seconds = {f"{one.cell}, seed {one.seed}": one.seconds for one in results}

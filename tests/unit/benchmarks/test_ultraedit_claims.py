@@ -7,12 +7,14 @@ import subprocess
 
 import pytest
 
+from benchmarks.claims import jobs as jobs_module
+from benchmarks.claims.claims import Asked, Claim, Comparison
+from benchmarks.claims.results import Result, claim_folder, path_of, read_result, write_result
+from benchmarks.claims.verdicts import as_markdown, joined, judged, verdict_of
 from benchmarks.ultraedit_claims import contact_sheet, run
-from benchmarks.ultraedit_claims.cells import CLAIMS, Asked, Claim, Comparison, Part, cells
+from benchmarks.ultraedit_claims.cells import CLAIMS, LAYOUT, Part, cells
 from benchmarks.ultraedit_claims.datasets import pool_folder, write_part
-from benchmarks.ultraedit_claims.results import Result, claim_folder, path_of, read_result, write_result
-from benchmarks.ultraedit_claims.settings import Numbers
-from benchmarks.ultraedit_claims.verdicts import as_markdown, joined, judged, verdict_of
+from benchmarks.ultraedit_claims.settings import TAUGHT, Numbers
 from evaluation.run import OUTPUTS
 from pipeline.plan.manifest import load_manifest
 from samples.shards import read_shards
@@ -43,7 +45,9 @@ def results(cell, *values, task="free-form"):
 
 
 def compared(measure="read_back"):
-    one = Comparison(text="a against b", measure=measure, better=(Asked("a"),), worse=(Asked("b"),))
+    one = Comparison(
+        text="a against b", measure=measure, better=(Asked("a", "free-form"),), worse=(Asked("b", "free-form"),)
+    )
     return Claim("a is better", (one,))
 
 
@@ -79,19 +83,19 @@ def test_a_claim_agrees_where_no_comparison_disagrees(verdicts, expected):
 
 @pytest.mark.parametrize(("measure", "expected"), [("read_back", "agrees"), ("l1", "disagrees")])
 def test_less_is_better_for_a_distance(measure, expected):
-    found = judged(compared(measure), results("a", 0.5, 0.52) + results("b", 0.3, 0.31))[0]
+    found = judged(compared(measure), results("a", 0.5, 0.52) + results("b", 0.3, 0.31), TAUGHT)[0]
     assert found.verdict == expected
     assert found.reason.startswith("a against b +0.2050 ± 0.0071 over 2 seeds")
 
 
 def test_only_seeds_that_have_both_rows_are_compared():
-    found = judged(compared(), results("a", 0.5, 0.6) + results("b", 0.3))[0]
+    found = judged(compared(), results("a", 0.5, 0.6) + results("b", 0.3), TAUGHT)[0]
     assert found.gains == pytest.approx((0.2,))
-    assert judged(compared(), results("a", 0.5))[0].reason == "a against b: not run"
+    assert judged(compared(), results("a", 0.5), TAUGHT)[0].reason == "a against b: not run"
 
 
 def test_one_seed_says_whether_the_effect_can_be_seen():
-    seen, lost = (judged(compared(), results("a", value) + results("b", 0.3))[0] for value in (0.5, 0.301))
+    seen, lost = (judged(compared(), results("a", value) + results("b", 0.3), TAUGHT)[0] for value in (0.5, 0.301))
     assert "one seed, large enough to see" in seen.reason
     assert "one seed, within the error" in lost.reason
     assert seen.error == pytest.approx((2 * (0.1**2 / 300)) ** 0.5)
@@ -99,7 +103,9 @@ def test_one_seed_says_whether_the_effect_can_be_seen():
 
 def test_gains_are_of_the_kinds_that_the_datasets_have():
     mixed = dict(scores(0.5).kinds) | {"add": scores(9.0).kinds["add"]}
-    found = judged(compared(), [Result("a", 0, {}, {"free-form": EditScores(mixed)}, {}), *results("b", 0.3)])[0]
+    found = judged(compared(), [Result("a", 0, {}, {"free-form": EditScores(mixed)}, {}), *results("b", 0.3)], TAUGHT)[
+        0
+    ]
     assert found.gains == pytest.approx((0.2,))
 
 
@@ -120,7 +126,7 @@ def test_cells_that_are_compared_see_as_many_pairs():
 
 
 def test_tables_name_every_row_and_every_claim():
-    text = as_markdown(results("anchors-1x", 0.5, 0.6), {"copy the source": scores(0.0)})
+    text = as_markdown(results("anchors-1x", 0.5, 0.6), {"copy the source": scores(0.0)}, LAYOUT)
     assert "| copy the source | 1 | 0.000 |" in text
     assert "| anchors-1x, free-form | 2 | 0.550 ± 0.071 |" in text
     assert text.count("not run") == sum(len(claim.comparisons) for claim in CLAIMS)
@@ -224,7 +230,7 @@ def test_the_command_runs_what_is_missing_and_that_alone(tmp_path, monkeypatch, 
         jobs.append(own[own.index("--job") + 1])
         return subprocess.CompletedProcess(own, run.main(own[2:]))
 
-    monkeypatch.setattr(run.subprocess, "run", start)
+    monkeypatch.setattr(jobs_module.subprocess, "run", start)
     for name in ("anchors", "no-anchors", "region", "exact", "exact-region"):
         pool(tmp_path, name, 4, "--regions")
     flags = ["--out", str(tmp_path), "--seeds", "0", "--numbers", json.dumps(TINY.as_json())]
@@ -238,7 +244,9 @@ def test_a_cell_that_fails_is_named_and_the_others_run(two_cells, monkeypatch, c
     out, _ = two_cells
     monkeypatch.setattr(run, "make_pools", lambda *_: None)
     flags = ["--out", str(out), "--seeds", "0", "--numbers", json.dumps(TINY.as_json())]
-    monkeypatch.setattr(run.subprocess, "run", lambda own, **_: subprocess.CompletedProcess(own, run.main(own[2:])))
+    monkeypatch.setattr(
+        jobs_module.subprocess, "run", lambda own, **_: subprocess.CompletedProcess(own, run.main(own[2:]))
+    )
     assert run.main([*flags, "--only", "exact-4x", "anchors-1x"]) == 1
     printed = capsys.readouterr()
     assert "1 cells failed; run the same command again: seed 0, exact-4x: ended with 1" in printed.err

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from models import registry
 from zoo.evaluation.edits import EditScores
@@ -13,7 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from benchmarks.ultraedit_claims.settings import Numbers
+
+class Numbers(Protocol):
+    """All numbers of one benchmark, and the model that its trainings start from."""
+
+    @property
+    def start(self) -> str:
+        """Its model id."""
+        ...
+
+    def as_json(self) -> dict[str, Any]:
+        """All numbers as JSON values."""
+        ...
+
 
 FOLDER = "cells"
 NUMBERS_FILE = "numbers.json"
@@ -83,8 +95,8 @@ def read_result(out: Path, cell: str, seed: int, numbers: Numbers) -> Result | N
 def _check(path: Path, known: dict[str, Any], numbers: Numbers) -> None:
     if known != json.loads(json.dumps(numbers.as_json())):
         raise ValueError(
-            f"{path} was made with other numbers than benchmarks/ultraedit_claims/settings.py has now; "
-            "name another --out, or remove the folder"
+            f"{path} was made with other numbers than the benchmark's settings.py has now; name another --out, or "
+            "remove the folder"
         )
 
 

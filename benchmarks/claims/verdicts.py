@@ -14,22 +14,18 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from benchmarks.ultraedit_claims.cells import CLAIMS, Asked
-from benchmarks.ultraedit_claims.settings import TAUGHT
-from zoo.evaluation.edits import MEASURES
-from zoo.world import KINDS
+from benchmarks.claims.claims import Asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from benchmarks.ultraedit_claims.cells import Claim, Comparison
-    from benchmarks.ultraedit_claims.results import Result
+    from benchmarks.claims.claims import Claim, Comparison
+    from benchmarks.claims.results import Result
     from zoo.evaluation.edits import EditScores
 
 Verdict = Literal["agrees", "disagrees", "not clear"]
 CLEAR = 2.0
 """A gain is clear from so many standard deviations of its seeds on."""
-SECTIONS: dict[str, tuple[str, ...]] = {"kinds of the datasets": TAUGHT, "all seven kinds": KINDS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +75,12 @@ def joined(verdicts: Sequence[Verdict]) -> Verdict:
     return found.pop() if len(found) == 1 else "not clear"
 
 
-def judged(claim: Claim, results: Sequence[Result]) -> list[Judged]:
-    """The claim's comparisons over the seeds in which all their rows are there."""
-    return [_judged(comparison, results) for comparison in claim.comparisons]
+def judged(claim: Claim, results: Sequence[Result], kinds: Sequence[str]) -> list[Judged]:
+    """The claim's comparisons, on edits of these kinds, over the seeds in which all their rows are there."""
+    return [_judged(comparison, results, kinds) for comparison in claim.comparisons]
 
 
-def _judged(comparison: Comparison, results: Sequence[Result]) -> Judged:
+def _judged(comparison: Comparison, results: Sequence[Result], kinds: Sequence[str]) -> Judged:
     scores = {(one.cell, task, one.seed): found for one in results for task, found in one.tasks.items()}
     seeds = sorted({one.seed for one in results})
     rows = (*comparison.better, *comparison.worse)
@@ -92,27 +88,40 @@ def _judged(comparison: Comparison, results: Sequence[Result]) -> Judged:
     sign = 1 if comparison.is_up else -1
 
     def mean(side: Sequence[Asked], seed: int) -> float:
-        return float(np.mean([scores[row.cell, row.task, seed].mean(comparison.measure, TAUGHT) for row in side]))
+        return float(np.mean([scores[row.cell, row.task, seed].mean(comparison.measure, kinds) for row in side]))
 
     gains = tuple(sign * (mean(comparison.better, seed) - mean(comparison.worse, seed)) for seed in complete)
     errors = [
-        scores[row.cell, row.task, complete[0]].error(comparison.measure, TAUGHT) / len(side)
+        scores[row.cell, row.task, complete[0]].error(comparison.measure, kinds) / len(side)
         for side in (comparison.better, comparison.worse) for row in side if complete
     ]  # fmt: skip
     return Judged(comparison, gains, math.sqrt(sum(error**2 for error in errors)))
 
 
-def as_markdown(results: Sequence[Result], plain: Mapping[str, EditScores]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """What the tables of a benchmark show."""
+
+    claims: tuple[Claim, ...]
+    judged_on: tuple[str, ...]
+    """Kinds of edits that the claims are judged on."""
+    sections: Mapping[str, tuple[str, ...]]
+    """Title of a table -> kinds of edits that it is of."""
+    measures: tuple[str, ...]
+
+
+def as_markdown(results: Sequence[Result], plain: Mapping[str, EditScores], layout: Layout) -> str:
     """The tables of all rows, and the verdicts. `plain` are the rows that no cell trains."""
     lines: list[str] = []
-    for title, kinds in SECTIONS.items():
-        lines += [f"| {title} | seeds | " + " | ".join(MEASURES) + " |", "|---" * (len(MEASURES) + 2) + "|"]
-        lines += [_line(name, [scores], kinds) for name, scores in plain.items()]
-        lines += [_line(asked.name, found, kinds) for asked, found in by_row(results).items()]
+    for title, kinds in layout.sections.items():
+        lines += [f"| {title} | seeds | " + " | ".join(layout.measures) + " |"]
+        lines += ["|---" * (len(layout.measures) + 2) + "|"]
+        lines += [_line(name, [scores], kinds, layout.measures) for name, scores in plain.items()]
+        lines += [_line(asked.name, found, kinds, layout.measures) for asked, found in by_row(results).items()]
         lines.append("")
     lines += ["| the paper says | the miniature | why |", "|---|---|---|"]
-    for claim in CLAIMS:
-        found = judged(claim, results)
+    for claim in layout.claims:
+        found = judged(claim, results, layout.judged_on)
         why = "; ".join(one.reason for one in found)
         lines.append(f"| {claim.text} | {joined([one.verdict for one in found])} | {why} |")
     return "\n".join(lines) + "\n"
@@ -123,12 +132,12 @@ def by_row(results: Sequence[Result]) -> dict[Asked, list[EditScores]]:
     found: dict[Asked, list[EditScores]] = {}
     for one in results:
         for task, scores in one.tasks.items():
-            found.setdefault(Asked(one.cell, "region" if task == "region" else "free-form"), []).append(scores)
+            found.setdefault(Asked(one.cell, task), []).append(scores)
     return found
 
 
-def _line(name: str, scores: Sequence[EditScores], kinds: Sequence[str]) -> str:
-    values = {measure: [one.mean(measure, kinds) for one in scores] for measure in MEASURES}
+def _line(name: str, scores: Sequence[EditScores], kinds: Sequence[str], measures: Sequence[str]) -> str:
+    values = {measure: [one.mean(measure, kinds) for one in scores] for measure in measures}
     is_seeded = len(scores) > 1
     shown = [f"{np.mean(v):.3f}" + (f" ± {spread_of(v):.3f}" if is_seeded else "") for v in values.values()]
     return f"| {name} | {len(scores)} | " + " | ".join(shown) + " |"
