@@ -37,7 +37,7 @@ Row = dict[str, Any]
 class WriteReverse(MapStage):
     """The reverse instruction of each edit. It names nothing that neither the captions nor the instruction has."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar[tuple[str, ...]] = ("source_caption", "target_caption", "instruction")
     reads_if_present: ClassVar[tuple[str, ...]] = ("reverse_instruction", "edit_type", "edit_object")
     writes: ClassVar[tuple[str, ...]] = ("reverse_instruction", "reverse_writer")

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+FROM_FILE = {"edits_per_caption": 9, "num_instructions": 400, "num_examples": 10, "max_retries": 2}
+"""Settings of `write_edits` for answers of a file: each type once for each caption, and prompts that show all examples.
+
+So a copy of any example is one of what was shown.
+"""
 _ASKED = re.compile(r"Caption: (?P<caption>.*)\nEdit type: (?P<edit_type>.*)\nEdit as JSON: *\Z")
 
 

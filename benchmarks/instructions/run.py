@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.instructions.answers import answer_server, read_labels  # noqa: E402  run from a checkout
+from benchmarks.instructions.answers import FROM_FILE, answer_server, read_labels  # noqa: E402  run from a checkout
 from benchmarks.instructions.recording import judged_alone, recorded  # noqa: E402
 from benchmarks.instructions.report import report  # noqa: E402
 from core.errors import ModelError  # noqa: E402
@@ -47,8 +47,6 @@ shorter_side_px = 64
 [[stage]]
 use = "write_edits"
 """
-FROM_FILE = {"edits_per_caption": 9, "num_instructions": 400, "num_examples": 10, "max_retries": 2}
-"""Each type once for each caption; the prompts show all examples, so that a copy of any is one of what was shown."""
 FROM_SMOLLM2 = {
     "edits_per_caption": 3,
     "num_instructions": 4,

@@ -26,7 +26,7 @@ from samples.stored_arrays import num_axes
 from stages.report.html import StageCount, clean_text, template_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
 TASKS = ("image-to-image", "text-to-image")
 TAGS = ("image-editing", "instruction-based-image-editing", "webdataset", "editloom")
@@ -38,6 +38,9 @@ HUB_LICENCES = frozenset({
     "odc-by", "openrail", "openrail++", "other", "pddl", "unknown", "unlicense", "wtfpl",
 })  # fmt: skip
 """Identifiers that the Hub accepts for data (docs/hub/repositories-licenses); any other is `other` and a name."""
+
+EDIT_TEXTS = ("source_caption", "instruction", "target_caption", "reverse_instruction")
+"""Columns of texts on an edit, which the code of the card loads where there is no target image."""
 
 _SIZE_STEPS = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 _SPECIAL = re.compile(r"[\\`*_{}\[\]()#!|~$:@^=]")
@@ -86,6 +89,7 @@ def render_card(card: Card) -> str:
         tasks=TASKS,
         tags=list(dict.fromkeys([*TAGS, *card.tags])),
         columns=columns,
+        edit_texts=[n for n in EDIT_TEXTS if n in card.columns and lacks_target(card.columns, card.members)],
         image_members=[member for member in card.members if not member.endswith(("json", "npy"))],
         array_members=[(member, num_axes(str(column_of(member)))) for member in card.members if member.endswith("npy")],
         features=[(c.name, _feature_lines(c.type)) for c in columns if is_in_json(c.name)],
@@ -96,6 +100,11 @@ def render_card(card: Card) -> str:
             for model, revision in stage.models.items()
         ],
     )
+
+
+def lacks_target(columns: Collection[str], members: Collection[str]) -> bool:
+    """True for a dataset of edits of which no sample has a target image."""
+    return "instruction" in columns and all(column_of(member) != "target_image" for member in members)
 
 
 def is_in_json(name: str) -> bool:

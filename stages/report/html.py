@@ -92,6 +92,8 @@ class Report:
     histograms: Sequence[Histogram]
     samples: Sequence[ReportSample]
     num_samples_total: int
+    lacks_target: bool = False
+    """The samples are edits, and none has a target image."""
 
 
 def render_report(report: Report) -> str:

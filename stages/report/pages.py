@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from samples.columns import COLUMNS, SAMPLE_ID
 from samples.members import JSON, MEMBERS
-from stages.report.dataset_card import Card, render_card
+from stages.report.dataset_card import Card, lacks_target, render_card
 from stages.report.histograms import CategoryTally, NumericTally
 from stages.report.html import Report, ReportSample, StageCount, render_report
 from stages.report.thumbnails import thumbnail
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pipeline.stage import RunSummary
 
-CATEGORY_COLUMNS = ("edit_type", "original_format", "target_pool")
+CATEGORY_COLUMNS = ("edit_type", "edit_writer", "reverse_writer", "original_format", "target_pool")
 SHOWN = (
     "anchor_image", "target_image", "source_mask_png", "target_mask_png", "region_mask_png", "soft_mask_png",
 )  # fmt: skip
@@ -63,6 +63,7 @@ def write_report(path: Path, run: RunSummary, light: Sequence[str], num_samples:
         histograms=_histograms(run, light),
         samples=list(_samples(run, light, num_samples)),
         num_samples_total=_num_samples(run),
+        lacks_target=lacks_target(run.columns, _members(run)),
     )
     path.write_text(render_report(report), encoding="utf-8")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from stages.language_edits.alignment import Change, Place
 from stages.language_edits.words import AMBIENT_WORDS, COLOURS, FREE_WORDS, LINK_WORDS, content, stems_of, words
-from stages.reverse_edits.triple import CHANGE_VERBS, DETERMINERS, LONGEST_PHRASE, text_of
+from stages.reverse_edits.triple import ARTICLES, CHANGE_VERBS, DETERMINERS, LONGEST_PHRASE, text_of
 from stages.wordnet_edits.grammar import Token, article_for, replace_span, word_set
 
 if TYPE_CHECKING:
@@ -85,9 +85,14 @@ def _sides(change: Change, place: Place) -> tuple[list[Token], list[Token]]:
     before, after = list(change.source[place.i0 : place.i1]), list(change.target[place.j0 : place.j1])
     while before and after and before[0].lower in DETERMINERS and after[0].lower in DETERMINERS:
         before, after = before[1:], after[1:]
+    before, after = _without_article(before), _without_article(after)  # only one has it: "mountains" became "the sea"
     if before and before[-1].lower in COLOURS and after and all(token.lower in COLOURS for token in after):
         before = [token for token in before if token.lower in COLOURS]  # of "a big red car" the red
     return before, after
+
+
+def _without_article(phrase: list[Token]) -> list[Token]:
+    return phrase[1:] if phrase and phrase[0].lower in ARTICLES else phrase
 
 
 def _slots(text: str, phrase: str) -> list[tuple[int, int]]:
@@ -126,7 +131,7 @@ def _noun_phrase(caption: str, tokens: tuple[Token, ...], phrase: list[Token]) -
     before = tokens[first - 1].lower if first else ""
     after = tokens[last + 1] if last + 1 < len(tokens) else None
     is_cut = after is not None and after.lower not in LINK_WORDS and not caption[phrase[-1].end : after.start].strip()
-    return _Phrase(text_of(caption, phrase), before if before in ("a", "an", "the") else "", is_cut)
+    return _Phrase(text_of(caption, phrase), before if before in ARTICLES else "", is_cut)
 
 
 def _names_material(before_slot: str, phrase: list[Token]) -> bool:
@@ -145,7 +150,7 @@ def _put(text: str, start: int, end: int, phrase: _Phrase, other: _Phrase, *, is
     wanted = f"{phrase.article} {phrase.text}".strip()
     if phrase.article in ("a", "an"):
         wanted = f"{article_for(phrase.text)} {phrase.text}"
-    if is_new and last in ("a", "an", "the") and not phrase.is_cut and {last, phrase.article} - {"a", "an"}:
+    if is_new and last in ARTICLES and not phrase.is_cut and {last, phrase.article} - {"a", "an"}:
         has_own_article = (last == "the") == (other.article == "the")
         if has_own_article and (phrase.article or _looks_plural(phrase.text)):
             return f"{before[: len(before) - len(last)]}{wanted}{text[end:]}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from stages.language_edits.words import LINK_WORDS, POSITION_STEMS, content, stem, stems_of, words
+from stages.language_edits.words import COLOURS, LINK_WORDS, POSITION_STEMS, content, stem, stems_of, words
 from stages.reverse_edits.exchange import reverse_of_exchange
 from stages.reverse_edits.triple import (
     ADD_VERBS,
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 BRINGERS = word_set("with and wearing holding carrying next to beside")
 """Words of a caption between a thing and another one that an edit brings or takes away."""
+WORN = frozenset({stem("wearing")})
+"""An act that comes back with the thing alone: who gets a hat wears it, who gets a bowl need not hold it."""
 SEVERAL = frozenset({"and", "with", "a", "an", "some"})
 DEFINITE = word_set("the its his her their this that these those my your one")
 STYLE_OPENINGS = ("in the style of", "in the manner of", "as if painted by", "as painted by", "painted by", "drawn by")
@@ -152,8 +154,8 @@ def _of_removal(triple: Triple) -> str | None:
     first = _start_of_phrase(tokens, nouns[0])
     while tokens[end - 1].lower in LINK_WORDS:
         end -= 1
-    behind = stems_of(tuple(token.lower for token in tokens[nouns[0] + 1 : end]))
-    if end - first > LONGEST_PHRASE + 1 or not set(behind) <= set(content(triple.target)):
+    before, behind = _content_of(tokens[start:first]), _content_of(tokens[nouns[0] + 1 : end])
+    if end - first > LONGEST_PHRASE + 1 or before - WORN or not behind <= set(content(triple.target)):
         return None  # more went than the thing and its place
     return f"add {text_of(triple.source, list(tokens[first:end]))}"
 
@@ -163,17 +165,29 @@ def _of_loss(triple: Triple, gone: Sequence[Token]) -> str | None:
     thing = _thing_in(gone)
     if thing is None or not _is_said(thing, triple) or not _is_new(thing.noun, triple.change.removed, triple.target):
         return None
-    behind = [token for token in gone if token.start > thing.words[-1].end]
-    if not set(stems_of(tuple(token.lower for token in behind))) <= set(content(triple.target)):
+    before = _content_of([token for token in gone if token.end < thing.words[0].start])
+    behind = _content_of([token for token in gone if token.start > thing.words[-1].end])
+    if before - WORN or not behind <= set(content(triple.target)):
         return None  # more went than the thing and its place
     return f"add {thing.article} {text_of(triple.source, thing.words)}".replace("  ", " ")
+
+
+def _content_of(tokens: Sequence[Token]) -> set[str]:
+    """Stems of the words that name something that can be seen."""
+    return set(stems_of(tuple(token.lower for token in tokens)))
 
 
 def _start_of_phrase(tokens: tuple[Token, ...], noun: int) -> int:
     """The place of the first word of the phrase that ends in the noun: its article, or what follows a link word."""
     start = noun
-    while start and tokens[start - 1].lower not in LINK_WORDS and not tokens[start - 1].lower.endswith("ing"):
-        start -= 1
+    while start:
+        before = tokens[start - 1].lower
+        if before == "and" and start > 1 and {tokens[start - 2].lower, tokens[start].lower} <= COLOURS:
+            start -= 2  # "a red and yellow flower" is one thing
+        elif before in LINK_WORDS or before.endswith("ing"):
+            break
+        else:
+            start -= 1
     return start - 1 if start and tokens[start - 1].lower in DETERMINERS else start
 
 
@@ -188,16 +202,16 @@ def _of_style(triple: Triple) -> str | None:
         or not set(stems_of(words(triple.plain))) & set(change.added)
     ):
         return None
-    came = [token.lower for token in change.target[places[0].j0 : places[0].j1]]
+    tokens = list(change.target[places[0].j0 : places[0].j1])
+    came = [token.lower for token in tokens]
     for opening in STYLE_OPENINGS:
         start = opening.split()
         if came[: len(start)] == start and len(came) > len(start):
-            tokens = change.target[places[0].j0 + len(start) : places[0].j1]
-            return f"remove the style of {text_of(triple.target, list(tokens))}"
-    if came[0] in LINK_WORDS:
-        came = [*came[:1], *came[1 + (len(came) > 1 and came[1] in DETERMINERS) :]]
-    is_named = " ".join(came).find("style of") >= 0
-    bare = list(takewhile(lambda word: word not in LINK_WORDS, came[came[0] in LINK_WORDS :]))
-    if is_named or not set(bare) & STYLE_WORDS or len(bare) > LONGEST_PHRASE or came[0] not in STYLE_STARTS:
+            return f"remove the style of {text_of(triple.target, tokens[len(start) :])}"
+    links = came[0] in LINK_WORDS
+    tokens = tokens[links + (links and len(came) > 1 and came[1] in DETERMINERS) :]
+    bare = list(takewhile(lambda token: token.lower not in LINK_WORDS, tokens))
+    is_style = bool({token.lower for token in bare} & STYLE_WORDS) and "style of" not in " ".join(came)
+    if not is_style or len(bare) > LONGEST_PHRASE or came[0] not in STYLE_STARTS:
         return None
-    return f"remove the {' '.join(bare)}{'' if bare[-1] == 'style' else ' style'}"
+    return f"remove the {text_of(triple.target, bare)}{'' if bare[-1].lower == 'style' else ' style'}"

@@ -22,7 +22,8 @@ CHANGE_VERBS = word_set(
     "recolour repaint have let set put move dress render"
 )
 """First words of an instruction that keep their sense when what it names is exchanged for what was there."""
-DETERMINERS = word_set("a an the some another one his her its their my your this that these those")
+ARTICLES = word_set("a an the")
+DETERMINERS = ARTICLES | word_set("some another one his her its their my your this that these those")
 LONGEST_PHRASE = 6
 """Words of a phrase that is exchanged or added; a longer one is more than one change."""
 OPENING = re.compile(

@@ -206,6 +206,7 @@
     option.value = `=${type}`; // so that "none" differs from "all"
     editType.append(option);
   }
+  editType.closest("label").hidden = [...types.keys()].every((type) => type === "");
   for (const [name, role] of [["paired", "target"], ["masked", "source_mask"], ["anchored", "anchor"], ["regional", "region_mask"]]) {
     grid.classList.toggle(name, samples.some(({ images }) => images.some(([own]) => own === role)));
   }

@@ -17,7 +17,7 @@ from _inputs import encoded, jpeg, make_image, table
 from pipeline.context import Context
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import PublishedFiles, RunSummary
-from samples.columns import CANDIDATE
+from samples.columns import CANDIDATE, column
 from samples.members import column_of
 from samples.stored_arrays import npy
 from stages.emit import Emit, sample_json
@@ -284,6 +284,30 @@ def test_an_anchor_that_is_not_stored_is_on_no_page_and_in_no_tar(tmp_path):
     assert last["fields"]["anchor_id"] == "b" * 16
     path, _ = write(tmp_path, rows.slice(7))
     assert not any("anchor" in member.name for member, _ in members(path))
+
+
+def pages(folder):
+    return [(folder / name).read_text("utf-8") for name in ("README.md", "report.html")]
+
+
+@pytest.mark.parametrize("target", ["no column", "no value"])
+def test_pages_of_edits_without_target_images_say_so(tmp_path, target):
+    rows = samples(
+        instruction=["a", "b", "c"], target_caption=["d", "e", "f"], reverse_writer=["rule", "rule", "model"]
+    )
+    if target == "no value":
+        for name in ("target_image", "target_format"):
+            rows = rows.append_column(name, pa.nulls(3, column(name).type))
+    card, report = pages(collated(tmp_path, rows))
+    assert "There is no target image." in card
+    assert "target.png" not in card
+    assert "There is no target image:" in report
+    assert "reverse_writer: most frequent values" in report
+
+
+def test_pages_of_pairs_do_not_say_that_there_is_no_target(tmp_path):
+    for page in pages(collated(tmp_path, late_values().append_column("instruction", pa.array(["a"] * 8)))):
+        assert "no target image" not in page
 
 
 def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):

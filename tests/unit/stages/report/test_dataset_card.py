@@ -177,6 +177,23 @@ def test_every_column_is_explained():
         assert f"| `{name}` | `{COLUMNS[name].type}` |" in readme
 
 
+def test_card_of_edits_without_target_says_so_and_loads_their_texts():
+    texts = ("instruction", "target_caption")
+    readme = render_card(card(columns=("sample_id", *texts)))
+    assert "There is no target image." in readme
+    assert "columns of its JSON: `instruction`, `target_caption`." in readme
+    assert readme.count('edit = {name: record.get(name) for name in ["instruction", "target_caption"]}') == 2
+
+
+@pytest.mark.parametrize(
+    "changes", [{"members": ("source.jpg", "target.png", "json")}, {"columns": ("sample_id", "caption")}]
+)
+def test_card_with_targets_or_without_edits_does_not_speak_of_targets(changes):
+    readme = render_card(card(**changes))
+    assert "no target image" not in readme
+    assert "edit = {" not in readme
+
+
 def test_models_are_listed_with_their_revision_and_licence():
     stages = [
         StageCount(
@@ -201,12 +218,13 @@ def test_same_card_gives_the_same_text():
 
 
 def make_dataset(folder):
-    """A dataset of eight samples whose `turn` is null in the first six, and a hash over 2^63 in each."""
+    """A dataset of eight edits without target whose `turn` is null in the first six, and a hash over 2^63 in each."""
     folder.mkdir()
     rows = [
         {
             "sample_id": f"{i:016x}-e1",
             "caption": f"caption {i}",
+            "instruction": f"edit {i}",
             "turn": i if i > 5 else None,
             "source_dhash": 2**63 + i,
         }
@@ -224,15 +242,15 @@ def make_dataset(folder):
     table = pa.Table.from_pylist(rows, arrow_schema(tuple(rows[0])))
     for name in ("samples", "rejects"):
         pq.write_table(table, folder / f"{name}.parquet")
-    made = card(columns=("sample_id", "caption", "turn", "source_dhash"), num_samples=len(rows))
+    made = card(columns=tuple(rows[0]), num_samples=len(rows))
     (folder / "README.md").write_text(render_card(made), encoding="utf-8")
 
 
 @pytest.mark.parametrize(
     ("place", "check"),
     [
-        (0, "assert (image.size, record['caption']) == ((8, 8), 'caption 7')"),
-        (1, "assert (image.size, record['turn'], 'source_dhash' in record) == ((8, 8), 7, False)"),
+        (0, "assert (image.size, edit) == ((8, 8), {'instruction': 'edit 7'})"),
+        (1, "assert (edit, record['turn'], 'source_dhash' in record) == ({'instruction': 'edit 7'}, 7, False)"),
         (2, "assert (samples[7]['caption'], samples[7]['source_dhash']) == ('caption 7', 2**63 + 7)"),
     ],
     ids=["webdataset", "datasets", "parquet"],

@@ -227,6 +227,21 @@ def test_report_of_nothing_renders():
     assert "Showing 0 of 0 samples." in html
 
 
+def test_columns_without_a_value_get_no_chart_and_are_named():
+    empty = [numeric_histogram([None], column=name) for name in ("turn", "retrieval_cos")]
+    page = render_report(report(histograms=[*empty, numeric_histogram([1, 2], column="width_px")]))
+    assert len(Page(page).all("figure")) == 1
+    shown = " ".join(" ".join(Page(page).text).split())
+    assert "Without a value in any sample: turn , retrieval_cos ." in shown
+    assert "No column was counted." not in shown
+    assert "No column was counted." in render_report(report(histograms=empty))
+
+
+def test_page_says_where_there_is_no_target_image():
+    assert "There is no target image:" in render_report(report(lacks_target=True))
+    assert "no target image" not in render_report(report())
+
+
 def test_same_report_gives_the_same_page():
     made = report([sample(text) for text in HOSTILE])
     assert render_report(made) == render_report(made)

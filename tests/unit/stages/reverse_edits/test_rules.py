@@ -27,6 +27,7 @@ SURE = [
     ("pizza with olives on a board", "pizza on a board", "pick off all the olives", "add olives"),
     ("a beach with umbrellas and a lifeguard tower", "a beach with umbrellas", "no lifeguard tower, please",
      "add a lifeguard tower"),
+    ("a red and yellow flower in a garden", "a garden", "remove the flower", "add a red and yellow flower"),
     # colours that the source caption has
     ("a red car on a street", "a blue car on a street", "make the car blue", "make the car red"),
     ("a red car", "a blue car", "change the color of the car to blue", "change the color of the car to red"),
@@ -44,6 +45,12 @@ SURE = [
     ("woman with long hair", "woman with short hair", "make her hair short", "make her hair long"),
     ("a photo of a kite by a lake", "a pot by a lake", "change the kite into a pot", "change the pot into a kite"),
     ("a cat and a big dog", "a fox and a dog", "turn the cat into a fox", "turn the fox into a cat"),
+    # an article on one side only
+    ("a horse in front of mountains", "a horse in front of the sea", "replace the mountains with the sea",
+     "replace the sea with mountains"),
+    ("seeds in front of red flowers", "seeds in front of a stone wall", "replace the red flowers with a stone wall",
+     "replace the stone wall with red flowers"),
+    ("bags in a trunk", "a suitcase in a trunk", "swap the bags for a suitcase", "swap the suitcase for bags"),
     # the whole image, where the source caption has the old state
     ("a city by day", "a city by night", "make it night", "make it day"),
     ("a street in summer", "a street in winter", "Change the season to winter.", "Change the season to summer."),
@@ -55,6 +62,8 @@ SURE = [
     ("a house", "a house as a watercolor painting", "make it a watercolor painting",
      "remove the watercolor painting style"),
     ("two dogs", "two dogs, anime style", "make it anime style", "remove the anime style"),
+    ("tall grass", "a Japanese ink painting of tall grass", "make it a Japanese ink painting",
+     "remove the Japanese ink painting style"),
 ]  # fmt: skip
 UNSURE = [
     ("a car", "a green car", "make the car green"),  # which colour it had is not said
@@ -64,6 +73,10 @@ UNSURE = [
     ("a boy", "a boy with a hat and a scarf", "add a hat and a scarf"),
     ("a dog and a cat in the snow", "a dog", "remove the cat"),  # the snow went too
     ("a dog and a cat in the snow", "a dog in the snow", "remove the cat and the ball"),
+    ("a woman holding a bowl", "a woman", "remove the bowl"),  # she held it
+    ("a man with a dog carrying a stick", "a man with a dog", "get rid of the stick"),
+    ("a small and old car in a town", "a town", "remove the car"),  # it was small, too
+    ("a tree and a red ball in a garden", "a garden", "remove the ball"),  # the tree went too
     ("a car in a town", "a car with a dented hood in a town", "dent the hood of the car"),  # the hood was there
     ("a chair in a room", "a chair with a broken leg in a room", "break one leg of the chair"),
     ("two kids", "two kids and a woman on a swing", "bring in a woman on a swing"),  # the swing came too
