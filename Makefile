@@ -23,7 +23,8 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   format bench-engine bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs \
   bench-instructions bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion \
   data-pairs ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 \
-  clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step
+  clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
+  bench-uip2p-claims bench-uip2p-memory uip2p-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -89,12 +90,12 @@ $(WORLD_DRAWN): zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@rm -rf data/laion && $(BIN)/python -m zoo.write_world data/laion --layout laion --shards 2 --scenes-per-shard $$(($(WORLD_SCENES) / 2)) \
 	  --seed 11 --size-px 128 --base-url http://127.0.0.1:$(WORLD_PORT) && touch $@
 
-data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit manifests draw their pairs over
+data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit and UIP2P manifests edit
 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/pairs --shards 5 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
 
-data-published: data/published/.done ## Draw edits in the files of published datasets, for the manifests tiny/convert-*
+data-published: data/published/.done ## Draw edits in the files of published datasets, for tiny/convert-* and tiny/uip2p-triples
 
 data/published/.done: zoo/write_published.py zoo/write_edits.py $(wildcard zoo/world/*.py) | setup
 	@for layout in instruct-pix2pix ultraedit magicbrush; do \
@@ -136,6 +137,18 @@ bench-pairs: setup-dev ## Pairs beside plain sampling, the released loop and Dat
 
 bench-ultraedit-data: setup-dev data-pairs ## How true the pairs of the tiny UltraEdit builds are (benchmarks/ultraedit_data)
 	@$(BIN)/python benchmarks/ultraedit_data/run.py
+
+bench-reverse-instructions: setup data/nltk_data/.done ## Do reverse instructions undo their edits? Read one by one, photographs in SHARDS= (benchmarks/reverse_instructions)
+	@$(BIN)/python benchmarks/reverse_instructions/run.py '$(SHARDS)'
+
+bench-uip2p-claims: setup-dev ## UIP2P's claims in miniature: cells of three seeds, hours on two cores (benchmarks/uip2p_claims)
+	@$(BIN)/python benchmarks/uip2p_claims/run.py
+
+bench-uip2p-memory: setup-dev ## Memory of a training step of UIP2P at Stable Diffusion's size, on a CPU (benchmarks/uip2p_memory)
+	@$(BIN)/python benchmarks/uip2p_memory/run.py
+
+uip2p-image: setup ## Draw docs/images/uip2p-claims.png from the cells of bench-uip2p-claims
+	@$(BIN)/python benchmarks/uip2p_claims/contact_sheet.py docs/images/uip2p-claims.png
 
 bench-ultraedit-claims: setup-dev ## UltraEdit's four claims in miniature: cells of three seeds, hours on two cores (benchmarks/ultraedit_claims)
 	@$(BIN)/python benchmarks/ultraedit_claims/run.py
