@@ -262,6 +262,14 @@ class DifferentiableImageText(Protocol):
         """(B,): 1 - cosine of each image with the text of its row, 0 to 2."""
         ...
 
+    def image_emb(self, image_BCHW: Tensor) -> Tensor:
+        """(B, D), each row of length 1, with the gradient to the image."""
+        ...
+
+    def text_emb(self, texts: Sequence[str]) -> Tensor:
+        """(B, D), each row of length 1, in the same space, without gradient."""
+        ...
+
 
 class PerceptualFeatures(Protocol):
     """Gives feature maps of images, to be compared as a loss."""

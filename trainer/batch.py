@@ -96,6 +96,18 @@ class Batch:
         columns = {name: _moved(value, device) for name, value in self.columns.items()}
         return replace(self, columns=columns, partial={name: _moved(one, device) for name, one in self.partial.items()})
 
+    def select(self, rows: Sequence[int]) -> Batch:
+        """A batch of some of the samples, in the order of `rows`, which name each at most once."""
+        places = list(rows)
+        return replace(
+            self,
+            number_B=self.number_B[places],
+            epochs=tuple(self.epochs[row] for row in places),
+            keys=tuple(self.keys[row] for row in places),
+            columns={name: _selected(value, places) for name, value in self.columns.items()},
+            partial={name: _rows_of(*one, places) for name, one in self.partial.items()},
+        )
+
     def _check_declared(self, name: object) -> None:
         if name not in self.declared:
             raise ContractError(
@@ -144,6 +156,22 @@ def _stacked(name: str, values: list[Any]) -> Any:
 def _images(pixels: Sequence[np.ndarray]) -> Tensor:
     pixels_BHWC = torch.from_numpy(np.stack(pixels))
     return pixels_BHWC.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def _selected(value: Any, rows: list[int]) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value[rows]
+    if isinstance(value[0], torch.Tensor):
+        return tuple(one[rows] for one in value)
+    return tuple(value[row] for row in rows)
+
+
+def _rows_of(having_N: Tensor, values: Tensor, rows: list[int]) -> tuple[Tensor, Tensor]:
+    """Those of the rows `having_N` of a batch that are in `rows`, by their new places, with their values."""
+    places = {row: place for place, row in enumerate(rows)}
+    kept = [number for number, row in enumerate(having_N.tolist()) if row in places]
+    new = [places[int(having_N[number])] for number in kept]
+    return having_N.new_tensor(new), values[kept]
 
 
 def _moved(value: Any, device: torch.device) -> Any:

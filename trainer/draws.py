@@ -29,6 +29,10 @@ class Draws:
         self.seed, self.number_B = seed, number_B
         self._device = device or torch.device("cpu")
 
+    def select(self, rows: list[int]) -> Draws:
+        """The random numbers of some of the samples: those that they have in the whole batch."""
+        return Draws(self.seed, self.number_B[rows], self._device)
+
     def normal(self, name: str, shape: Sequence[int] = ()) -> Tensor:
         """Standard normal numbers (B, *shape)."""
         return self._each(name, lambda generator: torch.randn(tuple(shape), generator=generator))

@@ -9,12 +9,9 @@ Source  Brooks et al. 2023, InstructPix2Pix; Zhao et al. 2024, UltraEdit, append
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
-
-from pydantic import Field
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from core.errors import UsageError
-from core.settings import Settings
 from models.batches import alike, as_rgb, same_length
 from models.diffusion.decoding import decoded
 from models.diffusion.edit_requests import check_masks, texts_of
@@ -22,6 +19,7 @@ from models.diffusion.image_guidance import EditConditions, GuidedUnet
 from models.diffusion.lora import merge_lora
 from models.diffusion.noise import first_noise, generators
 from models.diffusion.pix2pix_kinds import CLASS_OF
+from models.diffusion.pix2pix_settings import InstructPix2PixSettings
 from models.diffusion.schedule import GLOBAL_NOISE, Schedule
 from models.diffusion.text_conditions import with_and_without
 from models.diffusion.working_size import working_size
@@ -40,21 +38,6 @@ if TYPE_CHECKING:
 
 SCHEDULERS = {"ddim": "DDIMScheduler", "euler_ancestral": "EulerAncestralDiscreteScheduler"}
 """Values of the setting `scheduler`, besides `checkpoint` -> class of diffusers."""
-
-
-class InstructPix2PixSettings(Settings):
-    """Settings of InstructPix2Pix that decide its images."""
-
-    num_steps: int = Field(50, ge=1)
-    """Steps from pure noise to an image."""
-    guidance_scale: float = Field(7.5, ge=0)
-    """Weight of the instruction; with 1 or less there is no guidance, by text or image."""
-    image_guidance_scale: float = Field(1.5, ge=1)
-    """Weight of the source image: the higher, the more of it is kept; at 1 there is none, and less time is taken."""
-    size_px: int | None = Field(None, ge=1)
-    """Longer side at which images are edited; None: the side that the network was made for."""
-    scheduler: Literal["checkpoint", "ddim", "euler_ancestral"] = "checkpoint"
-    """Sampler: the checkpoint's own, or another with the checkpoint's noise schedule."""
 
 
 class InstructPix2Pix:

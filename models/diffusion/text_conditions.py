@@ -56,6 +56,27 @@ def encode_texts(pipeline: Any, texts: list[str]) -> TextCondition:
     return TextCondition(tokens_BLD, second.text_embeds)
 
 
+def without_text(texts: TextCondition, nothing: TextCondition, is_dropped_B: Any) -> TextCondition:
+    """The texts, with the one row of `nothing` in the place of those that are dropped."""
+    import torch
+
+    tokens_BLD = torch.where(is_dropped_B[:, None, None], nothing.tokens_BLD, texts.tokens_BLD)
+    if texts.pooled_BD is None:
+        return TextCondition(tokens_BLD)
+    return TextCondition(tokens_BLD, torch.where(is_dropped_B[:, None], nothing.pooled_BD, texts.pooled_BD))
+
+
+def word_tokens(pipeline: Any, texts: Sequence[str]) -> Any:
+    """(B, L) bool: true for the tokens of each text itself, false for its start, its end and the padding."""
+    tokenizer = pipeline.tokenizer
+    mask_BL = tokenizer(
+        list(texts), padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
+    ).attention_mask.bool()
+    is_inside_BL = mask_BL.roll(-1, dims=1)  # the next token is attended to: the end of text is not inside
+    is_inside_BL[:, 0] = is_inside_BL[:, -1] = False
+    return mask_BL & is_inside_BL
+
+
 def encoder_outputs(tokenizer: Any, encoder: Any, texts: Sequence[str]) -> Any:
     """The encoder's outputs. Padding is attended to, as it was when these networks were trained."""
     tokens = tokenizer(

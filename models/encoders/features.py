@@ -45,12 +45,16 @@ class ClipDistance:
         """(B,) float32: 1 - cosine of each image with its row's text, 0 to 2. Raises ValueError on lengths."""
         if len(image_BCHW) != len(texts):
             raise ValueError(f"{len(image_BCHW)} images and {len(texts)} texts; pass one text an image")
-        pixels_BCHW = self._prepare(image_BCHW).to(self._model.dtype)
-        image_BD = self._model.get_image_features(pixel_values=pixels_BCHW).pooler_output.float()
-        distance_B: Tensor = 1 - (_unit(image_BD) * _unit(self._texts(texts))).sum(-1)
+        distance_B: Tensor = 1 - (self.image_emb(image_BCHW) * self.text_emb(texts)).sum(-1)
         return distance_B
 
-    def _texts(self, texts: Sequence[str]) -> Tensor:
+    def image_emb(self, image_BCHW: Tensor) -> Tensor:
+        """(B, D) float32, each row of length 1, with the gradient to the image."""
+        pixels_BCHW = self._prepare(image_BCHW).to(self._model.dtype)
+        return _unit(self._model.get_image_features(pixel_values=pixels_BCHW).pooler_output.float())
+
+    def text_emb(self, texts: Sequence[str]) -> Tensor:
+        """(B, D) float32, each row of length 1, without gradient. A text longer than the model reads is cut."""
         import torch
 
         length = self._model.config.text_config.max_position_embeddings
@@ -58,8 +62,7 @@ class ClipDistance:
             list(texts), padding="longest", truncation=True, max_length=length, return_tensors="pt"
         )
         with torch.no_grad():
-            out: Tensor = self._model.get_text_features(**inputs.to(self._model.device)).pooler_output
-        return out.float()
+            return _unit(self._model.get_text_features(**inputs.to(self._model.device)).pooler_output.float())
 
 
 class TimmFeatures:

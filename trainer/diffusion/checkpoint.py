@@ -18,7 +18,13 @@ import torch
 from core.errors import ModelError, one_line
 from models.diffusion.lora import merge_lora
 from models.diffusion.pix2pix_kinds import CLASS_OF, LORA_FOLDER
-from models.diffusion.text_conditions import TextCondition, encode_texts, is_sdxl, with_and_without
+from models.diffusion.text_conditions import (
+    TextCondition,
+    encode_texts,
+    is_sdxl,
+    with_and_without,
+    word_tokens,
+)
 from models.model_ids import find, pin
 from models.registry import CLASS_NAME
 from trainer.arrays import ArraySpec
@@ -108,6 +114,11 @@ class Checkpoint:
         """B texts, padded to full length as the pipeline pads, float32. A longer text is cut."""
         with torch.no_grad():
             return _as_float(encode_texts(self.pipeline, list(texts)))
+
+    def word_tokens(self, texts: Sequence[str]) -> Tensor:
+        """(B, L) bool, on the device: true for the tokens of each text without its start, its end and the padding."""
+        words_BL: Tensor = word_tokens(self.pipeline, texts).to(self.device)
+        return words_BL
 
     def no_text(self) -> TextCondition:
         """One row that stands for no text, as the pipeline has it: the empty text, or zeros for SDXL."""

@@ -55,11 +55,25 @@ class Schedule:
             return predicted_BChw
         return noise_of_velocity(noisy_BChw, predicted_BChw, self.alpha(timestep_B))
 
+    def clean_in(self, predicted_BChw: Tensor, noisy_BChw: Tensor, timestep_B: Tensor) -> Tensor:
+        """The clean latent that the network's output means: the estimate in one step."""
+        alpha_B = self.alpha(timestep_B)
+        if self.prediction == "epsilon":
+            return clean_latent(noisy_BChw, predicted_BChw, alpha_B)
+        signal, spread = roots(alpha_B)
+        return signal * noisy_BChw - spread * predicted_BChw
+
 
 def noised(latent_BChw: Tensor, noise_BChw: Tensor, alpha_B: Tensor) -> Tensor:
     """The latent at a timestep: z_t = sqrt(alpha_t) z + sqrt(1 - alpha_t) epsilon."""
     signal, spread = roots(alpha_B)
     return signal * latent_BChw + spread * noise_BChw
+
+
+def clean_latent(noisy_BChw: Tensor, noise_BChw: Tensor, alpha_B: Tensor) -> Tensor:
+    """The clean latent for a known or predicted noise: z = (z_t - sqrt(1 - alpha_t) epsilon) / sqrt(alpha_t)."""
+    signal, spread = roots(alpha_B)
+    return (noisy_BChw - spread * noise_BChw) / signal
 
 
 def noise_of_velocity(noisy_BChw: Tensor, velocity_BChw: Tensor, alpha_B: Tensor) -> Tensor:

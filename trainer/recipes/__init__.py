@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 RECIPES = {
     "iedit": "trainer.recipes.iedit.recipe:IEdit",
     "ip2p": "trainer.recipes.ip2p.recipe:InstructPix2Pix",
+    "uip2p": "trainer.recipes.uip2p.recipe:Uip2p",
 }
 """Name -> module and class; a new recipe is a folder next to this file and a line here."""
 

@@ -97,3 +97,45 @@ def test_tensors_move_to_a_device_but_for_the_numbers():
     assert batch["target_caption"] == ("caption 0",)
     with pytest.raises(AttributeError):
         batch.keys = ()
+
+
+def test_some_samples_of_a_batch_have_their_values_in_the_order_asked_for():
+    batch = made(*[sample(number) for number in (3, 5, 8)])
+    some = batch.select([2, 0])
+    assert (some.keys, some.epochs, some.number_B.tolist()) == (("8", "3"), (0, 0), [8, 3])
+    assert torch.equal(some["target_image"], batch["target_image"][[2, 0]])
+    for one, whole in zip(some["source_images"], batch["source_images"], strict=True):
+        assert torch.equal(one, whole[[2, 0]])
+    assert torch.equal(some["source_mask_png"], batch["source_mask_png"][[2, 0]])
+    assert some["source_latent"][:, 0, 0, 0].tolist() == [8.0, 3.0]
+    assert some["target_caption"] == ("caption 8", "caption 3")
+    assert (some["turn"].tolist(), some["turn"].dtype) == ([8, 3], torch.int64)
+    assert (len(some), some.reader, some.declared) == (2, batch.reader, batch.declared)
+
+
+def test_all_samples_of_a_batch_are_the_batch():
+    batch = made(sample(0), sample(1, source_latent=None, source_mask_png=None))
+    same = batch.select(range(2))
+    assert same.columns.keys() == batch.columns.keys()
+    assert torch.equal(same["target_image"], batch["target_image"])
+    assert torch.equal(same.number_B, batch.number_B)
+    assert same.rows_without("source_latent") == [1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "lacking"), [([0, 1, 3], [1]), ([3, 1, 0, 2], [1, 3]), ([1], [0]), ([2, 0], [0]), ([3, 0], []), ([0], [])]
+)
+def test_array_that_some_of_the_batch_have_stays_with_its_samples(rows, lacking):
+    """Samples 0 and 3 have a latent, 1 and 2 have none. Those of one kind alone are complete, or have nothing."""
+    batch = made(*[sample(number, **({} if number in (0, 3) else {"source_latent": None})) for number in range(4)])
+    some, asked = batch.select(rows), []
+
+    def make(places):
+        asked.append(places)
+        return torch.full((len(places), 4, 2, 2), -1.0)
+
+    whole = some.completed("source_latent", make)
+    assert whole[:, 0, 0, 0].tolist() == [float(row) if row in (0, 3) else -1.0 for row in rows]
+    assert some.rows_without("source_latent") == lacking
+    assert asked == ([lacking] if lacking else [])
+    assert ("source_latent" in some) == (not lacking)

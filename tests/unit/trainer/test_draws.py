@@ -50,3 +50,14 @@ def test_shapes_begin_with_the_batch_and_whole_numbers_are_int64():
 
 def test_numbers_are_placed_on_the_device():
     assert Draws(0, torch.tensor([1]), torch.device("meta")).normal("a").device.type == "meta"
+
+
+@pytest.mark.parametrize("kind", NAMES)
+def test_some_samples_of_a_batch_draw_what_they_draw_in_it(kind):
+    whole = drawn(1, 5, 6, 7)
+    assert torch.equal(NAMES[kind](whole.select([2, 0]), "a"), NAMES[kind](whole, "a")[[2, 0]])
+
+
+def test_some_samples_of_a_batch_draw_on_its_device():
+    whole = Draws(0, torch.tensor([1, 2]), torch.device("meta"))
+    assert whole.select([1]).normal("a").device.type == "meta"

@@ -1,6 +1,6 @@
-"""Reads a noised source as a noised target: equations 3 and 7 of iEdit, and the draws of a sample.
+"""Reads a noised source as a noised target: equation 3 of iEdit, and the draws of a sample.
 
-Equation 2, the noising itself, is `trainer.diffusion.schedule.noised`.
+Equations 2 and 7 are `noised` and `clean_latent` of `trainer.diffusion.schedule`.
 
 Source  arXiv 2305.05947, section 3; alpha is DDIM's, the cumulative product.
 
@@ -61,9 +61,3 @@ def target_noise(noisy_BChw: Tensor, target_BChw: Tensor, alpha_B: Tensor) -> Te
     """Equation 3: epsilon_2 = (z_t - sqrt(alpha_t) z_2) / sqrt(1 - alpha_t), the noise that leads from z_t to z_2."""
     signal, spread = roots(alpha_B)
     return (noisy_BChw - signal * target_BChw) / spread
-
-
-def clean_latent(noisy_BChw: Tensor, noise_BChw: Tensor, alpha_B: Tensor) -> Tensor:
-    """Equation 7: z^_1 = (z_t - sqrt(1 - alpha_t) epsilon) / sqrt(alpha_t), the estimate in one step."""
-    signal, spread = roots(alpha_B)
-    return (noisy_BChw - spread * noise_BChw) / signal

@@ -18,12 +18,12 @@ from core.errors import UsageError
 from models.diffusion.sdedit import SdEdit, SdEditSettings
 from trainer.diffusion.checkpoint import TEXT_TO_IMAGE, Checkpoint
 from trainer.diffusion.latents import cells_inside
-from trainer.diffusion.schedule import noised
+from trainer.diffusion.schedule import clean_latent, noised
 from trainer.diffusion.settings import DiffusionRecipe, DiffusionRunOn
 from trainer.diffusion.start import read_start
 from trainer.recipe import ParameterGroup
 from trainer.recipes.iedit import losses
-from trainer.recipes.iedit.noise import check_schedule, clean_latent, draw_timestep_and_noise, target_noise
+from trainer.recipes.iedit.noise import check_schedule, draw_timestep_and_noise, target_noise
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,21 +1,19 @@
 """The conditions of an editor: what it is given of a batch, and what of it is taken away.
 
 Latents and text embeddings come from the dataset where it has them, and are made anew for the samples that lack them.
-Conditions are dropped so that the network learns to do without text, images, or both: one uniform number a sample
-decides. Owns no loss.
+`trainer.diffusion.dropout` decides which samples lose a condition. Owns no loss.
 
 Source  Brooks et al. 2023, InstructPix2Pix, section 3.2; Zhao et al. 2024, UltraEdit, appendix A.4, for the region.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from models.diffusion.text_conditions import TextCondition
+from models.diffusion.text_conditions import TextCondition, without_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,28 +22,6 @@ if TYPE_CHECKING:
     from trainer.diffusion.checkpoint import Checkpoint
 
 # B rows, C channels, H W pixels, h w cells of a latent
-
-
-class Dropped(NamedTuple):
-    """The samples (B,), bool, that lose their text, and those that lose their images."""
-
-    text_B: Tensor
-    image_B: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class Dropout:
-    """Shares of samples that lose the text alone, the images alone, and both: each 0 to 1, together at most 1."""
-
-    text: float
-    image: float
-    both: float
-
-    def dropped(self, uniform_B: Tensor) -> Dropped:
-        """The decision for numbers from 0, included, to 1: below are the texts, then both, then the images."""
-        text_B = uniform_B < self.text + self.both
-        image_B = (uniform_B >= self.text) & (uniform_B < self.text + self.both + self.image)
-        return Dropped(text_B, image_B)
 
 
 class Conditions:
@@ -77,11 +53,10 @@ class Conditions:
 
         none = self._no_text
         tokens_BLD = batch.completed("instruction_emb", lambda rows: encoded(tuple(rows)).tokens_BLD)
-        tokens_BLD = torch.where(is_dropped_B[:, None, None], none.tokens_BLD, tokens_BLD)
-        if none.pooled_BD is None:
-            return TextCondition(tokens_BLD)
-        pooled_BD = batch.completed("instruction_pooled_emb", lambda rows: encoded(tuple(rows)).pooled_BD)
-        return TextCondition(tokens_BLD, torch.where(is_dropped_B[:, None], none.pooled_BD, pooled_BD))
+        pooled_BD = None
+        if none.pooled_BD is not None:
+            pooled_BD = batch.completed("instruction_pooled_emb", lambda rows: encoded(tuple(rows)).pooled_BD)
+        return without_text(TextCondition(tokens_BLD, pooled_BD), none, is_dropped_B)
 
     def _latent(self, batch: Batch, name: str, image_BCHW: Tensor) -> Tensor:
         return batch.completed(name, lambda rows: self._checkpoint.latents.encode(image_BCHW[rows]))

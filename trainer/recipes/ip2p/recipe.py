@@ -11,25 +11,19 @@ Source  Brooks et al. 2023, InstructPix2Pix, section 3.2; Zhao et al. 2024, Ultr
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from core.errors import UsageError
 from models.diffusion.instruct_pix2pix import InstructPix2Pix as Editor
-from models.diffusion.instruct_pix2pix import InstructPix2PixSettings
 from models.diffusion.instruct_pix2pix import RegionInstructPix2Pix as RegionEditor
-from models.diffusion.pix2pix_kinds import PIX2PIX, PIX2PIX_XL, REGION_OF, REGION_PIX2PIX, REGION_PIX2PIX_XL
-from trainer.diffusion.checkpoint import TEXT_TO_IMAGE, Checkpoint
-from trainer.diffusion.conv_in import widen_conv_in
-from trainer.diffusion.lora import PARAMETER
+from trainer.diffusion.dropout import Dropout
+from trainer.diffusion.editors import open_editor, parameter_groups
 from trainer.diffusion.loss_weights import LossWeights, loss_weights
 from trainer.diffusion.schedule import noised
-from trainer.diffusion.settings import DiffusionRecipe, DiffusionRunOn
-from trainer.diffusion.start import read_start
-from trainer.recipe import ParameterGroup
-from trainer.recipes.ip2p.conditions import Conditions, Dropout
+from trainer.diffusion.settings import EditorRecipe
+from trainer.recipes.ip2p.conditions import Conditions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,7 +31,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from trainer.batch import Batch
-    from trainer.diffusion.start import Start
+    from trainer.diffusion.checkpoint import Checkpoint
     from trainer.draws import Draws
     from trainer.recipe import TrainContext
 
@@ -45,32 +39,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TEXT_TO_IMAGE_XL = "StableDiffusionXLPipeline"
-EDITOR_OF = {
-    TEXT_TO_IMAGE: PIX2PIX, PIX2PIX: PIX2PIX, REGION_PIX2PIX: PIX2PIX,
-    TEXT_TO_IMAGE_XL: PIX2PIX_XL, PIX2PIX_XL: PIX2PIX_XL, REGION_PIX2PIX_XL: PIX2PIX_XL,
-}  # fmt: skip
-"""Kind of the checkpoint to start from -> kind of the editor without region."""
-CONV_IN = "unet.conv_in."
-LATENTS_TAKEN = {
-    TEXT_TO_IMAGE: 1,
-    TEXT_TO_IMAGE_XL: 1,
-    PIX2PIX: 2,
-    PIX2PIX_XL: 2,
-    REGION_PIX2PIX: 3,
-    REGION_PIX2PIX_XL: 3,
-}
-"""Kind -> latents that its UNet takes: the noisy one, that of the source, that of the region."""
 
-
-class InstructPix2PixRunOn(DiffusionRunOn):
-    """Settings of speed, and those of the editor of previews."""
-
-    preview: InstructPix2PixSettings = InstructPix2PixSettings()
-    """Settings of the editor of previews; its `size_px` is that of the training where it is None."""
-
-
-class InstructPix2Pix(DiffusionRecipe):
+class InstructPix2Pix(EditorRecipe):
     """Settings of InstructPix2Pix, and of UltraEdit's regions. It starts from a text-to-image model or an editor."""
 
     recipe: ClassVar[str] = "ip2p"
@@ -82,7 +52,6 @@ class InstructPix2Pix(DiffusionRecipe):
     filled: ClassVar = {"region_mask_png": 1.0}
     sided_texts: ClassVar = ("instruction",)
 
-    size_px: int = Field(256, ge=8)
     learning_rate: float = Field(1e-4, gt=0)
     steps: int = Field(10_000, ge=1)
     horizontal_flip: bool = True
@@ -92,63 +61,19 @@ class InstructPix2Pix(DiffusionRecipe):
     """Take embeddings of the instructions from the dataset where they are of this model."""
     region: bool = False
     """Take the region in which the edit may change the image as a third latent; white where a sample has none."""
-    text_dropout: float = Field(0.05, ge=0, le=1)
-    """Share of samples that lose their text alone."""
-    image_dropout: float = Field(0.05, ge=0, le=1)
-    """Share of samples that lose source and region alone."""
-    both_dropout: float = Field(0.05, ge=0, le=1)
-    """Share of samples that lose text, source and region."""
     loss_weights: LossWeights = "plain"
     """How errors at each noise level count: all alike, by min-SNR, or as the squared error of the clean latent."""
     min_snr_gamma: float = Field(5.0, gt=0)
     prediction_type: Literal["checkpoint", "epsilon", "v_prediction"] = "checkpoint"
     """What the UNet learns to predict. Another type than the checkpoint's is saved with the result."""
-    trained: Literal["unet", "lora"] = "unet"
-    """The whole UNet, or its first convolution and low-rank adapters of its attention layers."""
-    lora_rank: int = Field(64, ge=1)
-    conv_in_learning_rate: float | None = Field(None, gt=0)
-    """Learning rate of the first convolution, whose new channels start at zero; None: that of the rest."""
-
-    run_on: InstructPix2PixRunOn = InstructPix2PixRunOn()
-
-    @model_validator(mode="after")
-    def _shares_leave_something(self) -> Self:
-        total = self.text_dropout + self.image_dropout + self.both_dropout
-        if total > 1:
-            raise ValueError(f"text_dropout, image_dropout and both_dropout add up to {total:g}; expected at most 1")
-        return self
 
     def open(self, ctx: TrainContext) -> InstructPix2PixObjective:
         """The objective on the training's device.
 
         Raises UsageError for a model of another kind or width, and for a size that it cannot take, before weights load.
         """
-        start = read_start(self.model, tuple(EDITOR_OF))
-        in_channels = self._in_channels(start)
-        start.check_size(self.size_px, aspect_buckets=self.aspect_buckets)
         prediction = None if self.prediction_type == "checkpoint" else self.prediction_type
-        checkpoint = Checkpoint(self.model, ctx, tuple(EDITOR_OF), prediction=prediction)
-        widen_conv_in(checkpoint.unet, in_channels)
-        if self.trained == "lora":
-            checkpoint.add_lora(self.lora_rank)
-        kind = EDITOR_OF[start.kind]
-        return InstructPix2PixObjective(self, checkpoint, REGION_OF[kind] if self.region else kind)
-
-    def _in_channels(self, start: Start) -> int:
-        """Channels of the UNet's input. Raises UsageError where the checkpoint's UNet does not lead there."""
-        has, latents = LATENTS_TAKEN[start.kind] * start.latent_channels, 3 if self.region else 2
-        if start.in_channels != has:
-            raise UsageError(
-                f"model {self.model!r} has a UNet of {start.in_channels} input channels; a {start.kind} that can be "
-                f"trained has {has}"
-            )
-        wanted = latents * start.latent_channels
-        if wanted < has:
-            raise UsageError(
-                f"model {self.model!r} takes a region, its UNet has {has} input channels; set region=true, as without "
-                f"it {wanted} are trained"
-            )
-        return wanted
+        return InstructPix2PixObjective(self, *open_editor(self, ctx, region=self.region, prediction=prediction))
 
 
 class InstructPix2PixObjective:
@@ -161,25 +86,16 @@ class InstructPix2PixObjective:
         self._conditions = Conditions(checkpoint, takes_region=settings.region)
         self._is_first = True
         self.modules = {"unet": checkpoint.unet}
-        self.groups = self._groups()
+        self.groups = parameter_groups(settings, checkpoint)
         self._trained = frozenset(name for group in self.groups for name in group.names)
         latents = checkpoint.latent_spec(settings.size_px, aspect_buckets=settings.aspect_buckets)
         uses = ((latents, settings.use_latents), (checkpoint.text_spec(), settings.use_text_embeddings))
         self.arrays = tuple(spec for spec, is_used in uses if is_used)
         run_on = settings.run_on
-        preview = run_on.preview.model_copy(update={"size_px": run_on.preview.size_px or settings.size_px})
         editor = RegionEditor if settings.region else Editor
+        preview = settings.preview_settings()
         self.editor = editor.over(checkpoint.pipeline, preview, batch_size=run_on.preview_samples)
         checkpoint.speed_up(compile_unet=run_on.compile_unet, gradient_checkpointing=run_on.gradient_checkpointing)
-
-    def _groups(self) -> tuple[ParameterGroup, ParameterGroup]:
-        """The first convolution, and all else that is trained."""
-        names = [f"unet.{name}" for name, _ in self._checkpoint.unet.named_parameters()]
-        first = [name for name in names if name.startswith(CONV_IN)]
-        is_lora = self._settings.trained == "lora"
-        rest = [name for name in names if name not in first and (PARAMETER in name or not is_lora)]
-        rate = self._settings.conv_in_learning_rate
-        return ParameterGroup(names=tuple(first), learning_rate=rate), ParameterGroup(names=tuple(rest))
 
     def trained_at(self, step: int) -> frozenset[str]:  # noqa: ARG002  all steps are alike
         """Everything in the groups, at every step."""

@@ -85,6 +85,26 @@ def test_clip_distance_has_a_gradient_at_the_image_and_none_at_the_weights(clip_
     assert not any(p.requires_grad for p in clip._model.parameters())
 
 
+@pytest.mark.parametrize("side_px", [28, 40])
+def test_clip_embeddings_have_length_1_and_give_the_distance(clip_folder, side_px):
+    clip = ClipDistance(weights_at(clip_folder), placement())
+    image_BCHW = tensor(make_image(side_px, side_px, 1), make_image(side_px, side_px, 2))
+    image_BD, text_BD = clip.image_emb(image_BCHW), clip.text_emb(TEXTS)
+    assert image_BD.shape == text_BD.shape == (2, 24)
+    for emb_BD in (image_BD, text_BD):
+        torch.testing.assert_close(emb_BD.norm(dim=-1), torch.ones(2))
+    cosine_B = torch.nn.functional.cosine_similarity(image_BD, text_BD)
+    torch.testing.assert_close(clip.distance(image_BCHW, TEXTS), 1 - cosine_B)
+
+
+def test_clip_embeddings_of_texts_have_no_gradient_and_those_of_images_do(clip_folder):
+    clip = ClipDistance(weights_at(clip_folder), placement())
+    image_BCHW = tensor(make_image(40, 40, 1)).requires_grad_()
+    assert not clip.text_emb(TEXTS).requires_grad
+    clip.image_emb(image_BCHW)[:, 0].sum().backward()
+    assert image_BCHW.grad.abs().sum() > 0
+
+
 def test_a_step_against_the_gradient_brings_the_image_nearer_to_the_text(clip_folder):
     clip = ClipDistance(weights_at(clip_folder), placement())
     image_BCHW = tensor(make_image(40, 40, 1)).requires_grad_()

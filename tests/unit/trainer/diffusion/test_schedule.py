@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler
 
 from core.errors import UsageError
 from trainer.diffusion.schedule import Schedule, noise_of_velocity, noised, velocity_of_noise
@@ -43,6 +43,26 @@ def test_output_of_the_network_is_read_as_it_predicts():
     assert Schedule(SCHEDULER, "m", CPU).noise_in(out, noisy, TIMESTEP_B) is out
     other = Schedule(DDPMScheduler(**OPTIONS, prediction_type="v_prediction"), "m", CPU)
     assert torch.equal(other.noise_in(out, noisy, TIMESTEP_B), noise_of_velocity(noisy, out, ALPHA_B))
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_clean_latent_in_an_output_is_diffusers_original_sample(prediction):
+    noisy, out = latents(2)
+    scheduler = DDIMScheduler(**OPTIONS, prediction_type=prediction)
+    scheduler.set_timesteps(1000)
+    found = Schedule(scheduler, "m", CPU).clean_in(out, noisy, TIMESTEP_B)
+    for row, timestep in enumerate(TIMESTEP_B.tolist()):
+        expected = scheduler.step(out[row], timestep, noisy[row]).pred_original_sample
+        torch.testing.assert_close(found[row], expected, atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_the_output_that_is_asked_for_means_the_clean_latent_itself(prediction):
+    source, noise = latents(2)
+    schedule = Schedule(DDPMScheduler(**OPTIONS, prediction_type=prediction), "m", CPU)
+    noisy = noised(source, noise, ALPHA_B)
+    found = schedule.clean_in(schedule.target(source, noise, TIMESTEP_B), noisy, TIMESTEP_B)
+    torch.testing.assert_close(found, source, atol=1e-4, rtol=1e-4)
 
 
 def test_schedule_without_alphas_or_of_another_prediction_is_refused():

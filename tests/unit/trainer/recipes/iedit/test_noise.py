@@ -6,10 +6,10 @@ import torch
 from diffusers import DDPMScheduler
 
 from core.errors import UsageError
-from trainer.diffusion.schedule import Schedule
+from trainer.diffusion.schedule import Schedule, clean_latent
 from trainer.diffusion.schedule import noised as noisy_latent
 from trainer.draws import Draws
-from trainer.recipes.iedit.noise import check_schedule, clean_latent, draw_timestep_and_noise, target_noise
+from trainer.recipes.iedit.noise import check_schedule, draw_timestep_and_noise, target_noise
 
 SCHEDULER = DDPMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
 TIMESTEP_B = torch.tensor([0, 99, 500, 999])

@@ -395,13 +395,13 @@ def test_second_stage_adds_the_region_to_what_the_first_one_trained(tmp_path, ba
     ],
 )
 def test_model_of_another_kind_is_refused_before_it_is_loaded(monkeypatch, model, message):
-    monkeypatch.setattr("trainer.recipes.ip2p.recipe.Checkpoint", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("trainer.diffusion.editors.Checkpoint", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(UsageError, match=message):
         opened(model=model)
 
 
 def test_model_of_another_width_is_refused_before_it_is_loaded(monkeypatch, tmp_path):
-    monkeypatch.setattr("trainer.recipes.ip2p.recipe.Checkpoint", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("trainer.diffusion.editors.Checkpoint", lambda *_, **__: pytest.fail("loaded"))
     shutil.copytree(ZOO / "sd", tmp_path / "sd")
     path = tmp_path / "sd" / "unet" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "in_channels": 9}))
@@ -417,6 +417,6 @@ def test_model_of_another_width_is_refused_before_it_is_loaded(monkeypatch, tmp_
     ],
 )
 def test_a_size_that_the_model_cannot_take_is_refused_before_it_is_loaded(monkeypatch, given, message):
-    monkeypatch.setattr("trainer.recipes.ip2p.recipe.Checkpoint", lambda *_, **__: pytest.fail("loaded"))
+    monkeypatch.setattr("trainer.diffusion.editors.Checkpoint", lambda *_, **__: pytest.fail("loaded"))
     with pytest.raises(UsageError, match=message):
         opened(model="zoo:sd", **given)

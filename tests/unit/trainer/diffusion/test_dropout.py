@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from core.errors import SettingError
+from trainer.diffusion.dropout import Dropout
 from trainer.draws import Draws
 from trainer.recipe import make_recipe
-from trainer.recipes.ip2p.conditions import Dropout
 from trainer.recipes.ip2p.recipe import InstructPix2Pix
 
 NUM_SAMPLES = 20_000

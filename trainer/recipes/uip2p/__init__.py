@@ -1,0 +1,1 @@
+"""UIP2P: an instruction editor trained without target images, by cycle consistency."""

@@ -1,0 +1,183 @@
+"""The objective of UIP2P: the losses of a cycle, and the denoising loss of samples that lose a condition.
+
+Owns which sample has which loss. `cycle` makes the passes, `losses` has the equations.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+
+from models.diffusion.instruct_pix2pix import InstructPix2Pix as Editor
+from models.diffusion.text_conditions import without_text
+from trainer.diffusion.attention import AttentionRecorder
+from trainer.diffusion.dropout import Dropout
+from trainer.diffusion.editors import parameter_groups
+from trainer.diffusion.schedule import noised
+from trainer.recipes.uip2p import losses
+from trainer.recipes.uip2p.cycle import Noise, denoised, one_step, straight_through
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from models.diffusion.text_conditions import TextCondition
+    from models.protocols import DifferentiableImageText
+    from trainer.batch import Batch
+    from trainer.diffusion.checkpoint import Checkpoint
+    from trainer.diffusion.dropout import Dropped
+    from trainer.draws import Draws
+    from trainer.recipes.uip2p.cycle import OneStep
+    from trainer.recipes.uip2p.settings import Uip2pSettings
+
+# B rows, C channels, H W pixels, h w cells of a latent, L tokens, D embedding
+
+MAX_QUERIES = 32 * 32
+"""Places of the largest feature map whose attention is compared."""
+
+
+class Uip2pObjective:
+    """The losses, and the editor over the weights as they are. It is the `Networks` of its cycles."""
+
+    def __init__(
+        self, settings: Uip2pSettings, checkpoint: Checkpoint, kind: str, clip: DifferentiableImageText | None
+    ) -> None:
+        """`kind` is the kind of the pipeline that `save` writes. `clip` is None where no loss needs it."""
+        self._settings, self._checkpoint, self._kind, self._clip = settings, checkpoint, kind, clip
+        self._dropout = Dropout(settings.text_dropout, settings.image_dropout, settings.both_dropout)
+        self._recorder = AttentionRecorder(checkpoint.unet, MAX_QUERIES) if settings.lambda_attn else None
+        self._no_text = checkpoint.no_text()
+        self.schedule = checkpoint.schedule
+        self.modules = {"unet": checkpoint.unet}
+        self.groups = parameter_groups(settings, checkpoint)
+        self._trained = frozenset(name for group in self.groups for name in group.names)
+        spec = checkpoint.latent_spec(settings.size_px, aspect_buckets=settings.aspect_buckets)
+        self.arrays = (spec,) if settings.use_latents else ()
+        run_on, preview = settings.run_on, settings.preview_settings()
+        self.editor = Editor.over(checkpoint.pipeline, preview, batch_size=run_on.preview_samples)
+        checkpoint.speed_up(compile_unet=run_on.compile_unet, gradient_checkpointing=run_on.gradient_checkpointing)
+
+    def trained_at(self, step: int) -> frozenset[str]:  # noqa: ARG002  all steps are alike
+        """Everything in the groups, at every step."""
+        return self._trained
+
+    def loss(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of all losses.
+
+        Each part is the mean over all samples, where a sample that has no such loss counts as 0.
+        """
+        dropped = self._dropout.dropped(draws.uniform("dropout").cpu())
+        has_cycle_B = ~(dropped.text_B | dropped.image_B)
+        found: dict[str, Tensor] = {}
+        if has_cycle_B.any():
+            rows = has_cycle_B.nonzero()[:, 0].tolist()
+            found |= self._cycle(batch.select(rows), draws.select(rows))
+        if not has_cycle_B.all():
+            rows = (~has_cycle_B).nonzero()[:, 0].tolist()
+            found["dropped"] = self._denoising(batch.select(rows), draws.select(rows), dropped.select(rows))
+        zero = torch.zeros(1, device=self._checkpoint.device)
+        weights = self._settings.loss_weights()
+        parts = {name: found.get(name, zero).sum() / len(batch) for name in weights}
+        total = torch.stack([weight * parts[name] for name, weight in weights.items()]).sum()
+        return total, {name: part.detach() for name, part in parts.items()}
+
+    def save(self, folder: Path) -> None:
+        """The checkpoint's parts as an editor's pipeline, with the trained UNet, or the adapters beside it."""
+        self._checkpoint.save(folder, self._settings.run_on.save_dtype, self._kind)
+
+    def predict(self, input_BChw: Tensor, timestep_B: Tensor, texts: TextCondition) -> Tensor:
+        """The UNet's output."""
+        return self._checkpoint.predict(input_BChw, timestep_B, texts)
+
+    def unscaled(self, latent_BChw: Tensor) -> Tensor:
+        """Latents as the autoencoder's encoder gives them, from scaled ones."""
+        return self._checkpoint.latents.unscaled(latent_BChw)
+
+    def recording(self) -> AbstractContextManager[Mapping[str, Tensor]]:
+        """Maps of the passes within; none where no loss compares them."""
+        return self._recorder.recording() if self._recorder else nullcontext({})
+
+    def _cycle(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
+        """The losses (B,) of samples that lose no condition."""
+        settings, source_BChw = self._settings, self._source(batch)
+        instruction, undo = (self._checkpoint.encode_texts(batch[n]) for n in ("instruction", "reverse_instruction"))
+        noise = self._noise(draws, "", source_BChw)
+        forward = one_step(self, source_BChw, source_BChw, noise, instruction)
+        parts, reverse = {}, None
+        if settings.needs_reverse:
+            seen_BChw = forward.clean_BChw
+            if settings.clean_cycle_condition:
+                start_BChw, steps = forward.noisy_BChw, settings.clean_steps
+                clean_BChw = denoised(self, start_BChw, source_BChw, noise.timestep_B, instruction, steps)
+                seen_BChw = straight_through(clean_BChw, forward.clean_BChw)
+            own = self._noise(draws, "reverse_", source_BChw)
+            reverse = one_step(self, forward.clean_BChw, seen_BChw, own, undo)
+            if settings.lambda_attn:
+                parts["attention"] = self._attention_loss(batch, forward, reverse)
+        if self._clip:
+            parts |= self._image_losses(self._clip, batch, forward, reverse)
+        if settings.identity_loss and settings.lambda_identity:
+            own = self._noise(draws, "identity_", source_BChw)
+            parts["identity"] = self._error(source_BChw, self.unscaled(source_BChw), own, undo)
+        return parts
+
+    def _attention_loss(self, batch: Batch, forward: OneStep, reverse: OneStep) -> Tensor:
+        instruction_BL, undo_BL = (
+            self._checkpoint.word_tokens(batch[name]) for name in ("instruction", "reverse_instruction")
+        )
+        return losses.attention_loss(forward.maps, reverse.maps, instruction_BL, undo_BL, self._settings.norm)
+
+    def _image_losses(
+        self, clip: DifferentiableImageText, batch: Batch, forward: OneStep, reverse: OneStep | None
+    ) -> dict[str, Tensor]:
+        """The losses that compare decoded images. An image is decoded only if one of them needs it."""
+        settings, parts, source_BCHW = self._settings, {}, batch["source_images"][0]
+        decode = self._checkpoint.latents.decode
+        with torch.no_grad():
+            source_BD = clip.image_emb(source_BCHW / 2 + 0.5)
+        if settings.lambda_clip or settings.lambda_sim:
+            edited_BD = clip.image_emb(decode(forward.clean_BChw) / 2 + 0.5)
+            before_BD, after_BD = (clip.text_emb(batch[name]) for name in ("source_caption", "target_caption"))
+            if settings.lambda_clip:
+                parts["direction"] = losses.direction_loss(edited_BD, source_BD, after_BD, before_BD)
+            if settings.lambda_sim:
+                parts["similarity"] = losses.similarity_loss(edited_BD, after_BD)
+        if reverse and settings.lambda_recon:
+            found_BCHW = decode(reverse.clean_BChw)
+            found_BD = clip.image_emb(found_BCHW / 2 + 0.5)
+            parts["reconstruction"] = losses.reconstruction_loss(
+                source_BCHW, found_BCHW, source_BD, found_BD, settings.norm
+            )
+        return parts
+
+    def _denoising(self, batch: Batch, draws: Draws, dropped: Dropped) -> Tensor:
+        """The error (B,) of samples that lose a condition: the source is what is denoised, and what is seen."""
+        source_BChw = self._source(batch)
+        text_B, image_B = (one.to(source_BChw.device) for one in dropped)
+        seen_BChw = self.unscaled(source_BChw).masked_fill(image_B[:, None, None, None], 0.0)
+        undo = self._checkpoint.encode_texts(batch["reverse_instruction"])
+        texts = without_text(undo, self._no_text, text_B)
+        return self._error(source_BChw, seen_BChw, self._noise(draws, "", source_BChw), texts)
+
+    def _error(self, latent_BChw: Tensor, seen_BChw: Tensor, noise: Noise, texts: TextCondition) -> Tensor:
+        """The mean squared error (B,) of the output for `latent_BChw` with noise. `seen_BChw` is not scaled."""
+        noisy_BChw = noised(latent_BChw, noise.noise_BChw, self.schedule.alpha(noise.timestep_B))
+        out_BChw = self.predict(torch.cat([noisy_BChw, seen_BChw], 1), noise.timestep_B, texts)
+        wanted_BChw = self.schedule.target(latent_BChw, noise.noise_BChw, noise.timestep_B)
+        return (out_BChw - wanted_BChw).square().mean((1, 2, 3))
+
+    def _source(self, batch: Batch) -> Tensor:
+        """Scaled latents of the sources: the posterior's mode, from the dataset where it has them."""
+        image_BCHW = batch["source_images"][0]
+        return batch.completed("source_latent", lambda rows: self._checkpoint.latents.encode(image_BCHW[rows]))
+
+    def _noise(self, draws: Draws, prefix: str, latent_BChw: Tensor) -> Noise:
+        """Timestep and noise of one pass; each pass has a prefix of its own."""
+        timestep_B = draws.integers(f"{prefix}timestep", self.schedule.num_timesteps)
+        noise_BChw = draws.normal(f"{prefix}noise", latent_BChw.shape[1:])
+        return Noise(timestep_B.to(latent_BChw.device), noise_BChw.to(latent_BChw.device))
