@@ -1,7 +1,8 @@
 """`python -m zoo.write_edit_dataset FOLDER --count N --seed S`: exact edits of the miniature world, to train on.
 
 A dataset as `emit` writes it, made without any model: source, true target, instruction and its reverse, both captions,
-and with `--regions` the mask of where the edit may change the image. Same arguments, same bytes.
+and with `--regions` the mask of where the edit may change the image. `--without-targets` leaves the targets out. Same
+arguments, same bytes.
 """
 
 from __future__ import annotations
@@ -29,15 +30,16 @@ SAMPLES_PER_SHARD = 250
 ID_HEX_DIGITS = 16
 
 
-def samples_of(order: EditOrder, *, with_regions: bool) -> Iterator[tuple[str, dict[str, bytes]]]:
+def samples_of(
+    order: EditOrder, *, with_regions: bool, with_targets: bool = True
+) -> Iterator[tuple[str, dict[str, bytes]]]:
     """(key, members by suffix) of each edit of `order`."""
     for number, (_, edit) in enumerate(order.edits()):
         source = png_of(edit.source, order.size_px)
         key = f"{hashlib.sha256(source).hexdigest()[:ID_HEX_DIGITS]}-e{number}"
-        members = {
-            member("source_images").suffix("png"): source,
-            member("target_image").suffix("png"): png_of(edit.target, order.size_px),
-        }
+        members = {member("source_images").suffix("png"): source}
+        if with_targets:
+            members[member("target_image").suffix("png")] = png_of(edit.target, order.size_px)
         if with_regions:
             members[member("region_mask_png").suffix()] = mask_png(edit_mask(edit, order.size_px))
         yield key, members | {JSON: _json_of(key, edit, with_regions=with_regions)}
@@ -63,6 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0, help="which world (%(default)s)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), metavar="KIND", help=", ".join(KINDS))
     parser.add_argument("--regions", action="store_true", help="add the mask of where each edit may change the image")
+    parser.add_argument("--without-targets", action="store_true", help="leave the true targets out")
     parser.add_argument("--size-px", type=int, default=SIZE_PX, help="side of the images (%(default)s)")
     parser.add_argument("--samples-per-shard", type=int, default=SAMPLES_PER_SHARD, help="%(default)s")
     given = parser.parse_args(argv)
@@ -72,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.error(f"seed {given.seed} is none to train on: expected 0 or more, and not the held-out {HELD_OUT_SEED}")
     kinds = tuple(dict.fromkeys(given.kinds))
     order = EditOrder(given.count, 0, kinds, given.size_px, world_seed=given.seed)
-    samples = samples_of(order, with_regions=given.regions)
+    samples = samples_of(order, with_regions=given.regions, with_targets=not given.without_targets)
     print(f"{write_shards(given.folder, NAME, samples, given.samples_per_shard)} edits in {given.folder}")
     return 0
 

@@ -20,12 +20,16 @@ class Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """The paper has more (`is_up`) or less of `measure` in `better` than in `worse`, as means over these rows."""
+    """The paper has more (`is_up`) or less of `measure` in `better` than in `worse`, as means over these rows.
+
+    With a `margin` it claims less: that `better` is not worse by more than that.
+    """
 
     text: str
     measure: str
     better: tuple[Asked, ...]
     worse: tuple[Asked, ...]
+    margin: float = 0.0
 
     @property
     def is_up(self) -> bool:

@@ -1,8 +1,9 @@
 """The judgement of each claim, and the tables.
 
-A comparison is made seed by seed: the gain is the difference in the direction that the paper claims. It agrees where
-the mean gain is above twice the standard deviation of the gains, disagrees where it is below minus that, and is not
-clear otherwise, nor with fewer than two seeds. A claim agrees where some of its comparisons agree and none disagrees,
+A comparison is made seed by seed: the gain is the difference in the direction that the paper claims, plus the margin of
+a claim that one thing is not much worse than another. It agrees where the mean gain is above twice the standard
+deviation of the gains, disagrees where it is below minus that, and is not clear otherwise, nor with fewer than two
+seeds. A claim agrees where some of its comparisons agree and none disagrees,
 disagrees the other way round, and is not clear where none is or where they contradict each other.
 """
 
@@ -39,7 +40,7 @@ class Judged:
     @property
     def verdict(self) -> Verdict:
         """By the rule of this module."""
-        return verdict_of(self.gains)
+        return verdict_of([gain + self.comparison.margin for gain in self.gains])
 
     @property
     def reason(self) -> str:
@@ -139,5 +140,8 @@ def by_row(results: Sequence[Result]) -> dict[Asked, list[EditScores]]:
 def _line(name: str, scores: Sequence[EditScores], kinds: Sequence[str], measures: Sequence[str]) -> str:
     values = {measure: [one.mean(measure, kinds) for one in scores] for measure in measures}
     is_seeded = len(scores) > 1
-    shown = [f"{np.mean(v):.3f}" + (f" ± {spread_of(v):.3f}" if is_seeded else "") for v in values.values()]
+    shown = [
+        "-" if np.isnan(v).any() else f"{np.mean(v):.3f}" + (f" ± {spread_of(v):.3f}" if is_seeded else "")
+        for v in values.values()
+    ]
     return f"| {name} | {len(scores)} | " + " | ".join(shown) + " |"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Literal
 from benchmarks.claims.claims import Asked, Claim, compared
 from benchmarks.claims.verdicts import Layout
 from benchmarks.ultraedit_claims.settings import TAUGHT
-from zoo.evaluation.edits import MEASURES
 from zoo.world import KINDS
 
 if TYPE_CHECKING:
@@ -93,6 +92,7 @@ CLAIMS = (
     Claim("a region given when editing helps",
           compared("given against none, mixed", NEARNESS, (_region("mixed"),), (_free_form("mixed"),))),
 )  # fmt: skip
+MEASURES = ("read_back", "l1", "l1_outside", "ssim_outside", "clip_direction", "clip_i")
 LAYOUT = Layout(
     claims=CLAIMS, judged_on=TAUGHT, sections={"kinds of the datasets": TAUGHT, "all seven kinds": KINDS},
     measures=MEASURES,

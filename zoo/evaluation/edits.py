@@ -7,6 +7,7 @@
 | ssim_outside | structural similarity to the source where the edit may change nothing |
 | clip_direction | by zoo:clip: cosine of the change of the image and the change of the captions |
 | clip_i | by zoo:clip: cosine with the true target |
+| clip_t | by zoo:clip: cosine with the caption of the true target |
 
 Three rows need no editor: the source itself, the true target, and the true target after an autoencoder, which is the
 most that an editor in its latent space can reach.
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from evaluation.benchmark import Benchmark, EditCase, Sample
+    from evaluation.benchmark import Benchmark, Sample
     from evaluation.editors import EditorChoice
     from zoo.world import EditKind
 
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 NUM_CASES = 500
 MEASURED = {"l1": "l1", "l1_outside": "l1_outside", "ssim_outside": "ssim_not_m", "clip_direction": "clip_direction",
-            "clip_i": "clip_i"}  # fmt: skip
+            "clip_i": "clip_i", "clip_t": "clip_t"}  # fmt: skip
 """Measure -> its name in `evaluation.measure`."""
 MEASURES = ("read_back", *MEASURED)
 IMAGES_AT_ONCE = 32
@@ -109,9 +110,9 @@ def score_editor(cases: Benchmark, out: Path, editor: EditorChoice, progress: Pr
 
 
 def score_images(cases: Benchmark, out: Path, images: Iterable[Image.Image], system: str) -> EditScores:
-    """Score ready images, one a case in order, which are written below `out`/outputs."""
-    for case, image in zip(cases.cases, images, strict=True):
-        save_png(image, out / OUTPUTS / f"{case.key}.png")
+    """Score ready images, one a sample in order, which are written below `out`/outputs."""
+    for sample, image in zip(cases.samples, images, strict=True):
+        save_png(image, out / OUTPUTS / f"{sample.key}.png")
     evaluate(cases, out, outputs=out / OUTPUTS, judges=_judges(), system=system, has_baselines=False)
     return _scores(cases, out)
 
@@ -145,12 +146,10 @@ def through_autoencoder(images: Sequence[Image.Image], model: str) -> list[Image
     return decoded
 
 
-def is_read_back(sample: Sample, case: EditCase, text: str) -> bool:
+def is_read_back(sample: Sample, text: str) -> bool:
     """True where a caption of the edited image has the facts of the true target's caption, and of `move` its side."""
-    is_moved = sample.facts["edit_type"] == "move"
-    return read_facts(text) == read_facts(case.target_caption) and (
-        not is_moved or read_position(text) == read_position(case.target_caption)
-    )
+    is_moved, wanted = sample.facts["edit_type"] == "move", sample.target_text or ""
+    return read_facts(text) == read_facts(wanted) and (not is_moved or read_position(text) == read_position(wanted))
 
 
 def _judges() -> JudgeIds:
@@ -160,12 +159,12 @@ def _judges() -> JudgeIds:
 def _scores(cases: Benchmark, out: Path) -> EditScores:
     """Means over the rows that `evaluate` left in `out`, with what zoo:blip reads on the outputs."""
     rows = pq.read_table(out / SAMPLES_FILE).to_pylist()
-    images = [open_rgb(out / OUTPUTS / f"{case.key}.png") for case in cases.cases]
+    images = [open_rgb(out / OUTPUTS / f"{sample.key}.png") for sample in cases.samples]
     texts = registry.load("Captioner", model_id("blip")).caption(images)
     values: dict[str, dict[str, list[float]]] = {}
-    for row, sample, case, text in zip(rows, cases.samples, cases.cases, texts, strict=True):
+    for row, sample, text in zip(rows, cases.samples, texts, strict=True):
         of_kind = values.setdefault(sample.facts["edit_type"], {})
-        of_kind.setdefault("read_back", []).append(float(is_read_back(sample, case, text)))
+        of_kind.setdefault("read_back", []).append(float(is_read_back(sample, text)))
         plain = {name.partition("@")[0]: value for name, value in row.items()}
         for name, theirs in MEASURED.items():
             if plain.get(theirs) is not None:

@@ -13,6 +13,7 @@ from zoo.world.vocabulary import COLOURS, FAMILIES, FAMILY_OF, NOUNS, PLACES, ST
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Sequence
 
     import numpy.typing as npt
 
@@ -73,11 +74,20 @@ def sample_edit(scene: Scene, rng: random.Random, kind: EditKind | None = None) 
     return Edit(kind, scene, target, rng.choice(wordings), rng.choice(reverse), source_phrase, target_phrase)
 
 
-def sample_sequence(scene: Scene, rng: random.Random, num_turns: int) -> list[Edit]:
-    """`num_turns` edits, each of what the one before left: sessions of multi-turn editing."""
+def sample_sequence(
+    scene: Scene, rng: random.Random, num_turns: int, kinds: Sequence[EditKind] | None = None
+) -> list[Edit]:
+    """`num_turns` edits, each of what the one before left: sessions of multi-turn editing.
+
+    Their kinds are drawn from those that can be done, and that are in `kinds`. Raises ValueError where there is none.
+    """
     turns: list[Edit] = []
     for _ in range(num_turns):
-        turns.append(sample_edit(turns[-1].target if turns else scene, rng))
+        before = turns[-1].target if turns else scene
+        possible = [kind for kind in possible_kinds(before) if kinds is None or kind in kinds]
+        if not possible:
+            raise ValueError(f"none of the edits {', '.join(kinds or ())} can be done to: {caption(before)}")
+        turns.append(sample_edit(before, rng, rng.choice(possible)))
     return turns
 
 

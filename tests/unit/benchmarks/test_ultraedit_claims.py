@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.claims import jobs as jobs_module
 from benchmarks.claims.claims import Asked, Claim, Comparison
+from benchmarks.claims.command import run_cell
 from benchmarks.claims.results import Result, claim_folder, path_of, read_result, write_result
 from benchmarks.claims.verdicts import as_markdown, joined, judged, verdict_of
 from benchmarks.ultraedit_claims import contact_sheet, run
@@ -179,8 +180,7 @@ def two_cells(tmp_path_factory):
     out = tmp_path_factory.mktemp("claims")
     pool(out, "anchors", 4)
     pool(out, "region", 4, "--regions")
-    known = cells(TINY)
-    return out, {name: run.run_cell(known[name], 0, out, TINY) for name in ("anchors-1x", "mixed")}
+    return out, {name: run_cell(run.BENCHMARK, name, 0, out, TINY) for name in ("anchors-1x", "mixed")}
 
 
 def test_a_cell_is_scored_at_each_of_its_tasks(two_cells):
@@ -201,15 +201,15 @@ def test_given_regions_change_what_a_region_editor_makes(two_cells):
 
 def test_a_finished_cell_is_not_run_again(two_cells, monkeypatch):
     out, found = two_cells
-    monkeypatch.setattr(run, "train_cell", None)
-    assert run.run_cell(cells(TINY)["mixed"], 0, out, TINY) == found["mixed"]
+    untrained = dataclasses.replace(run.BENCHMARK, train=None)
+    assert run_cell(untrained, "mixed", 0, out, TINY) == found["mixed"]
 
 
 def test_a_trained_cell_is_not_trained_again(two_cells, monkeypatch):
     out, found = two_cells
     path_of(out, "anchors-1x", 0).unlink()
     monkeypatch.setattr("trainer.loop.train", None)
-    assert run.run_cell(cells(TINY)["anchors-1x"], 0, out, TINY).tasks == found["anchors-1x"].tasks
+    assert run_cell(run.BENCHMARK, "anchors-1x", 0, out, TINY).tasks == found["anchors-1x"].tasks
 
 
 def test_the_table_trains_nothing(two_cells, capsys):
@@ -242,7 +242,7 @@ def test_the_command_runs_what_is_missing_and_that_alone(tmp_path, monkeypatch, 
 
 def test_a_cell_that_fails_is_named_and_the_others_run(two_cells, monkeypatch, capsys):
     out, _ = two_cells
-    monkeypatch.setattr(run, "make_pools", lambda *_: None)
+    monkeypatch.setattr(run, "BENCHMARK", dataclasses.replace(run.BENCHMARK, make_data=lambda *_: None))
     flags = ["--out", str(out), "--seeds", "0", "--numbers", json.dumps(TINY.as_json())]
     monkeypatch.setattr(
         jobs_module.subprocess, "run", lambda own, **_: subprocess.CompletedProcess(own, run.main(own[2:]))
