@@ -1,4 +1,8 @@
-"""UIP2P, ready to train: its settings open into its objective.
+"""UIP2P: trains an instruction editor without target images, by an edit and its way back.
+
+A sample is an image, its caption, an instruction, the caption after the edit, and the instruction that undoes it. The
+edited image shall move in CLIP's space as the captions do. Edited back, it shall be the source again, and both passes
+shall attend to the same places.
 
 Source  Simsar et al. 2024, UIP2P (arXiv 2412.15216v1); `settings` says what is from the paper and what is chosen.
 """

@@ -1,8 +1,4 @@
-"""Settings of UIP2P, which trains an instruction editor without target images, by an edit and its way back.
-
-A sample is an image, its caption, an instruction, the caption after the edit, and the instruction that undoes it. The
-edited image shall move in CLIP's space as the captions do; edited back, it shall be the source again, and both passes
-shall attend to the same places.
+"""Settings of UIP2P, and where each number comes from.
 
 Source  Simsar et al. 2024, UIP2P (arXiv 2412.15216v1). From the paper: the four losses and their weights; the UNet of
 InstructPix2Pix; one network for both directions; two timesteps, each uniform; one prediction a pass; CLIP ViT-L/14;
