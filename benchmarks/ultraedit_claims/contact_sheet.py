@@ -1,37 +1,23 @@
-"""`python benchmarks/ultraedit_claims/contact_sheet.py IMAGE`: held-out edits by each cell of bench-ultraedit-claims.
-
-A row an edit, under its instruction: the source, the true target, and the image of each cell's editor.
-"""
+"""`python benchmarks/ultraedit_claims/contact_sheet.py IMAGE`: held-out edits by each cell of the benchmark."""
 
 from __future__ import annotations
 
-import argparse
 import sys
-import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from PIL import Image, ImageDraw, ImageFont  # noqa: E402  run from a checkout
-
+from benchmarks.claims import contact_sheet  # noqa: E402  run from a checkout
 from benchmarks.claims.claims import Asked  # noqa: E402
 from benchmarks.ultraedit_claims.cells import cells  # noqa: E402
 from benchmarks.ultraedit_claims.run import OUT, plain_folder, training_folder  # noqa: E402
 from benchmarks.ultraedit_claims.settings import EDITORS, Numbers  # noqa: E402
-from evaluation.benchmarks.pairs import Pairs  # noqa: E402
-from evaluation.images import open_rgb  # noqa: E402
 from evaluation.run import OUTPUTS  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from evaluation.benchmark import Benchmark, EditCase
-
-CELL_PX, GAP_PX, HEAD_PX, LINE_PX = 80, 6, 52, 20
-CHARS_PER_LINE = 13
-PAPER, INK, FAINT = (255, 255, 255), (40, 40, 44), (120, 120, 126)
 
 
 def columns(out: Path, seed: int) -> dict[str, Path]:
@@ -46,48 +32,9 @@ def columns(out: Path, seed: int) -> dict[str, Path]:
     return found
 
 
-def sheet_of(cases: Benchmark, keys: Sequence[str], folders: dict[str, Path]) -> Image.Image:
-    """All rows below a line that names the columns."""
-    width = (2 + len(folders)) * (CELL_PX + GAP_PX) + GAP_PX
-    height = HEAD_PX + len(keys) * (LINE_PX + CELL_PX + GAP_PX) + GAP_PX
-    sheet = Image.new("RGB", (width, height), PAPER)
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    for column, name in enumerate(("source", "true target", *folders)):
-        draw.multiline_text((_left(column), 4), textwrap.fill(name, CHARS_PER_LINE), FAINT, font, spacing=1)
-    truth = {sample.key: sample.reference for sample in cases.samples}
-    by_key: dict[str, EditCase] = {case.key: case for case in cases.cases}
-    for row, key in enumerate(keys):
-        top = HEAD_PX + row * (LINE_PX + CELL_PX + GAP_PX)
-        draw.text((GAP_PX, top), by_key[key].instruction, INK, ImageFont.load_default(13))
-        stored = [by_key[key].source, truth[key], *(folder / f"{key}.png" for folder in folders.values())]
-        for column, one in enumerate(stored):
-            image = open_rgb(one).resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST)  # type: ignore[arg-type]  # files
-            sheet.paste(image, (_left(column), top + LINE_PX))
-    return sheet
-
-
-def _left(column: int) -> int:
-    return GAP_PX + column * (CELL_PX + GAP_PX)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Draw the sheet. Return 0, or 1 where no cell has run."""
-    parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
-    parser.add_argument("image", type=Path, help="PNG file to write")
-    parser.add_argument("--out", type=Path, default=OUT, help="%(default)s")
-    parser.add_argument("--seed", type=int, default=0, help="%(default)s")
-    parser.add_argument("--first", type=int, default=0, help="the first edit shown (%(default)s)")
-    parser.add_argument("--count", type=int, default=7, help="edits shown: 7 are one of each kind (%(default)s)")
-    given = parser.parse_args(argv)
-    folders = columns(given.out, given.seed)
-    if not folders:
-        print(f"no cell of seed {given.seed} has run in {given.out}", file=sys.stderr)
-        return 1
-    cases = Pairs().read(given.out / "cases")
-    keys = [case.key for case in cases.cases[given.first : given.first + given.count]]
-    sheet_of(cases, keys, folders).save(given.image, optimize=True)
-    print(given.image)
-    return 0
+    return contact_sheet.main(str(__doc__).rpartition(": ")[2], OUT, columns, argv)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.claims.claims import Asked
 from benchmarks.claims.command import run_cell
 from benchmarks.claims.verdicts import as_markdown, judged
-from benchmarks.uip2p_claims import datasets, run
+from benchmarks.uip2p_claims import contact_sheet, datasets, run
 from benchmarks.uip2p_claims.cells import CLAIMS, LAYOUT, SESSIONS, SINGLE, STEPS, cells, of_steps
 from benchmarks.uip2p_claims.settings import TAUGHT, Numbers
 from pipeline.plan.manifest import load_manifest
@@ -164,3 +164,12 @@ def test_a_claim_with_a_margin_allows_to_be_a_little_worse(two_cells):
 def test_every_claim_stands_in_the_table():
     text = as_markdown([], {}, LAYOUT)
     assert all(claim.text in text for claim in CLAIMS)
+
+
+def test_the_sheet_has_a_column_of_each_cell_and_number_of_steps(two_cells, tmp_path):
+    out, _ = two_cells
+    shown = contact_sheet.columns(out, 0)
+    assert {"uip2p", "uip2p-clean", *(f"uip2p, {of_steps(number)}" for number in STEPS)} <= set(shown)
+    assert contact_sheet.main([str(tmp_path / "sheet.png"), "--out", str(out), "--count", "3"]) == 0
+    assert (tmp_path / "sheet.png").stat().st_size > 5000
+    assert contact_sheet.main([str(tmp_path / "sheet.png"), "--out", str(tmp_path)]) == 1
