@@ -99,13 +99,19 @@ class Batch:
     def select(self, rows: Sequence[int]) -> Batch:
         """A batch of some of the samples, in the order of `rows`, which name each at most once."""
         places = list(rows)
+        partial = {name: _rows_of(*one, places) for name, one in self.partial.items()}
+        whole = {
+            name: values[having_N.argsort()]
+            for name, (having_N, values) in partial.items()
+            if len(having_N) == len(places)
+        }
         return replace(
             self,
             number_B=self.number_B[places],
             epochs=tuple(self.epochs[row] for row in places),
             keys=tuple(self.keys[row] for row in places),
-            columns={name: _selected(value, places) for name, value in self.columns.items()},
-            partial={name: _rows_of(*one, places) for name, one in self.partial.items()},
+            columns={name: _selected(value, places) for name, value in self.columns.items()} | whole,
+            partial={name: one for name, one in partial.items() if name not in whole},
         )
 
     def _check_declared(self, name: object) -> None:

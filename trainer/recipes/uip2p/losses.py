@@ -60,7 +60,8 @@ def attention_loss(
 
 
 def place_map(map_BQL: Tensor, tokens_BL: Tensor) -> Tensor:
-    """The mean over the tokens that are true, stretched so that each row (B, Q) goes from 0 to 1."""
+    """The mean over the tokens that are true, stretched so that each row (B, Q) goes from 0 to 1, float32 or wider."""
+    map_BQL = map_BQL.to(torch.promote_types(map_BQL.dtype, torch.float32))
     weights_BL = tokens_BL / tokens_BL.sum(1, keepdim=True).clamp(min=1)  # float32, as FLAT is 0 in float16
     pooled_BQ = (map_BQL * weights_BL[:, None]).sum(-1)
     low_B1, high_B1 = pooled_BQ.amin(1, keepdim=True), pooled_BQ.amax(1, keepdim=True)

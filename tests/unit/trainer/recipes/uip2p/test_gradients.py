@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from models.diffusion.text_conditions import TextCondition
 from trainer.diffusion.editors import open_editor
+from trainer.diffusion.schedule import noised
 from trainer.draws import Draws
 from trainer.recipes.uip2p import objective as under_test
 from trainer.recipes.uip2p.cycle import OneStep, denoised, one_step, straight_through
@@ -189,14 +190,16 @@ def unet_inputs(objective, batch):
     return seen
 
 
-def test_reverse_pass_sees_the_edit_in_few_steps(made, batch):
+def test_reverse_pass_sees_the_edit_in_few_steps_and_denoises_the_estimate(made, batch):
     objective = made(**CLEAN)
-    (first, timestep_B, text), *_, (last, _, _) = unet_inputs(objective, batch)
-    noisy, source = first.chunk(2, 1)[0], objective._source(batch)
-    clean = denoised(objective, noisy, source, timestep_B, TextCondition(text), 3)
-    torch.testing.assert_close(last.chunk(2, 1)[1], objective.unscaled(clean))
-    estimate = denoised(objective, noisy, source, timestep_B, TextCondition(text), 1)
+    (first, timestep_B, text), *_, (last, back_B, _) = unet_inputs(objective, batch)
+    start, source = first.chunk(2, 1)[0], objective._source(batch)
+    clean, estimate = (denoised(objective, start, source, timestep_B, TextCondition(text), steps) for steps in (3, 1))
     assert (estimate - clean).abs().max() > 0.01 * clean.abs().max()
+    noisy, seen = last.chunk(2, 1)
+    torch.testing.assert_close(seen, objective.unscaled(clean))
+    noise = Draws(0, batch.number_B).normal("reverse_noise", source.shape[1:])
+    torch.testing.assert_close(noisy, noised(estimate, noise, objective.schedule.alpha(back_B)))
 
 
 def test_gradient_of_the_clean_condition_is_that_of_the_one_step_estimate(made, batch, monkeypatch):

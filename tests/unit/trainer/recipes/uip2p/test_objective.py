@@ -244,6 +244,31 @@ def test_passes_take_the_instruction_and_then_the_one_that_undoes_it(made, batch
     torch.testing.assert_close(second[:, :4], expected, atol=1e-4, rtol=1e-4)
 
 
+def test_image_losses_are_those_of_what_the_passes_decode_to(made, batch, clip, inputs_seen):
+    objective, seen = made(**NO_DROPOUT), inputs_seen()
+    _, parts = loss_of(objective, batch)
+    checkpoint, source = objective._checkpoint, batch["source_images"][0]
+    vae, images = checkpoint.pipeline.vae, [source]
+    with torch.no_grad():
+        for given, timestep_B, text in list(seen):
+            out = checkpoint.unet(given, timestep_B, text).sample
+            clean = objective.schedule.clean_in(out, given[:, :4], timestep_B)
+            images.append(vae.decode(clean / vae.config.scaling_factor).sample)
+        of_source, of_edited, of_found = (clip.image_emb((image + 1) / 2).numpy() for image in images)
+    before, after = (clip.text_emb(batch[name]).numpy() for name in ("source_caption", "target_caption"))
+
+    def cosine(one, other):
+        return (one * other).sum(-1) / np.linalg.norm(one, axis=-1) / np.linalg.norm(other, axis=-1)
+
+    expected = {
+        "direction": 1 - cosine(of_edited - of_source, after - before),
+        "similarity": 1 - cosine(of_edited, after),
+        "reconstruction": np.square((images[2] - source).numpy()).mean((1, 2, 3)) + 1 - cosine(of_source, of_found),
+    }
+    for name, values in expected.items():
+        assert float(parts[name]) == pytest.approx(values.mean(), rel=1e-4), name
+
+
 def drawn(objective, batch, seen, seed=0):
     """(timesteps, noise) of the three passes of a loss, from what the UNet took."""
     seen.clear()
@@ -258,7 +283,7 @@ def drawn(objective, batch, seen, seed=0):
     return torch.stack([timestep_B for _, timestep_B, _ in seen]), torch.stack(noise).detach()
 
 
-def test_timesteps_and_noise_of_the_passes_are_independent_and_reproducible(made, batch, inputs_seen):
+def test_draws_of_the_passes_are_independent_and_reproducible(made, batch, inputs_seen):
     objective, seen = made(**NO_DROPOUT, identity_loss=True), inputs_seen()
     timesteps, noise = drawn(objective, batch, seen)
     assert len({tuple(one.tolist()) for one in timesteps}) == 3
