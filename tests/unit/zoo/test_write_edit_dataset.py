@@ -70,6 +70,14 @@ def test_without_regions_nothing_says_where(tmp_path):
         assert "is_whole_image" not in json.loads(members["json"])
 
 
+def test_without_targets_the_sources_and_texts_are_the_same(tmp_path):
+    written(tmp_path / "all")
+    written(tmp_path / "none", "--without-targets")
+    both = zip(members_of(tmp_path / "all"), members_of(tmp_path / "none"), strict=True)
+    for with_target, without in both:
+        assert without == {suffix: one for suffix, one in with_target.items() if suffix != "target.png"}
+
+
 def test_another_world_has_other_scenes():
     first, other = (next(EditOrder(1, 0, KINDS, world_seed=seed).edits())[1] for seed in (4, HELD_OUT_SEED))
     assert first.source != other.source
