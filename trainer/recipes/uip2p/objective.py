@@ -18,6 +18,8 @@ from trainer.diffusion.editors import parameter_groups
 from trainer.diffusion.schedule import noised
 from trainer.recipes.uip2p import losses
 from trainer.recipes.uip2p.cycle import Noise, denoised, one_step, straight_through
+from trainer.recipes.uip2p.early_gradient import early_gradient
+from trainer.recipes.uip2p.image_losses import ImageLosses
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,17 +75,19 @@ class Uip2pObjective:
         """
         dropped = self._dropout.dropped(draws.uniform("dropout").cpu())
         has_cycle_B = ~(dropped.text_B | dropped.image_B)
+        zero = torch.zeros(1, device=self._checkpoint.device)
         found: dict[str, Tensor] = {}
+        carrier_B = zero
         if has_cycle_B.any():
             rows = has_cycle_B.nonzero()[:, 0].tolist()
-            found |= self._cycle(batch.select(rows), draws.select(rows))
+            found, carrier_B = self._cycle(batch.select(rows), draws.select(rows))
         if not has_cycle_B.all():
             rows = (~has_cycle_B).nonzero()[:, 0].tolist()
             found["dropped"] = self._denoising(batch.select(rows), draws.select(rows), dropped.select(rows))
-        zero = torch.zeros(1, device=self._checkpoint.device)
         weights = self._settings.loss_weights()
         parts = {name: found.get(name, zero).sum() / len(batch) for name in weights}
         total = torch.stack([weight * parts[name] for name, weight in weights.items()]).sum()
+        total = total + carrier_B.sum() / len(batch)
         return total, {name: part.detach() for name, part in parts.items()}
 
     def save(self, folder: Path) -> None:
@@ -102,58 +106,51 @@ class Uip2pObjective:
         """Maps of the passes within; none where no loss compares them."""
         return self._recorder.recording() if self._recorder else nullcontext({})
 
-    def _cycle(self, batch: Batch, draws: Draws) -> dict[str, Tensor]:
-        """The losses (B,) of samples that lose no condition."""
+    def _cycle(self, batch: Batch, draws: Draws) -> tuple[dict[str, Tensor], Tensor]:
+        """The losses (B,) of samples that lose no condition, and what carries the gradient of those without graph."""
         settings, source_BChw = self._settings, self._source(batch)
         instruction, undo = (self._checkpoint.encode_texts(batch[n]) for n in ("instruction", "reverse_instruction"))
         noise = self._noise(draws, "", source_BChw)
         forward = one_step(self, source_BChw, source_BChw, noise, instruction)
-        parts, reverse = {}, None
+        images = ImageLosses(settings, self._clip, self._checkpoint.latents.decode, batch) if self._clip else None
+        parts: dict[str, Tensor] = {}
+        carrier_B = torch.zeros(len(batch), device=source_BChw.device)
+        if images and (settings.lambda_clip or settings.lambda_sim):
+            parts, carrier_B = early_gradient(forward.clean_BChw, images.of_edit, settings.loss_weights())
         if settings.needs_reverse:
-            seen_BChw = forward.clean_BChw
-            if settings.clean_cycle_condition:
-                start_BChw, steps = forward.noisy_BChw, settings.clean_steps
-                clean_BChw = denoised(self, start_BChw, source_BChw, noise.timestep_B, instruction, steps)
-                seen_BChw = straight_through(clean_BChw, forward.clean_BChw)
-            own = self._noise(draws, "reverse_", source_BChw)
-            reverse = one_step(self, forward.clean_BChw, seen_BChw, own, undo)
+            reverse = self._reverse(draws, forward, noise, source_BChw, (instruction, undo))
             if settings.lambda_attn:
                 parts["attention"] = self._attention_loss(batch, forward, reverse)
-        if self._clip:
-            parts |= self._image_losses(self._clip, batch, forward, reverse)
+            if images and settings.lambda_recon:
+                weights, of_latent = settings.loss_weights(), images.of_reconstruction
+                found, further_B = early_gradient(reverse.clean_BChw, of_latent, weights)
+                parts, carrier_B = parts | found, carrier_B + further_B
         if settings.identity_loss and settings.lambda_identity:
             own = self._noise(draws, "identity_", source_BChw)
             parts["identity"] = self._error(source_BChw, self.unscaled(source_BChw), own, undo)
-        return parts
+        return parts, carrier_B
+
+    def _reverse(
+        self,
+        draws: Draws,
+        forward: OneStep,
+        noise: Noise,
+        source_BChw: Tensor,
+        texts: tuple[TextCondition, TextCondition],
+    ) -> OneStep:
+        """The pass back by the second text of `texts`, which sees the edit of the forward pass by the first."""
+        settings, (instruction, undo), seen_BChw = self._settings, texts, forward.clean_BChw
+        if settings.clean_cycle_condition:
+            start_BChw, steps = forward.noisy_BChw, settings.clean_steps
+            clean_BChw = denoised(self, start_BChw, source_BChw, noise.timestep_B, instruction, steps)
+            seen_BChw = straight_through(clean_BChw, forward.clean_BChw)
+        return one_step(self, forward.clean_BChw, seen_BChw, self._noise(draws, "reverse_", source_BChw), undo)
 
     def _attention_loss(self, batch: Batch, forward: OneStep, reverse: OneStep) -> Tensor:
         instruction_BL, undo_BL = (
             self._checkpoint.word_tokens(batch[name]) for name in ("instruction", "reverse_instruction")
         )
         return losses.attention_loss(forward.maps, reverse.maps, instruction_BL, undo_BL, self._settings.norm)
-
-    def _image_losses(
-        self, clip: DifferentiableImageText, batch: Batch, forward: OneStep, reverse: OneStep | None
-    ) -> dict[str, Tensor]:
-        """The losses that compare decoded images. An image is decoded only if one of them needs it."""
-        settings, parts, source_BCHW = self._settings, {}, batch["source_images"][0]
-        decode = self._checkpoint.latents.decode
-        with torch.no_grad():
-            source_BD = clip.image_emb(source_BCHW / 2 + 0.5)
-        if settings.lambda_clip or settings.lambda_sim:
-            edited_BD = clip.image_emb(decode(forward.clean_BChw) / 2 + 0.5)
-            before_BD, after_BD = (clip.text_emb(batch[name]) for name in ("source_caption", "target_caption"))
-            if settings.lambda_clip:
-                parts["direction"] = losses.direction_loss(edited_BD, source_BD, after_BD, before_BD)
-            if settings.lambda_sim:
-                parts["similarity"] = losses.similarity_loss(edited_BD, after_BD)
-        if reverse and settings.lambda_recon:
-            found_BCHW = decode(reverse.clean_BChw)
-            found_BD = clip.image_emb(found_BCHW / 2 + 0.5)
-            parts["reconstruction"] = losses.reconstruction_loss(
-                source_BCHW, found_BCHW, source_BD, found_BD, settings.norm
-            )
-        return parts
 
     def _denoising(self, batch: Batch, draws: Draws, dropped: Dropped) -> Tensor:
         """The error (B,) of samples that lose a condition: the source is what is denoised, and what is seen."""
