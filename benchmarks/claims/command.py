@@ -84,7 +84,9 @@ def main(benchmark: ClaimsBenchmark, argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=benchmark.out, help="%(default)s")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=list(known), metavar="CELL", help=", ".join(known))
-    parser.add_argument("--table", action="store_true", help="print the tables of what is there, train nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="print the tables of what is there; cells that are missing are not trained"
+    )
     parser.add_argument("--processes", type=int, default=2, help="cells at a time; on a GPU 1 (%(default)s)")
     parser.add_argument(
         "--numbers",

@@ -1,4 +1,4 @@
-"""Results of cells on disk: one JSON file for each cell and seed, and one for each row that no cell trains."""
+"""Results of cells on disk: one JSON file for each cell and seed."""
 
 from __future__ import annotations
 

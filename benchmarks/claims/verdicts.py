@@ -40,7 +40,11 @@ class Judged:
     @property
     def verdict(self) -> Verdict:
         """By the rule of this module."""
-        return verdict_of([gain + self.comparison.margin for gain in self.gains])
+        return verdict_of(self._judged_gains)
+
+    @property
+    def _judged_gains(self) -> list[float]:
+        return [gain + self.comparison.margin for gain in self.gains]
 
     @property
     def reason(self) -> str:
@@ -48,11 +52,12 @@ class Judged:
         if not self.gains:
             return f"{self.comparison.text}: not run"
         change = float(np.mean(self.gains)) * (1 if self.comparison.is_up else -1)
+        margin = f", margin {self.comparison.margin:g}" if self.comparison.margin else ""
         if len(self.gains) == 1:
-            seen = "large enough to see" if abs(self.gains[0]) > CLEAR * self.error else "within the error"
-            return f"{self.comparison.text} {change:+.4f}, one seed, {seen} (edits leave ± {self.error:.4f})"
+            seen = "large enough to see" if abs(self._judged_gains[0]) > CLEAR * self.error else "within the error"
+            return f"{self.comparison.text} {change:+.4f}, one seed{margin}, {seen} (edits leave ± {self.error:.4f})"
         return (
-            f"{self.comparison.text} {change:+.4f} ± {spread_of(self.gains):.4f} over {len(self.gains)} seeds: "
+            f"{self.comparison.text} {change:+.4f} ± {spread_of(self.gains):.4f} over {len(self.gains)} seeds{margin}: "
             f"{self.verdict}"
         )
 
@@ -101,7 +106,7 @@ def _judged(comparison: Comparison, results: Sequence[Result], kinds: Sequence[s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """What the tables of a benchmark show."""
+    """The contents of a benchmark's tables."""
 
     claims: tuple[Claim, ...]
     judged_on: tuple[str, ...]

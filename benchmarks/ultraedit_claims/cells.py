@@ -97,4 +97,4 @@ LAYOUT = Layout(
     claims=CLAIMS, judged_on=TAUGHT, sections={"kinds of the datasets": TAUGHT, "all seven kinds": KINDS},
     measures=MEASURES,
 )  # fmt: skip
-"""What the tables show."""
+"""The contents of the tables."""

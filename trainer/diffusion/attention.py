@@ -13,14 +13,35 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from torch import Tensor
 
 # B rows, N heads, Q queries (places of the feature map), L tokens
 
-CROSS = "attn2.processor"
-"""End of the name of a cross-attention's processor in a UNet of diffusers."""
+CROSS = "attn2"
+"""End of the name of a cross-attention in a UNet of diffusers."""
+PROCESSOR = ".processor"
+
+
+def cross_attentions(unet: Any, side: int, max_queries: int) -> tuple[str, ...]:
+    """Names of the cross-attentions that have at most `max_queries` places for a latent of `side` x `side` cells.
+
+    They are named for the square, so that a wider or higher latent of the same area has the same layers.
+    """
+    last = len(unet.config.block_out_channels) - 1
+    names = [name.removesuffix(PROCESSOR) for name in unet.attn_processors]
+    return tuple(
+        name for name in names if name.endswith(CROSS) and (side // 2 ** _halvings(name, last)) ** 2 <= max_queries
+    )
+
+
+def _halvings(name: str, last: int) -> int:
+    """How often the latent is halved before the layer of this name, in a UNet that halves it `last` times."""
+    block, place, *_ = name.split(".")
+    if block == "mid_block":
+        return last
+    return int(place) if block == "down_blocks" else last - int(place)
 
 
 class AttentionRecorder:
@@ -30,14 +51,13 @@ class AttentionRecorder:
     backward pass of gradient checkpointing, which runs a layer once more, repeats the same operations.
     """
 
-    def __init__(self, unet: Any, max_queries: int) -> None:
-        """Put recording processors around those of `unet`. Layers of more than `max_queries` places get no map."""
+    def __init__(self, unet: Any, layers: Collection[str]) -> None:
+        """Put recording processors around those of `layers`, which `cross_attentions` names."""
         self._kept: dict[str, Tensor] | None = None
-        self._max_queries = max_queries
         unet.set_attn_processor(
             {
-                name: _Recording(name.removesuffix(".processor"), processor, self)
-                if name.endswith(CROSS)
+                name: _Recording(layer, processor, self)
+                if (layer := name.removesuffix(PROCESSOR)) in layers
                 else processor
                 for name, processor in unet.attn_processors.items()
             }
@@ -55,7 +75,7 @@ class AttentionRecorder:
 
     def see(self, name: str, attention: Any, hidden_BQD: Tensor, text_BLD: Tensor) -> None:
         """Compute the map of a layer from its inputs, and keep it within `recording`."""
-        if not torch.is_grad_enabled() or hidden_BQD.shape[1] > self._max_queries:
+        if not torch.is_grad_enabled():
             return
         query = attention.head_to_batch_dim(attention.to_q(hidden_BQD))
         key = attention.head_to_batch_dim(attention.to_k(text_BLD))

@@ -52,7 +52,7 @@ def open_editor(
     """Load the checkpoint that `recipe` names, widen its UNet, and add adapters where they are trained.
 
     `region` says whether the editor takes a region, None that the recipe knows no regions. `prediction` is what the
-    UNet shall predict, where that is not what the checkpoint says. Raises UsageError for a model of another kind or
+    UNet is to predict, where that is not what the checkpoint says. Raises UsageError for a model of another kind or
     width, and for a size that it cannot take, before weights load.
     """
     kinds = EDITOR_OF if region is None else REGION_EDITOR_OF
@@ -80,7 +80,7 @@ def parameter_groups(recipe: EditorRecipe, checkpoint: Checkpoint) -> tuple[Para
 
 
 def _in_channels(start: Start, *, takes_region: bool) -> int:
-    """Channels of the UNet's input. Raises UsageError where the checkpoint's UNet does not lead there."""
+    """Channels of the UNet's input. Raises UsageError where the checkpoint's UNet cannot be widened to that."""
     model_id = start.weights.model_id
     has, latents = LATENTS_TAKEN[start.kind] * start.latent_channels, 3 if takes_region else 2
     if start.in_channels != has:

@@ -56,7 +56,7 @@ class Schedule:
         return noise_of_velocity(noisy_BChw, predicted_BChw, self.alpha(timestep_B))
 
     def clean_in(self, predicted_BChw: Tensor, noisy_BChw: Tensor, timestep_B: Tensor) -> Tensor:
-        """The clean latent that the network's output means: the estimate in one step."""
+        """The clean latent that the network's output implies: the estimate in one step."""
         alpha_B = self.alpha(timestep_B)
         if self.prediction == "epsilon":
             return clean_latent(noisy_BChw, predicted_BChw, alpha_B)

@@ -16,7 +16,7 @@ from PIL import Image
 from evaluation.benchmark import Benchmark, EditCase, Output, Sample
 from evaluation.json_files import read_lines
 from zoo.batches import HELD_OUT_SEED
-from zoo.world import KINDS, SIZE_PX, possible_kinds, render, sample_sequence, scene_of
+from zoo.world import KINDS, SIZE_PX, render, sample_sequence, scene_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,6 +29,7 @@ SESSION = "session"
 FIRST_SCENE = 9_000_000
 """Number of the first scene: far from those of single edits."""
 FILE = "sessions.jsonl"
+MOST_SKIPPED = 1000
 
 
 def write_sessions(folder: Path, count: int, num_turns: int, kinds: Sequence[EditKind] = KINDS) -> Benchmark:
@@ -50,11 +51,22 @@ def write_sessions(folder: Path, count: int, num_turns: int, kinds: Sequence[Edi
 
 
 def _sessions(num_turns: int, kinds: Sequence[EditKind]) -> Iterator[tuple[int, list[Edit]]]:
-    """(number of the scene, its edits) of each scene in turn whose turns can all be done."""
+    """(number of the scene, its edits) of each scene in turn whose turns can all be done.
+
+    Raises ValueError where that is none of `MOST_SKIPPED` scenes in a row.
+    """
+    skipped = 0
     for index in count_from(FIRST_SCENE):
-        scene = scene_of(HELD_OUT_SEED, index)
-        if set(possible_kinds(scene)) & set(kinds):
-            yield index, sample_sequence(scene, random.Random(f"sessions {HELD_OUT_SEED} {index}"), num_turns, kinds)
+        rng = random.Random(f"sessions {HELD_OUT_SEED} {index}")
+        try:
+            turns = sample_sequence(scene_of(HELD_OUT_SEED, index), rng, num_turns, kinds)
+        except ValueError as error:
+            skipped += 1
+            if skipped == MOST_SKIPPED:
+                raise ValueError(f"no scene can take {num_turns} edits of {', '.join(kinds)}") from error
+        else:
+            skipped = 0
+            yield index, turns
 
 
 def _write(folder: Path, index: int, turns: list[Edit]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.claims.claims import Asked
 from benchmarks.claims.command import run_cell
+from benchmarks.claims.results import Result
 from benchmarks.claims.verdicts import as_markdown, judged
 from benchmarks.uip2p_claims import contact_sheet, datasets, run
 from benchmarks.uip2p_claims.cells import CLAIMS, LAYOUT, SESSIONS, SINGLE, STEPS, cells, of_steps
@@ -19,7 +20,7 @@ from samples.shards import read_shards
 from trainer.data import first_samples
 from trainer.decode import Decoder
 from zoo.dataset_shards import write_shards
-from zoo.evaluation.edits import MEASURES
+from zoo.evaluation.edits import MEASURES, EditScores, KindScores
 from zoo.evaluation.sessions import SESSION
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' schedulers
@@ -151,14 +152,27 @@ def test_the_table_has_the_source_at_both_tasks(two_cells, capsys):
     assert "nan" not in text
 
 
-def test_a_claim_with_a_margin_allows_to_be_a_little_worse(two_cells):
-    _, found = two_cells
-    results = [dataclasses.replace(found["uip2p"], seed=seed) for seed in (0, 1, 2)]
-    same = {name: found["uip2p"].tasks[of_steps(5)] for name in found["uip2p"].tasks}
+def with_l1(*values):
+    """A result a seed, whose tasks of 5 and 50 steps have these differences of l1."""
+
+    def scores(l1):
+        return EditScores({kind: KindScores({"l1": l1}, {"l1": 0.1}, {"l1": 9}) for kind in TAUGHT})
+
+    return [
+        Result("uip2p", seed, {}, {of_steps(5): scores(0.1 + value), of_steps(50): scores(0.1)}, {})
+        for seed, value in enumerate(values)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("differences", "verdict"),
+    [((0.0, 0.0, 0.0), "agrees"), ((0.003, 0.0031, 0.0029), "agrees"), ((0.008, 0.0081, 0.0079), "disagrees")],
+)
+def test_a_claim_with_a_margin_allows_to_be_a_little_worse(differences, verdict):
     (claim,) = [one for one in CLAIMS if one.text.startswith("five steps")]
-    equal = judged(claim, [dataclasses.replace(one, tasks=same) for one in results], LAYOUT.judged_on)
-    assert {one.verdict for one in equal} == {"agrees"}
-    assert set(equal[0].gains) == {0.0}
+    found = judged(claim, with_l1(*differences), LAYOUT.judged_on)[0]
+    assert found.verdict == verdict
+    assert "margin 0.005" in found.reason
 
 
 def test_every_claim_stands_in_the_table():

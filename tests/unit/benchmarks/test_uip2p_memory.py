@@ -12,7 +12,7 @@ from benchmarks.uip2p_memory import run
 from benchmarks.uip2p_memory.case import Case, Found, WithValues
 from benchmarks.uip2p_memory.live_bytes import REST, LiveBytes, nbytes
 from benchmarks.uip2p_memory.without_values import drop_values, types_of_cuda
-from trainer.diffusion.attention import AttentionRecorder
+from trainer.diffusion.attention import AttentionRecorder, cross_attentions
 
 KB = torch.zeros(256)
 
@@ -71,7 +71,7 @@ def test_the_peak_is_that_of_the_profiler():
 def unet_bytes(device, context, fake):
     """Live bytes after a forward pass in bfloat16 of a small UNet without values, attention maps included."""
     unet = UNet2DConditionModel(**{**LAYOUTS["sd15-tiny"].unet, "in_channels": 8})
-    recorder = AttentionRecorder(unet, 1024)
+    recorder = AttentionRecorder(unet, cross_attentions(unet, 16, 1024))
     with fake:
         inputs = [
             torch.empty(2, 8, 16, 16, device=device), torch.zeros(2, dtype=torch.long, device=device),

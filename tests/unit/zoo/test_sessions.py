@@ -65,3 +65,10 @@ def test_the_true_results_are_read_and_the_sources_are_not(sessions, tmp_path):
     assert true.mean("l1", (SESSION,)) == 0
     assert copied.mean("l1", (SESSION,)) > 0.01
     assert true.mean("read_back", (SESSION,)) > copied.mean("read_back", (SESSION,))
+
+
+def test_scenes_that_cannot_take_the_edits_are_skipped(tmp_path):
+    found = write_sessions(tmp_path / "a", 3, 2, ("remove", "change_colour"))
+    assert len(found.samples) == 3
+    with pytest.raises(ValueError, match="no scene can take 3 edits of add"):
+        write_sessions(tmp_path / "b", 1, 3, ("add",))

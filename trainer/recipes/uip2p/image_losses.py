@@ -29,7 +29,7 @@ class ImageLosses:
     def __init__(
         self, settings: Uip2pSettings, clip: DifferentiableImageText, decode: Callable[[Tensor], Tensor], batch: Batch
     ) -> None:
-        """`decode` makes images from -1 to 1 of scaled latents."""
+        """`decode` decodes scaled latents to images, -1 to 1."""
         self._settings, self._clip, self._decode, self._batch = settings, clip, decode, batch
         self._source_BCHW: Tensor = batch["source_images"][0]
         with torch.no_grad():

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 Norm = Literal["mean_square", "l2"]
 
-FLAT = 1e-8
-"""Added to the range of a map, so that one which is the same everywhere becomes zeros."""
+FLAT = 1e-5
+"""A map whose range is smaller counts as the same everywhere."""
 
 
 def direction_loss(edited_BD: Tensor, source_BD: Tensor, target_text_BD: Tensor, source_text_BD: Tensor) -> Tensor:
@@ -60,12 +60,16 @@ def attention_loss(
 
 
 def place_map(map_BQL: Tensor, tokens_BL: Tensor) -> Tensor:
-    """The mean over the tokens that are true, stretched so that each row (B, Q) goes from 0 to 1, float32 or wider."""
+    """The mean over the tokens that are true, stretched so that each row (B, Q) goes from 0 to 1, float32 or wider.
+
+    A flat map becomes zeros without gradient.
+    """
     map_BQL = map_BQL.to(torch.promote_types(map_BQL.dtype, torch.float32))
     weights_BL = tokens_BL / tokens_BL.sum(1, keepdim=True).clamp(min=1)  # float32, as FLAT is 0 in float16
     pooled_BQ = (map_BQL * weights_BL[:, None]).sum(-1)
     low_B1, high_B1 = pooled_BQ.amin(1, keepdim=True), pooled_BQ.amax(1, keepdim=True)
-    return (pooled_BQ - low_B1) / (high_B1 - low_B1 + FLAT)
+    range_B1 = high_B1 - low_B1
+    return torch.where(range_B1 < FLAT, 0.0, (pooled_BQ - low_B1) / range_B1.clamp(min=FLAT))
 
 
 def reconstruction_loss(

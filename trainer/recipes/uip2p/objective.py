@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from core.errors import UsageError
 from models.diffusion.instruct_pix2pix import InstructPix2Pix as Editor
 from models.diffusion.text_conditions import without_text
-from trainer.diffusion.attention import AttentionRecorder
+from trainer.diffusion.attention import AttentionRecorder, cross_attentions
 from trainer.diffusion.dropout import Dropout
 from trainer.diffusion.editors import parameter_groups
 from trainer.diffusion.schedule import noised
@@ -49,10 +50,13 @@ class Uip2pObjective:
     def __init__(
         self, settings: Uip2pSettings, checkpoint: Checkpoint, kind: str, clip: DifferentiableImageText | None
     ) -> None:
-        """`kind` is the kind of the pipeline that `save` writes. `clip` is None where no loss needs it."""
+        """`kind` is the kind of the pipeline that `save` writes. `clip` is None where no loss needs it.
+
+        Raises UsageError where attention is compared and no layer is small enough for it.
+        """
         self._settings, self._checkpoint, self._kind, self._clip = settings, checkpoint, kind, clip
         self._dropout = Dropout(settings.text_dropout, settings.image_dropout, settings.both_dropout)
-        self._recorder = AttentionRecorder(checkpoint.unet, MAX_QUERIES) if settings.lambda_attn else None
+        self._recorder = AttentionRecorder(checkpoint.unet, layers) if (layers := self._layers()) else None
         self._no_text = checkpoint.no_text()
         self.schedule = checkpoint.schedule
         self.modules = {"unet": checkpoint.unet}
@@ -105,6 +109,19 @@ class Uip2pObjective:
     def recording(self) -> AbstractContextManager[Mapping[str, Tensor]]:
         """Maps of the passes within; none where no loss compares them."""
         return self._recorder.recording() if self._recorder else nullcontext({})
+
+    def _layers(self) -> tuple[str, ...]:
+        """Names of the layers whose attention is compared. Raises UsageError where no layer is small enough."""
+        settings, checkpoint = self._settings, self._checkpoint
+        if not settings.lambda_attn:
+            return ()
+        layers = cross_attentions(checkpoint.unet, settings.size_px // checkpoint.latents.factor, MAX_QUERIES)
+        if not layers:
+            raise UsageError(
+                f"at size_px {settings.size_px} all cross-attentions of model {settings.model!r} have more than "
+                f"{MAX_QUERIES} places, so their maps are not compared; set a smaller size_px, or lambda_attn=0"
+            )
+        return layers
 
     def _cycle(self, batch: Batch, draws: Draws) -> tuple[dict[str, Tensor], Tensor]:
         """The losses (B,) of samples that lose no condition, and what carries the gradient of those without graph."""

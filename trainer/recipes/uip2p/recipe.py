@@ -1,8 +1,8 @@
 """UIP2P: trains an instruction editor without target images, by an edit and its way back.
 
 A sample is an image, its caption, an instruction, the caption after the edit, and the instruction that undoes it. The
-edited image shall move in CLIP's space as the captions do. Edited back, it shall be the source again, and both passes
-shall attend to the same places.
+edited image should move in CLIP's space as the captions do. Edited back, it should be the source again, and both passes
+should attend to the same places.
 
 Source  Simsar et al. 2024, UIP2P (arXiv 2412.15216v1); `settings` says what is from the paper and what is chosen.
 """
@@ -29,7 +29,7 @@ class Uip2p(Uip2pSettings):
         """The objective on the training's device.
 
         Raises UsageError for a model of another kind or width, for a schedule whose clean latents have no estimate, and
-        where all losses are off.
+        for a size at which no attention can be compared, and where all losses are off.
         """
         if not (self.needs_clip or self.needs_reverse):
             raise UsageError("recipe uip2p has all its losses off; set one of lambda_clip, lambda_attn … above 0")

@@ -11,16 +11,16 @@ al. 2026), which found both to matter.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from trainer.diffusion.settings import EditorRecipe
 from trainer.recipes.uip2p.losses import Norm  # noqa: TC001  pydantic reads it
 
 
 class Uip2pSettings(EditorRecipe):
-    """What decides the result. A weight of 0 switches a loss off, to repeat the paper's ablation."""
+    """Settings that decide the result. A weight of 0 switches a loss off, to repeat the paper's ablation."""
 
     reads: ClassVar = ("source_images", "source_caption", "target_caption", "instruction", "reverse_instruction")
     reads_if_present: ClassVar = ("source_latent",)
@@ -51,6 +51,15 @@ class Uip2pSettings(EditorRecipe):
     """Let the reverse pass see an edit made in several steps, with the gradient of the one-step estimate."""
     clean_steps: int = Field(4, ge=1)
     """Steps of that edit, from the noisy latent of the forward pass on."""
+
+    @model_validator(mode="after")
+    def _is_not_compiled(self) -> Self:
+        if self.run_on.compile_unet:
+            raise ValueError(
+                "compile_unet does not help this recipe, whose passes differ in shape and in what is recorded: torch "
+                "would compile again and again; set run_on.compile_unet=false"
+            )
+        return self
 
     def needs_models(self) -> tuple[str, ...]:
         """The checkpoint to start from, and CLIP where a loss needs it."""

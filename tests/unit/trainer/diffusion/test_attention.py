@@ -1,13 +1,14 @@
 """Recorded maps against a direct softmax(Q K^T / sqrt(d)), from the inputs of each layer."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 
 from models.schemes.zoo import ZOO
-from trainer.diffusion.attention import AttentionRecorder
+from trainer.diffusion.attention import AttentionRecorder, cross_attentions
 
 TIMESTEP = torch.tensor([3, 700])
 
@@ -45,7 +46,7 @@ def seen_inputs(network):
 @pytest.mark.parametrize("max_queries", [10_000, 64])
 def test_maps_are_those_computed_directly(max_queries):
     network = unet()
-    seen, recorder = seen_inputs(network), AttentionRecorder(network, max_queries)
+    seen, recorder = seen_inputs(network), AttentionRecorder(network, cross_attentions(network, 16, max_queries))
     with recorder.recording() as maps:
         network(*inputs(network))
     small = {name for name, (hidden, _) in seen.items() if hidden.shape[1] <= max_queries}
@@ -59,7 +60,7 @@ def test_maps_are_those_computed_directly(max_queries):
 
 def test_output_stays_as_it_is():
     plain, recorded = unet(), unet()
-    recorder = AttentionRecorder(recorded, 10_000)
+    recorder = AttentionRecorder(recorded, cross_attentions(recorded, 16, 10_000))
     with recorder.recording():
         found = recorded(*inputs(recorded)).sample
     assert torch.equal(found, plain(*inputs(plain)).sample)
@@ -67,7 +68,7 @@ def test_output_stays_as_it_is():
 
 def test_nothing_is_kept_outside_of_recording_or_without_gradients():
     network = unet()
-    recorder = AttentionRecorder(network, 10_000)
+    recorder = AttentionRecorder(network, cross_attentions(network, 16, 10_000))
     with recorder.recording() as maps:
         pass
     network(*inputs(network))
@@ -80,7 +81,7 @@ def gradients(*, is_checkpointing):
     network = unet().train()
     if is_checkpointing:
         network.enable_gradient_checkpointing()
-    recorder = AttentionRecorder(network, 10_000)
+    recorder = AttentionRecorder(network, cross_attentions(network, 16, 10_000))
     with recorder.recording() as maps:
         out = network(*inputs(network)).sample
     (out.square().mean() + sum(one[..., 0].mean() for one in maps.values())).backward()
@@ -93,3 +94,33 @@ def test_gradient_through_maps_is_the_same_with_gradient_checkpointing():
     assert any(name.endswith("attn2.to_k.weight") for name in plain)
     for name, gradient in plain.items():
         torch.testing.assert_close(checkpointed[name], gradient, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("side", "max_queries", "levels"),
+    [(32, 1024, {0, 1, 2, 3}), (64, 1024, {1, 2, 3}), (64, 64, {3}), (64, 63, set()), (128, 1024, {2, 3})],
+)
+def test_layers_are_chosen_by_the_places_that_a_square_has_at_their_level(side, max_queries, levels):
+    """Levels of Stable Diffusion 1: three that attend on the way down, the middle, three on the way up."""
+    blocks = [f"down_blocks.{n}.attentions.0" for n in range(3)] + ["mid_block.attentions.0"]
+    blocks += [f"up_blocks.{n}.attentions.0" for n in range(1, 4)]
+    own = (0, 1, 2, 3, 2, 1, 0)
+    processors = {
+        f"{block}.transformer_blocks.0.{kind}.processor": None for block in blocks for kind in ("attn1", "attn2")
+    }
+    network = SimpleNamespace(config=SimpleNamespace(block_out_channels=(1, 1, 1, 1)), attn_processors=processors)
+    expected = [
+        f"{block}.transformer_blocks.0.attn2" for block, level in zip(blocks, own, strict=True) if level in levels
+    ]
+    assert list(cross_attentions(network, side, max_queries)) == expected
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 24), (24, 8)])
+def test_a_latent_of_another_shape_has_the_maps_of_the_square(shape):
+    network = unet()
+    recorder = AttentionRecorder(network, cross_attentions(network, 16, 64))
+    _, timestep, text = inputs(network)
+    with recorder.recording() as maps:
+        network(torch.randn(2, 4, *shape), timestep, text)
+    assert set(maps) == set(cross_attentions(network, 16, 64))
+    assert {one.shape[1] for one in maps.values()} == {shape[0] * shape[1] // 4}

@@ -36,7 +36,7 @@ class Double:
     """A Checkpoint in double precision, which is its own `Latents`."""
 
     def __init__(self, checkpoint):
-        self._checkpoint, self.latents = checkpoint, self
+        self._checkpoint, self.latents, self.factor = checkpoint, self, checkpoint.latents.factor
         checkpoint.unet.double()
         checkpoint.pipeline.vae.double()
         checkpoint.schedule.alpha_T = checkpoint.schedule.alpha_T.double()

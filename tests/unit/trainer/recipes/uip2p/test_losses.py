@@ -173,3 +173,4 @@ def test_gradients_are_finite_where_maps_are_flat_or_the_same(norm):
         loss_B = losses.attention_loss({"a": given}, {"a": other}, INSTRUCTION, INSTRUCTION, norm)
         assert loss_B.isfinite().all()
         assert gradient(loss_B, given).isfinite().all()
+    assert not gradient(losses.place_map(flat, INSTRUCTION), flat).any()

@@ -147,6 +147,19 @@ def test_all_losses_off_are_refused():
         settings(lambda_sim=-1.0)
 
 
+def test_a_compiled_unet_is_refused():
+    with pytest.raises(SettingError, match=r"compile_unet does not help this recipe.*; set run_on.compile_unet=false"):
+        settings(run_on={"compile_unet": True})
+
+
+def test_a_size_at_which_no_attention_is_compared_is_refused(models, monkeypatch):
+    monkeypatch.setattr("trainer.recipes.uip2p.objective.MAX_QUERIES", 3)
+    more = {"model": models["sd2"], "clip_model": "zoo:clip", "size_px": 64}
+    with pytest.raises(UsageError, match=r"at size_px 64 all cross-attentions of model .* have more than 3 places"):
+        settings(**more).open(CTX)
+    settings(**more, lambda_attn=0.0).open(CTX)
+
+
 def test_clip_is_loaded_only_where_a_loss_needs_it(models, batch):
     more = {"model": models["sd2"], "clip_model": "zoo:nothing", **NO_DROPOUT}
     loss, parts = loss_of(settings(**more, **OFF | ONLY["attention"] | ONLY["identity"]).open(CTX), batch)
