@@ -12,10 +12,10 @@ import tarfile
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from samples.shards import SHARD_LIST
+from samples.shards import SHARD_LIST, read_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     Sample = tuple[str, Mapping[str, bytes]]
@@ -52,3 +52,14 @@ def _write_shard(path: Path, samples: list[Sample]) -> dict[str, Any]:
     temporary.replace(path)
     digest = hashlib.sha256(content).hexdigest()
     return {"file": path.name, "samples": len(samples), "bytes": len(content), "sha256": digest}
+
+
+def read_samples(folder: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """(key, members by suffix) of every sample of a dataset, in the order of its tars."""
+    for shard in read_shards(folder).shards:
+        members: dict[str, dict[str, bytes]] = {}
+        with tarfile.open(folder / shard.file) as tar:
+            for info in tar:
+                key, _, suffix = info.name.partition(".")
+                members.setdefault(key, {})[suffix] = tar.extractfile(info).read()  # type: ignore[union-attr]  # a file
+        yield from members.items()

@@ -7,20 +7,17 @@ drawn pairs it has those that passed the filter.
 from __future__ import annotations
 
 import json
-import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.uip2p_claims.settings import TAUGHT
 from benchmarks.ultraedit_data.variants import build
-from samples.shards import SHARD_LIST, read_shards
-from zoo.dataset_shards import write_shards
+from samples.shards import SHARD_LIST
+from zoo.dataset_shards import read_samples, write_shards
 from zoo.write_edit_dataset import samples_of
 from zoo.write_edits import EditOrder, write_edits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from benchmarks.uip2p_claims.cells import Data
     from benchmarks.uip2p_claims.settings import Numbers
 
@@ -71,20 +68,9 @@ def write_data(folder: Path, out: Path, data: Data, seed: int, numbers: Numbers)
 def _drawn_of(dataset: Path, edits: list[Sample]) -> list[Sample]:
     """The drawn pairs that show one of these edits."""
     wanted = {_texts(members) for _, members in edits}
-    return [(key, members) for key, members in _stored(dataset) if _texts(members) in wanted]
+    return [(key, members) for key, members in read_samples(dataset) if _texts(members) in wanted]
 
 
 def _texts(members: dict[str, bytes]) -> tuple[str, ...]:
     known = json.loads(members["json"])
     return tuple(known[name] for name in TEXTS)
-
-
-def _stored(dataset: Path) -> Iterator[Sample]:
-    """Every sample, in the order of the tars."""
-    for shard in read_shards(dataset).shards:
-        members: dict[str, dict[str, bytes]] = {}
-        with tarfile.open(dataset / shard.file) as tar:
-            for info in tar:
-                key, _, suffix = info.name.partition(".")
-                members.setdefault(key, {})[suffix] = tar.extractfile(info).read()  # type: ignore[union-attr]  # a file
-        yield from members.items()

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.claims import command  # noqa: E402  run from a checkout
+from benchmarks.claims.folders import plain_folder, task_folder, training_folder  # noqa: E402
 from benchmarks.claims.plain import editors_with_start, kept_rows  # noqa: E402
 from benchmarks.uip2p_claims.cells import LAYOUT, SESSIONS, SINGLE, STEPS, cells, of_steps  # noqa: E402
 from benchmarks.uip2p_claims.datasets import make_data, write_data  # noqa: E402
@@ -47,16 +48,6 @@ def train_cell(cell: Cell, seed: int, out: Path, numbers: Numbers) -> str:
         }  # fmt: skip
         train(make_recipe(find_recipe(cell.recipe), settings), resume=True)
     return f"path:{folder / 'model'}"
-
-
-def training_folder(out: Path, cell: str, seed: int) -> Path:
-    """Where a cell is trained and its editor's images are."""
-    return out / f"seed-{seed}" / cell
-
-
-def task_folder(folder: Path, task: str) -> Path:
-    """Where the images of a task are, below the folder of an editor."""
-    return folder / task.replace(" ", "-")
 
 
 def score(model: str, tasks: Sequence[str], folder: Path, seed: int, out: Path, numbers: Numbers) -> dict[str, Any]:
@@ -98,11 +89,6 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
         return rows
 
     return kept_rows(out, numbers, editors, make)
-
-
-def plain_folder(out: Path, editor: str) -> Path:
-    """Where the images of an editor are that no cell trains."""
-    return out / "plain" / editor.replace(" ", "-")
 
 
 def _cases(out: Path, numbers: Numbers) -> Benchmark:

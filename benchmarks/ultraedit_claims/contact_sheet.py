@@ -11,8 +11,9 @@ sys.path.insert(0, str(ROOT))
 
 from benchmarks.claims import contact_sheet  # noqa: E402  run from a checkout
 from benchmarks.claims.claims import Asked  # noqa: E402
+from benchmarks.claims.folders import plain_folder, training_folder  # noqa: E402
 from benchmarks.ultraedit_claims.cells import cells  # noqa: E402
-from benchmarks.ultraedit_claims.run import OUT, plain_folder, training_folder  # noqa: E402
+from benchmarks.ultraedit_claims.run import OUT  # noqa: E402
 from benchmarks.ultraedit_claims.settings import EDITORS, Numbers  # noqa: E402
 from evaluation.run import OUTPUTS  # noqa: E402
 

@@ -8,16 +8,14 @@ the luck of the draw: seed s begins s times `count` samples further on in the po
 from __future__ import annotations
 
 import sys
-import tarfile
 from typing import TYPE_CHECKING
 
 from benchmarks.ultraedit_data.variants import NO_ANCHOR, RECIPES, ROOT, build, changed
-from samples.shards import SHARD_LIST, read_shards
+from samples.shards import SHARD_LIST
 from zoo import write_edit_dataset, write_world
-from zoo.dataset_shards import write_shards
+from zoo.dataset_shards import read_samples, write_shards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from benchmarks.ultraedit_claims.cells import Part, Pool
@@ -66,7 +64,7 @@ def _draw(out: Path, pool: Pool, recipe: str, changes: dict[str, str], num_shard
 def write_part(folder: Path, out: Path, part: Part, seed: int) -> None:
     """Write the pairs of one part of a cell's training, unless they are there. Raises ValueError for a small pool."""
     if not (folder / SHARD_LIST).is_file():
-        samples = list(_samples_of(pool_folder(out, part.pool)))
+        samples = list(read_samples(pool_folder(out, part.pool)))
         if len(samples) < part.count:
             raise ValueError(
                 f"the pool {part.pool} has {len(samples)} pairs, a cell needs {part.count}; "
@@ -75,14 +73,3 @@ def write_part(folder: Path, out: Path, part: Part, seed: int) -> None:
         first = seed * part.count
         chosen = [samples[(first + number) % len(samples)] for number in range(part.count)]
         write_shards(folder, f"{part.pool}-{part.count}", chosen, SAMPLES_PER_SHARD)
-
-
-def _samples_of(dataset: Path) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, members by suffix) of every sample, in the order of the tars."""
-    for shard in read_shards(dataset).shards:
-        members: dict[str, dict[str, bytes]] = {}
-        with tarfile.open(dataset / shard.file) as tar:
-            for info in tar:
-                key, _, suffix = info.name.partition(".")
-                members.setdefault(key, {})[suffix] = tar.extractfile(info).read()  # type: ignore[union-attr]  # a file
-        yield from members.items()

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.claims import command  # noqa: E402  run from a checkout
+from benchmarks.claims.folders import plain_folder, training_folder  # noqa: E402
 from benchmarks.claims.plain import editors_with_start, kept_rows  # noqa: E402
 from benchmarks.ultraedit_claims.cells import LAYOUT, cells  # noqa: E402
 from benchmarks.ultraedit_claims.datasets import make_pools, write_part  # noqa: E402
@@ -51,16 +52,6 @@ def train_cell(cell: Cell, seed: int, out: Path, numbers: Numbers) -> str:
         }  # fmt: skip
         train(make_recipe(find_recipe("ip2p"), settings), resume=True)
     return f"path:{folder / 'model'}"
-
-
-def training_folder(out: Path, cell: str, seed: int) -> Path:
-    """Where a cell is trained and its editor's images are."""
-    return out / f"seed-{seed}" / cell
-
-
-def plain_folder(out: Path, editor: str) -> Path:
-    """Where the images of an editor are that no cell trains."""
-    return out / "plain" / editor.replace(" ", "-")
 
 
 def score(model: str, task: Task, out: Path, seed: int, cases: Benchmark, numbers: Numbers) -> EditScores:

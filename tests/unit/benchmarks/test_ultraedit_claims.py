@@ -10,6 +10,7 @@ import pytest
 from benchmarks.claims import jobs as jobs_module
 from benchmarks.claims.claims import Asked, Claim, Comparison
 from benchmarks.claims.command import run_cell
+from benchmarks.claims.folders import plain_folder
 from benchmarks.claims.results import Result, claim_folder, path_of, read_result, write_result
 from benchmarks.claims.verdicts import as_markdown, joined, judged, verdict_of
 from benchmarks.ultraedit_claims import contact_sheet, run
@@ -277,7 +278,7 @@ def test_the_sheet_shows_each_cell(two_cells, tmp_path):
 
 def test_the_sheet_has_a_column_of_a_ready_editor_that_has_run(tmp_path, monkeypatch):
     monkeypatch.setattr(contact_sheet, "EDITORS", {"ready editor": "zoo:sd", "not run": "zoo:sd"})
-    outputs = run.plain_folder(tmp_path, "ready editor") / OUTPUTS
+    outputs = plain_folder(tmp_path, "ready editor") / OUTPUTS
     outputs.mkdir(parents=True)
     assert contact_sheet.columns(tmp_path, 0) == {"ready editor": outputs}
 
