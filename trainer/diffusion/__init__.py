@@ -1,1 +1,1 @@
-"""A diffusion checkpoint taken apart for training: parts, noise schedule, latents, attention maps."""
+"""A diffusion checkpoint taken apart for training: parts, kinds of editors, noise schedule, dropout, attention maps."""
