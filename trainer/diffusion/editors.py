@@ -1,13 +1,14 @@
 """Opens a checkpoint as an instruction editor, whose UNet takes the latent of the source beside the noisy one.
 
-Owns kinds, widths and parameter groups. Conditions and losses are the recipes'.
+Owns kinds, widths, parameter groups, and all of an objective but its loss. Conditions and losses are the recipes'.
 
 Source  Brooks et al. 2023, InstructPix2Pix, section 3.2; Zhao et al. 2024, UltraEdit, appendix A.4, for regions.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import UsageError
 from models.diffusion.pix2pix_kinds import PIX2PIX, PIX2PIX_XL, REGION_OF, REGION_PIX2PIX, REGION_PIX2PIX_XL
@@ -18,8 +19,15 @@ from trainer.diffusion.start import read_start
 from trainer.recipe import ParameterGroup
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor
+
+    from trainer.arrays import ArraySpec
+    from trainer.batch import Batch
     from trainer.diffusion.settings import EditorRecipe
     from trainer.diffusion.start import Start
+    from trainer.draws import Draws
     from trainer.recipe import TrainContext
 
 TEXT_TO_IMAGE_XL = "StableDiffusionXLPipeline"
@@ -65,6 +73,35 @@ def open_editor(
         checkpoint.add_lora(recipe.lora_rank)
     kind = kinds[start.kind]
     return OpenedEditor(checkpoint, REGION_OF[kind] if region else kind)
+
+
+class EditorObjective(ABC):
+    """An objective over an editor's UNet: what is trained, the editor of previews, and how it is saved."""
+
+    def __init__(self, recipe: EditorRecipe, opened: OpenedEditor, editor_class: Any) -> None:
+        """`editor_class` is the class of the editor that previews are made with."""
+        checkpoint, run_on = opened.checkpoint, recipe.run_on
+        self._checkpoint, self._kind, self._save_dtype = checkpoint, opened.kind, run_on.save_dtype
+        self.modules = {"unet": checkpoint.unet}
+        self.groups = parameter_groups(recipe, checkpoint)
+        self._trained = frozenset(name for group in self.groups for name in group.names)
+        latents = checkpoint.latent_spec(recipe.size_px, aspect_buckets=recipe.aspect_buckets)
+        self.arrays: tuple[ArraySpec, ...] = (latents,) if recipe.use_latents else ()
+        preview = recipe.preview_settings()
+        self.editor = editor_class.over(checkpoint.pipeline, preview, batch_size=run_on.preview_samples)
+        checkpoint.speed_up(compile_unet=run_on.compile_unet, gradient_checkpointing=run_on.gradient_checkpointing)
+
+    @abstractmethod
+    def loss(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise, and its parts, as `trainer.recipe.Objective` has them."""
+
+    def trained_at(self, step: int) -> frozenset[str]:  # noqa: ARG002  all steps are alike
+        """Everything in the groups, at every step."""
+        return self._trained
+
+    def save(self, folder: Path) -> None:
+        """The checkpoint's parts as an editor's pipeline, with the trained UNet, or the adapters beside it."""
+        self._checkpoint.save(folder, self._save_dtype, self._kind)
 
 
 def parameter_groups(recipe: EditorRecipe, checkpoint: Checkpoint) -> tuple[ParameterGroup, ParameterGroup]:

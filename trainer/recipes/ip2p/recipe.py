@@ -19,19 +19,17 @@ from pydantic import Field
 from models.diffusion.instruct_pix2pix import InstructPix2Pix as Editor
 from models.diffusion.instruct_pix2pix import RegionInstructPix2Pix as RegionEditor
 from trainer.diffusion.dropout import Dropout
-from trainer.diffusion.editors import open_editor, parameter_groups
+from trainer.diffusion.editors import EditorObjective, open_editor
 from trainer.diffusion.loss_weights import LossWeights, loss_weights
 from trainer.diffusion.schedule import noised
 from trainer.diffusion.settings import EditorRecipe
 from trainer.recipes.ip2p.conditions import Conditions
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor
 
     from trainer.batch import Batch
-    from trainer.diffusion.checkpoint import Checkpoint
+    from trainer.diffusion.editors import OpenedEditor
     from trainer.draws import Draws
     from trainer.recipe import TrainContext
 
@@ -73,33 +71,20 @@ class InstructPix2Pix(EditorRecipe):
         Raises UsageError for a model of another kind or width, and for a size that it cannot take, before weights load.
         """
         prediction = None if self.prediction_type == "checkpoint" else self.prediction_type
-        return InstructPix2PixObjective(self, *open_editor(self, ctx, region=self.region, prediction=prediction))
+        return InstructPix2PixObjective(self, open_editor(self, ctx, region=self.region, prediction=prediction))
 
 
-class InstructPix2PixObjective:
+class InstructPix2PixObjective(EditorObjective):
     """The denoising loss under conditions of which some are dropped, and the editor over the weights as they are."""
 
-    def __init__(self, settings: InstructPix2Pix, checkpoint: Checkpoint, kind: str) -> None:
-        """`kind` is the kind of the pipeline that `save` writes."""
-        self._settings, self._checkpoint, self._kind = settings, checkpoint, kind
+    def __init__(self, settings: InstructPix2Pix, opened: OpenedEditor) -> None:
+        super().__init__(settings, opened, RegionEditor if settings.region else Editor)
+        self._settings = settings
         self._dropout = Dropout(settings.text_dropout, settings.image_dropout, settings.both_dropout)
-        self._conditions = Conditions(checkpoint, takes_region=settings.region)
+        self._conditions = Conditions(self._checkpoint, takes_region=settings.region)
         self._is_first = True
-        self.modules = {"unet": checkpoint.unet}
-        self.groups = parameter_groups(settings, checkpoint)
-        self._trained = frozenset(name for group in self.groups for name in group.names)
-        latents = checkpoint.latent_spec(settings.size_px, aspect_buckets=settings.aspect_buckets)
-        uses = ((latents, settings.use_latents), (checkpoint.text_spec(), settings.use_text_embeddings))
-        self.arrays = tuple(spec for spec, is_used in uses if is_used)
-        run_on = settings.run_on
-        editor = RegionEditor if settings.region else Editor
-        preview = settings.preview_settings()
-        self.editor = editor.over(checkpoint.pipeline, preview, batch_size=run_on.preview_samples)
-        checkpoint.speed_up(compile_unet=run_on.compile_unet, gradient_checkpointing=run_on.gradient_checkpointing)
-
-    def trained_at(self, step: int) -> frozenset[str]:  # noqa: ARG002  all steps are alike
-        """Everything in the groups, at every step."""
-        return self._trained
+        if settings.use_text_embeddings:
+            self.arrays = (*self.arrays, self._checkpoint.text_spec())
 
     def loss(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted squared error of noise or velocity over the batch, and `error`, the same without weights."""
@@ -117,10 +102,6 @@ class InstructPix2PixObjective:
         error_B = (out_BChw - wanted_BChw).square().mean((1, 2, 3))
         weight_B = loss_weights(settings.loss_weights, alpha_B, schedule.prediction, settings.min_snr_gamma)
         return (weight_B * error_B).mean(), {"error": error_B.detach().mean()}
-
-    def save(self, folder: Path) -> None:
-        """The checkpoint's parts as an editor's pipeline, with the trained UNet, or the adapters beside it."""
-        self._checkpoint.save(folder, self._settings.run_on.save_dtype, self._kind)
 
     def _report_regions(self, batch: Batch) -> None:
         """Say once where the first samples have no region."""

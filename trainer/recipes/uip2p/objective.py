@@ -15,7 +15,7 @@ from models.diffusion.instruct_pix2pix import InstructPix2Pix as Editor
 from models.diffusion.text_conditions import without_text
 from trainer.diffusion.attention import AttentionRecorder, cross_attentions
 from trainer.diffusion.dropout import Dropout
-from trainer.diffusion.editors import parameter_groups
+from trainer.diffusion.editors import EditorObjective
 from trainer.diffusion.schedule import noised
 from trainer.recipes.uip2p import losses
 from trainer.recipes.uip2p.cycle import Noise, denoised, one_step, straight_through
@@ -25,15 +25,14 @@ from trainer.recipes.uip2p.image_losses import ImageLosses
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from contextlib import AbstractContextManager
-    from pathlib import Path
 
     from torch import Tensor
 
     from models.diffusion.text_conditions import TextCondition
     from models.protocols import DifferentiableImageText
     from trainer.batch import Batch
-    from trainer.diffusion.checkpoint import Checkpoint
     from trainer.diffusion.dropout import Dropped
+    from trainer.diffusion.editors import OpenedEditor
     from trainer.draws import Draws
     from trainer.recipes.uip2p.cycle import OneStep
     from trainer.recipes.uip2p.settings import Uip2pSettings
@@ -44,33 +43,20 @@ MAX_QUERIES = 32 * 32
 """Places of the largest feature map whose attention is compared."""
 
 
-class Uip2pObjective:
+class Uip2pObjective(EditorObjective):
     """The losses, and the editor over the weights as they are. It is the `Networks` of its cycles."""
 
-    def __init__(
-        self, settings: Uip2pSettings, checkpoint: Checkpoint, kind: str, clip: DifferentiableImageText | None
-    ) -> None:
-        """`kind` is the kind of the pipeline that `save` writes. `clip` is None where no loss needs it.
+    def __init__(self, settings: Uip2pSettings, opened: OpenedEditor, clip: DifferentiableImageText | None) -> None:
+        """`clip` is None where no loss needs it.
 
         Raises UsageError where attention is compared and no layer is small enough for it.
         """
-        self._settings, self._checkpoint, self._kind, self._clip = settings, checkpoint, kind, clip
+        super().__init__(settings, opened, Editor)
+        self._settings, self._clip = settings, clip
         self._dropout = Dropout(settings.text_dropout, settings.image_dropout, settings.both_dropout)
-        self._recorder = AttentionRecorder(checkpoint.unet, layers) if (layers := self._layers()) else None
-        self._no_text = checkpoint.no_text()
-        self.schedule = checkpoint.schedule
-        self.modules = {"unet": checkpoint.unet}
-        self.groups = parameter_groups(settings, checkpoint)
-        self._trained = frozenset(name for group in self.groups for name in group.names)
-        spec = checkpoint.latent_spec(settings.size_px, aspect_buckets=settings.aspect_buckets)
-        self.arrays = (spec,) if settings.use_latents else ()
-        run_on, preview = settings.run_on, settings.preview_settings()
-        self.editor = Editor.over(checkpoint.pipeline, preview, batch_size=run_on.preview_samples)
-        checkpoint.speed_up(compile_unet=run_on.compile_unet, gradient_checkpointing=run_on.gradient_checkpointing)
-
-    def trained_at(self, step: int) -> frozenset[str]:  # noqa: ARG002  all steps are alike
-        """Everything in the groups, at every step."""
-        return self._trained
+        self._recorder = AttentionRecorder(self._checkpoint.unet, layers) if (layers := self._layers()) else None
+        self._no_text = self._checkpoint.no_text()
+        self.schedule = self._checkpoint.schedule
 
     def loss(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of all losses.
@@ -93,10 +79,6 @@ class Uip2pObjective:
         total = torch.stack([weight * parts[name] for name, weight in weights.items()]).sum()
         total = total + carrier_B.sum() / len(batch)
         return total, {name: part.detach() for name, part in parts.items()}
-
-    def save(self, folder: Path) -> None:
-        """The checkpoint's parts as an editor's pipeline, with the trained UNet, or the adapters beside it."""
-        self._checkpoint.save(folder, self._settings.run_on.save_dtype, self._kind)
 
     def predict(self, input_BChw: Tensor, timestep_B: Tensor, texts: TextCondition) -> Tensor:
         """The UNet's output."""

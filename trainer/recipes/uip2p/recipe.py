@@ -38,4 +38,4 @@ class Uip2p(Uip2pSettings):
         if schedule.prediction == "epsilon" and not bool((schedule.alpha_T > 0).all()):
             raise UsageError(f"model {self.model!r} predicts noise and has a timestep of pure noise; name another")
         clip = ctx.load("DifferentiableImageText", self.clip_model) if self.needs_clip else None
-        return Uip2pObjective(self, *opened, clip)
+        return Uip2pObjective(self, opened, clip)

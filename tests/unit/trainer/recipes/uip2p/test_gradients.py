@@ -13,7 +13,7 @@ from _cycle_edits import CTX, NO_DROPOUT, OFF, ONLY, first_batch, settings, stir
 from torch.nn import functional
 
 from models.diffusion.text_conditions import TextCondition
-from trainer.diffusion.editors import open_editor
+from trainer.diffusion.editors import OpenedEditor, open_editor
 from trainer.diffusion.schedule import noised
 from trainer.draws import Draws
 from trainer.recipes.uip2p import objective as under_test
@@ -107,7 +107,7 @@ def made(opened):
     checkpoint, kind = opened
     plain, weights = checkpoint.unet.attn_processors, checkpoint.unet.state_dict()
     weights = {name: tensor.clone() for name, tensor in weights.items()}
-    yield lambda **more: stir(Uip2pObjective(settings(size_px=32, **more), checkpoint, kind, Clip()))
+    yield lambda **more: stir(Uip2pObjective(settings(size_px=32, **more), OpenedEditor(checkpoint, kind), Clip()))
     checkpoint.unet.load_state_dict(weights)
     checkpoint.unet.set_attn_processor(plain)
 

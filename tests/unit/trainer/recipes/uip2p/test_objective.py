@@ -53,7 +53,7 @@ def made(opened, clip):
         opened.checkpoint.unet.load_state_dict(weights)
         opened.checkpoint.unet.set_attn_processor(dict(plain))
         one = settings(**more)
-        return stir(Uip2pObjective(one, *opened, clip if one.needs_clip else None))
+        return stir(Uip2pObjective(one, opened, clip if one.needs_clip else None))
 
     yield make
     opened.checkpoint.unet.load_state_dict(weights)
