@@ -64,7 +64,12 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--rows-with-values", type=int, nargs="*", default=[1], help="of batches in float32 with the paper's losses"
+        "--rows-with-values",
+        type=int,
+        nargs="*",
+        choices=ROWS,
+        default=[1],
+        help="of batches in float32 with the paper's losses",
     )
     parser.add_argument("--small", action="store_true", help="the same classes in small, for a test of the benchmark")
     default = os.environ.get("OUT", str(ROOT / "runs" / "bench-uip2p-memory"))
