@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from benchmarks.claims.results import Numbers
 
 FILE = "plain.json"
+COMMON_START = "the common start"
+"""Name of the row of the model that every training starts from."""
 
 
 def editors_with_start(numbers: Numbers, editors: Mapping[str, str]) -> dict[str, str]:
     """Name -> model id: the common start where it is an editor, and `editors`."""
     is_editor = "instruction" in registry.editor_class(numbers.start).needs
-    return {**({"the common start": numbers.start} if is_editor else {}), **editors}
+    return {**({COMMON_START: numbers.start} if is_editor else {}), **editors}
 
 
 def kept_rows(

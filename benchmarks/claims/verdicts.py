@@ -3,8 +3,8 @@
 A comparison is made seed by seed: the gain is the difference in the direction that the paper claims, plus the margin of
 a claim that one thing is not much worse than another. It agrees where the mean gain is above twice the standard
 deviation of the gains, disagrees where it is below minus that, and is not clear otherwise, nor with fewer than two
-seeds. A claim agrees where some of its comparisons agree and none disagrees,
-disagrees the other way round, and is not clear where none is or where they contradict each other.
+seeds. A claim agrees where some of its comparisons agree and none disagrees, disagrees the other way round, and is not
+clear where none is or where they contradict each other.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.claims import contact_sheet  # noqa: E402  run from a checkout
 from benchmarks.claims.claims import Asked  # noqa: E402
 from benchmarks.claims.folders import plain_folder, task_folder, training_folder  # noqa: E402
+from benchmarks.claims.plain import COMMON_START  # noqa: E402
 from benchmarks.uip2p_claims.cells import SINGLE, STEPS, cells, of_steps  # noqa: E402
 from benchmarks.uip2p_claims.run import OUT  # noqa: E402
 from benchmarks.uip2p_claims.settings import EDITORS, Numbers  # noqa: E402
@@ -20,12 +21,10 @@ from evaluation.run import OUTPUTS  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-START = "the common start"
-
 
 def columns(out: Path, seed: int) -> dict[str, Path]:
     """Heading -> folder of outputs: of ready editors, of each cell, and of one cell with few steps and many."""
-    wanted = {name: task_folder(plain_folder(out, name), SINGLE) for name in (START, *EDITORS)}
+    wanted = {name: task_folder(plain_folder(out, name), SINGLE) for name in (COMMON_START, *EDITORS)}
     for cell in cells(Numbers()).values():
         wanted[cell.name] = task_folder(training_folder(out, cell.name, seed), SINGLE)
     for number in STEPS:
