@@ -9,6 +9,7 @@ import tarfile
 import numpy as np
 from PIL import Image
 
+from zoo.dataset_shards import read_samples
 from zoo.world import render, sample_edit, scene_of, thing_masks
 
 KINDS = ("replace_noun", "change_colour")
@@ -74,3 +75,8 @@ def write_dataset(folder, counts=(4, 4), make=sample_members):
         write_tar(folder / name, {f"{i:05d}": make(i) for i in range(index, index + count)})
         listed[name], index = count, index + count
     return write_list(folder, listed)
+
+
+def samples_of(folder):
+    """Members by suffix, of each sample of a dataset in order."""
+    return [members for _, members in read_samples(folder)]

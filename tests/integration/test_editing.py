@@ -5,7 +5,6 @@ import random
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from cli.exits import run
@@ -20,15 +19,9 @@ from models.protocols import EditRequest
 from zoo.world import caption, facts_of, render, sample_edit, scene_of
 from zoo.write_edits import EditOrder, write_edits
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 JUDGES = JudgeIds(clip=("zoo:clip",), dino=("zoo:dino",), fid=("zoo:dino",))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 from _checkpoints import save_pix2pix
 from _folders import magicbrush_folder, save
 from PIL import Image
@@ -14,17 +13,11 @@ from cli.exits import run
 from cli.main import app
 from models.schemes.zoo import ZOO
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEPS = ["--set", "num_steps=2"]
 TURNS = ["139/139_1.png", "140/140_1.png", "140/140_inde_2.png", "140/140_iter_2.png"]
 """Outputs of a session of one turn and of one of two."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -27,6 +27,8 @@ from trainer.recipe import make_recipe
 from trainer.recipes.ip2p.recipe import InstructPix2Pix
 from trainer.setup import set_up
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[2]
 STEPS = 5
 SETTINGS = {"model": "zoo:sd", "size_px": 64, "steps": STEPS, "seed": 3, "ema_decay": 0.9, "text_dropout": 0.2}
@@ -41,14 +43,6 @@ PATHS = {
 """Settings of each way to train zoo:sd."""
 ARRAYS = {"source_latent": (4, 16, 16), "target_latent": (4, 16, 16), "instruction_emb": (32, 128)}
 """Arrays of zoo:sd at 64 px, with their shapes."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def some_of_all(index):

@@ -26,19 +26,13 @@ from trainer.metrics import TIMINGS, read_metrics
 from trainer.recipe import make_recipe
 from trainer.setup import set_up
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[2]
 NAME = "_mixed_recipe:Mixed"
 STEPS = 300
 RUN_ON = {"batch_size": 6, "device": "cpu", "checkpoint_every": 2, "preview_every": 0}
 MORE = {"data_weights": [2.0, 1.0], "aspect_buckets": True, "seed": 5, "shuffle_block": 3}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

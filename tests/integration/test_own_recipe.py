@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from _datasets import edit_of, sample_members, write_dataset
 from _mean_colour import MeanColour, MeanColourObjective, Tint, TintSettings
 from PIL import Image
@@ -32,18 +31,12 @@ from trainer.recipes import find_recipe
 from zoo.world import render
 from zoo.write_edits import EditOrder, write_edits
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[2]
 NAME = "_mean_colour:MeanColour"
 STEPS = 40
 RUN_ON = {"batch_size": 4, "device": "cpu", "checkpoint_every": 20, "preview_every": 20, "preview_samples": 2}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

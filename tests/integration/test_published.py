@@ -3,12 +3,12 @@
 import io
 import json
 import os
-import tarfile
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from _builds import build
+from _datasets import samples_of
 
 from samples.stored_images import mask_array, rgb_image
 from zoo.world import KINDS, edit_mask, render
@@ -31,17 +31,6 @@ def converted(request, tmp_path_factory):
     code, _, printed = build(folder / "run", *flags, shards=folder / "in", manifest=manifest, env=ENVIRONMENT)
     assert code == 0, printed[-2000:]
     return layout, folder / "run" / "dataset"
-
-
-def samples_of(dataset):
-    """Members by suffix, of each sample in order."""
-    found = {}
-    for path in sorted(dataset.glob("*.tar")):
-        with tarfile.open(path) as tar:
-            for info in tar:
-                key, _, suffix = info.name.partition(".")
-                found.setdefault(key, {})[suffix] = tar.extractfile(info).read()
-    return list(found.values())
 
 
 def test_every_edit_is_there_and_none_is_rejected(converted):

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import torch
 from _builds import tars
 from _fakes import Scripted, id_of, plan_of, rows_of, run
 from PIL import Image
@@ -28,6 +27,8 @@ from stages.synthesise_pair import SynthesisePair
 from stages.synthesise_region import SynthesiseRegion
 from zoo.world import edit_mask, render
 from zoo.write_edits import EditOrder
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NUM_EDITS = 5
 SIZE_PX = 64
@@ -80,14 +81,6 @@ def order(number):
         "region_mask_png": mask_png(region_HW), "core_mask_png": mask_png(core_HW), "is_whole_image": False,
         "duplicate_cluster_id": "x",
     }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def chain(cls, wave=32, rows_per_batch=128, rows_per_forward=16, **settings):

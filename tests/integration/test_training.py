@@ -21,6 +21,8 @@ from trainer.recipe import make_recipe
 from trainer.recipes.iedit.recipe import IEdit
 from zoo.world import render
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[2]
 
 STEPS = 6
@@ -31,14 +33,6 @@ SETTINGS = {
 RUN_ON = {"batch_size": 2, "checkpoint_every": 2, "preview_every": 0, "device": "cpu"}
 
 LEARNING_RATE = 2e-4  # the recipe's own; about what a weight moves in one step
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tarfile
 from collections import Counter
 
 import numpy as np
@@ -12,6 +11,7 @@ import pytest
 from _builds import build
 
 from samples.stored_images import rgb_image
+from zoo.dataset_shards import read_samples
 from zoo.world import KINDS, render, scene_of
 from zoo.world.judge import fault_of
 from zoo.write_edits import EditOrder
@@ -58,14 +58,7 @@ def built(tmp_path_factory):
 
 def samples_of(dataset):
     """Members by suffix, of each sample in order; of the JSON its content."""
-    found = {}
-    for path in sorted(dataset.glob("*.tar")):
-        with tarfile.open(path) as tar:
-            for info in tar:
-                key, _, suffix = info.name.partition(".")
-                content = tar.extractfile(info).read()
-                found.setdefault(key, {})[suffix] = json.loads(content) if suffix == "json" else content
-    return list(found.values())
+    return [{**members, "json": json.loads(members["json"])} for _, members in read_samples(dataset)]
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

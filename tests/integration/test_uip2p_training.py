@@ -46,16 +46,10 @@ from trainer.loop import train
 from trainer.recipe import make_recipe
 from trainer.recipes.uip2p.recipe import Uip2p
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 train(make_recipe(Uip2p, json.loads(sys.argv[1])))
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def some_with_latents(index):

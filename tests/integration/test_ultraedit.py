@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import tarfile
 import time
 from pathlib import Path
 
@@ -13,8 +12,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from _builds import build, command, num_records, tars
+from _datasets import samples_of
 
 from samples.stored_images import mask_array, rgb_image
+from zoo.dataset_shards import read_samples
 from zoo.write_world import main as write_world
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,16 +57,6 @@ def built(world, tmp_path_factory):
     return found
 
 
-def samples_of(out):
-    found = {}
-    for path in sorted((out / "dataset").glob("*.tar")):
-        with tarfile.open(path) as tar:
-            for member in tar:
-                own, _, suffix = member.name.partition(".")
-                found.setdefault(own, {})[suffix] = tar.extractfile(member).read()
-    return found
-
-
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_every_row_is_kept_or_counted_as_a_reject(built, recipe):
     _, summary, out = built[recipe]
@@ -79,7 +70,7 @@ def test_every_row_is_kept_or_counted_as_a_reject(built, recipe):
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_sample_has_its_anchor_beside_its_pair(built, recipe):
     masks = {"region_mask.png", "soft_mask.png"} if recipe == "ultraedit-region" else set()
-    for own, members in samples_of(built[recipe][2]).items():
+    for own, members in read_samples(built[recipe][2] / "dataset"):
         assert set(members) == MEMBERS | masks
         known = json.loads(members["json"])
         assert own.startswith(known["anchor_id"])
@@ -90,7 +81,7 @@ def test_a_sample_has_its_anchor_beside_its_pair(built, recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_each_candidate_of_an_edit_is_recorded_once(built, recipe):
-    rows = [json.loads(members["json"]) for members in samples_of(built[recipe][2]).values()]
+    rows = [json.loads(members["json"]) for members in samples_of(built[recipe][2] / "dataset")]
     for row in rows:
         recorded = row.get("candidates")
         siblings = [one["candidate_number"] for one in rows if one["parent_id"] == row["parent_id"]]
@@ -101,7 +92,7 @@ def test_each_candidate_of_an_edit_is_recorded_once(built, recipe):
 
 
 def test_a_pair_is_the_same_outside_of_its_region(built):
-    for members in samples_of(built["ultraedit-region"][2]).values():
+    for members in samples_of(built["ultraedit-region"][2] / "dataset"):
         source, target = (np.asarray(rgb_image(members[name])) for name in ("source.png", "target.png"))
         outside = ~mask_array(members["region_mask.png"])
         assert (source[outside] == target[outside]).all()

@@ -15,18 +15,12 @@ from zoo.evaluation.generation import edit_prompt, inpainting_tasks
 from zoo.export import WEIGHTS
 from zoo.world import boxes, caption, render, scene_of, thing_masks
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SCENES = [scene_of(77, index) for index in range(4)]
 IMAGES = [Image.fromarray(render(scene)) for scene in SCENES]
 PHRASES = [scene.things[0].phrase for scene in SCENES]
 SAFE = {"use_safetensors": True}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def single(model):

@@ -1,10 +1,10 @@
 """Exact edits as a dataset: what the trainer reads is the world's truth, and no held-out scene is among it."""
 
 import json
-import tarfile
 
 import numpy as np
 import pytest
+from _datasets import samples_of
 
 from samples.shards import read_shards
 from samples.stored_images import mask_array, rgb_image
@@ -22,17 +22,6 @@ READS = ("source_images", "target_image", "instruction", "edit_type")
 def written(folder, *flags):
     assert main([str(folder), "--count", str(COUNT), "--seed", "4", "--samples-per-shard", "6", *flags]) == 0
     return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def members_of(folder):
-    """Members by suffix, of each sample in order."""
-    found = {}
-    for path in sorted(folder.glob("*.tar")):
-        with tarfile.open(path) as tar:
-            for info in tar:
-                key, _, suffix = info.name.partition(".")
-                found.setdefault(key, {})[suffix] = tar.extractfile(info).read()
-    return list(found.values())
 
 
 def edits():
@@ -57,14 +46,14 @@ def test_the_trainer_reads_every_exact_pair(tmp_path):
 
 def test_regions_are_the_masks_of_the_edits(tmp_path):
     written(tmp_path, "--regions")
-    for members, edit in zip(members_of(tmp_path), edits(), strict=True):
+    for members, edit in zip(samples_of(tmp_path), edits(), strict=True):
         assert (mask_array(members["region_mask.png"]) == edit_mask(edit)).all()
         assert json.loads(members["json"])["is_whole_image"] == bool(edit_mask(edit).all())
 
 
 def test_without_regions_nothing_says_where(tmp_path):
     written(tmp_path, "--size-px", "32")
-    for members in members_of(tmp_path):
+    for members in samples_of(tmp_path):
         assert set(members) == {"source.png", "target.png", "json"}
         assert np.asarray(rgb_image(members["source.png"], 1 << 20)).shape == (32, 32, 3)
         assert "is_whole_image" not in json.loads(members["json"])
@@ -73,7 +62,7 @@ def test_without_regions_nothing_says_where(tmp_path):
 def test_without_targets_the_sources_and_texts_are_the_same(tmp_path):
     written(tmp_path / "all")
     written(tmp_path / "none", "--without-targets")
-    both = zip(members_of(tmp_path / "all"), members_of(tmp_path / "none"), strict=True)
+    both = zip(samples_of(tmp_path / "all"), samples_of(tmp_path / "none"), strict=True)
     for with_target, without in both:
         assert without == {suffix: one for suffix, one in with_target.items() if suffix != "target.png"}
 

@@ -20,17 +20,11 @@ from trainer.recipe import TrainContext, make_recipe
 from trainer.recipes.iedit.noise import draw_timestep_and_noise
 from trainer.recipes.iedit.recipe import MASKS, IEdit
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CTX = TrainContext(device=torch.device("cpu"))
 DECODER = Decoder(size_px=64, required=(*IEdit.reads, *MASKS), optional=IEdit.reads_if_present)
 OFF = {"latent_loss": "none", "global_loss": False, "local_loss": False, "perceptual_loss": False}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

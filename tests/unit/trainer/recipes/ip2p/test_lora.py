@@ -12,16 +12,10 @@ from models.schemes.zoo import ZOO
 from trainer.recipe import TrainContext, make_recipe
 from trainer.recipes.ip2p.recipe import InstructPix2Pix
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CTX = TrainContext(device=torch.device("cpu"))
 KINDS = {"sd": "StableDiffusionInstructPix2PixPipeline", "sdxl": "StableDiffusionXLInstructPix2PixPipeline"}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

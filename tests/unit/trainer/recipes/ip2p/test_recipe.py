@@ -22,20 +22,14 @@ from trainer.draws import Draws
 from trainer.recipe import TrainContext, make_recipe
 from trainer.recipes.ip2p.recipe import InstructPix2Pix
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CTX = TrainContext(device=torch.device("cpu"))
 DECODER = Decoder(
     size_px=64, required=InstructPix2Pix.reads, optional=InstructPix2Pix.reads_if_present, filled=InstructPix2Pix.filled
 )
 NO_DROPOUT = {"text_dropout": 0.0, "image_dropout": 0.0, "both_dropout": 0.0}
 IMAGE = Image.new("RGB", (64, 64), "teal")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

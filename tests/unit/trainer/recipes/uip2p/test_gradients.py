@@ -20,6 +20,8 @@ from trainer.recipes.uip2p import objective as under_test
 from trainer.recipes.uip2p.cycle import OneStep, denoised, one_step, straight_through
 from trainer.recipes.uip2p.objective import Uip2pObjective
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 STEP = 3e-5
 """Length of a step along a direction of length 1."""
 DIRECTIONS = 3
@@ -74,14 +76,6 @@ class Clip:
         seeds = [zlib.crc32(text.encode()) for text in texts]
         drawn = [torch.randn(8, generator=torch.Generator().manual_seed(seed)).double() for seed in seeds]
         return functional.normalize(torch.stack(drawn), dim=-1)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

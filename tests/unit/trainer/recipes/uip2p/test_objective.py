@@ -14,17 +14,11 @@ from trainer.diffusion.editors import open_editor
 from trainer.draws import Draws
 from trainer.recipes.uip2p.objective import Uip2pObjective
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MIXED = {"text_dropout": 0.25, "image_dropout": 0.25, "both_dropout": 0.25}
 NAMES = ["direction", "attention", "similarity", "reconstruction", "identity", "dropped"]
 NUM_SAMPLES = 4
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

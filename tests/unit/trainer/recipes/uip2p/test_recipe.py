@@ -23,15 +23,10 @@ IMAGE = Image.new("RGB", (64, 64), "teal")
 MIXED = {"text_dropout": 0.2, "image_dropout": 0.2, "both_dropout": 0.1, "identity_loss": True}
 SEED = 1
 """With it the first of two samples loses its image, and the second keeps what it has."""
-pytestmark = pytest.mark.filterwarnings("ignore:__array:DeprecationWarning")  # of diffusers' Euler schedulers
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore:__array:DeprecationWarning"),  # of diffusers' Euler schedulers
+]
 
 
 @pytest.fixture(scope="module")
