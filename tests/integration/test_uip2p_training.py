@@ -27,6 +27,8 @@ from trainer.recipe import make_recipe
 from trainer.recipes.uip2p.recipe import Uip2p
 from zoo.write_world import main as write_world
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ROOT = Path(__file__).parents[2]
 STEPS = 5
 SETTINGS = {
@@ -45,8 +47,6 @@ import sys
 from trainer.loop import train
 from trainer.recipe import make_recipe
 from trainer.recipes.uip2p.recipe import Uip2p
-
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 train(make_recipe(Uip2p, json.loads(sys.argv[1])))
 """
