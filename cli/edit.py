@@ -1,5 +1,7 @@
 """`editloom edit`: edit image files."""
 
+import logging
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +17,7 @@ from cli.options import (
     placement,
     say,
 )
+from cli.pairs_of_files import pairs_of
 from core.settings import parse_pairs
 from evaluation.masks import THRESHOLD
 from models.placement import AUTO
@@ -44,14 +47,20 @@ def edit_command(
         Path | None, typer.Option("--mask", help="Image of the same size, white or transparent where it may change")
     ] = None,
     mask_model: MaskModelOption = None,
+    example: Annotated[
+        list[Path] | None,
+        typer.Option("--example", metavar="BEFORE AFTER", help="Images before and after such an edit; repeatable"),
+    ] = None,
     phrase: Annotated[str, typer.Option("--phrase", help='What --mask-model looks for: "red car"')] = "",
     mask_threshold: ThresholdOption = THRESHOLD, batch_size: BatchOption = 16, device: DeviceOption = AUTO,
     dtype: DtypeOption = AUTO,
 ) -> None:  # fmt: skip
     """Edit images. TEXT is the instruction or the caption of the edited image, whichever the editor needs.
 
-    With --target-caption TEXT is the instruction. A mask says where an image may change, for editors that take one.
+    With --target-caption TEXT is the instruction. A mask says where an image may change, for editors that take one;
+    examples show what TEXT means, for editors that take them.
     """
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from evaluation.edit_files import FileEdit, edit_files
     from evaluation.editors import EditorChoice
 
@@ -64,6 +73,6 @@ def edit_command(
     choice = EditorChoice.of_model(model, parse_pairs(settings or []), masks=masks)
     edit = FileEdit(
         text=text, source_caption=source_caption, target_caption=target_caption, mask=mask, phrase=phrase,
-        seeds=tuple(seed or (0,)),
+        seeds=tuple(seed or (0,)), examples=pairs_of(example or ()),
     )  # fmt: skip
     say("\n".join(map(str, edit_files(images, edit, out, choice, where))))

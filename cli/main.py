@@ -9,6 +9,7 @@ import typer
 
 from cli import build, compare, curve, edit, evaluate, exits, fetch, train
 from cli.options import say
+from cli.pairs_of_files import ExampleCommand
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,7 @@ app.command(name="retry")(build.retry_command)
 app.command(name="clean")(build.clean_command)
 app.command(name="report")(build.report_command)
 app.command(name="train")(train.train_command)
-app.command(name="edit")(edit.edit_command)
+app.command(name="edit", cls=ExampleCommand)(edit.edit_command)
 app.command(name="evaluate")(evaluate.evaluate_command)
 app.command(name="compare")(compare.compare_command)
 app.command(name="curve")(curve.curve_command)

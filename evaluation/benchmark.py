@@ -45,6 +45,8 @@ class EditCase:
     source_caption: str = ""
     target_caption: str = ""
     mask: StoredImage | None = None
+    examples: tuple[tuple[StoredImage, StoredImage], ...] = ()
+    """Images before and after of other edits that follow the same instruction."""
     phrase: str = ""
     """The phrase that a segmenter looks for: the part that the edit changes; "" when unknown or the whole image."""
 
@@ -84,7 +86,9 @@ class Benchmark:
         total = hashlib.sha256()
         for case in self.cases:
             source = case.source if isinstance(case.source, Output) else sha256_of(case.source)
-            total.update(repr((case.key, source, *_texts(case), case.phrase, _sha(case.mask))).encode())
+            examples = [tuple(map(sha256_of, pair)) for pair in case.examples]
+            known = (case.key, source, *_texts(case), case.phrase, _sha(case.mask))
+            total.update(repr((*known, examples) if examples else known).encode())
         for one in self.samples:
             images = [_sha(image) for image in (one.reference, one.source, one.mask)]
             total.update(repr((one.key, one.sections, one.source_text, one.target_text, images)).encode())

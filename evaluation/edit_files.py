@@ -35,6 +35,8 @@ class FileEdit:
     target_caption: str = ""
     mask: Path | None = None
     phrase: str = ""
+    examples: tuple[tuple[Path, Path], ...] = ()
+    """Images before and after of other edits that follow the same instruction."""
     seeds: tuple[int, ...] = (0,)
     """One for all images, or one an image."""
 
@@ -80,7 +82,10 @@ def _cases(paths: Sequence[Path], edit: FileEdit, choice: EditorChoice) -> list[
             raise UsageError(
                 f"editor {choice.name} takes no {field} (it takes {', '.join(sorted(choice.fields))}); leave it out"
             )
-    cases = [EditCase(key=path.stem, source=path, mask=edit.mask, phrase=edit.phrase, **texts) for path in paths]
+    if edit.examples and "examples" not in choice.fields:
+        raise UsageError(f"editor {choice.name} takes no examples; leave them out, or name a visual-prompt editor")
+    more: dict[str, Any] = {"mask": edit.mask, "phrase": edit.phrase, "examples": edit.examples, **texts}
+    cases = [EditCase(key=path.stem, source=path, **more) for path in paths]
     for field in sorted(choice.needs):
         if not all(has_field(case, field, choice.masks_used) for case in cases):
             raise UsageError(f"editor {choice.name} needs {field}, and the edit has none; give it")

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from core.errors import EvaluationError
-from evaluation.images import sha256_of
+from evaluation.images import open_rgb, sha256_of
 from evaluation.masks import PhraseMasks
 from models.protocols import EditRequest
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from evaluation.benchmark import EditCase
     from evaluation.editors import EditorChoice
+    from evaluation.images import StoredImage
     from evaluation.masks import Masks
     from models.protocols import Bools
 
@@ -48,18 +49,21 @@ def requests_of(
     requests = []
     for row, (case, image) in enumerate(zip(cases, images, strict=True)):
         mask = None if masks is None else masks[row]
-        requests.append(EditRequest(image=image, mask=mask, **_texts_given(case, choice)))
+        examples = tuple((open_rgb(before), open_rgb(after)) for before, after in _examples_given(case, choice))
+        requests.append(EditRequest(image=image, mask=mask, examples=examples, **_texts_given(case, choice)))
     return requests
 
 
 def inputs_hash(case: EditCase, source_sha256: str, choice: EditorChoice) -> str:
-    """A hash of everything that the case's request holds: source image, texts given, mask or phrase."""
+    """A hash of everything that the case's request holds: source image, texts given, mask or phrase, examples."""
     given: dict[str, Any] = {"source": source_sha256, **_texts_given(case, choice)}
     masks = choice.masks_used
     if isinstance(masks, PhraseMasks):
         given["phrase"] = case.phrase
     elif masks == "given":
         given["mask"] = case.mask and sha256_of(case.mask)
+    if examples := _examples_given(case, choice):
+        given["examples"] = [list(map(sha256_of, pair)) for pair in examples]
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -69,7 +73,13 @@ def has_field(case: EditCase, field: str, masks: Masks) -> bool:
         return case.mask is not None or isinstance(masks, PhraseMasks)
     if field == "image":
         return True
+    if field == "examples":
+        return bool(case.examples)
     return field in TEXTS and bool(getattr(case, field))
+
+
+def _examples_given(case: EditCase, choice: EditorChoice) -> tuple[tuple[StoredImage, StoredImage], ...]:
+    return case.examples if "examples" in choice.fields else ()
 
 
 def _texts_given(case: EditCase, choice: EditorChoice) -> dict[str, Any]:

@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ModelError
 from core.missing import Missing, missing_package
 from models import model_ids
-from models.diffusion.pix2pix_kinds import CLASS_OF, PIX2PIX, PIX2PIX_XL, REGION_PIX2PIX, REGION_PIX2PIX_XL
+from models.diffusion.editor_kinds import (
+    CLASS_OF,
+    PIX2PIX,
+    PIX2PIX_XL,
+    REGION_PIX2PIX,
+    REGION_PIX2PIX_XL,
+    VISUAL_PROMPT,
+)
 from models.model_ids import SCHEMES, fetch, find
 from models.placement import Placement
 from models.task_kinds import CAUSAL, CHAT, task_kinds
@@ -64,6 +71,7 @@ WRAPPERS: dict[str, dict[str, str]] = {
         _SD: "models.diffusion.sdedit:SdEdit",
         **dict.fromkeys((PIX2PIX, PIX2PIX_XL), "models.diffusion.instruct_pix2pix:InstructPix2Pix"),
         **dict.fromkeys((REGION_PIX2PIX, REGION_PIX2PIX_XL), "models.diffusion.instruct_pix2pix:RegionInstructPix2Pix"),
+        VISUAL_PROMPT: "models.diffusion.visual_prompt.editor:VisualPromptEditor",
     },
     "DifferentiableImageText": {"clip": "models.encoders.features:ClipDistance"},
     "PerceptualFeatures": {

@@ -105,6 +105,25 @@ COLUMNS: dict[str, Column] = _columns(
     _c("edit_object", pa.string(), "text", "what the instruction is about, as its writer names it"),
     _c("edit_writer", pa.string(), "model, wordnet, rule or input", "who wrote the edit"),
     _c("reverse_writer", pa.string(), "model, rule or input", "who wrote the reverse instruction"),
+    # unify_instruction
+    _c("unified_instruction", pa.string(), "text", "the instruction in canonical words, the same for the same request"),
+    _c("instruction_unifier", pa.string(), "model or rule", "who put the instruction into canonical words"),
+    # group_by_instruction
+    _c("instruction_group", pa.string(), "16 hex digits", "the group of pairs that follow near-equal instructions"),
+    _c("instruction_group_size", pa.int32(), "number of pairs", "size of that group, pairs of all splits together"),
+    _c("split", pa.string(), "train, in_domain or out_of_domain", "in_domain: a pair held out; out_of_domain: its whole "
+       "group is held out"),
+    _c("example_ids", pa.list_(pa.string()), "sample_id", "pairs of the same group that may be shown as examples"),
+    # attach_examples
+    _c("example_source_images", pa.list_(pa.binary()), "encoded images", "sources of the pairs example_ids", bulk=True),
+    _c("example_source_formats", pa.list_(pa.string()), "jpg, png or webp", "encoding of each of example_source_images"),
+    _c("example_target_images", pa.list_(pa.binary()), "encoded images", "targets of the pairs example_ids", bulk=True),
+    _c("example_target_formats", pa.list_(pa.string()), "jpg, png or webp", "encoding of each of example_target_images"),
+    # mask_selective_area
+    _c("selective_mask_png", pa.binary(), "8-bit PNG, 255 inside", "where the target image has details that matter",
+       bulk=True),
+    _c("selective_frac", pa.float32(), "0 to 1", "share of the target image inside selective_mask_png"),
+    _c("selective_labels", pa.list_(pa.string()), "text", "labels of the segments inside selective_mask_png"),
     # tag_objects, choose_object, ground_object, segment_box
     _c("object_tags", pa.list_(pa.string()), "text", "words for things on the source image, surest first"),
     _c("object_tag_cos", pa.list_(pa.float32()), "cosine, -1 to 1", "of each of object_tags and the image"),

@@ -36,7 +36,7 @@ class Member:
     formats: tuple[str, ...]
     meaning: str
     format_column: str = ""
-    """Column that says the format; empty where there is one format only."""
+    """Column that says the format, a list where each value has one; empty where there is one format only."""
     is_list: bool = False
 
     def suffix(self, image_format: str = "", number: int = 0) -> str:
@@ -72,6 +72,11 @@ MEMBERS: dict[str, Member] = {
         _member("soft_mask_png", "soft_mask", "mask", "how much of each place was made anew, from black to white"),
         _member("anchor_image", "anchor", "image", "the image `anchor_id` that the pair was drawn over",
                 "anchor_format"),
+        _member("selective_mask_png", "selective_mask", "mask", "where the target image has details that matter: white"),
+        _member("example_source_images", "example_source", "image", "the image before the edit of an example, a pair that "
+                "follows the same instruction", "example_source_formats", is_list=True),
+        _member("example_target_images", "example_target", "image", "the image after the edit of that example",
+                "example_target_formats", is_list=True),
         _member("source_latent", "source_latent", "array",
                 "the source image in the latent space of `latent_model`, scaled, float16"),
         _member("target_latent", "target_latent", "array", "the target image in the same space"),
@@ -84,7 +89,8 @@ MEMBERS: dict[str, Member] = {
 }  # fmt: skip
 """Column -> its members, in the order in which they lie in a tar."""
 
-FURTHER_MEANING = "a further image that the edit is given"
+FURTHER_MEANING = {"source": "a further image that the edit is given"}
+"""Role of a list -> meaning of its members but the first, where it is another."""
 _SUFFIX = re.compile(r"([a-z_]+)([1-9][0-9]{0,3})?\.([a-z]+)")
 _BY_ROLE = {member.role: member for member in MEMBERS.values()}
 
@@ -112,7 +118,8 @@ def meaning_of(suffix: str) -> str:
     found = _found(suffix)
     if found is None:
         return JSON_MEANING if suffix == JSON else ""
-    return FURTHER_MEANING if found[1] else found[0].meaning
+    declared, number = found
+    return FURTHER_MEANING.get(declared.role, declared.meaning) if number else declared.meaning
 
 
 def values_of(column: str, members: Mapping[str, bytes]) -> list[bytes]:

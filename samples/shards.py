@@ -1,6 +1,7 @@
-"""Read the list of shards of a finished dataset: its tars, their samples and hashes.
+"""Read the list of shards of a finished dataset: its tars, their samples and hashes, and its splits.
 
-Owns the meaning of shards.json, and the check that a tar is the one listed. Does not cover the members of a sample:
+Owns the meaning of shards.json, and the check that a tar is the one listed. A dataset has splits where its samples have
+a column `split`; the list then counts each shard's samples by it. Does not cover the members of a sample:
 `samples.members` names them.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SHARD_LIST = "shards.json"
+SPLIT = "split"
+"""Column that says which split a sample is of."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -32,6 +35,7 @@ class _Entry(State):
     samples: Count
     bytes: Count
     sha256: str
+    splits: dict[str, Count] = Field(default_factory=dict)
 
 
 class _File(State):
@@ -41,12 +45,17 @@ class _File(State):
 
 @dataclass(frozen=True, slots=True)
 class ShardFile:
-    """One tar: name in the dataset's folder, samples, bytes and sha256 as the list states them."""
+    """One tar: name in the dataset's folder, samples, bytes and sha256 as the list states them.
+
+    `splits` has (name, samples) of each split. With a `split`, only its samples are read, and `num_samples` is theirs.
+    """
 
     file: str
     num_samples: int
     num_bytes: int
     sha256: str
+    splits: tuple[tuple[str, int], ...] = ()
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +73,21 @@ class ShardList:
     def num_samples(self) -> int:
         """Samples of all shards together."""
         return sum(shard.num_samples for shard in self.shards)
+
+    def of_split(self, split: str) -> ShardList:
+        """The dataset's samples of one split; all of them where it has no splits. Raises DatasetError for no sample."""
+        named = {name for shard in self.shards for name, number in shard.splits if number}
+        if not named:
+            return self
+        shards = tuple(
+            replace(shard, split=split, num_samples=dict(shard.splits).get(split, 0)) for shard in self.shards
+        )
+        if not any(shard.num_samples for shard in shards):
+            raise DatasetError(
+                f"dataset {self.name!r} ({self.url}) has no samples of the split {split!r}; there are: "
+                f"{', '.join(sorted(named))}"
+            )
+        return replace(self, shards=shards)
 
     def check_sizes(self) -> None:
         """Compare the size of every tar with the list. No tar is opened. Raises DatasetError for a difference."""
@@ -120,8 +144,16 @@ def parse_shards(content: bytes, folder: str, *, is_hashed: bool = True) -> Shar
 
 def _shards(entries: tuple[_Entry, ...], place: str) -> Iterator[ShardFile]:
     names = set()
+    has_splits = any(entry.splits for entry in entries)
     for entry in entries:
-        shard = ShardFile(entry.file, entry.samples, entry.bytes, entry.sha256)
+        shard = ShardFile(
+            entry.file, entry.samples, entry.bytes, entry.sha256, splits=tuple(sorted(entry.splits.items()))
+        )
+        if has_splits and sum(entry.splits.values()) != shard.num_samples:
+            raise DatasetError(
+                f"{place} lists {shard.file!r} with {shard.num_samples} samples, of which "
+                f"{sum(entry.splits.values())} are in splits; build the dataset again"
+            )
         if any(sign in shard.file for sign in "/\\\0") or shard.file in ("", ".", ".."):
             raise DatasetError(f"{place} lists {shard.file!r}; expected a name in its own folder: build again")
         if not _SHA256.fullmatch(shard.sha256):

@@ -335,7 +335,7 @@ def save_pix2pix(folder, base, channels=8, **scheduler_settings):
     import diffusers
     import torch
 
-    from models.diffusion.pix2pix_kinds import PIX2PIX, PIX2PIX_XL, REGION_OF
+    from models.diffusion.editor_kinds import PIX2PIX, PIX2PIX_XL, REGION_OF
     from trainer.diffusion.conv_in import widen_conv_in
 
     seeded()

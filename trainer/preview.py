@@ -1,6 +1,7 @@
 """Sample grids: a few sources, edited with the weights as they are, next to their targets if any.
 
-An editor is given its image and the fields that it needs or was trained on, each from the column of the same meaning.
+An editor is given its image and the fields that it needs or was trained on, each from the column of the same meaning,
+and of examples the first.
 Other fields that it can use are left out, so that a preview shows the weights and not a mask.
 """
 
@@ -29,6 +30,8 @@ COLUMNS = {
 """Field of an EditRequest -> column that has it."""
 TRAINED_COLUMNS = {"mask": "region_mask_png"}
 """Field that a network is trained on, where a sample has it -> column that has it."""
+EXAMPLES = ("example_source_images", "example_target_images")
+"""Columns of an editor's examples, where it is trained on them."""
 SOURCE, TARGET = "source_images", "target_image"
 
 
@@ -46,8 +49,9 @@ class Previewer:
         needed = {field: name for field, name in COLUMNS.items() if field in editor.needs}
         trained = {field: name for field, name in TRAINED_COLUMNS.items() if field in editor.trained_on}
         self._columns = {**needed, **trained}
+        examples = EXAMPLES if "examples" in editor.trained_on else ()
         self._decoder = Decoder(
-            size_px=size_px, required=(SOURCE, *needed.values()), optional=(TARGET, *trained.values())
+            size_px=size_px, required=(SOURCE, *needed.values()), optional=(TARGET, *trained.values(), *examples)
         )
 
     def grid(self, num_samples: int, seed: int) -> Image.Image:
@@ -64,7 +68,10 @@ class Previewer:
 
     def _request(self, sample: Sample) -> EditRequest:
         given = {field: sample.values[name] for field, name in self._columns.items() if name in sample.values}
-        return EditRequest(image=Image.fromarray(sample.values[SOURCE][0]), **given)
+        before, after = (sample.values.get(name, ())[:1] for name in EXAMPLES)
+        pairs = zip(before, after, strict=False)
+        examples = tuple((Image.fromarray(one), Image.fromarray(other)) for one, other in pairs)
+        return EditRequest(image=Image.fromarray(sample.values[SOURCE][0]), examples=examples, **given)
 
 
 def _grid(columns: list[list[Image.Image]]) -> Image.Image:

@@ -34,7 +34,7 @@ class Comparison:
     @property
     def is_up(self) -> bool:
         """True where more is better."""
-        return not self.measure.startswith("l1")
+        return not self.measure.startswith(("l1", "fid", "spread"))
 
 
 @dataclass(frozen=True, slots=True)

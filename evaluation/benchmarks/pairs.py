@@ -9,6 +9,7 @@
 | instruction, source_caption, target_caption | texts; each may be absent |
 | source_phrase | what the edit changes, for masks by phrase; optional |
 | edit_type | section of its own in the scores; optional |
+| examples | list of [before, after], image files of other edits that follow the same instruction; optional |
 
 The edited image is compared with the true target as a whole, within and outside the mask, with the source, and with the
 target caption. The first section holds all cases, the others the cases of one edit type each.
@@ -57,13 +58,14 @@ class Pairs(BenchmarkReader):
 def _read_case(folder: Path, key: str, row: dict[str, Any], where: str) -> tuple[EditCase, Sample]:
     source, target = (existing(folder, row.get(name), f"{where}, {name},") for name in ("source", "target"))
     mask = None if row.get("mask") is None else existing(folder, row["mask"], f"{where}, mask,")
+    examples = tuple(_example(folder, pair, where) for pair in _pairs_in(row, where))
     edit_type, instruction, source_caption, target_caption, phrase = (
         text_in(row, name, where, default="")
         for name in ("edit_type", "instruction", "source_caption", "target_caption", "source_phrase")
     )
     case = EditCase(
         key=key, source=source, instruction=instruction, source_caption=source_caption, target_caption=target_caption,
-        mask=mask, phrase=phrase,
+        mask=mask, phrase=phrase, examples=examples,
     )  # fmt: skip
     sample = Sample(
         key=key,
@@ -76,3 +78,16 @@ def _read_case(folder: Path, key: str, row: dict[str, Any], where: str) -> tuple
         facts={"edit_type": edit_type},
     )
     return case, sample
+
+
+def _pairs_in(row: dict[str, Any], where: str) -> list[list[Any]]:
+    """The examples of a case as its line has them. Raises EvaluationError for another shape."""
+    found = row.get("examples") or []
+    if not (isinstance(found, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in found)):
+        raise EvaluationError(f"{where}: examples is no list of [before, after]; expected names of image files")
+    return found
+
+
+def _example(folder: Path, pair: list[Any], where: str) -> tuple[Path, Path]:
+    before, after = (existing(folder, name, f"{where}, examples,") for name in pair)
+    return before, after

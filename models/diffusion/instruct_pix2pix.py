@@ -15,10 +15,10 @@ from core.errors import UsageError
 from models.batches import alike, as_rgb, same_length
 from models.diffusion.decoding import decoded
 from models.diffusion.edit_requests import check_masks, texts_of
+from models.diffusion.editor_kinds import CLASS_OF
 from models.diffusion.image_guidance import EditConditions, GuidedUnet
 from models.diffusion.lora import merge_lora
 from models.diffusion.noise import first_noise, generators
-from models.diffusion.pix2pix_kinds import CLASS_OF
 from models.diffusion.pix2pix_settings import InstructPix2PixSettings
 from models.diffusion.schedule import GLOBAL_NOISE, Schedule
 from models.diffusion.text_conditions import with_and_without

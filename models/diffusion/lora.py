@@ -9,7 +9,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from models.diffusion.pix2pix_kinds import LORA_FOLDER
+from models.diffusion.editor_kinds import LORA_FOLDER
 
 WEIGHTS_FILE = "pytorch_lora_weights.safetensors"
 """Name that diffusers gives them."""

@@ -20,6 +20,7 @@ SERVED = {
     "ImageTextEncoder": "zoo:blip",
     "LatentEncoder": "zoo:clip",
     "PairSynthesizer": "zoo:clip",
+    "PanopticSegmenter": "zoo:clip",
     "Tagger": "zoo:blip",
     "TextConditioner": "zoo:clip",
     "TextGenerator": "zoo:clip",

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from cli import exits
 from cli.main import app
-from models.diffusion.pix2pix_kinds import LORA_FOLDER
+from models.diffusion.editor_kinds import LORA_FOLDER
 from models.registry import revision
 from samples.stored_arrays import npy
 from trainer.loop import train

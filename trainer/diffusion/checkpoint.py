@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from core.errors import ModelError, one_line
+from models.diffusion.editor_kinds import CLASS_OF, LORA_FOLDER
 from models.diffusion.lora import merge_lora
-from models.diffusion.pix2pix_kinds import CLASS_OF, LORA_FOLDER
 from models.diffusion.text_conditions import (
     TextCondition,
     encode_texts,

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import UsageError
-from models.diffusion.pix2pix_kinds import PIX2PIX, PIX2PIX_XL, REGION_OF, REGION_PIX2PIX, REGION_PIX2PIX_XL
+from models.diffusion.editor_kinds import PIX2PIX, PIX2PIX_XL, REGION_OF, REGION_PIX2PIX, REGION_PIX2PIX_XL
 from trainer.diffusion.checkpoint import TEXT_TO_IMAGE, Checkpoint
 from trainer.diffusion.conv_in import widen_conv_in
 from trainer.diffusion.lora import PARAMETER

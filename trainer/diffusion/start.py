@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError, UsageError, one_line
-from models.diffusion.pix2pix_kinds import CLASS_OF
+from models.diffusion.editor_kinds import CLASS_OF
 from models.model_ids import fetch, find
 from models.registry import kind_of
 from trainer.buckets import STEPS

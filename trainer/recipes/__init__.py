@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 RECIPES = {
     "iedit": "trainer.recipes.iedit.recipe:IEdit",
+    "instructgie": "trainer.recipes.instructgie.recipe:InstructGie",
     "ip2p": "trainer.recipes.ip2p.recipe:InstructPix2Pix",
     "uip2p": "trainer.recipes.uip2p.recipe:Uip2p",
 }

@@ -31,11 +31,29 @@ def test_each_image_may_have_a_seed_of_its_own(tmp_path, images, models, editloo
     assert [asked[1] for asked in models[0].asked] == [5, 6]
 
 
+def test_each_example_is_two_files(tmp_path, images, models, editloom, monkeypatch):
+    from evaluation import edit_files
+
+    asked = []
+    monkeypatch.setattr(edit_files, "edit_files", lambda paths, edit, *more: asked.append((paths, edit.examples)) or [])
+    argv = ("edit", "--example", "b.png", "a.png", images[0], "a cat", *MODEL, "--out", tmp_path, "--example", "c", "d")
+    assert editloom(*argv)[0] == 0
+    edited, examples = asked[0]
+    assert list(map(str, edited)) == images[:1]
+    assert [tuple(map(str, pair)) for pair in examples] == [("b.png", "a.png"), ("c", "d")]
+
+
+@pytest.mark.parametrize("flags", [["--example"], ["--example", "a.png"], ["--example", "a.png", "--seed", "1"]])
+def test_example_of_one_file_is_refused(models, refused, flags):
+    assert "--example takes two files, before and after" in refused("edit", "a.png", *SET[:-1], *flags, code=2)
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--mask", "m.png"], "takes no mask (it takes instruction); leave it out"),
         (["--target-caption", "a dog"], "takes no target_caption (it takes instruction); leave it out"),
+        (["--example", "a.png", "b.png"], "takes no examples; leave them out, or name a visual-prompt editor"),
         (["--set", "image_guidance_scale=0.5"], "image_guidance_scale: input should be greater than or equal to 1"),
         (["--seed", "1", "--seed", "2"], "2 seeds for 1 images; give one for all, or one an image"),
     ],

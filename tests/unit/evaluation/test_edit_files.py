@@ -5,7 +5,7 @@ import pytest
 from _folders import save
 from PIL import Image
 
-from core.errors import UsageError
+from core.errors import EvaluationError, UsageError
 from evaluation.edit_files import FileEdit, edit_files
 from evaluation.editors import EditorChoice
 from evaluation.masks import PhraseMasks
@@ -105,6 +105,11 @@ def test_a_network_trained_with_regions_says_that_it_has_none(image, tmp_path, c
             "editor mine takes no instruction; leave the target caption out, and give it as text",
         ),
         ({"examples"}, (), {}, "editor mine takes neither instruction nor target_caption; name another editor"),
+        ({"instruction", "examples"}, (), {}, "editor mine needs examples, and the edit has none; give it"),
+        (
+            {"instruction"}, (), {"examples": (("a.png", "b.png"),)},
+            "editor mine takes no examples; leave them out, or name a visual-prompt editor",
+        ),
     ],
 )  # fmt: skip
 def test_what_the_editor_lacks_or_does_not_take_is_refused(image, needs, uses, edit, message):
@@ -112,6 +117,21 @@ def test_what_the_editor_lacks_or_does_not_take_is_refused(image, needs, uses, e
         edited(image, Declaring(needs, uses), **edit)
     assert message in str(caught.value)
     assert not image.with_name("out.png").exists()
+
+
+def test_examples_reach_an_editor_that_uses_them(image, tmp_path):
+    for name, grey in (("before.png", 10), ("after.png", 200)):
+        save(np.full((4, 6, 3), grey, np.uint8), tmp_path / name)
+    pair = tmp_path / "before.png", tmp_path / "after.png"
+    request = edited(image, Declaring({"instruction"}, {"examples"}), examples=(pair, pair[::-1]))
+    assert [[one.getpixel((0, 0))[0] for one in found] for found in request.examples] == [[10, 200], [200, 10]]
+    assert edited(image, Declaring({"instruction"}, {"examples"})).examples == ()
+
+
+def test_example_that_is_no_image_is_refused(image, tmp_path):
+    (tmp_path / "no.png").write_bytes(b"no image")
+    with pytest.raises(EvaluationError, match=r"no\.png"):
+        edited(image, Declaring({"instruction"}, {"examples"}), examples=((image, tmp_path / "no.png"),))
 
 
 def test_a_mask_file_reaches_an_editor_that_needs_one(image, tmp_path):

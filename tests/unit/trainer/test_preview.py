@@ -56,6 +56,23 @@ def test_editor_is_given_what_it_needs_and_nothing_more(datasets):
     assert (request.mask.dtype, request.mask.shape) == (bool, (16, 16))
 
 
+def test_editor_trained_on_examples_is_given_the_first_one(tmp_path):
+    """The second sample has two examples, the first has none."""
+
+    def members(index):
+        grey = [encoded(np.full((16, 16, 3), value, np.uint8), "PNG") for value in (10, 20, 30, 40)]
+        names = ("example_source.png", "example_target.png", "example_source1.png", "example_target1.png")
+        return sample_members(index) | (dict(zip(names, grey, strict=True)) if index else {})
+
+    dataset = read_shards(write_dataset(tmp_path, (2,), members))
+    given, plain = Inverting("instruction", trained_on=("examples",)), Inverting("instruction")
+    for editor in (given, plain):
+        Previewer(editor, (dataset,), 16).grid(2, seed=0)
+    found = [[[one.getpixel((0, 0))[0] for one in pair] for pair in one.examples] for one, _ in given.asked]
+    assert found == [[], [[10, 20]]]
+    assert [one.examples for one, _ in plain.asked] == [(), ()]
+
+
 def test_editor_trained_on_regions_is_given_those_that_samples_have(tmp_path):
     """The second sample has a region in its left half, the first has none."""
 

@@ -73,10 +73,25 @@ def test_what_is_optional_may_be_absent(folder):
         ({"key": "000000000"}, "line 2: there is another case of the key '000000000'; expected each key once"),
         ({"target_caption": 3}, "line 2: field 'target_caption' is 3; expected text"),
         ({"edit_type": ["a"]}, "line 2: field 'edit_type' is ['a']; expected text"),
+        ({"examples": "a.png"}, "line 2: examples is no list of [before, after]; expected names of image files"),
+        ({"examples": [["a.png"]]}, "line 2: examples is no list of [before, after]; expected names of image files"),
+        ({"examples": [["../a.png", "b.png"]]}, "line 2, examples, names '../a.png'; expected the name of a file"),
+        ({"examples": [["images/none.png", 3]]}, "line 2, examples, names 'images/none.png', and "),
     ],
 )
 def test_a_case_that_cannot_be_used_is_named(folder, values, message):
     assert message in refusal(changed(folder, **values))
+
+
+def test_examples_are_pairs_of_images_and_part_of_the_fingerprint(folder):
+    plain, rows = Pairs().read(folder), rows_of(folder)
+    changed(folder, examples=[[rows[2]["source"], rows[2]["target"]], [rows[3]["source"], rows[3]["target"]]])
+    with_examples = Pairs().read(folder)
+    found = [[path.name for path in pair] for pair in with_examples.cases[1].examples]
+    assert found == [[(folder / rows[n][name]).name for name in ("source", "target")] for n in (2, 3)]
+    assert [case.examples for case in plain.cases] == [()] * 4
+    changed(folder, examples=[[rows[2]["target"], rows[2]["source"]]])
+    assert len({one.fingerprint() for one in (plain, with_examples, Pairs().read(folder))}) == 3
 
 
 def test_a_line_ends_only_at_a_newline(folder):

@@ -7,7 +7,7 @@ from _checkpoints import save_sdxl
 from PIL import Image
 from safetensors.torch import load_file
 
-from models.diffusion.pix2pix_kinds import LORA_FOLDER
+from models.diffusion.editor_kinds import LORA_FOLDER
 from models.schemes.zoo import ZOO
 from trainer.recipe import TrainContext, make_recipe
 from trainer.recipes.ip2p.recipe import InstructPix2Pix

@@ -12,7 +12,7 @@ from _datasets import write_dataset
 from PIL import Image
 
 from core.errors import UsageError
-from models.diffusion.pix2pix_kinds import REGION_PIX2PIX, REGION_PIX2PIX_XL
+from models.diffusion.editor_kinds import REGION_PIX2PIX, REGION_PIX2PIX_XL
 from models.schemes.zoo import ZOO
 from samples.shards import read_shards
 from trainer.batch import collate

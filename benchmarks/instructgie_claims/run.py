@@ -1,0 +1,152 @@
+"""InstructGIE's claims in miniature: each of its four parts removed, InstructPix2Pix without examples, SDEdit.
+
+`make bench-instructgie-claims`. Trains a common start and every cell from it, makes held-out edits and judges the
+claims. Finished cells are skipped and a stopped one resumes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.claims import command  # noqa: E402  run from a checkout
+from benchmarks.claims.folders import plain_folder, task_folder, training_folder  # noqa: E402
+from benchmarks.claims.plain import kept_rows  # noqa: E402
+from benchmarks.instructgie_claims.cells import LAYOUT, PARAPHRASES, cells  # noqa: E402
+from benchmarks.instructgie_claims.measures import with_further  # noqa: E402
+from benchmarks.instructgie_claims.settings import Numbers  # noqa: E402
+from benchmarks.instructgie_claims.start import make_start, start_folder  # noqa: E402
+from zoo.write_visual_prompts import TASKS  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from benchmarks.instructgie_claims.cells import Cell
+    from evaluation.benchmark import Benchmark
+    from zoo.evaluation.edits import EditScores
+
+OUT = ROOT / "runs" / "bench-instructgie-claims"
+SAMPLES_PER_SHARD = 50
+SDEDIT = "SDEdit over zoo:sd"
+
+
+def make_data(out: Path, numbers: Numbers) -> None:
+    """The common start, unless it is there."""
+    make_start(out, numbers)
+
+
+def train_cell(cell: Cell, seed: int, out: Path, numbers: Numbers) -> str:
+    """The model id of the cell's editor, which is trained unless it is there."""
+    from trainer.loop import train
+    from trainer.recipe import make_recipe
+    from trainer.recipes import find_recipe
+
+    folder = training_folder(out, cell.name, seed)
+    if not (folder / "model" / "editloom.json").is_file():
+        _write_data(folder / "data", seed, numbers)
+        further: dict[str, Any] = numbers.instructgie if cell.recipe == "instructgie" else {}
+        settings = {
+            "data": str(folder / "data"), "model": f"path:{start_folder(out)}", "out": folder, "seed": seed,
+            "steps": numbers.steps, "size_px": numbers.cell_px, **numbers.shared, **numbers.training, **further,
+            **cell.settings,
+            "run_on": {"batch_size": numbers.batch_size, "preview_every": 0, "checkpoint_every": 100,
+                       "keep_checkpoints": 1},
+        }  # fmt: skip
+        train(make_recipe(find_recipe(cell.recipe), settings), resume=True)
+    return f"path:{folder / 'model'}"
+
+
+def _write_data(folder: Path, seed: int, numbers: Numbers) -> None:
+    from samples.shards import SHARD_LIST
+    from zoo.dataset_shards import write_shards
+    from zoo.write_visual_prompts import samples_of
+
+    if not (folder / SHARD_LIST).is_file():
+        write_shards(folder, "prompts", samples_of(_order(seed, numbers)), SAMPLES_PER_SHARD)
+
+
+def _order(seed: int, numbers: Numbers) -> Any:
+    from zoo.write_visual_prompts import PromptOrder
+
+    return PromptOrder(
+        seed=seed, num_requests=numbers.num_requests, pairs_per_request=numbers.pairs_per_request,
+        size_px=numbers.cell_px,
+    )  # fmt: skip
+
+
+def score(
+    model: str, editing: dict[str, Any], folder: Path, seed: int, out: Path, numbers: Numbers
+) -> dict[str, EditScores]:
+    """Edit and score below `folder`: task -> scores. Requests are those of the seed's data, and held-out ones."""
+    from evaluation.editors import EditorChoice
+    from zoo.evaluation.edits import score_editor
+
+    found: dict[str, EditScores] = {}
+    for task in TASKS:
+        cases_folder, cases = _cases(task, seed, out, numbers)
+        choice = EditorChoice.of_model(model, editing, seed=seed, masks="none")
+        scores = score_editor(cases, task_folder(folder, task), choice)
+        found[task] = with_further(scores, cases_folder, task_folder(folder, task))
+    return found
+
+
+def score_cell(cell: Cell, model: str, seed: int, out: Path, numbers: Numbers) -> dict[str, EditScores]:
+    """The scores of a cell's editor by task."""
+    editing = {**numbers.editing, "size_px": numbers.cell_px}
+    return score(model, editing, training_folder(out, cell.name, seed), seed, out, numbers)
+
+
+def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
+    """The rows that no cell trains, on the edits of seed 0: the source, the truth, its autoencoder, SDEdit."""
+    from zoo.evaluate_edits import plain_rows as without_editor
+
+    def make() -> dict[str, EditScores]:
+        rows: dict[str, EditScores] = {}
+        for task in TASKS:
+            if task != PARAPHRASES:
+                _, cases = _cases(task, 0, out, numbers)
+                found = without_editor(cases, task_folder(out / "plain", task), [numbers.start])
+                rows |= {f"{name}, {task}": scores for name, scores in found.items()}
+        sdedit = score("zoo:sd", numbers.sdedit, plain_folder(out, SDEDIT), 0, out, numbers)
+        return rows | {f"{SDEDIT}, {task}": scores for task, scores in sdedit.items()}
+
+    return kept_rows(out, numbers, {SDEDIT: "zoo:sd"}, make)
+
+
+def _cases(task: str, seed: int, out: Path, numbers: Numbers) -> tuple[Path, Benchmark]:
+    """The folder and the cases of a task, written unless they are there."""
+    from evaluation.benchmarks.pairs import CASES_FILE, Pairs
+    from zoo.write_visual_prompts import write_cases
+
+    folder = out / "cases" / f"seed-{seed}" / task
+    if not (folder / CASES_FILE).is_file():
+        count = numbers.num_paraphrased if task == PARAPHRASES else numbers.num_cases
+        write_cases(folder, task, count, _order(seed, numbers))
+    return folder, Pairs().read(folder)
+
+
+BENCHMARK = command.ClaimsBenchmark(
+    title=str(__doc__).split("\n", 1)[0],
+    script=Path(__file__),
+    out=OUT,
+    numbers=Numbers(),
+    layout=LAYOUT,
+    cells=cells,
+    make_data=make_data,
+    train=train_cell,
+    score=score_cell,
+    plain_rows=plain_rows,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the benchmark, some cells of it, or its table alone. Return 0, or 1 where a cell failed."""
+    return command.main(BENCHMARK, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
