@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
@@ -25,9 +26,9 @@ from pipeline.stage import PublishedFiles, RunSummary, SinkStage
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, column
 from samples.members import JSON, MEMBERS
 from samples.shard_check import wrong_shards
-from samples.shards import SHARD_LIST
+from samples.shards import SHARD_LIST, SPLIT
 from stages.report.dataset_card import is_in_json
-from stages.report.pages import further_image, write_card, write_report
+from stages.report.pages import further_member, write_card, write_report
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +69,7 @@ class Emit(SinkStage):
                     for row, *values in zip(light, *(table[n] for n in names), strict=True):
                         pixels = dict(zip(names, values, strict=True))
                         _add_sample(tar, row, pixels)
-                        ctx.notes.update(further_image(n) for n in range(1, len(pixels["source_images"])))
+                        ctx.notes.update(_further_members(pixels))
                     yield table.append_column("dataset_shard", pa.array([name] * table.num_rows, pa.string()))
 
         return write
@@ -92,10 +93,28 @@ class Emit(SinkStage):
 
 
 def _shard_list(run: RunSummary) -> list[dict[str, Any]]:
+    splits = _splits(run)
     return [
         {"file": f"{name}.tar", "samples": entry["rows"], "bytes": entry["bytes"], "sha256": entry["sha256"]}
+        | ({"splits": dict(sorted(splits[name].items()))} if name in splits else {})
         for name, entry in sorted(run.shard_files.items())
     ]
+
+
+def _splits(run: RunSummary) -> dict[str, Counter[str]]:
+    """Shard -> samples by the value of `split`, where some stage wrote it. No value counts as an empty name."""
+    found: dict[str, Counter[str]] = {}
+    if SPLIT in run.columns:
+        for shard, table in run.tables(sorted(run.shard_files), [SPLIT]):
+            found.setdefault(shard, Counter()).update(value or "" for value in table[SPLIT].to_pylist())
+    return found
+
+
+def _further_members(pixels: dict[str, pa.Scalar]) -> Iterator[str]:
+    """A note for each value of a list that is not its first."""
+    for name, found in pixels.items():
+        if MEMBERS[name].is_list and found.is_valid:
+            yield from (further_member(MEMBERS[name].role, number) for number in range(1, len(found)))
 
 
 def sample_json(row: dict[str, Any]) -> dict[str, Any]:
@@ -112,9 +131,10 @@ def _add_sample(tar: tarfile.TarFile, row: dict[str, Any], pixels: dict[str, pa.
     own = row[SAMPLE_ID]
     for name, found in pixels.items():
         declared = MEMBERS[name]
-        values = found if declared.is_list else [found] if found.is_valid else []
+        values = (found if declared.is_list else [found]) if found.is_valid else []
+        formats = row[declared.format_column] if declared.format_column else ""
         for number, value in enumerate(values):
-            suffix = declared.suffix(row[declared.format_column] if declared.format_column else "", number)
+            suffix = declared.suffix(formats[number] if isinstance(formats, list) else formats, number)
             _add_member(tar, f"{own}.{suffix}", value.as_buffer())
     text = json.dumps(sample_json(row), sort_keys=True, ensure_ascii=False).encode()
     _add_member(tar, f"{own}.{JSON}", text)

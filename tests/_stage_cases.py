@@ -6,6 +6,7 @@
 import hashlib
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from _plain_pairs import Loader
 from _web import Answer, Web
 from PIL import Image
 
-from models.protocols import BoxMasks, Detections
+from models.protocols import BoxMasks, Detections, Segments
 from pipeline.context import Context
 from pipeline.plan.plugins import load_model
 from pipeline.store.folder_store import FolderStore
@@ -104,6 +105,8 @@ def emitted(tmp_path):
         "source_mask_png": lambda n: png(n) if n else None, "target_mask_png": png, "source_latent": lambda n: b"npy",
         "target_latent": lambda n: b"npy", "anchor_image": png, "anchor_format": lambda n: "png",
         "region_mask_png": png, "soft_mask_png": png, "is_whole_image": lambda n: n == 1,
+        **{f"example_{side}_images": lambda n: [png(n)] * n for side in ("source", "target")},
+        **{f"example_{side}_formats": lambda n: ["png"] * n for side in ("source", "target")},
         "candidates": lambda n: None if n else [{"number": 1, "is_kept": True, "seed": 7}],
     }  # fmt: skip
     for shard, table in tables.items():
@@ -179,6 +182,28 @@ def region_orders(tmp_path):
     return table
 
 
+def pairs_to_group(tmp_path):
+    """Pairs of five instructions, two of them in near words, of which some are of one photograph, and one without."""
+    texts = ["make it snow", "let it snow now", "add a dog", "make it night", "paint it"]
+    table = rows(
+        unified_instruction=[*(texts[n % 5] for n in range(32)), None],
+        source_dhash=[n // 2 if n > 28 else 100 + n for n in range(33)],
+    )
+    return {"a": table.slice(0, 20), "b": table.slice(20)}
+
+
+class WordVectors:
+    """A dimension for each of some words."""
+
+    dim = 5
+
+    def encode_texts(self, texts):
+        vectors = np.array(
+            [[word in text.split() for word in ("snow", "add", "night", "paint", "now")] for text in texts]
+        )
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
 def without(table, *names):
     return table.select([n for n in table.column_names if n not in names])
 
@@ -195,12 +220,26 @@ class LaconicCaptioner:
 
 
 class CuriousWriter:
-    """Answers by its prompt and seed: edits of the things of `CAPTIONS`, some of them faulty."""
+    """Answers by its prompt and seed: edits of the things of `CAPTIONS`, and further captions; some of them faulty."""
 
     def generate(self, prompts, *, seeds, **_):
         return [
-            self.answer(prompt.rpartition("Caption: ")[2], seed) for prompt, seed in zip(prompts, seeds, strict=True)
+            self.further(prompt.rpartition("Request: ")[2], seed)
+            if "Request: " in prompt
+            else self.answer(prompt.rpartition("Caption: ")[2], seed)
+            for prompt, seed in zip(prompts, seeds, strict=True)
         ]
+
+    def further(self, asked, seed):
+        found = re.match(r"replace the (\w+) with (\w+)", asked)
+        old, new = found.groups() if found else ("sky", "roof")
+        answer = {
+            "caption": f"the {old} near gate {seed % 5}",
+            "object": old,
+            "target_caption": f"the {new} near gate {seed % 5}",
+            "reverse_instruction": f"replace the {new} with {old}",
+        }
+        return json.dumps(answer)
 
     def answer(self, asked, seed):
         caption, _, kind = asked.partition("\nEdit type: ")
@@ -227,6 +266,16 @@ def write_edits_models(protocol, model_id, **_):
     if protocol == "TextGenerator":
         return CuriousWriter()
     return load_model(protocol, model_id)
+
+
+def pairs_by_id(ids):
+    """A gatherer of the pairs a, b and c, of which the last has no target."""
+    targets = [None if i == "c" else png(ord(i)) for i in ids]
+    columns = {"target_image": targets, "target_format": [None if one is None else "png" for one in targets]}
+    table = images_by_id(ids)
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values, column(name).type))
+    return table
 
 
 def images_by_id(ids):
@@ -335,7 +384,30 @@ class WholeBoxes:
         ]
 
 
-FAKES = {"Detector": BoxesByLength, "BoxSegmenter": WholeBoxes, "TextGenerator": NamesByPrompt}
+class HalvesByColour:
+    """A cat on the left half of a dark image, a car on that of any other one, and sky beside it."""
+
+    def segment_panoptic(self, images):
+        found = []
+        for image in images:
+            segment_HW = np.zeros((image.height, image.width), np.int32)
+            segment_HW[:, image.width // 2 :] = 1
+            thing = "cat" if image.getpixel((0, 0))[0] < 200 else "car"
+            found.append(Segments(segment_HW, (thing, "sky-other-merged"), (0.9, 0.8)))
+        return found
+
+
+class LooksAtCats:
+    """Says yes of a cat and nothing of any other thing."""
+
+    def generate(self, prompts, **_):
+        return [" yes" if prompt.endswith("Thing: cat\nAnswer:") else " it depends" for prompt in prompts]
+
+
+FAKES = {
+    "Detector": BoxesByLength, "BoxSegmenter": WholeBoxes, "TextGenerator": NamesByPrompt,
+    "PanopticSegmenter": HalvesByColour,
+}  # fmt: skip
 
 
 def scored(tmp_path):
@@ -449,7 +521,18 @@ class ForgetfulWriter:
         return [json.dumps({"reverse_instruction": "remove the winter"}) for _ in prompts]
 
 
+class RemovesDogs:
+    """Writes the same instruction for every request."""
+
+    def generate(self, prompts, **_):
+        return [" remove the dog\n\nRequest: zoom in"] * len(prompts)
+
+
 CASES = {
+    "attach_examples": Case(
+        lambda tmp_path: rows(example_ids=[["b", "a"], [], ["c"], None]), {},
+        context=lambda tmp_path: {"gatherer": pairs_by_id},
+    ),
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
     "caption": Case(
         lambda tmp_path: without(edited(tmp_path), "target_image"),
@@ -474,6 +557,12 @@ CASES = {
         },
     ),
     "mask_phrase": Case(edited, {"model": "zoo:other", "threshold": 0.5}, settings={"model": "zoo:clipseg"}),
+    "mask_selective_area": Case(
+        edited,
+        {"model": "zoo:other", "labels": ("car",), "language_model": None, "min_score": 0.9, "min_frac": 0.2},
+        settings={"model": "zoo:mask2former", "language_model": "zoo:llm"},
+        context=lambda tmp_path: {"loader": lambda p, *_: {**FAKES, "TextGenerator": LooksAtCats}[p]()},
+    ),
     "mask_object": Case(
         edited,
         {"detector": "zoo:other", "segmenter": "zoo:other", "threshold": 0.5, "max_iou": 0.5, "max_boxes": 1},
@@ -569,6 +658,15 @@ CASES = {
         settings={"edits_per_caption": 3},
     ),
     "emit": Case(emitted, {"report_samples": 3}),
+    "group_by_instruction": Case(
+        pairs_to_group,
+        {
+            "text_column": "instruction", "encoder": "zoo:other", "near_cos": 0.5, "out_of_domain_frac": 0.4,
+            "in_domain_frac": 0.0, "max_examples": 1,
+        },
+        settings={"encoder": "zoo:clip", "near_cos": 0.6, "out_of_domain_frac": 0.2, "in_domain_frac": 0.2},
+        context=lambda tmp_path: {"loader": lambda *_, **__: WordVectors()},
+    ),
     "filter_caption": Case(
         captions, {"min_words": 1, "max_words": 9, "min_letters_frac": 0.1, "max_repeated_frac": 0.1}
     ),
@@ -644,10 +742,19 @@ CASES = {
             "shares": {"replace": 2.0}, "examples": "path:other.jsonl", "grown_examples": True, "num_instructions": 1,
             "num_examples": 1, "repeats_caption": True, "temperature": 0.1, "max_new_tokens": 99, "max_retries": 0,
             "max_repairs": 1, "min_instruction_words": 3, "max_instruction_words": 40, "min_caption_words": 1,
-            "max_caption_words": 50, "wordnet_frac": 0.5, "lexicon": "wordnet:3.1",
+            "max_caption_words": 50, "wordnet_frac": 0.5, "lexicon": "wordnet:3.1", "captions_per_instruction": 5,
+            "further_captions": "wordnet", "vocabulary": "captions", "min_corpus_count": 1,
         },
-        settings={"model": "zoo:llm", "shares": {"replace": 1.0}, "wordnet_frac": 0.3, "lexicon": "wordnet:3.0"},
+        settings={
+            "model": "zoo:llm", "shares": {"replace": 1.0}, "wordnet_frac": 0.3, "lexicon": "wordnet:3.0",
+            "captions_per_instruction": 3,
+        },
         context=lambda tmp_path: {"loader": write_edits_models},
+    ),
+    "unify_instruction": Case(
+        lambda tmp_path: rows(instruction=["The dog has to go", "turn it RED", "paint it red!", None, "?", "zoom in"]),
+        {"model": "zoo:other", "max_new_tokens": 9},
+        context=lambda tmp_path: {"loader": lambda *_, **__: RemovesDogs()},
     ),
     "read_webdataset": Case(webdataset, {"require_caption": False, "max_image_bytes": 9}),
 }  # fmt: skip

@@ -2,7 +2,8 @@
 
 | kind   | value of a batch                                                                        |
 |--------|-----------------------------------------------------------------------------------------|
-| image  | (B, 3, H, W) float32, -1 to 1; source_images: a tuple of them, first, second … source   |
+| image  | (B, 3, H, W) float32, -1 to 1; of a list, such as source_images: a tuple of them, for   |
+|        | the first, second … value, and one of them where the decoder draws one value (`one_of`) |
 | mask   | (B, 1, H, W) float32, 1 inside, 0 outside                                               |
 | array  | (B, …) float32: latents (B, C, h, w), scaled; embeddings of texts (B, L, D) or (B, D)   |
 | text   | tuple of B str                                                                          |
@@ -20,7 +21,6 @@ import torch
 
 from core.errors import ContractError
 from samples.columns import column
-from samples.members import MEMBERS
 from trainer.decode import kind_of
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _stacked(name: str, values: list[Any]) -> Any:
     if kind == "number":
         is_real = pa.types.is_floating(column(name).type)
         return torch.tensor(values, dtype=torch.float32 if is_real else torch.int64)
-    if name in MEMBERS and MEMBERS[name].is_list:
+    if isinstance(values[0], tuple):
         return tuple(map(_images, zip(*values, strict=False)))  # as many as the sample with the fewest has
     if kind == "image":
         return _images(values)

@@ -6,6 +6,7 @@ value, so that its one line reaches the user unwrapped.
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import tarfile
@@ -17,6 +18,8 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from webdataset.tariterators import group_by_keys, tar_file_iterator
 
 from core.errors import DatasetError, SampleError
+from samples.members import JSON
+from samples.shards import SPLIT
 from trainer.batch import collate
 from trainer.mixing import Mix
 from trainer.order import Order, plan_streams, streams_of
@@ -196,9 +199,22 @@ def _filled(dataset: ShardList) -> tuple[ShardFile, ...]:
 
 
 def stored_samples(handle: IO[bytes], shard: ShardFile, wants: Callable[[str], bool]) -> Iterator[dict[str, Any]]:
-    """The members of each sample of an open tar, by suffix, with its `__key__`. `wants` picks files by their name."""
+    """The members of each sample of an open tar, by suffix, with its `__key__`. `wants` picks files by their name.
+
+    Of a shard with a split that is read, only the samples of that split.
+    """
     members = tar_file_iterator(handle, select_files=wants)
-    yield from group_by_keys({**one, "__url__": shard.file} for one in members)
+    samples = group_by_keys({**one, "__url__": shard.file} for one in members)
+    yield from samples if shard.split is None else (one for one in samples if _is_of(shard.split, one))
+
+
+def _is_of(split: str, raw: dict[str, Any]) -> bool:
+    """True for a sample of the split, and for one that cannot tell: it is reported when it is decoded."""
+    try:
+        light = json.loads(raw[JSON])
+    except (KeyError, ValueError, RecursionError):
+        return True
+    return not isinstance(light, dict) or (light.get(SPLIT) or "") == split
 
 
 def _reason(error: BaseException) -> str:
@@ -210,8 +226,9 @@ def _reason(error: BaseException) -> str:
 
 def _count_error(name: str, shard: ShardFile, found: int) -> SampleError:
     more = "at least " if found > shard.num_samples else ""
+    of = "" if shard.split is None else f" of the split {shard.split!r}"
     return SampleError(
-        f"shard {name} holds {more}{found} samples, shards.json says {shard.num_samples}; build the dataset again"
+        f"shard {name} holds {more}{found} samples{of}, shards.json says {shard.num_samples}; build the dataset again"
     )
 
 

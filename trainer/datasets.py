@@ -70,14 +70,14 @@ class Datasets:
 
 
 def read_datasets(settings: TrainSettings) -> Datasets:
-    """The datasets that the settings name, with tars of the listed sizes.
+    """The datasets that the settings name, with tars of the listed sizes; of those with splits, one split.
 
-    Raises DatasetError for a folder that is no dataset, for a tar of another size, and for one of several datasets
-    without a sample.
+    Raises DatasetError for a folder that is no dataset, for a tar of another size, for a dataset with splits but no
+    sample of the one that is read, and for one of several datasets without a sample.
     """
     urls = (settings.data,) if isinstance(settings.data, str) else settings.data
     is_hashed = settings.run_on.check_shards == "sha256"
-    lists = tuple(read_shards(url, is_hashed=is_hashed) for url in urls)
+    lists = tuple(read_shards(url, is_hashed=is_hashed).of_split(settings.split) for url in urls)
     for dataset in lists:
         dataset.check_sizes()
         if not dataset.num_samples and len(lists) > 1:

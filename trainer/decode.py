@@ -2,14 +2,17 @@
 
 | kind   | columns                           | value of a sample                                                   |
 |--------|-----------------------------------|---------------------------------------------------------------------|
-| image  | source_images, target_image …     | (H, W, 3) uint8; source_images: a tuple of them, one a source image |
+| image  | source_images, target_image …     | (H, W, 3) uint8; of a list, such as source_images: a tuple of them, |
+|        |                                   | or one of them where it is in `one_of`                              |
 | mask   | source_mask_png, region_mask_png… | (H, W) bool, true inside; soft_mask_png: where it is 128 or more    |
 | array  | source_latent, instruction_emb …  | float16 of the shape in its ArraySpec, where that can be used       |
 | text   | light columns of strings          | str; empty where a column that need not be there has none           |
 | number | light columns of numbers          | int, float or bool                                                  |
 
 Images, masks and latents are those of the centre square at one size, or, with aspect buckets, of the part and size that
-`trainer.buckets` gives for the sample's first image. Owns this table; `trainer.batch` stacks values.
+`trainer.buckets` gives for the sample's first image. Of the lists in `one_of` only the value at one place is decoded:
+a function of the seed and of the sample's number, so that it is another one in other epochs. A sample without any value
+in them lacks these columns, as it does others. Owns this table; `trainer.batch` stacks values.
 """
 
 from __future__ import annotations
@@ -30,10 +33,11 @@ from samples.columns import column
 from samples.members import JSON, MEMBERS, column_of, member, suffix_of, values_of
 from samples.stored_images import centre_cut, image_size, mask_image, rgb_image
 from trainer.buckets import bucket_of
+from trainer.one_of import drawn_values
 from trainer.sides import names_side
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy.typing as npt
     from PIL import Image
@@ -83,7 +87,7 @@ class Decoder:
     Arrays are taken where they are as one of `arrays` says. A mask column in `filled` has that value everywhere where a
     sample lacks it. A sample one of whose `sided_texts` names a side is not mirrored. With `aspect_buckets`, a sample
     has the size of its bucket, and its latents are used where that is the square. With `reduced_jpegs`, a large JPEG is
-    decoded at the smallest of its scales that is large enough.
+    decoded at the smallest of its scales that is large enough. Lists in `one_of` give one value, drawn by `seed`.
     """
 
     size_px: int
@@ -94,6 +98,8 @@ class Decoder:
     sided_texts: tuple[str, ...] = ()
     aspect_buckets: bool = False
     reduced_jpegs: bool = False
+    one_of: tuple[str, ...] = ()
+    seed: int = 0
 
     def __post_init__(self) -> None:
         """Raises ContractError for a column that no training can read, or that is of another kind than it must be."""
@@ -107,6 +113,9 @@ class Decoder:
             _check_kind(name, "mask", "`filled`")
             if name not in self.columns or value not in (0, 1):
                 raise ContractError(f"`filled` has {name!r}: {value}; expected a column that is read, and 0 or 1")
+        for name in self.one_of:
+            if name not in self.columns or not member(name).is_list:
+                raise ContractError(f"`one_of` has {name!r}; expected a column that is read and is a list of images")
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -130,9 +139,11 @@ class Decoder:
             if self.aspect_buckets and self._sizing:
                 place = member(self._sizing).described
             cut = Cut(self._size(raw), is_mirrored and not self._names_side(light))
+            place = member(self.one_of[0]).described if self.one_of else place
+            drawn = drawn_values(self.one_of, raw, seed=self.seed, number=number)
             for name in self.columns:
                 place = member(name).described if name in MEMBERS else JSON
-                value = self._value(name, raw, light, cut)
+                value = self._value(name, raw, light, cut, drawn)
                 if value is not None:
                     values[name] = value
         except BROKEN as error:
@@ -153,19 +164,22 @@ class Decoder:
         images = [name for name in self.columns if kind_of(name) == "image"]
         return "source_images" if "source_images" in images else next(iter(images), "")
 
-    def _value(self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], cut: Cut) -> Any:
+    def _value(
+        self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], cut: Cut,
+        drawn: Mapping[str, Sequence[bytes]],
+    ) -> Any:  # fmt: skip
         """The value of a column, None where it is absent and may be. Raises _AbsentError where it may not."""
         kind = kind_of(name)
         if kind in ("text", "number"):
             return _light_value(name, kind, light, is_required=name in self.required)
         if kind == "array":
             return self._array(name, raw, light, cut)
-        stored = values_of(name, raw)
+        stored = drawn[name] if name in drawn else values_of(name, raw)
         if not stored:
             return self._absent(name, cut)
         at_least = cut.size if self.reduced_jpegs else None
         pixels = [_pixels(one, kind, cut, at_least) for one in stored]
-        return tuple(pixels) if member(name).is_list else pixels[0]
+        return tuple(pixels) if member(name).is_list and name not in drawn else pixels[0]
 
     def _array(self, name: str, raw: Mapping[str, Any], light: Mapping[str, Any], cut: Cut) -> Halves | None:
         spec = self._spec(name)

@@ -117,6 +117,10 @@ class Recipe(TrainSettings, ABC):
     sided_texts: ClassVar[tuple[str, ...]] = ()
     """Text columns: a sample one of whose texts names a side is never mirrored."""
 
+    one_of: ClassVar[tuple[str, ...]] = ()
+    """List columns of images of which each sample gives one value, drawn anew each time that it is seen, at the same
+    place in all of them. In the batch such a column is as one of a single image."""
+
     def needs_columns(self) -> tuple[str, ...]:
         """Those of `reads_if_present` that these settings cannot do without."""
         return ()

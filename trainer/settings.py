@@ -60,6 +60,8 @@ class TrainSettings(Settings):
     data_weights: Annotated[tuple[float, ...], Field(strict=False)] | None = None
     """How often each of several datasets is drawn from, in proportion: [3, 1]; None: as often as it has samples, so
     that every sample of all datasets is as likely as any other."""
+    split: str = "train"
+    """The split that is read of a dataset that has splits; a dataset without splits is read whole."""
     out: Path = Field(strict=False)
     """Folder for checkpoints, metrics, previews and the result."""
 

@@ -104,7 +104,8 @@ def _decoder(recipe: Recipe, objective: Objective) -> Decoder:
     return Decoder(
         size_px=recipe.size_px, required=(*recipe.reads, *recipe.needs_columns()), optional=recipe.reads_if_present,
         arrays=tuple(objective.arrays), filled=recipe.filled, sided_texts=recipe.sided_texts,
-        aspect_buckets=recipe.aspect_buckets, reduced_jpegs=recipe.reduced_jpegs,
+        aspect_buckets=recipe.aspect_buckets, reduced_jpegs=recipe.reduced_jpegs, one_of=recipe.one_of,
+        seed=recipe.seed,
     )  # fmt: skip
 
 

@@ -21,18 +21,18 @@ class Numbers:
     num_requests: int = 300
     """Instructions that a training sees, other ones and other scenes for each seed."""
     pairs_per_request: int = 3
-    start_requests: int = 500
-    start_steps: int = 3000
+    start_requests: int = 600
+    start_steps: int = 5000
     start_training: dict[str, Any] = field(default_factory=lambda: {
-        "learning_rate": 6e-4, "schedule": "cosine", "warmup_steps": 50, "ema_decay": 0.99,
+        "learning_rate": 8e-4, "schedule": "cosine", "warmup_steps": 50, "ema_decay": 0.999,
     })  # fmt: skip
-    steps: int = 800
+    steps: int = 1500
     batch_size: int = 8
     training: dict[str, Any] = field(default_factory=lambda: {
         "learning_rate": 6e-4, "schedule": "cosine", "warmup_steps": 30, "ema_decay": 0.99,
     })  # fmt: skip
     """Further settings of the trainings of all cells."""
-    shared: dict[str, Any] = field(default_factory=lambda: {"loss_weights": "min_snr", "horizontal_flip": True})
+    shared: dict[str, Any] = field(default_factory=lambda: {"loss_weights": "clean", "horizontal_flip": True})
     """Settings of all trainings, the start's as well."""
     instructgie: dict[str, Any] = field(default_factory=lambda: {
         "clip_model": "zoo:clip", "hint_width": 48, "hint_depth": 1,

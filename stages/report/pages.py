@@ -6,6 +6,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from samples.columns import COLUMNS, SAMPLE_ID
 from samples.members import JSON, MEMBERS
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from pipeline.stage import RunSummary
 
-CATEGORY_COLUMNS = ("edit_type", "edit_writer", "reverse_writer", "original_format", "target_pool")
+CATEGORY_COLUMNS = ("edit_type", "edit_writer", "reverse_writer", "original_format", "target_pool", "split")
 SHOWN = (
     "anchor_image", "target_image", "source_mask_png", "target_mask_png", "region_mask_png", "soft_mask_png",
 )  # fmt: skip
@@ -31,9 +32,9 @@ MAX_SAMPLE_SHARDS = 12
 """The contact sheet takes its samples from at most so many shards, evenly spread, to read few pixels."""
 
 
-def further_image(number: int) -> str:
-    """The note that `emit` counts for samples with this further source image. The card reads it."""
-    return f"samples with a member source{number}"
+def further_member(role: str, number: int) -> str:
+    """The note that `emit` counts for samples with this further value of a list. The card reads it."""
+    return f"samples with a member {role}{number}"
 
 
 def write_card(path: Path, run: RunSummary, columns: Sequence[str]) -> None:
@@ -77,22 +78,25 @@ def _members(run: RunSummary) -> list[str]:
     suffixes: list[str] = []
     for declared in (one for name, one in MEMBERS.items() if name in run.columns):
         formats = _values(run, declared.format_column) if declared.format_column else {""}
-        num_images = 1 + (_num_further(run) if declared.is_list else 0)
-        suffixes += [declared.suffix(one, number) for number in range(num_images) for one in sorted(formats)]
+        num_values = 1 + (_num_further(run, declared.role) if declared.is_list else 0)
+        suffixes += [declared.suffix(one, number) for number in range(num_values) for one in sorted(formats)]
     return [*suffixes, JSON]
 
 
 def _values(run: RunSummary, column: str) -> set[str]:
+    """The distinct values of a column, or of its lists."""
     if column not in run.columns:
         return set()
     tables = (table for _, table in run.tables(sorted(run.shard_files), [column]))
-    return {value for table in tables for value in table[column].to_pylist()} - {None}
+    is_list = pa.types.is_list(COLUMNS[column].type)
+    values = (pc.list_flatten(table[column]) if is_list else table[column] for table in tables)
+    return {value for found in values for value in found.to_pylist()} - {None}
 
 
-def _num_further(run: RunSummary) -> int:
-    """The number of further source images of the sample that has most."""
+def _num_further(run: RunSummary, role: str) -> int:
+    """The number of further values of the sample that has most."""
     notes = {note for stage in run.stages for note in stage["notes"]}
-    return next(number for number in count() if further_image(number + 1) not in notes)
+    return next(number for number in count() if further_member(role, number + 1) not in notes)
 
 
 def _stage_counts(run: RunSummary, *, with_seconds: bool) -> list[StageCount]:

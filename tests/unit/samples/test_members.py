@@ -10,7 +10,9 @@ from samples.members import JSON, MEMBERS, column_of, meaning_of, member, suffix
 def test_members_are_declared_columns_of_pixels_or_vectors():
     assert all(COLUMNS[name].bulk for name in MEMBERS)
     named = [one.format_column for one in MEMBERS.values() if one.format_column]
-    assert named == ["source_format", "target_format", "anchor_format"]
+    assert named == [
+        "source_format", "target_format", "anchor_format", "example_source_formats", "example_target_formats",
+    ]  # fmt: skip
     assert set(named) <= set(COLUMNS)
 
 
@@ -29,6 +31,8 @@ def test_further_source_images_have_numbers_from_one():
     ]
     assert column_of("source12.png") == "source_images"
     assert meaning_of("source1.png") != meaning_of("source.png")
+    assert column_of("example_target2.webp") == "example_target_images"
+    assert meaning_of("example_target2.webp") == meaning_of("example_target.webp")
 
 
 @pytest.mark.parametrize(

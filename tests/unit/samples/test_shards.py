@@ -32,6 +32,22 @@ def test_shards_come_with_their_counts_and_the_hash_of_the_list(tmp_path):
         assert handle.read() == b"12345"
 
 
+def test_splits_are_read_and_one_of_them_is_taken(tmp_path):
+    entries = [{**ENTRY, "splits": {"train": 1, "in_domain": 2}}, {**ENTRY, "file": "b.tar", "splits": {"train": 3}},
+               {**ENTRY, "file": "c.tar", "samples": 0}]  # fmt: skip
+    found = read_shards(write(tmp_path / "dataset", {"dataset": "tiny", "shards": entries}))
+    assert [shard.splits for shard in found.shards] == [(("in_domain", 2), ("train", 1)), (("train", 3),), ()]
+    held = found.of_split("in_domain")
+    assert (held.num_samples, [shard.num_samples for shard in held.shards]) == (2, [2, 0, 0])
+    assert {shard.split for shard in held.shards} == {"in_domain"}
+    assert held.fingerprint == found.fingerprint
+
+
+def test_dataset_without_splits_is_the_same_for_any(tmp_path):
+    found = read_shards(write(tmp_path / "dataset"))
+    assert found.of_split("train") == found
+
+
 def test_dataset_is_read_from_a_url():
     fs = fsspec.filesystem("memory")
     fs.pipe("/shards-test/shards.json", json.dumps(LISTED).encode())
@@ -96,6 +112,20 @@ def test_folder_without_a_list_is_refused_with_what_to_name(tmp_path):
         ({"dataset": "x", "shards": 7}, r"\(shards: input should be a valid array\)"),
         ({"dataset": None, "shards": []}, r"\(dataset: input should be a valid string\)"),
         ("7", r"\(input should be an object\)"),
+        ({"dataset": "x", "shards": [{**ENTRY, "splits": None}]}, r"\(shards.0.splits: input should be an object\)"),
+        (
+            {"dataset": "x", "shards": [{**ENTRY, "splits": {"a": 2.0}}]},
+            r"\(shards.0.splits.a: input should be a valid",
+        ),
+        ({"dataset": "x", "shards": [{**ENTRY, "splits": {"a": -1}}]}, r"\(shards.0.splits.a: input should be greater"),
+        (
+            {"dataset": "x", "shards": [{**ENTRY, "splits": {"a": 1, "b": 1}}]},
+            "lists '00000.tar' with 3 samples, of which 2 are in splits; build the dataset again",
+        ),
+        (
+            {"dataset": "x", "shards": [{**ENTRY, "splits": {"a": 3}}, {**ENTRY, "file": "b.tar"}]},
+            "lists 'b.tar' with 3 samples, of which 0 are in splits; build the dataset again",
+        ),
         ("[" * 100_000, r"\(invalid json: recursion limit exceeded"),
         ('{"dataset": "x", "shards": [{"samples": 1e999}]}', r"\(shards.0.file: field required\)"),
     ],

@@ -19,6 +19,7 @@ from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import PublishedFiles, RunSummary
 from samples.columns import CANDIDATE, column
 from samples.members import column_of
+from samples.shards import read_shards
 from samples.stored_arrays import npy
 from stages.emit import Emit, sample_json
 
@@ -160,6 +161,39 @@ def test_collate_writes_tables_card_and_report(tmp_path):
     assert pq.read_table(folder / "rejects.parquet").to_pylist()[0]["reject_reason"] == "duplicate_near"
 
 
+def test_list_counts_the_samples_of_each_split(tmp_path):
+    folder = collated(tmp_path, samples(split=["train", "out_of_domain", "train"]))
+    (listed,) = json.loads((folder / "shards.json").read_text())["shards"]
+    assert listed["splits"] == {"out_of_domain": 1, "train": 2}
+    assert [shard.splits for shard in read_shards(folder).shards] == [(("out_of_domain", 1), ("train", 2))]
+
+
+def test_samples_without_a_split_are_counted_under_no_name(tmp_path):
+    folder = collated(tmp_path, samples(split=["train", None, "train"]))
+    assert [shard.splits for shard in read_shards(folder).shards] == [(("", 1), ("train", 2))]
+
+
+def test_examples_have_members_with_formats_of_their_own(tmp_path):
+    png, webp = encoded(make_image(1), "PNG"), encoded(make_image(2), "WEBP")
+    rows = samples(
+        example_ids=[IDS[1:], [], None],
+        example_source_images=[[IMAGES[1], png], [], None], example_source_formats=[["jpg", "png"], [], None],
+        example_target_images=[[webp, png], [], None], example_target_formats=[["webp", "png"], [], None],
+    )  # fmt: skip
+    folder = collated(tmp_path, rows)
+    found = {m.name: content for m, content in members(tmp_path / "b.tmp")}
+    examples = {name.partition(".")[2]: content for name, content in found.items() if "example" in name}
+    assert examples == {
+        "example_source.jpg": IMAGES[1], "example_source1.png": png, "example_target.webp": webp,
+        "example_target1.png": png,
+    }  # fmt: skip
+    assert json.loads(found[f"{IDS[0]}.json"])["example_source_formats"] == ["jpg", "png"]
+    card = (folder / "README.md").read_text("utf-8")
+    listed = set(re.findall(r"^\| `<sample_id>\.(.+?)` \| \S", card, re.MULTILINE))
+    assert listed > {*examples, "source.jpg", "json"}
+    assert "source1.jpg" not in listed
+
+
 CANDIDATES = [
     {
         **dict.fromkeys(CANDIDATE.field(place).name for place in range(CANDIDATE.num_fields)), "number": number,
@@ -187,7 +221,9 @@ def late_values(num_rows=8):
         "text_model": "zoo:sd", "parent_id": "b" * 16,
         "anchor_id": "b" * 16, "anchor_image": jpeg(9), "anchor_format": "jpg", "region_mask_png": png,
         "soft_mask_png": png, "is_whole_image": True, "object_boxes": [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]],
-        "candidates": CANDIDATES,
+        "candidates": CANDIDATES, "split": "train", "example_ids": ["a", "b"],
+        "example_source_images": [png, png], "example_source_formats": ["png", "png"],
+        "example_target_images": [png, png], "example_target_formats": ["png", "png"],
     }  # fmt: skip
     columns |= {name: [None] * (num_rows - 1) + [value] for name, value in late.items()}
     return table([f"{n:016x}" for n in range(num_rows)], **columns)
@@ -210,7 +246,8 @@ assert rows[7]["source1.jpg"].size == rows[7]["target.png"].size == rows[7]["sou
     assert done.returncode == 0, done.stderr
     features, record, latent, texts, absent = json.loads(done.stdout.splitlines()[-1])
     files = [
-        "anchor.jpg", "instruction_emb.npy", "instruction_pooled_emb.npy", "region_latent.npy", "region_mask.png",
+        "anchor.jpg", *(f"example_{role}.png" for role in ("source", "source1", "target", "target1")),
+        "instruction_emb.npy", "instruction_pooled_emb.npy", "region_latent.npy", "region_mask.png",
         "soft_mask.png", "source.jpg", "source1.jpg", "source_latent.npy", "source_mask.png", "target.png",
         "target_latent.npy", "target_mask.png",
     ]  # fmt: skip
