@@ -111,14 +111,14 @@ COLUMNS: dict[str, Column] = _columns(
     # group_by_instruction
     _c("instruction_group", pa.string(), "16 hex digits", "the group of pairs that follow near-equal instructions"),
     _c("instruction_group_size", pa.int32(), "number of pairs", "size of that group, pairs of all splits together"),
-    _c("split", pa.string(), "train, in_domain or out_of_domain", "in_domain: a pair held out; out_of_domain: its whole "
-       "group is held out"),
+    _c("split", pa.string(), "train, in_domain or out_of_domain",
+       "in_domain: the pair is held out; out_of_domain: its whole group is"),
     _c("example_ids", pa.list_(pa.string()), "sample_id", "pairs of the same group that may be shown as examples"),
     # attach_examples
     _c("example_source_images", pa.list_(pa.binary()), "encoded images", "sources of the pairs example_ids", bulk=True),
-    _c("example_source_formats", pa.list_(pa.string()), "jpg, png or webp", "encoding of each of example_source_images"),
+    _c("example_source_formats", pa.list_(pa.string()), "jpg, png or webp", "of each of example_source_images"),
     _c("example_target_images", pa.list_(pa.binary()), "encoded images", "targets of the pairs example_ids", bulk=True),
-    _c("example_target_formats", pa.list_(pa.string()), "jpg, png or webp", "encoding of each of example_target_images"),
+    _c("example_target_formats", pa.list_(pa.string()), "jpg, png or webp", "of each of example_target_images"),
     # mask_selective_area
     _c("selective_mask_png", pa.binary(), "8-bit PNG, 255 inside", "where the target image has details that matter",
        bulk=True),
