@@ -24,7 +24,8 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   bench-instructions bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion \
   data-pairs ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 \
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
-  bench-uip2p-claims bench-uip2p-memory uip2p-image
+  bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
+  bench-receptive-field instructgie-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -146,6 +147,21 @@ bench-uip2p-claims: setup-dev ## UIP2P's claims in miniature: cells of three see
 
 bench-uip2p-memory: setup-dev ## Memory of a training step of UIP2P at Stable Diffusion's size, on a CPU (benchmarks/uip2p_memory)
 	@$(BIN)/python benchmarks/uip2p_memory/run.py
+
+bench-instructgie-claims: setup-dev ## InstructGIE's claims in miniature: a common start, then cells of three seeds, hours on two cores (benchmarks/instructgie_claims)
+	@$(BIN)/python benchmarks/instructgie_claims/run.py
+
+instructgie-image: setup ## Draw docs/images/instructgie-claims.png from the cells of bench-instructgie-claims
+	@$(BIN)/python benchmarks/instructgie_claims/contact_sheet.py docs/images/instructgie-claims.png
+
+bench-selective-scan: setup-dev ## The scan of VMamba beside the plain loop: time and memory by length (benchmarks/selective_scan)
+	@$(BIN)/python benchmarks/selective_scan/run.py
+
+bench-receptive-field: setup-dev ## Draw docs/images/receptive-field.png: what the encoders of a grid see (benchmarks/receptive_field)
+	@$(BIN)/python benchmarks/receptive_field/run.py
+
+bench-grids: setup-dev ## Ways to bring an example beside its pair: bytes, variety, speed (benchmarks/grids)
+	@$(BIN)/python benchmarks/grids/run.py
 
 uip2p-image: setup ## Draw docs/images/uip2p-claims.png from the cells of bench-uip2p-claims
 	@$(BIN)/python benchmarks/uip2p_claims/contact_sheet.py docs/images/uip2p-claims.png

@@ -1,6 +1,7 @@
 """A contact sheet of held-out edits by the editors of a benchmark of claims.
 
-A row an edit, under its instruction: the source, the true target, and the image of each editor.
+A row an edit, under its instruction: its example where it has one, the source, the true target, and the image of each
+editor.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ PAPER, INK, FAINT = (255, 255, 255), (40, 40, 44), (120, 120, 126)
 
 def sheet_of(cases: Benchmark, keys: Sequence[str], folders: dict[str, Path]) -> Image.Image:
     """All rows below a line that names the columns."""
-    width = (2 + len(folders)) * (CELL_PX + GAP_PX) + GAP_PX
+    has_examples = any(case.examples for case in cases.cases)
+    known = (*(("example, before", "example, after") if has_examples else ()), "source", "true target")
+    width = (len(known) + len(folders)) * (CELL_PX + GAP_PX) + GAP_PX
     height = HEAD_PX + len(keys) * (LINE_PX + CELL_PX + GAP_PX) + GAP_PX
     sheet = Image.new("RGB", (width, height), PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
-    for column, name in enumerate(("source", "true target", *folders)):
+    for column, name in enumerate((*known, *folders)):
         draw.multiline_text((_left(column), 4), textwrap.fill(name, CHARS_PER_LINE), FAINT, font, spacing=1)
     truth = {sample.key: sample.reference for sample in cases.samples}
     by_key: dict[str, EditCase] = {case.key: case for case in cases.cases}
@@ -40,6 +43,7 @@ def sheet_of(cases: Benchmark, keys: Sequence[str], folders: dict[str, Path]) ->
         top = HEAD_PX + row * (LINE_PX + CELL_PX + GAP_PX)
         draw.text((GAP_PX, top), by_key[key].instruction, INK, ImageFont.load_default(13))
         stored = [by_key[key].source, truth[key], *(folder / f"{key}.png" for folder in folders.values())]
+        stored = [*by_key[key].examples[0], *stored] if has_examples else stored
         for column, one in enumerate(stored):
             image = open_rgb(one).resize((CELL_PX, CELL_PX), Image.Resampling.NEAREST)  # type: ignore[arg-type]  # files
             sheet.paste(image, (_left(column), top + LINE_PX))
@@ -50,10 +54,16 @@ def _left(column: int) -> int:
     return GAP_PX + column * (CELL_PX + GAP_PX)
 
 
-def main(title: str, out: Path, columns: Callable[[Path, int], dict[str, Path]], argv: Sequence[str] | None) -> int:
+def main(
+    title: str,
+    out: Path,
+    columns: Callable[[Path, int], dict[str, Path]],
+    argv: Sequence[str] | None,
+    cases_of: Callable[[Path, int], Path] = lambda out, _seed: out / "cases",
+) -> int:
     """Draw the sheet of `out`, or of the run folder on the command line. Return 0, or 1 where no cell has run.
 
-    `columns` gives for a run folder and a seed: heading -> folder of outputs.
+    `columns` gives for a run folder and a seed: heading -> folder of outputs; `cases_of` the folder of their cases.
     """
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("image", type=Path, help="PNG file to write")
@@ -66,7 +76,7 @@ def main(title: str, out: Path, columns: Callable[[Path, int], dict[str, Path]],
     if not folders:
         print(f"no cell of seed {given.seed} has run in {given.out}", file=sys.stderr)
         return 1
-    cases = Pairs().read(given.out / "cases")
+    cases = Pairs().read(cases_of(given.out, given.seed))
     keys = [case.key for case in cases.cases[given.first : given.first + given.count]]
     sheet_of(cases, keys, folders).save(given.image, optimize=True)
     print(given.image)

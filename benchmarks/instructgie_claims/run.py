@@ -87,10 +87,10 @@ def score(
 
     found: dict[str, EditScores] = {}
     for task in TASKS:
-        cases_folder, cases = _cases(task, seed, out, numbers)
+        folder_of_cases, cases = _cases(task, seed, out, numbers)
         choice = EditorChoice.of_model(model, editing, seed=seed, masks="none")
         scores = score_editor(cases, task_folder(folder, task), choice)
-        found[task] = with_further(scores, cases_folder, task_folder(folder, task))
+        found[task] = with_further(scores, folder_of_cases, task_folder(folder, task))
     return found
 
 
@@ -117,12 +117,17 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
     return kept_rows(out, numbers, {SDEDIT: "zoo:sd"}, make)
 
 
+def cases_folder(out: Path, seed: int, task: str) -> Path:
+    """Where the held-out edits of a task are."""
+    return out / "cases" / f"seed-{seed}" / task
+
+
 def _cases(task: str, seed: int, out: Path, numbers: Numbers) -> tuple[Path, Benchmark]:
     """The folder and the cases of a task, written unless they are there."""
     from evaluation.benchmarks.pairs import CASES_FILE, Pairs
     from zoo.write_visual_prompts import write_cases
 
-    folder = out / "cases" / f"seed-{seed}" / task
+    folder = cases_folder(out, seed, task)
     if not (folder / CASES_FILE).is_file():
         count = numbers.num_paraphrased if task == PARAPHRASES else numbers.num_cases
         write_cases(folder, task, count, _order(seed, numbers))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 BENCHMARKS = {
     "pairs": "evaluation.benchmarks.pairs:Pairs",
     "magicbrush": "evaluation.benchmarks.magicbrush:MagicBrush",
-    "held_out": "evaluation.benchmarks.held_out:HeldOut",
+    "held_out_pairs": "evaluation.benchmarks.held_out_pairs:HeldOutPairs",
     "emu_edit": "evaluation.benchmarks.emu_edit:EmuEdit",
 }
 """Name -> class; a new benchmark is a file next to this one and a line here."""

@@ -6,7 +6,7 @@ An edit draws its seeds from a generator of its own, so its answers depend on no
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from stages.language_edits.checks import faults_of
 from stages.language_edits.judged import EditFault, Judged, Lengths
@@ -17,13 +17,25 @@ from stages.language_edits.schema import EditAnswer, answer_schema, parse_answer
 if TYPE_CHECKING:
     import random
     from collections import Counter
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from models.protocols import TextGenerator
 
 ANSWERS = "edit answers"
 """Note of the number of answers; `edit answers: <fault>` is that of those with a fault, which may have several."""
 SEED_BITS = 32
+
+
+class Seeded(Protocol):
+    """What draws the seeds of its answers from a generator of its own."""
+
+    @property
+    def rng(self) -> random.Random:
+        """The generator."""
+        ...
+
+
+W = TypeVar("W", bound=Seeded)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,18 +75,37 @@ class WantedEdit:
 
 def ask_for_edits(model: TextGenerator, wanted: Sequence[WantedEdit], asking: Asking, notes: Counter[str]) -> None:
     """Fill in the answer of each wanted edit that gets one, one call of the model a round."""
-    schema = answer_schema(asking.edit_types, repeats_caption=asking.repeats_caption)
+    ask_in_rounds(
+        model,
+        wanted,
+        lambda edit: edit.repair or _first_prompt(edit, asking),
+        lambda edit, text: _take(edit, text, asking, notes),
+        schema=answer_schema(asking.edit_types, repeats_caption=asking.repeats_caption),
+        asking=asking,
+    )
+
+
+def ask_in_rounds(
+    model: TextGenerator,
+    wanted: Sequence[W],
+    prompt_of: Callable[[W], str],
+    take: Callable[[W, str], bool],
+    *,
+    schema: Mapping[str, Any],
+    asking: Asking,
+) -> None:
+    """Ask for all that is wanted in one call, then again for that of which `take` says True, until nothing is left."""
     left = list(wanted)
     while left:
         texts = model.generate(
-            [edit.repair or _first_prompt(edit, asking) for edit in left],
+            list(map(prompt_of, left)),
             max_new_tokens=asking.max_new_tokens,
             json_schema=schema,
             temperature=asking.temperature,
-            seeds=[edit.rng.getrandbits(SEED_BITS) for edit in left],
+            seeds=[one.rng.getrandbits(SEED_BITS) for one in left],
         )
-        tried = [(edit, _take(edit, text, asking, notes)) for edit, text in zip(left, texts, strict=True)]
-        left = [edit for edit, goes_on in tried if goes_on]
+        tried = [(one, take(one, text)) for one, text in zip(left, texts, strict=True)]
+        left = [one for one, goes_on in tried if goes_on]
 
 
 def _first_prompt(edit: WantedEdit, asking: Asking) -> str:

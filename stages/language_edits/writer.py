@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
-from stages.language_edits.alignment import phrases
 from stages.language_edits.asking import Asking, WantedEdit, ask_for_edits, draw_types
-from stages.language_edits.edit_kinds import kind_of
 from stages.language_edits.judged import EditFault
 from stages.language_edits.prompt import draw_shown
-from stages.language_edits.schema import LONGEST_FIELD, excerpt
+from stages.language_edits.rows import children, edit_row, rejection
+from stages.language_edits.schema import LONGEST_FIELD
 from stages.language_edits.words import words
 from stages.wordnet_edits.drawing import draw, edit_columns
 
@@ -23,10 +21,10 @@ if TYPE_CHECKING:
     from models.language.example_sets import ExampleEdit
     from models.protocols import TextGenerator
     from pipeline.context import Context
+    from stages.language_edits.further_captions.find import FurtherPairs
+    from stages.language_edits.rows import Row
     from stages.language_edits.schema import EditAnswer
     from stages.wordnet_edits.edits import EditFinder
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,34 +41,54 @@ class Writing:
 
 
 class EditWriter:
-    """Writes the edits of a batch. `finder` is None where WordNet has no share."""
+    """Writes the edits of a batch. `finder` is None without a lexicon, `further` where each edit stays alone."""
 
-    def __init__(self, model: TextGenerator, writing: Writing, finder: EditFinder | None) -> None:
-        self._model, self._writing, self._finder = model, writing, finder
+    def __init__(
+        self,
+        model: TextGenerator,
+        writing: Writing,
+        finder: EditFinder | None,
+        further: FurtherPairs | None = None,
+    ) -> None:
+        self._model, self._writing, self._finder, self._further = model, writing, finder, further
 
     def rows(self, captions: list[tuple[str, str]], ctx: Context) -> list[Row]:
         """The edits of (sample id, caption) of each row, or its rejection, parents in order."""
         made: dict[str, list[Row]] = {}
+        rejected: dict[str, Row] = {}
         wanted: dict[str, list[WantedEdit]] = {}
         for sample_id, caption in captions:
             rng = ctx.rng(sample_id)
-            num_words = len(words(caption))
-            if not num_words:
-                made[sample_id] = [_reject(sample_id, EditFault.NO_CAPTION, caption)]
-            elif num_words > self._writing.asking.lengths.max_caption:
-                made[sample_id] = [_reject(sample_id, EditFault.WRONG_LENGTH, f"caption of {num_words} words")]
-            elif len(caption) > LONGEST_FIELD:  # no answer could repeat it
-                made[sample_id] = [_reject(sample_id, EditFault.WRONG_LENGTH, f"caption of {len(caption)} characters")]
+            if fault := self._fault_of(sample_id, caption):
+                rejected[sample_id] = fault
             elif edits := self._by_wordnet(caption, rng):
-                made[sample_id] = _children(sample_id, edits)
+                made[sample_id] = edits
             else:
                 wanted[sample_id] = self._wanted(caption, rng)
         ask_for_edits(
             self._model, [edit for asked in wanted.values() for edit in asked], self._writing.asking, ctx.notes
         )
         for sample_id, asked in wanted.items():
-            made[sample_id] = _by_model(sample_id, asked)
-        return [row for sample_id, _ in captions for row in made[sample_id]]
+            if edits := _own_edits(asked):
+                made[sample_id] = edits
+            else:
+                rejected[sample_id] = _failed(sample_id, asked)
+        if self._further is not None:
+            made = self._further.beside(made, ctx)
+        rows = {sample_id: children(sample_id, edits) for sample_id, edits in made.items()}
+        rows |= {sample_id: [row] for sample_id, row in rejected.items()}
+        return [row for sample_id, _ in captions for row in rows[sample_id]]
+
+    def _fault_of(self, sample_id: str, caption: str) -> Row | None:
+        """The rejection of a caption that is not to be edited."""
+        num_words = len(words(caption))
+        if not num_words:
+            return rejection(sample_id, EditFault.NO_CAPTION, caption)
+        if num_words > self._writing.asking.lengths.max_caption:
+            return rejection(sample_id, EditFault.WRONG_LENGTH, f"caption of {num_words} words")
+        if len(caption) > LONGEST_FIELD:  # no answer could repeat it
+            return rejection(sample_id, EditFault.WRONG_LENGTH, f"caption of {len(caption)} characters")
+        return None
 
     def _by_wordnet(self, caption: str, rng: Random) -> list[Row]:
         """WordNet's edits, or none where the caption is the model's or WordNet has none."""
@@ -99,39 +117,12 @@ class EditWriter:
         return wanted
 
 
-def _by_model(sample_id: str, edits: list[WantedEdit]) -> list[Row]:
-    """The edits that passed, or the rejection of their parent."""
-    kept = [_columns(edit) for edit in edits if edit.answer is not None]
-    if kept:
-        return _children(sample_id, kept)
+def _own_edits(edits: list[WantedEdit]) -> list[Row]:
+    """Rows of the edits that passed."""
+    return [edit_row(edit.caption, edit.edit_type, edit.answer, "model") for edit in edits if edit.answer is not None]
+
+
+def _failed(sample_id: str, edits: list[WantedEdit]) -> Row:
+    """The rejection of a caption of which no edit passed."""
     (fault, _), *_ = Counter(reversed([fault for edit in edits for fault in edit.faults])).most_common(1)
-    return [_reject(sample_id, fault, next(e.last_text for e in reversed(edits) if fault in e.faults))]
-
-
-def _columns(edit: WantedEdit) -> Row:
-    answer = edit.answer
-    assert answer is not None
-    source_phrase, target_phrase = phrases(edit.caption, answer.target_caption, answer.object)
-    scope = kind_of(edit.edit_type).scope
-    return {
-        "source_caption": edit.caption,
-        "target_caption": answer.target_caption,
-        "instruction": answer.instruction,
-        "reverse_instruction": answer.reverse_instruction,
-        "edit_type": edit.edit_type,
-        "source_phrase": "" if scope == "add" else source_phrase,
-        "target_phrase": "" if scope == "remove" else target_phrase,
-        "edit_object": answer.object,
-        "edit_writer": "model",
-    }
-
-
-def _children(sample_id: str, edits: list[Row]) -> list[Row]:
-    return [
-        {SAMPLE_ID: f"{sample_id}-e{number}", PARENT_ID: sample_id, **edit}
-        for number, edit in enumerate(edits, start=1)
-    ]
-
-
-def _reject(sample_id: str, fault: EditFault, detail: str) -> Row:
-    return {SAMPLE_ID: sample_id, REJECT_REASON: fault.value, REJECT_DETAIL: excerpt(detail)}
+    return rejection(sample_id, fault, next(e.last_text for e in reversed(edits) if fault in e.faults))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from benchmarks.claims.claims import Asked, Comparison
 from benchmarks.claims.command import run_cell
-from benchmarks.instructgie_claims import run
+from benchmarks.instructgie_claims import contact_sheet, run
 from benchmarks.instructgie_claims.cells import CLAIMS, FURTHER_MEASURES, LAYOUT, PARAPHRASES, cells
 from benchmarks.instructgie_claims.measures import with_further
 from benchmarks.instructgie_claims.settings import Numbers
@@ -138,3 +138,13 @@ def test_cases_of_a_seed_are_written_once(tiny):
         == Pairs().read(folder).fingerprint()
     )
     assert (folder / "cases.jsonl").stat().st_mtime_ns == before
+
+
+def test_sheet_shows_the_example_of_each_edit(tiny, tmp_path):
+    out, _ = tiny
+    assert contact_sheet.main([str(tmp_path / "sheet.png"), "--out", str(out), "--count", "2"]) == 0
+    columns = contact_sheet.columns(out, 0)
+    assert {"full", "without-vmamba", "ip2p"} <= set(columns)
+    width = Image.open(tmp_path / "sheet.png").width
+    assert width == (4 + len(columns)) * 86 + 6  # two images of the example, source, target
+    assert contact_sheet.main([str(tmp_path / "none.png"), "--out", str(tmp_path)]) == 1

@@ -12,6 +12,7 @@ from models.language.example_sets import EditExamples, ExampleEdit
 from models.language.wordnet import WordNet
 from pipeline.context import Context
 from samples.columns import COLUMNS
+from stages.language_edits.further_captions.prompt import INTRODUCTION
 from stages.write_edits import EXAMPLES_FILE, WriteEdits
 
 SHARES = {"add": 1.0, "replace": 1.0}
@@ -269,9 +270,94 @@ def test_grown_examples_are_read_from_the_artifact(tmp_path):
     assert WriteEdits(**PLAIN).needs_artifacts() == ()
 
 
+BY_WORDNET = {"further_captions": "wordnet", "lexicon": "wordnet:3.0"}
+
+
+def test_instruction_of_each_edit_is_shared_by_the_rows_after_it():
+    how = {"edits_per_caption": 2, "max_retries": 9, "captions_per_instruction": 3, **BY_WORDNET}
+    rows, notes = run(["a dog on a beach", "!?", None, "a cat in a garden"], **how)
+    kept = [row for row in rows if row["reject_reason"] is None]
+    assert [row["sample_id"] for row in rows] == [
+        *(f"s0-e{n}" for n in range(1, 7)), "s1", "s2", *(f"s3-e{n}" for n in range(1, 7)),
+    ]  # fmt: skip
+    assert [row["edit_writer"] for row in kept] == ["model", "wordnet", "wordnet"] * 4
+    for start in range(0, 12, 3):
+        group = kept[start : start + 3]
+        assert len({(row["instruction"], row["edit_type"], row["parent_id"]) for row in group}) == 1
+        assert len({row["source_caption"] for row in group}) == 3
+    assert notes["further pairs kept"] == 8
+
+
+def own_only(prompt, seed):
+    return "no" if prompt.startswith(INTRODUCTION) else answer_of(prompt, seed)
+
+
+@pytest.mark.parametrize("how", [BY_WORDNET, {"further_captions": "model"}])
+def test_own_edits_are_the_same_with_further_pairs_and_without(how):
+    captions = [f"a dog on a beach {n}" for n in range(5)]
+    alone, _ = run(captions, max_retries=1)
+    shared, _ = run(captions, Writer(own_only), max_retries=1, captions_per_instruction=2, **how)
+    texts = [{**row, "sample_id": None} for row in shared if row["source_caption"] in captions]
+    assert texts == [{**row, "sample_id": None} for row in alone]
+
+
+def test_further_pairs_of_a_row_depend_on_its_id_alone():
+    how = {"edits_per_caption": 2, "max_retries": 9, "captions_per_instruction": 3, **BY_WORDNET}
+    rows, _ = run(["a dog on a beach"] * 3, **how)
+    parts = [run(["a dog on a beach"], ids=[f"s{n}"], **how)[0] for n in range(3)]
+    assert [row for part in parts for row in part] == rows
+    scenes = [tuple(row["source_caption"] for row in rows[at : at + 3]) for at in range(0, 18, 3)]
+    assert len(set(scenes)) >= 5  # of 6 edits of one caption
+
+
+def test_edit_without_a_further_pair_stays_alone():
+    how = {"shares": {"replace": 1.0}, "edits_per_caption": 1, "captions_per_instruction": 4, "max_retries": 0}
+    rows, notes = run(["a dog on a beach"], Writer(own_only), **how)
+    assert [row["sample_id"] for row in rows] == ["s0-e1"]
+    assert notes == {
+        "edit answers": 1, "further pairs asked": 3, "further pairs asked: unparsable": 3,
+        "edits without a further pair": 1,
+    }  # fmt: skip
+
+
+def test_model_writes_the_further_captions():
+    def any_pair(prompt, seed):
+        if not prompt.startswith(INTRODUCTION):
+            return answer_of(prompt, seed)
+        new = prompt.rpartition("Request: replace the dog with a ")[2].partition("\n")[0]
+        answer = {
+            "caption": f"a dog at gate {seed % 9}", "object": "dog", "target_caption": f"a {new} at gate {seed % 9}",
+            "reverse_instruction": f"replace the {new} with a dog",
+        }  # fmt: skip
+        return json.dumps(answer)
+
+    how = {"shares": {"replace": 1.0}, "edits_per_caption": 1, "captions_per_instruction": 2}
+    rows, notes = run(["a dog on a beach"], Writer(any_pair), **how)
+    assert [(row["sample_id"], row["edit_writer"]) for row in rows] == [("s0-e1", "model"), ("s0-e2", "model")]
+    assert rows[0]["instruction"] == rows[1]["instruction"]
+    assert (rows[1]["source_phrase"], rows[1]["target_phrase"]) == ("dog", rows[0]["target_phrase"])
+    assert notes == {"edit answers": 1, "further pairs asked": 1, "further pairs kept": 1}
+
+
+def test_words_of_wordnet_can_be_bounded_to_those_of_the_captions(tmp_path):
+    path = tmp_path / "vocabulary.json"
+    path.write_text(json.dumps({"captions": 9, "words": {"bus": 9, "truck": 2, "train": 1}}))
+    how = {"wordnet_frac": 1.0, "edits_per_caption": 9, "lexicon": "wordnet:3.0", "vocabulary": "captions"}
+    stage = WriteEdits(**{**PLAIN, **how})
+    assert stage.needs_artifacts() == ("vocabulary",)
+    rows, _ = run(["a bus near a lake"], artifacts={"vocabulary": path}, min_corpus_count=2, **how)
+    assert [row["target_phrase"] for row in rows] == ["truck"]
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"further_captions": "wordnet"}, 'further_captions = "wordnet" needs a lexicon; set lexicon = "wordnet:3.0"'),
+        (
+            {"vocabulary": "captions"},
+            'vocabulary = "captions" bounds the words of WordNet; set lexicon = "wordnet:3.0"',
+        ),
+        ({"captions_per_instruction": 0}, "greater than or equal to 1"),
         ({"wordnet_frac": 0.5}, 'wordnet_frac needs a lexicon; set lexicon = "wordnet:3.0"'),
         ({"shares": {"add": 0.0}}, "shares are all 0; give at least one type of edit a weight"),
         ({"shares": {"add": -1.0}}, "greater than or equal to 0"),

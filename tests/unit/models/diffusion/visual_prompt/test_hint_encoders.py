@@ -82,7 +82,7 @@ def test_vit_has_the_blocks_and_the_last_width_of_vmamba():
     assert module.conv_out.weight.shape == (320, 192, 1, 1)
 
 
-def test_weights_of_the_convolutions_load_into_the_control_net_of_diffusers():
+def test_weights_of_the_convolutions_load_into_a_control_net():
     module = make_hint_encoder("conv", out_channels=32, factor=8)
     assert isinstance(module, ControlNetConditioningEmbedding)
     net = ControlNetModel(

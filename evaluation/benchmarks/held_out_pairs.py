@@ -1,4 +1,4 @@
-"""The benchmark `held_out`: the pairs that a finished dataset holds out of trainings, with their examples.
+"""The benchmark `held_out_pairs`: the pairs that a finished dataset holds out of trainings, with their examples.
 
 Reads the tars of a dataset whose samples have the column `split` (`group_by_instruction` writes it). The edited image
 is compared with the sample's own target. The first section holds all pairs, the others those of one split each:
@@ -29,10 +29,10 @@ EXAMPLES = ("example_source_images", "example_target_images")
 TEXTS = ("instruction", "source_caption", "target_caption")
 
 
-class HeldOut(BenchmarkReader):
+class HeldOutPairs(BenchmarkReader):
     """Held-out pairs of a dataset that was built here."""
 
-    name: ClassVar[str] = "held_out"
+    name: ClassVar[str] = "held_out_pairs"
 
     splits: tuple[str, ...] = Field(default=("in_domain", "out_of_domain"), min_length=1, strict=False)
     """The splits that are read."""

@@ -6,7 +6,7 @@ import pytest
 from _datasets import encoded, sample_members, write_tar
 
 from core.errors import EvaluationError
-from evaluation.benchmarks.held_out import HeldOut
+from evaluation.benchmarks.held_out_pairs import HeldOutPairs
 from samples.shards import parse_shards
 
 SPLITS = ("train", "in_domain", "out_of_domain", "train", "out_of_domain")
@@ -46,13 +46,13 @@ def folder(tmp_path):
 
 def refusal(folder, **settings):
     with pytest.raises(EvaluationError) as caught:
-        HeldOut(**settings).read(folder)
+        HeldOutPairs(**settings).read(folder)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_held_out_pairs_alone_are_read(folder):
-    found = HeldOut().read(folder)
+    found = HeldOutPairs().read(folder)
     assert [case.key for case in found.cases] == [one.key for one in found.samples] == ["00001", "00002", "00004"]
     assert [one.sections for one in found.samples] == [("all", name) for name in SPLITS if name != "train"]
     case, sample, wanted = found.cases[0], found.samples[0], members(1)
@@ -64,10 +64,10 @@ def test_held_out_pairs_alone_are_read(folder):
 
 
 def test_splits_examples_and_limit_are_settings(folder):
-    found = HeldOut(splits=("out_of_domain",), max_examples=2).read(folder, limit=1)
+    found = HeldOutPairs(splits=("out_of_domain",), max_examples=2).read(folder, limit=1)
     assert [case.key for case in found.cases] == ["00002"]
     assert len(found.cases[0].examples) == 2
-    assert HeldOut(max_examples=0).read(folder).cases[0].examples == ()
+    assert HeldOutPairs(max_examples=0).read(folder).cases[0].examples == ()
 
 
 def test_dataset_without_such_pairs_says_what_it_has(folder):
