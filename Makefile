@@ -25,7 +25,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   data-pairs ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 \
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
-  bench-receptive-field instructgie-image
+  bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -150,6 +150,13 @@ bench-uip2p-memory: setup-dev ## Memory of a training step of UIP2P at Stable Di
 
 bench-instructgie-claims: setup-dev ## InstructGIE's claims in miniature: a common start, then cells of three seeds, hours on two cores (benchmarks/instructgie_claims)
 	@$(BIN)/python benchmarks/instructgie_claims/run.py
+
+bench-instructgie-data: setup-dev ## How true the data of the tiny InstructGIE build is (benchmarks/instructgie_data)
+	@$(MAKE) --no-print-directory build-dataset MANIFEST=manifests/tiny/instructgie.toml
+	@$(BIN)/python benchmarks/instructgie_data/run.py
+
+instructgie-data-image: setup ## Draw docs/images/instructgie-data.png from the build of bench-instructgie-data
+	@$(BIN)/python benchmarks/instructgie_data/run.py --image docs/images/instructgie-data.png
 
 instructgie-image: setup ## Draw docs/images/instructgie-claims.png from the cells of bench-instructgie-claims
 	@$(BIN)/python benchmarks/instructgie_claims/contact_sheet.py docs/images/instructgie-claims.png
