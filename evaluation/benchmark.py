@@ -47,6 +47,8 @@ class EditCase:
     mask: StoredImage | None = None
     examples: tuple[tuple[StoredImage, StoredImage], ...] = ()
     """Images before and after of other edits that follow the same instruction."""
+    noise: str = ""
+    """Names the noise of the edit; cases of one name share theirs. "": the key."""
     phrase: str = ""
     """The phrase that a segmenter looks for: the part that the edit changes; "" when unknown or the whole image."""
 

@@ -54,7 +54,7 @@ def run_edits(
 
 
 def seed_of(seed: int, key: str) -> int:
-    """The seed of one case: it depends on `seed` and the key alone, and every key has another."""
+    """The seed of one case: it depends on `seed` and its key (or the name of its noise) alone; each has another."""
     return int.from_bytes(hashlib.sha256(f"{seed}/{key}".encode()).digest()[:7], "big")
 
 
@@ -88,7 +88,7 @@ class _Run:
         masks = None if self._masker is None else self._masker(cases, images)
         edited = self._editor.edit(
             requests_of(cases, images, masks, self._choice),
-            seeds=[seed_of(self._choice.seed, case.key) for case in cases],
+            seeds=[seed_of(self._choice.seed, case.noise or case.key) for case in cases],
         )
         shares = ["" if masks is None else f"{masks[row].mean():.6f}" for row in range(len(cases))]
         for case, image, share in zip(cases, edited, shares, strict=True):

@@ -62,6 +62,8 @@ def inputs_hash(case: EditCase, source_sha256: str, choice: EditorChoice) -> str
         given["phrase"] = case.phrase
     elif masks == "given":
         given["mask"] = case.mask and sha256_of(case.mask)
+    if case.noise:
+        given["noise"] = case.noise
     if examples := _examples_given(case, choice):
         given["examples"] = [list(map(sha256_of, pair)) for pair in examples]
     return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).hexdigest()[:16]

@@ -15,7 +15,7 @@ from zoo.world import COLOURS, FAMILIES, NOUNS, PLACES, Edit, EditKind, sample_s
 from zoo.world.vocabulary import FAMILY_OF, article
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from zoo.world import Scene
 
@@ -60,22 +60,25 @@ class Request:
         return WORDINGS[self.kind][number].format(subject=self.subject, value=value)
 
 
-def requests() -> list[Request]:
-    """All requests, in a fixed order: a noun is replaced by one of its own family only."""
-    found = [Request("change_colour", noun, colour) for noun in NOUNS for colour in COLOURS]
+def requests(nouns: Sequence[str] = NOUNS) -> list[Request]:
+    """All requests about these things, in a fixed order: a noun is replaced by one of its own family only."""
+    found = [Request("change_colour", noun, colour) for noun in nouns for colour in COLOURS]
     found += [Request("change_background", "", place) for place in PLACES]
     found += [
-        Request("replace_noun", noun, other) for noun in NOUNS for other in FAMILIES[FAMILY_OF[noun]] if other != noun
-    ]
+        Request("replace_noun", noun, other)
+        for noun in nouns for other in FAMILIES[FAMILY_OF[noun]] if other != noun and other in nouns
+    ]  # fmt: skip
     return found
 
 
-def split_requests(seed: int, held_out_frac: float) -> tuple[list[Request], list[Request]]:
+def split_requests(
+    seed: int, held_out_frac: float, nouns: Sequence[str] = NOUNS
+) -> tuple[list[Request], list[Request]]:
     """(requests to train on, requests held out): of each kind a share, drawn by the seed, at least one."""
     kept: list[Request] = []
     held_out: list[Request] = []
     for kind in SHARED_KINDS:
-        of_kind = [one for one in requests() if one.kind == kind]
+        of_kind = [one for one in requests(nouns) if one.kind == kind]
         random.Random(f"held out {seed} {kind}").shuffle(of_kind)
         count = max(1, round(held_out_frac * len(of_kind)))
         held_out += of_kind[:count]
@@ -83,9 +86,9 @@ def split_requests(seed: int, held_out_frac: float) -> tuple[list[Request], list
     return sorted(kept), sorted(held_out)
 
 
-def edit_of(request: Request, rng: random.Random, wording: int = 0) -> Edit:
-    """An edit of a scene of one thing, in no style, that follows the request."""
-    source = _source(request, rng)
+def edit_of(request: Request, rng: random.Random, wording: int = 0, nouns: Sequence[str] = NOUNS) -> Edit:
+    """An edit of a scene of one of these things, in no style, that follows the request."""
+    source = _source(request, rng, nouns)
     target = _target(request, source)
     phrases = source.things[0].phrase, target.things[0].phrase
     if request.kind == "change_background":
@@ -101,22 +104,26 @@ def edit_of(request: Request, rng: random.Random, wording: int = 0) -> Edit:
     )
 
 
-def edits_of(request: Request, rng: random.Random, count: int) -> Iterator[Edit]:
+def edits_of(request: Request, rng: random.Random, count: int, nouns: Sequence[str] = NOUNS) -> Iterator[Edit]:
     """`count` edits that follow the request, no two of the same scene, each in a wording that trainings see."""
     seen: set[Scene] = set()
     while len(seen) < count:
-        edit = edit_of(request, rng, rng.randrange(NUM_SEEN))
+        edit = edit_of(request, rng, rng.randrange(NUM_SEEN), nouns)
         if edit.source not in seen:
             seen.add(edit.source)
             yield edit
 
 
-def _source(request: Request, rng: random.Random) -> Scene:
+def plain_scene(rng: random.Random, nouns: Sequence[str] = NOUNS) -> Scene:
+    """A scene of one of these things, in no style."""
+    scene = sample_scene(rng, num_things=1, style=None)
+    return replace(scene, things=(replace(scene.things[0], noun=rng.choice(nouns)),))
+
+
+def _source(request: Request, rng: random.Random, nouns: Sequence[str]) -> Scene:
     """A scene that can follow the request."""
     while True:
-        scene = sample_scene(rng, num_things=1, style=None)
-        thing = scene.things[0] if not request.subject else replace(scene.things[0], noun=request.subject)
-        scene = replace(scene, things=(thing,))
+        scene = plain_scene(rng, (request.subject,) if request.subject else nouns)
         if _target(request, scene) != scene:
             return scene
 

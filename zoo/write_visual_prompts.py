@@ -25,7 +25,7 @@ from samples.members import JSON, member
 from samples.stored_images import mask_png
 from zoo.dataset_shards import write_shards
 from zoo.visual_prompts import WORDINGS, edit_of, edits_of, split_requests
-from zoo.world import SIZE_PX, edit_mask, render, thing_masks
+from zoo.world import NOUNS, SIZE_PX, edit_mask, render, thing_masks
 from zoo.write_world import MIN_SIZE_PX, png_of
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 NAME = "world-visual-prompts"
 SAMPLES_PER_SHARD = 250
 ID_HEX_DIGITS = 16
+MAX_EXAMPLES = 4
 TASKS = ("in-domain", "out-of-domain", "paraphrases")
 """Benchmarks that are written: requests of the dataset followed by new scenes, requests that are held out, and requests
 of the dataset in all their wordings."""
@@ -51,10 +52,17 @@ class PromptOrder:
     pairs_per_request: int = 3
     held_out_frac: float = 0.1
     size_px: int = SIZE_PX
+    nouns: tuple[str, ...] = NOUNS
+    """The things of the scenes."""
 
     def requests(self) -> tuple[list[Request], list[Request]]:
-        """(requests of the dataset, drawn by the seed; requests that are held out, the same for every seed)."""
-        kept, held_out = split_requests(0, self.held_out_frac)
+        """(requests of the dataset, drawn by the seed; requests that are held out, the same for every seed).
+
+        Raises ValueError where there are not as many.
+        """
+        kept, held_out = split_requests(0, self.held_out_frac, self.nouns)
+        if self.num_requests > len(kept):
+            raise ValueError(f"num_requests is {self.num_requests}; there are {len(kept)} that are not held out")
         random.Random(f"requests {self.seed}").shuffle(kept)
         return sorted(kept[: self.num_requests]), held_out
 
@@ -62,7 +70,7 @@ class PromptOrder:
         """The pairs of each request."""
         for request in self.requests()[0]:
             rng = random.Random(f"prompts {self.seed} {request}")
-            yield request, list(edits_of(request, rng, self.pairs_per_request))
+            yield request, list(edits_of(request, rng, self.pairs_per_request, self.nouns))
 
 
 def samples_of(order: PromptOrder) -> Iterator[tuple[str, dict[str, bytes]]]:
@@ -80,7 +88,7 @@ def _of_request(request: Request, edits: list[Edit], size_px: int) -> Iterator[t
         source, target = images[number]
         key = f"{hashlib.sha256(source).hexdigest()[:ID_HEX_DIGITS]}-e{number}-{group[:4]}"
         members = {member("source_images").suffix("png"): source, member("target_image").suffix("png"): target}
-        others = images[number + 1 :] + images[:number]
+        others = (images[number + 1 :] + images[:number])[:MAX_EXAMPLES]
         members |= {
             role.suffix("png", place): pair[side]
             for place, pair in enumerate(others) for side, role in enumerate(roles)
@@ -101,27 +109,46 @@ def _known(key: str, group: str, edit: Edit) -> dict[str, Any]:
 
 
 def write_cases(folder: Path, task: str, count: int, order: PromptOrder) -> None:
-    """`count` held-out edits of a task: images first, `cases.jsonl` last. Each has one example."""
+    """`count` held-out edits of a task: images first, `cases.jsonl` last. Each has one example.
+
+    No image of a case is one of the dataset. The wordings of one edit share their noise.
+    """
     (folder / "images").mkdir(parents=True, exist_ok=True)
     known, held_out = order.requests()
     pool = held_out if task == "out-of-domain" else known
+    trained = {picture for _, edits in order.edits() for edit in edits for picture in _pictures(edit, order.size_px)}
     rows: list[dict[str, Any]] = []
     for number in range(count):
         rng = random.Random(f"cases {task} {order.seed} {number}")
         request = rng.choice(pool)
-        example, edit = edit_of(request, rng), edit_of(request, rng, rng.randrange(len(WORDINGS[request.kind])))
+        example, edit = _new_edits(request, rng, order, trained)
         wordings = range(len(WORDINGS[request.kind])) if task == "paraphrases" else [None]
         files = _write_images(folder, f"{number:04d}", edit, example, order.size_px)
         for wording in wordings:
             key = f"{number:04d}" if wording is None else f"{number:04d}-w{wording}"
             text = edit.instruction if wording is None else request.worded(wording)
             rows.append({
-                "key": key, **files, "instruction": text, "source_caption": edit.source_caption,
-                "target_caption": edit.target_caption, "source_phrase": edit.source_phrase, "edit_type": edit.kind,
+                "key": key, "noise": f"{number:04d}", **files, "instruction": text,
+                "source_caption": edit.source_caption, "target_caption": edit.target_caption,
+                "source_phrase": edit.source_phrase, "edit_type": edit.kind,
             })  # fmt: skip
     temporary = folder / "cases.jsonl.tmp"
     temporary.write_text("".join(f"{json.dumps(row)}\n" for row in rows), encoding="utf-8")
     temporary.replace(folder / "cases.jsonl")
+
+
+def _new_edits(request: Request, rng: random.Random, order: PromptOrder, trained: set[bytes]) -> tuple[Edit, Edit]:
+    """(example, edit) of the request, in any wording, none of whose images is another's or one of `trained`."""
+    while True:
+        example = edit_of(request, rng, nouns=order.nouns)
+        edit = edit_of(request, rng, rng.randrange(len(WORDINGS[request.kind])), order.nouns)
+        pictures = [*_pictures(example, order.size_px), *_pictures(edit, order.size_px)]
+        if len(set(pictures)) == len(pictures) and not trained & set(pictures):
+            return example, edit
+
+
+def _pictures(edit: Edit, size_px: int) -> tuple[bytes, bytes]:
+    return render(edit.source, size_px).tobytes(), render(edit.target, size_px).tobytes()
 
 
 def _write_images(folder: Path, key: str, edit: Edit, example: Edit, size_px: int) -> dict[str, Any]:
@@ -157,6 +184,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     order = PromptOrder(
         seed=given.seed, num_requests=given.requests, pairs_per_request=given.pairs, size_px=given.size_px
     )
+    if given.requests > (most := len(split_requests(0, order.held_out_frac)[0])):
+        parser.error(f"there are {most} instructions that are not held out")
     print(f"{write_shards(given.folder, NAME, samples_of(order), SAMPLES_PER_SHARD)} pairs in {given.folder}")
     if given.cases:
         for task in TASKS:

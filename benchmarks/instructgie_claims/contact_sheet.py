@@ -10,9 +10,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.claims import contact_sheet  # noqa: E402  run from a checkout
-from benchmarks.claims.folders import plain_folder, task_folder, training_folder  # noqa: E402
+from benchmarks.claims.folders import task_folder, training_folder  # noqa: E402
 from benchmarks.instructgie_claims.cells import OUT_OF_DOMAIN, cells  # noqa: E402
-from benchmarks.instructgie_claims.run import OUT, SDEDIT, cases_folder  # noqa: E402
+from benchmarks.instructgie_claims.run import OUT, cases_folder  # noqa: E402
 from benchmarks.instructgie_claims.settings import Numbers  # noqa: E402
 from evaluation.run import OUTPUTS  # noqa: E402
 
@@ -21,9 +21,8 @@ if TYPE_CHECKING:
 
 
 def columns(out: Path, seed: int) -> dict[str, Path]:
-    """Heading -> folder of outputs, for edits whose instruction was not trained on. Those of SDEdit are of seed 0."""
-    wanted = {SDEDIT: plain_folder(out, SDEDIT)} if seed == 0 else {}
-    wanted |= {cell.name: training_folder(out, cell.name, seed) for cell in cells(Numbers()).values()}
+    """Heading -> folder of outputs, for edits whose instruction was not trained on."""
+    wanted = {cell.name: training_folder(out, cell.name, seed) for cell in cells(Numbers()).values()}
     folders = {name: task_folder(folder, OUT_OF_DOMAIN) / OUTPUTS for name, folder in wanted.items()}
     return {name: folder for name, folder in folders.items() if folder.is_dir()}
 

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from models.protocols import Floats
+
+
+RESAMPLES = 20
+
 
 def with_further(scores: EditScores, cases: Path, out: Path) -> EditScores:
     """The scores with the further measures of the images below `out`, for the benchmark in the folder `cases`."""
@@ -44,10 +49,18 @@ def with_further(scores: EditScores, cases: Path, out: Path) -> EditScores:
         values[kind]["spread_l1"].append(spread)
     encoder = registry.load("ImageEncoder", model_id("dino"))
     targets = [open_rgb(cases / row["target"]) for row in rows]
-    gaussians = [gaussian_of(encoder.encode_images(found)) for found in (list(images.values()), targets)]
-    for of_kind in values.values():
-        of_kind["fid"] = [frechet_distance(*gaussians)]
-    return EditScores({kind: _added(one, values[kind]) for kind, one in scores.kinds.items()})
+    edited_ND, target_ND = (encoder.encode_images(found) for found in (list(images.values()), targets))
+    fid = frechet_distance(gaussian_of(edited_ND), gaussian_of(target_ND)), _fid_error(edited_ND, target_ND)
+    return EditScores({kind: _added(one, values[kind], fid) for kind, one in scores.kinds.items()})
+
+
+def _fid_error(edited_ND: Floats, target_ND: Floats) -> float:
+    """The standard deviation of the distance over edits drawn with replacement."""
+    rng, found = np.random.default_rng(0), []
+    for _ in range(RESAMPLES):
+        rows = rng.integers(len(edited_ND), size=len(edited_ND))
+        found.append(frechet_distance(gaussian_of(edited_ND[rows]), gaussian_of(target_ND[rows])))
+    return float(np.std(found))
 
 
 def _spreads(rows: list[dict[str, Any]], pixels: dict[str, npt.NDArray[np.float64]]) -> list[tuple[str, float]]:
@@ -63,12 +76,13 @@ def _spreads(rows: list[dict[str, Any]], pixels: dict[str, npt.NDArray[np.float6
     ]  # fmt: skip
 
 
-def _added(one: KindScores, values: dict[str, list[float]]) -> KindScores:
+def _added(one: KindScores, values: dict[str, list[float]], fid: tuple[float, float]) -> KindScores:
+    """The scores with further ones; the distance, and its error, are those of all kinds."""
     return replace(
         one,
-        mean={**one.mean, **{name: float(np.mean(found)) for name, found in values.items()}},
-        std={**one.std, **{name: float(np.std(found)) for name, found in values.items()}},
-        num={**one.num, **{name: len(found) for name, found in values.items()}},
+        mean={**one.mean, **{name: float(np.mean(found)) for name, found in values.items()}, "fid": fid[0]},
+        std={**one.std, **{name: float(np.std(found)) for name, found in values.items()}, "fid": fid[1]},
+        num={**one.num, **{name: len(found) for name, found in values.items()}, "fid": 1},
     )
 
 

@@ -1,6 +1,6 @@
 """InstructGIE's claims in miniature: each of its four parts removed, InstructPix2Pix without examples, SDEdit.
 
-`make bench-instructgie-claims`. Trains a common start and every cell from it, makes held-out edits and judges the
+`make bench-instructgie-claims`. Trains two starts and every cell from one of them, makes held-out edits and judges the
 claims. Finished cells are skipped and a stopped one resumes.
 """
 
@@ -14,12 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks.claims import command  # noqa: E402  run from a checkout
-from benchmarks.claims.folders import plain_folder, task_folder, training_folder  # noqa: E402
+from benchmarks.claims.folders import task_folder, training_folder  # noqa: E402
 from benchmarks.claims.plain import kept_rows  # noqa: E402
 from benchmarks.instructgie_claims.cells import LAYOUT, PARAPHRASES, cells  # noqa: E402
 from benchmarks.instructgie_claims.measures import with_further  # noqa: E402
 from benchmarks.instructgie_claims.settings import Numbers  # noqa: E402
-from benchmarks.instructgie_claims.start import make_start, start_folder  # noqa: E402
+from benchmarks.instructgie_claims.start import STARTS, TEXT_TO_IMAGE, make_start, start_folder  # noqa: E402
 from zoo.write_visual_prompts import TASKS  # noqa: E402
 
 if TYPE_CHECKING:
@@ -31,12 +31,15 @@ if TYPE_CHECKING:
 
 OUT = ROOT / "runs" / "bench-instructgie-claims"
 SAMPLES_PER_SHARD = 50
-SDEDIT = "SDEdit over zoo:sd"
 
 
 def make_data(out: Path, numbers: Numbers) -> None:
-    """The common start, unless it is there."""
-    make_start(out, numbers)
+    """The starts, and the held-out edits of all seeds, unless they are there."""
+    for name in STARTS:
+        make_start(out, name, numbers)
+    for seed in range(numbers.num_seeds):
+        for task in TASKS:
+            _cases(task, seed, out, numbers)
 
 
 def train_cell(cell: Cell, seed: int, out: Path, numbers: Numbers) -> str:
@@ -45,14 +48,15 @@ def train_cell(cell: Cell, seed: int, out: Path, numbers: Numbers) -> str:
     from trainer.recipe import make_recipe
     from trainer.recipes import find_recipe
 
-    folder = training_folder(out, cell.name, seed)
+    if not cell.recipe:
+        return TEXT_TO_IMAGE
+    folder, start = training_folder(out, cell.name, seed), f"path:{start_folder(out, cell.start)}"
     if not (folder / "model" / "editloom.json").is_file():
         _write_data(folder / "data", seed, numbers)
-        further: dict[str, Any] = numbers.instructgie if cell.recipe == "instructgie" else {}
+        further: dict[str, Any] = numbers.instructgie if cell.recipe == "instructgie" else numbers.ip2p
         settings = {
-            "data": str(folder / "data"), "model": f"path:{start_folder(out)}", "out": folder, "seed": seed,
-            "steps": numbers.steps, "size_px": numbers.cell_px, **numbers.shared, **numbers.training, **further,
-            **cell.settings,
+            "data": str(folder / "data"), "model": start, "out": folder, "seed": seed, "steps": numbers.steps,
+            "size_px": numbers.cell_px, **numbers.training, **further, **cell.settings,
             "run_on": {"batch_size": numbers.batch_size, "preview_every": 0, "checkpoint_every": 100,
                        "keep_checkpoints": 1},
         }  # fmt: skip
@@ -74,17 +78,18 @@ def _order(seed: int, numbers: Numbers) -> Any:
 
     return PromptOrder(
         seed=seed, num_requests=numbers.num_requests, pairs_per_request=numbers.pairs_per_request,
-        size_px=numbers.cell_px,
+        size_px=numbers.cell_px, nouns=numbers.nouns,
     )  # fmt: skip
 
 
-def score(
-    model: str, editing: dict[str, Any], folder: Path, seed: int, out: Path, numbers: Numbers
-) -> dict[str, EditScores]:
-    """Edit and score below `folder`: task -> scores. Requests are those of the seed's data, and held-out ones."""
+def score_cell(cell: Cell, model: str, seed: int, out: Path, numbers: Numbers) -> dict[str, EditScores]:
+    """The scores of a cell's editor by task. Requests are those of the seed's data, and held-out ones."""
     from evaluation.editors import EditorChoice
     from zoo.evaluation.edits import score_editor
 
+    folder = training_folder(out, cell.name, seed)
+    trained = {**numbers.editing, "size_px": numbers.cell_px}
+    editing = trained if cell.recipe else numbers.sdedit
     found: dict[str, EditScores] = {}
     for task in TASKS:
         folder_of_cases, cases = _cases(task, seed, out, numbers)
@@ -94,14 +99,8 @@ def score(
     return found
 
 
-def score_cell(cell: Cell, model: str, seed: int, out: Path, numbers: Numbers) -> dict[str, EditScores]:
-    """The scores of a cell's editor by task."""
-    editing = {**numbers.editing, "size_px": numbers.cell_px}
-    return score(model, editing, training_folder(out, cell.name, seed), seed, out, numbers)
-
-
 def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
-    """The rows that no cell trains, on the edits of seed 0: the source, the truth, its autoencoder, SDEdit."""
+    """The rows that need no editor, on the edits of seed 0: the source, the truth, and the truth's autoencoder."""
     from zoo.evaluate_edits import plain_rows as without_editor
 
     def make() -> dict[str, EditScores]:
@@ -111,10 +110,9 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
                 _, cases = _cases(task, 0, out, numbers)
                 found = without_editor(cases, task_folder(out / "plain", task), [numbers.start])
                 rows |= {f"{name}, {task}": scores for name, scores in found.items()}
-        sdedit = score("zoo:sd", numbers.sdedit, plain_folder(out, SDEDIT), 0, out, numbers)
-        return rows | {f"{SDEDIT}, {task}": scores for task, scores in sdedit.items()}
+        return rows
 
-    return kept_rows(out, numbers, {SDEDIT: "zoo:sd"}, make)
+    return kept_rows(out, numbers, {}, make)
 
 
 def cases_folder(out: Path, seed: int, task: str) -> Path:

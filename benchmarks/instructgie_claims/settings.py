@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-START = "zoo:ip2p-early"
-"""The editor whose autoencoder, text encoder and UNet the common start is made of (`start`)."""
-START_SEED = 1000
-"""Seed of the data that the common start is trained on: other scenes than those of the cells."""
+START = "zoo:ip2p"
+"""The model whose autoencoder all trainings use (`start`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,26 +16,31 @@ class Numbers:
     start: str = START
     cell_px: int = 32
     """Side of an image: a grid then has the size that the miniature models were made for."""
-    num_requests: int = 300
-    """Instructions that a training sees, other ones and other scenes for each seed."""
-    pairs_per_request: int = 3
-    start_requests: int = 600
-    start_steps: int = 5000
+    nouns: tuple[str, ...] = ("car", "bus", "cat", "fish", "apple", "banana", "cup", "vase")
+    """The things of all scenes: two of each of four families, so that a short training can learn them."""
+    num_seeds: int = 3
+    """Seeds for which held-out edits are written."""
+    num_requests: int = 60
+    """Instructions that a training sees, of 72 that are not held out; each seed draws its own, and its own scenes."""
+    pairs_per_request: int = 12
+    start_images: int = 4000
+    start_steps: int = 3000
     start_training: dict[str, Any] = field(default_factory=lambda: {
-        "learning_rate": 8e-4, "schedule": "cosine", "warmup_steps": 50, "ema_decay": 0.999,
+        "learning_rate": 8e-4, "schedule": "cosine", "warmup_steps": 50, "ema_decay": 0.995,
     })  # fmt: skip
     steps: int = 1500
     batch_size: int = 8
     training: dict[str, Any] = field(default_factory=lambda: {
-        "learning_rate": 6e-4, "schedule": "cosine", "warmup_steps": 30, "ema_decay": 0.99,
+        "learning_rate": 6e-4, "schedule": "cosine", "warmup_steps": 30, "ema_decay": 0.99, "loss_weights": "clean",
+        "horizontal_flip": True,
     })  # fmt: skip
     """Further settings of the trainings of all cells."""
-    shared: dict[str, Any] = field(default_factory=lambda: {"loss_weights": "clean", "horizontal_flip": True})
-    """Settings of all trainings, the start's as well."""
     instructgie: dict[str, Any] = field(default_factory=lambda: {
-        "clip_model": "zoo:clip", "hint_width": 48, "hint_depth": 1,
+        "clip_model": "zoo:clip", "hint_width": 48, "hint_depth": 1, "trained": "unet",
     })  # fmt: skip
-    """Further settings of the recipe instructgie."""
+    """Further settings of the recipe instructgie. The UNet is trained too: its start is no Stable Diffusion."""
+    ip2p: dict[str, Any] = field(default_factory=lambda: {"conv_in_learning_rate": 1.2e-3})
+    """Further settings of the recipe ip2p."""
     num_cases: int = 90
     num_paraphrased: int = 20
     """Edits that are asked for in all wordings."""
@@ -48,6 +51,9 @@ class Numbers:
     })  # fmt: skip
     """Settings of SDEdit over zoo:sd, which draws 64 px."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nouns", tuple(self.nouns))  # from JSON it is a list
+
     def as_json(self) -> dict[str, Any]:
         """The same as JSON values."""
-        return asdict(self)
+        return {**asdict(self), "nouns": list(self.nouns)}

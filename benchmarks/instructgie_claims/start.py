@@ -1,91 +1,107 @@
-"""The common start: a text-to-image model that has seen grids.
+"""The starts of the trainings: text-to-image models that have seen captions, and no edit.
 
-Stable Diffusion 1.5 has seen grids of images on the web; zoo:sd has seen none. So the UNet of an early editor, without
-its input for the source, is trained with a control network of convolutions on grids of scenes of its own. Its control
-network is thrown away: every cell begins with a new one.
+Stable Diffusion 1.5 has seen grids of images on the web; zoo:sd has seen none, and its autoencoder blurs small scenes.
+So the UNet and the text encoder of zoo:sd get the autoencoder of zoo:ip2p, which has seen images alone, with new first
+and last layers. From there one start is trained on grids of four scenes under the caption of the last one, for the
+visual-prompt editors, and one on single scenes, for InstructPix2Pix: the same scenes, captions and steps.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
-from typing import TYPE_CHECKING, Any
+import io
+import random
+from typing import TYPE_CHECKING, Any, Literal
 
-from benchmarks.instructgie_claims.settings import START_SEED
-from models.diffusion.editor_kinds import CONTROL_FOLDER
-from models.diffusion.visual_prompt.editor_file import EDITOR_FILE
+import numpy as np
+from PIL import Image
+
+from benchmarks.instructgie_claims.text_to_image import TextToImage
 from models.model_ids import find
-from trainer.diffusion.checkpoint import INDEX, TEXT_TO_IMAGE
+from samples.members import JSON, member
+from samples.shards import SHARD_LIST
 from zoo.dataset_shards import write_shards
-from zoo.write_visual_prompts import PromptOrder, samples_of
+from zoo.visual_prompts import plain_scene
+from zoo.world import caption, render
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from benchmarks.instructgie_claims.settings import Numbers
 
-SAMPLES_PER_SHARD = 50
+StartName = Literal["grids", "scenes"]
+STARTS: tuple[StartName, ...] = ("grids", "scenes")
+SAMPLES_PER_SHARD = 100
+TEXT_TO_IMAGE = "zoo:sd"
+"""Gives the UNet but its first and last layers, the text encoder, and the noise schedule."""
 
 
-def start_folder(out: Path) -> Path:
-    """Where the common start is, a StableDiffusionPipeline."""
-    return out / "start" / "pipeline"
+def start_folder(out: Path, name: StartName) -> Path:
+    """Where a start is, a StableDiffusionPipeline."""
+    return out / "start" / name / "model"
 
 
-def make_start(out: Path, numbers: Numbers) -> None:
-    """Train the common start, unless it is there; a stopped training resumes."""
+def make_start(out: Path, name: StartName, numbers: Numbers) -> None:
+    """Train a start, unless it is there; a stopped training resumes."""
     from trainer.loop import train
     from trainer.recipe import make_recipe
-    from trainer.recipes import find_recipe
 
-    folder = start_folder(out)
-    if folder.is_dir():
+    folder, base = start_folder(out, name).parent, out / "start" / "base"
+    if (folder / "model" / "editloom.json").is_file():
         return
-    base, data = out / "start" / "base", out / "start" / "data"
     if not base.is_dir():
         write_base(base, numbers.start)
-    order = PromptOrder(
-        seed=START_SEED, num_requests=numbers.start_requests, pairs_per_request=numbers.pairs_per_request,
-        size_px=numbers.cell_px,
-    )  # fmt: skip
-    write_shards(data, "grids", samples_of(order), SAMPLES_PER_SHARD)
+    if not (folder / "data" / SHARD_LIST).is_file():
+        write_shards(folder / "data", name, _samples(name, numbers), SAMPLES_PER_SHARD)
     settings = {
-        "data": str(data), "model": f"path:{base}", "out": out / "start" / "training", "steps": numbers.start_steps,
-        "size_px": numbers.cell_px, "trained": "unet", "hint_encoder": "conv", "zero_layers": "conv", "unified": False,
-        "lambda_shift": 0.0, "lambda_selective": 0.0, **numbers.shared, **numbers.start_training,
+        "data": str(folder / "data"), "model": f"path:{base}", "out": folder, "steps": numbers.start_steps,
+        "size_px": numbers.cell_px * (2 if name == "grids" else 1), **numbers.start_training,
         "run_on": {"batch_size": numbers.batch_size, "preview_every": 0, "checkpoint_every": 200,
                    "keep_checkpoints": 1},
     }  # fmt: skip
-    result = train(make_recipe(find_recipe("instructgie"), settings), resume=True)
-    _without_control(result.model, folder)
+    train(make_recipe(TextToImage, settings), resume=True)
 
 
-def write_base(folder: Path, editor: str) -> None:
-    """The parts of an instruction editor as a text-to-image pipeline: its UNet takes the noisy latent alone."""
+def write_base(folder: Path, autoencoder: str) -> None:
+    """The parts of zoo:sd with another autoencoder, and a first and last layer of the UNet for its latents."""
     import torch
-    from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 
-    location = find(editor).location
-    load: Any = StableDiffusionPipeline.from_pretrained
-    pipeline = load(location, dtype=torch.float32, use_safetensors=True, local_files_only=True)
-    wide = pipeline.unet
-    channels = wide.config.out_channels
-    unet: Any = UNet2DConditionModel.from_config({**wide.config, "in_channels": channels})
-    weights = wide.state_dict()
-    weights["conv_in.weight"] = weights["conv_in.weight"][:, :channels].clone()
-    unet.load_state_dict(weights)
-    scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
-    narrow: Any = StableDiffusionPipeline(**{**pipeline.components, "unet": unet, "scheduler": scheduler})
+    def load(kind: Any, model_id: str, **more: Any) -> Any:
+        return kind.from_pretrained(find(model_id).location, use_safetensors=True, local_files_only=True, **more)
+
+    pipeline: Any = load(StableDiffusionPipeline, TEXT_TO_IMAGE, dtype=torch.float32)
+    vae: Any = load(AutoencoderKL, autoencoder, subfolder="vae", torch_dtype=torch.float32)
+    channels = vae.config.latent_channels
+    torch.manual_seed(0)
+    unet: Any = UNet2DConditionModel.from_config(
+        {**pipeline.unet.config, "in_channels": channels, "out_channels": channels}
+    )
+    known = {
+        name: one for name, one in pipeline.unet.state_dict().items() if not name.startswith(("conv_in", "conv_out"))
+    }
+    unet.load_state_dict({**unet.state_dict(), **known})
+    parts: Any = StableDiffusionPipeline(**{**pipeline.components, "unet": unet, "vae": vae})
     temporary = folder.with_name(f"{folder.name}.new")
-    narrow.save_pretrained(temporary, safe_serialization=True)
+    parts.save_pretrained(temporary, safe_serialization=True)
     temporary.rename(folder)
 
 
-def _without_control(model: Path, folder: Path) -> None:
-    """Copy the pipeline of a result, without its control network, as a text-to-image model."""
-    temporary = folder.with_name(f"{folder.name}.new")
-    shutil.rmtree(temporary, ignore_errors=True)
-    shutil.copytree(model, temporary, ignore=shutil.ignore_patterns(CONTROL_FOLDER, EDITOR_FILE))
-    index = json.loads((temporary / INDEX).read_text(encoding="utf-8"))
-    (temporary / INDEX).write_text(json.dumps({**index, "_class_name": TEXT_TO_IMAGE}, indent=2), encoding="utf-8")
-    temporary.rename(folder)
+def _samples(name: StartName, numbers: Numbers) -> Iterator[tuple[str, dict[str, bytes]]]:
+    """(key, members) of each image with its caption. Both starts have the same scenes under the same captions."""
+    import json
+
+    for number in range(numbers.start_images):
+        rng = random.Random(f"start {number}")
+        captioned, *others = (plain_scene(rng, numbers.nouns) for _ in range(4))
+        scenes = [render(scene, numbers.cell_px) for scene in (*others, captioned)]
+        pixels = scenes[-1]
+        if name == "grids":
+            pixels = np.concatenate([np.concatenate(scenes[:2], 1), np.concatenate(scenes[2:], 1)])
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        light = {"target_caption": caption(captioned)}
+        yield (
+            f"{number:06d}",
+            {member("target_image").suffix("png"): buffer.getvalue(), JSON: json.dumps(light).encode()},
+        )

@@ -9,6 +9,7 @@
 | instruction, source_caption, target_caption | texts; each may be absent |
 | source_phrase | what the edit changes, for masks by phrase; optional |
 | edit_type | section of its own in the scores; optional |
+| noise | cases of one name are edited with the same noise; optional, then each has its own |
 | examples | list of [before, after], image files of other edits that follow the same instruction; optional |
 
 The edited image is compared with the true target as a whole, within and outside the mask, with the source, and with the
@@ -59,13 +60,13 @@ def _read_case(folder: Path, key: str, row: dict[str, Any], where: str) -> tuple
     source, target = (existing(folder, row.get(name), f"{where}, {name},") for name in ("source", "target"))
     mask = None if row.get("mask") is None else existing(folder, row["mask"], f"{where}, mask,")
     examples = tuple(_example(folder, pair, where) for pair in _pairs_in(row, where))
-    edit_type, instruction, source_caption, target_caption, phrase = (
+    edit_type, instruction, source_caption, target_caption, phrase, noise = (
         text_in(row, name, where, default="")
-        for name in ("edit_type", "instruction", "source_caption", "target_caption", "source_phrase")
+        for name in ("edit_type", "instruction", "source_caption", "target_caption", "source_phrase", "noise")
     )
     case = EditCase(
         key=key, source=source, instruction=instruction, source_caption=source_caption, target_caption=target_caption,
-        mask=mask, phrase=phrase, examples=examples,
+        mask=mask, phrase=phrase, noise=noise, examples=examples,
     )  # fmt: skip
     sample = Sample(
         key=key,

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 # B rows, C channels, H W pixels of an image as passed in, h w of its latent
 
 
+LATENT_CHANNELS = 4
+"""Channels of the latents of Stable Diffusion 1 and 2; the pipeline takes others for images."""
+
+
 class SdEditSettings(Settings):
     """Settings of SDEdit that decide its images."""
 
@@ -59,7 +63,7 @@ class SdEdit:
     trained_on: frozenset[str] = frozenset()
 
     def __init__(self, weights: Weights, placement: Placement, settings: SdEditSettings) -> None:
-        """Load the checkpoint. Raises ValueError for a network that takes more than a text and a latent."""
+        """Load the checkpoint. Raises ValueError for a network that takes more than a text and 4 channels."""
         from diffusers import StableDiffusionImg2ImgPipeline
 
         pipeline: Any = StableDiffusionImg2ImgPipeline.from_pretrained(
@@ -77,7 +81,8 @@ class SdEdit:
     def over(cls, pipeline: Any, settings: SdEditSettings, *, batch_size: int) -> Self:
         """The editor over a StableDiffusionPipeline in memory, whose modules stay where and as they are.
 
-        A safety checker is left out: it need not lie on the device that the other modules are on.
+        Raises ValueError for latents of other than 4 channels. A safety checker is left out: it need not lie on the
+        device that the other modules are on.
         """
         from diffusers import StableDiffusionImg2ImgPipeline
 
@@ -90,6 +95,11 @@ class SdEdit:
     def _take(self, pipeline: Any, settings: SdEditSettings, batch_size: int) -> None:
         from diffusers import DDIMScheduler
 
+        if (channels := pipeline.vae.config.latent_channels) != LATENT_CHANNELS:
+            raise ValueError(
+                f"the autoencoder has latents of {channels} channels; SDEdit runs in diffusers' image-to-image "
+                f"pipeline, which takes {LATENT_CHANNELS}"
+            )
         pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, clip_sample=False)
         pipeline.set_progress_bar_config(disable=True)
         self._pipeline = pipeline

@@ -1,10 +1,12 @@
 """The benchmark of InstructGIE's claims: its cells, its measures, and a tiny start and tiny cells end to end."""
 
 import dataclasses
+import io
 import json
 
 import numpy as np
 import pytest
+from _datasets import samples_of
 from PIL import Image
 
 from benchmarks.claims.claims import Asked, Comparison
@@ -13,10 +15,11 @@ from benchmarks.instructgie_claims import contact_sheet, run
 from benchmarks.instructgie_claims.cells import CLAIMS, FURTHER_MEASURES, LAYOUT, PARAPHRASES, cells
 from benchmarks.instructgie_claims.measures import with_further
 from benchmarks.instructgie_claims.settings import Numbers
-from benchmarks.instructgie_claims.start import start_folder
+from benchmarks.instructgie_claims.start import STARTS, start_folder
 from evaluation.benchmarks.pairs import Pairs
 from zoo.evaluation.edits import EditScores, KindScores
 from zoo.visual_prompts import SHARED_KINDS
+from zoo.world import read_facts
 from zoo.write_visual_prompts import TASKS, PromptOrder, write_cases
 
 pytestmark = [
@@ -25,9 +28,10 @@ pytestmark = [
 ]
 
 TINY = Numbers(
-    num_requests=2, start_requests=2, start_steps=1, steps=1, batch_size=2, start_training={}, training={},
-    instructgie={"clip_model": "zoo:clip", "hint_width": 8, "hint_depth": 1}, num_cases=3, num_paraphrased=1,
-    editing={"num_steps": 1, "guidance_scale": 1.0}, sdedit={"num_steps": 2, "guidance_scale": 1.0},
+    num_seeds=1, num_requests=2, pairs_per_request=3, start_images=4, start_steps=1, steps=1, batch_size=2,
+    start_training={}, training={}, instructgie={"clip_model": "zoo:clip", "hint_width": 8, "hint_depth": 1}, ip2p={},
+    num_cases=3, num_paraphrased=1, editing={"num_steps": 1, "guidance_scale": 1.0},
+    sdedit={"num_steps": 2, "guidance_scale": 1.0},
 )  # fmt: skip
 
 
@@ -81,6 +85,7 @@ def test_further_measures_are_those_of_the_images(tmp_path):
         Image.open(cases / row["target"]).convert("RGB").save(out / "outputs" / f"{row['key']}.png")
     perfect = with_further(plain, cases, out)
     assert perfect.mean("fid", SHARED_KINDS) == pytest.approx(0, abs=1e-3)
+    assert found.error("fid", SHARED_KINDS) > 0
     assert perfect.mean("l1_selective", SHARED_KINDS) == perfect.mean("spread_l1", SHARED_KINDS) == 0
     assert found.mean("fid", SHARED_KINDS) > 1
 
@@ -89,15 +94,26 @@ def test_further_measures_are_those_of_the_images(tmp_path):
 def tiny(tmp_path_factory):
     out = tmp_path_factory.mktemp("claims")
     run.make_data(out, TINY)
-    return out, {name: run_cell(run.BENCHMARK, name, 0, out, TINY) for name in ("full", "without-vmamba", "ip2p")}
+    return out, {
+        name: run_cell(run.BENCHMARK, name, 0, out, TINY) for name in ("full", "without-vmamba", "ip2p", "sdedit")
+    }
 
 
-def test_start_is_a_text_to_image_model_without_control_network(tiny):
-    folder = start_folder(tiny[0])
+@pytest.mark.parametrize("name", STARTS)
+def test_start_is_a_text_to_image_model_for_the_autoencoders_latents(tiny, name):
+    folder = start_folder(tiny[0], name)
     assert json.loads((folder / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
     config = json.loads((folder / "unet" / "config.json").read_text())
     assert config["in_channels"] == config["out_channels"] == 16
-    assert not (folder / "controlnet").exists()
+
+
+def test_starts_see_the_same_scenes_under_the_same_captions(tiny):
+    grids, scenes = (samples_of(start_folder(tiny[0], name).parent / "data") for name in STARTS)
+    for grid, scene in zip(grids, scenes, strict=True):
+        assert grid["json"] == scene["json"]
+        pixels = [np.asarray(Image.open(io.BytesIO(one["target.png"]))) for one in (grid, scene)]
+        assert (pixels[0][32:, 32:] == pixels[1]).all()
+        assert read_facts(json.loads(grid["json"])["target_caption"]).things
 
 
 def test_a_cell_is_scored_at_each_task_by_all_measures(tiny):
@@ -120,7 +136,7 @@ def test_the_table_has_every_row_and_verdict(tiny, capsys):
     text = capsys.readouterr().out
     for name in (
         "copy the source, in-domain",
-        "SDEdit over zoo:sd, paraphrases",
+        "sdedit, paraphrases",
         "full, out-of-domain",
         "ip2p, in-domain",
     ):

@@ -98,6 +98,20 @@ def test_cases_are_held_out_edits_with_an_example_each(folder, task):
     assert len(wordings) == (4 * len(WORDINGS["change_colour"]) if task == "paraphrases" else 4)
 
 
+def test_wordings_of_an_edit_share_their_noise(folder):
+    cases = Pairs().read(folder / "cases" / "paraphrases").cases
+    assert {case.noise for case in cases} == {case.key.partition("-w")[0] for case in cases}
+    assert len({case.noise for case in cases}) == 4
+
+
+def test_scenes_can_be_of_some_things_only():
+    order = PromptOrder(seed=1, num_requests=9, nouns=("cat", "fish", "cup"))
+    found = [edit for _, edits in order.edits() for edit in edits]
+    assert {scene.things[0].noun for edit in found for scene in (edit.source, edit.target)} <= {"cat", "fish", "cup"}
+    with pytest.raises(ValueError, match="num_requests is 1000; there are 30 that are not held out"):
+        PromptOrder(seed=1, num_requests=1000, nouns=("cat", "fish", "cup")).requests()
+
+
 def test_same_arguments_write_the_same_bytes(folder, tmp_path):
     write_cases(tmp_path, "in-domain", 4, ORDER)
     for path in sorted(tmp_path.rglob("*")):

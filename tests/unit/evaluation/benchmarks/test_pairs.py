@@ -94,6 +94,11 @@ def test_examples_are_pairs_of_images_and_part_of_the_fingerprint(folder):
     assert len({one.fingerprint() for one in (plain, with_examples, Pairs().read(folder))}) == 3
 
 
+def test_noise_may_have_a_name(folder):
+    changed(folder, noise="shared")
+    assert [case.noise for case in Pairs().read(folder).cases] == ["", "shared", "", ""]
+
+
 def test_a_line_ends_only_at_a_newline(folder):
     rows = (folder / "cases.jsonl").read_text().splitlines()
     row = json.loads(rows[0]) | {"target_caption": "a cat\u2028on\u0085a mat"}

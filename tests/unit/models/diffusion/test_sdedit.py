@@ -267,6 +267,15 @@ def test_requests_with_and_without_a_mask_share_a_call(editor, edited):
     assert difference(edited[0], masked[0]) > 5
 
 
+def test_latents_of_other_channels_are_refused(folder):
+    from diffusers import AutoencoderKL, StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    pipeline.vae = AutoencoderKL(latent_channels=16)
+    with pytest.raises(ValueError, match="latents of 16 channels; SDEdit runs in diffusers' image-to-image pipeline"):
+        SdEdit.over(pipeline, SdEditSettings(), batch_size=1)
+
+
 def test_a_checkpoint_with_another_network_is_refused(tmp_path):
     folder = weights_at(save_stable_diffusion_inpainting(tmp_path))
     with pytest.raises(ValueError, match="takes 9 channels, SDEdit needs 4; name a text-to-image checkpoint"):
