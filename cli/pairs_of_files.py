@@ -23,12 +23,14 @@ class ExampleCommand(TyperCommand):
 
 
 def spread(args: Sequence[str]) -> list[str]:
-    """The arguments with the option before each of its files. Raises BadParameter where one of the two is absent."""
+    """The arguments with the option before each of its files. Raises BadParameter where it has not two of them."""
     found: list[str] = []
     left = iter(args)
     for word in left:
         if word == "--":
             return [*found, word, *left]
+        if word.startswith(f"{EXAMPLE}="):
+            raise typer.BadParameter(f"{word!r} names one file; write two files after it: {EXAMPLE} BEFORE AFTER")
         if word != EXAMPLE:
             found.append(word)
             continue
@@ -41,5 +43,7 @@ def spread(args: Sequence[str]) -> list[str]:
 
 
 def pairs_of(files: Sequence[Path]) -> tuple[tuple[Path, Path], ...]:
-    """The files two by two."""
+    """The files two by two. Raises BadParameter for an odd number: an option before took `--example` for its value."""
+    if len(files) % 2:
+        raise typer.BadParameter(f"the value of the option before {EXAMPLE} is missing; give it one")
     return tuple(zip(files[::2], files[1::2], strict=True))

@@ -51,7 +51,16 @@ def text_in(row: dict[str, Any], name: str, where: str, *, default: str | None =
     if not isinstance(value, str):
         got = "is absent" if value is None else f"is {value!r}"
         raise EvaluationError(f"{where}: field {name!r} {got}; expected text")
+    check_encodable(value, f"{where}: field {name!r}")
     return value.strip()
+
+
+def check_encodable(text: str, what: str) -> None:
+    """Raise EvaluationError for a text that no UTF-8 file can hold; `what` names it. JSON can hold such a text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise EvaluationError(f"{what} has half of a surrogate pair ({text[:80]!r}); expected text of UTF-8") from None
 
 
 def _parsed(text: str, where: str) -> Any:

@@ -184,10 +184,20 @@ def test_edit_by_example_and_instruction_from_the_command_line(prompts, trained,
 
 
 def test_evaluation_gives_the_editor_examples(prompts, trained, built, tmp_path):
-    editing = ("--model", f"path:{trained}", "--set", "num_steps=1", "--set", "guidance_scale=1.0")
-    for benchmark, folder in (("pairs", prompts / "cases" / "out-of-domain"), ("held_out_pairs", built[0] / "dataset")):
-        out = tmp_path / benchmark
-        assert run("evaluate", benchmark, folder, *editing, "--clip", "zoo:clip", "--out", out, "--no-baselines") == 0
-        scores = json.loads((out / "scores.json").read_text())
-        assert "examples" in json.dumps(scores)
-    assert {"all", *HELD_OUT} <= set(scores["sections"])
+    settings = ("num_steps=4", "guidance_scale=1.0", "control_scale=20.0")  # so few steps of training show little
+    editing = ("--model", f"path:{trained}", *(word for one in settings for word in ("--set", one)))
+    data, cases = ("held_out_pairs", built[0] / "dataset"), ("pairs", prompts / "cases" / "out-of-domain")
+    images = {}
+    for name, (benchmark, folder), more in (
+        ("none", data, ("--set", "benchmark.max_examples=0")),
+        ("one", data, ("--set", "benchmark.max_examples=1")),
+        ("pairs", cases, ()),
+    ):
+        out = tmp_path / name
+        flags = (*editing, *more, "--clip", "zoo:clip", "--out", out, "--no-baselines")
+        assert run("evaluate", benchmark, folder, *flags) == 0
+        images[name] = {path.name: Image.open(path).tobytes() for path in (out / "outputs").rglob("*.png")}
+    assert images["pairs"]
+    assert images["none"].keys() == images["one"].keys() != set()
+    assert all(images["one"][name] != image for name, image in images["none"].items())
+    assert {"all", *HELD_OUT} <= set(json.loads((tmp_path / "one" / "scores.json").read_text())["sections"])

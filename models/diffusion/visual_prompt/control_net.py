@@ -27,8 +27,12 @@ WEIGHTS_FILE = "diffusion_pytorch_model.safetensors"
 CONFIG_FILE = "config.json"
 PARTS = "visual_prompt"
 """Key of config.json under which the replaced parts are described; absent where none is."""
+WIDTHS = "conditioning_embedding_out_channels"
+"""Key of config.json with the channels of ControlNet's own encoder: their number tells how often a grid is halved."""
 CONV_WIDTHS = (16, 32, 96, 256)
 """Channels of ControlNet's own encoder, which halves a grid three times."""
+_DAMAGE = (OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+"""What diffusers and Python raise for a config whose values are of another type, zero or too few."""
 
 
 class ControlParts(NamedTuple):
@@ -102,7 +106,7 @@ def load_control_net(folder: Path, dtype: Any) -> Any:
         net = ControlNetModel.from_config(config)
         _replace_parts(net, factor, parts)
         net.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
+    except (*_DAMAGE, RuntimeError, SafetensorError) as error:
         raise ModelError(f"the control network in {folder} cannot be loaded ({one_line(error)})") from error
     return torch.nn.Module.to(net, dtype=dtype).eval()
 
@@ -114,13 +118,15 @@ def read_parts(folder: Path) -> tuple[ControlParts, int, dict[str, Any]]:
         config: Any = json.loads(path.read_bytes())
         described = config.pop(PARTS, {"hint_encoder": "conv", "zero_layers": "conv"})
         parts = ControlParts(**described)
-        factor = 2 ** (len(config["conditioning_embedding_out_channels"]) - 1)
+        num_widths = len(config[WIDTHS])
         is_known = parts.hint_encoder in get_args(HintEncoderKind) and parts.zero_layers in get_args(ZeroLayerKind)
         if not is_known or not all(isinstance(one, int) and 0 < one < 1 << 16 for one in (parts.width, parts.depth)):
-            raise ValueError(f"{PARTS} is {described}")  # noqa: TRY301  told apart from nothing else
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise ValueError(f"{PARTS} is {described}")
+        if not 1 <= num_widths <= len(CONV_WIDTHS):
+            raise ValueError(f"{WIDTHS} states {num_widths} widths; expected 1 to {len(CONV_WIDTHS)}")
+    except (*_DAMAGE, RecursionError) as error:
         raise ModelError(f"{path} is no config of a control network ({one_line(error)})") from error
-    return parts, factor, config
+    return parts, 2 ** (num_widths - 1), config
 
 
 def _conv_widths(factor: int) -> tuple[int, ...]:

@@ -38,8 +38,9 @@ def make_hint_encoder(
     """An encoder of (B, 3, H, W) to (B, out_channels, H / factor, W / factor), whose output is 0 until it is trained.
 
     `factor` is a power of two that divides both sides. `vmamba` has `width` channels in its first half and twice as
-    many in its second, of `depth` blocks each; `vit` has as many blocks, of the second half's width; `conv` has widths
-    of its own. Raises ValueError for a factor that is no power of two, or too large for `conv`, and for an odd width.
+    many in its second, of `depth` blocks each; `vit` has as many blocks, all of the second half's width; `conv` has
+    widths and a depth of its own. Raises ValueError for a factor that is no power of two; of `conv`, for one above 8;
+    of `vit`, for an odd width.
     """
     if factor < 1 or factor.bit_count() != 1:
         raise ValueError(f"a hint encoder scales by {factor}; expected a power of two")

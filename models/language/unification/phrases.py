@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 
-from models.language.unification.words import ARTICLES, DEMONSTRATIVES, DETERMINERS, PLACE, PRONOUNS, WHOLE
+from models.language.unification.words import ARTICLES, DEMONSTRATIVES, DETERMINERS, PLACE, PRONOUNS, WHOLE, one_of
 
 _WHOLE = re.compile(rf"(?:it|{WHOLE})")
-_ALL = re.compile(r"(all|both) (?:of )?(?:the |these |those )?(?!it\b|them\b|us\b|you\b|of\b)(?=\w)")
+_NO_NOUN = one_of("it them us you of but except excluding apart besides that who which")
+"""Words after "all" that begin no name of a thing: "all but the dog", "all that is red"."""
+_ALL = re.compile(rf"(all|both) (?:of )?(?:the |these |those )?(?!{_NO_NOUN}\b)(?=\w)")
 _PLACE = re.compile(PLACE)
 _PLACE_AT_END = re.compile(rf"(?P<before>.+) (?P<place>{PLACE})")
 

@@ -48,6 +48,17 @@ def test_example_of_one_file_is_refused(models, refused, flags):
     assert "--example takes two files, before and after" in refused("edit", "a.png", *SET[:-1], *flags, code=2)
 
 
+@pytest.mark.parametrize("flags", [["--example=b.png"], ["--example=b.png", "c.png"], ["--example="]])
+def test_example_with_an_equals_sign_is_refused(models, refused, flags):
+    message = refused("edit", "a.png", *SET[:-1], *flags, code=2)
+    assert f"'{flags[0]}' names one file; write two files after it: --example BEFORE AFTER" in message
+
+
+def test_example_in_the_place_of_a_value_is_refused(models, refused):
+    message = refused("edit", "a.png", "x", *MODEL, "--out", "--example", "b.png", "c.png", code=2)
+    assert "the value of the option before --example is missing; give it one" in message
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [

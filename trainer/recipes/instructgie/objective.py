@@ -9,7 +9,6 @@ import logging
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from models.language.unification.unifier import Unifier
 
 from models.diffusion.editor_kinds import CONTROL_FOLDER, VISUAL_PROMPT
 from models.diffusion.text_conditions import without_text
@@ -17,7 +16,8 @@ from models.diffusion.visual_prompt.control_net import control, save_control_net
 from models.diffusion.visual_prompt.editor import VisualPromptEditor
 from models.diffusion.visual_prompt.editor_file import TrainedAs, write_editor_file
 from models.diffusion.visual_prompt.grid import condition_of, grid_of, output_cell, without_examples
-from models.diffusion.visual_prompt.settings import NONE
+from models.diffusion.visual_prompt.settings import NONE, RULES
+from models.language.unification.unifier import Unifier
 from trainer.diffusion.dropout import Dropout
 from trainer.diffusion.latents import cells_inside
 from trainer.diffusion.loss_weights import loss_weights
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WRITER = "instruction_unifier"
+"""Column that says whether a model or a rule unified the instruction."""
 DECODER = ("up_blocks.", "conv_norm_out.", "conv_out.")
 """Beginnings of the names of parameters in the UNet's second half."""
 
@@ -73,7 +75,7 @@ class InstructGieObjective:
         self._trained = frozenset(name for group in self.groups for name in group.names)
         self.editor = VisualPromptEditor.over(
             self._checkpoint.pipeline, networks.net, settings.preview_settings(), cell_px=settings.size_px,
-            batch_size=run_on.preview_samples, unifier=Unifier(None) if settings.unified else None,
+            batch_size=run_on.preview_samples, unifier=Unifier(None) if settings.are_previews_unified else None,
         )  # fmt: skip
         self._checkpoint.speed_up(compile_unet=False, gradient_checkpointing=run_on.gradient_checkpointing)
         if run_on.gradient_checkpointing:
@@ -86,7 +88,7 @@ class InstructGieObjective:
     def loss(self, batch: Batch, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the losses, and each as its mean over the samples, without the weights `lambda`."""
         settings, checkpoint, schedule = self._settings, self._checkpoint, self._checkpoint.schedule
-        self._report_areas(batch)
+        self._report_first(batch)
         cells = (*(batch[name] for name in settings.one_of), batch["source_images"][0], batch["target_image"])
         latent_BChw = checkpoint.latents.encode(grid_of(*cells))
         timestep_B = draws.integers("timestep", schedule.num_timesteps).to(checkpoint.device)
@@ -157,11 +159,19 @@ class InstructGieObjective:
             groups.append(ParameterGroup(names=names, learning_rate=settings.unet_learning_rate))
         return tuple(groups)
 
-    def _report_areas(self, batch: Batch) -> None:
-        """Say once where the first samples have no selective area."""
-        if self._is_first and self._settings.lambda_selective and not bool(batch["selective_mask_png"].any()):
+    def _report_first(self, batch: Batch) -> None:
+        """Say once where the first samples have no selective area, and where a language model unified their texts."""
+        if not self._is_first:
+            return
+        self._is_first, settings = False, self._settings
+        if settings.lambda_selective and not bool(batch["selective_mask_png"].any()):
             log.info("the first samples have no selective area, so lambda_selective has no effect on them")
-        self._is_first = False
+        is_by_rules = settings.unified and settings.unifier == RULES
+        if is_by_rules and WRITER in batch and "model" in batch[WRITER]:
+            log.warning(
+                "instructions of the dataset were unified by a language model; set unifier to its id so that the "
+                "result edits with it"
+            )
 
 
 def _names(module_name: str, module: Any, starts: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,9 +11,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from core.errors import UsageError
+from core.errors import MissingDependencyError, UsageError
+from core.missing import refusal
 from models.diffusion.editor_kinds import CONTROL_FOLDER, VISUAL_PROMPT
 from models.diffusion.visual_prompt.control_net import load_control_net, make_control_net, read_parts
+from models.diffusion.visual_prompt.settings import RULES
+from models.registry import cannot_serve, missing
 from trainer.diffusion.checkpoint import TEXT_TO_IMAGE, Checkpoint
 from trainer.diffusion.start import read_start
 from trainer.recipes.instructgie.objective import InstructGieObjective, Networks
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
     from trainer.recipe import TrainContext
 
 KINDS = (TEXT_TO_IMAGE, VISUAL_PROMPT)
+TEXT_GENERATOR = "TextGenerator"
 MAX_FACTOR = 8
 """Largest factor of an autoencoder that ControlNet's own encoder is made for."""
 
@@ -37,8 +41,10 @@ class InstructGie(InstructGieSettings):
         """The objective on the training's device.
 
         Raises UsageError for a model of another kind, for a grid that it cannot halve, for a schedule whose clean
-        latents have no estimate, and for a result with other parts than these settings name.
+        latents have no estimate, for a result with other parts than these settings name, and for a unifier that is no
+        TextGenerator; ModelError for one that is not on this machine.
         """
+        self._check_unifier()
         start = read_start(self.model, KINDS)
         self._check(start)
         checkpoint = Checkpoint(self.model, ctx, KINDS)
@@ -48,6 +54,15 @@ class InstructGie(InstructGieSettings):
         net = self._control_net(start, checkpoint.unet).to(ctx.device)
         clip = ctx.load("DifferentiableImageText", self.clip_model) if self.lambda_shift else None
         return InstructGieObjective(self, Networks(checkpoint, net, clip, ctx.autocast))
+
+    def _check_unifier(self) -> None:
+        """Raise ModelError or UsageError for a model id with which the result could not be loaded."""
+        if not self.unified or self.unifier == RULES:
+            return
+        if lacking := missing(self.unifier, TEXT_GENERATOR):
+            raise MissingDependencyError(f"unifier: {refusal([('', one) for one in lacking])}")
+        if clause := cannot_serve(TEXT_GENERATOR, self.unifier):
+            raise UsageError(f"unifier {self.unifier!r} {clause}; name another model, or rules")
 
     def _check(self, start: Start) -> None:
         """Raise UsageError for a model that cannot be trained so."""

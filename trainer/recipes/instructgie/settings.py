@@ -23,10 +23,18 @@ EXAMPLES = ("example_source_images", "example_target_images")
 """Columns with the images of a sample's examples, of which each step sees one pair."""
 
 
+class PreviewSettings(VisualPromptSettings):
+    """Settings of an editor of previews, which loads no language model."""
+
+    unifier: Literal["as_trained", "rules", "none"] = "as_trained"
+    """Who puts instructions into canonical words first: `rules`, `none`, or `as_trained`: rules where the training
+    reads unified instructions, else none. Previews load no language model."""
+
+
 class InstructGieRunOn(DiffusionRunOn):
     """Settings of speed, and those of the editor of previews."""
 
-    preview: VisualPromptSettings = VisualPromptSettings()
+    preview: PreviewSettings = PreviewSettings()
     """Settings of the editor of previews; its `size_px` is that of the training where it is None."""
 
 
@@ -34,7 +42,7 @@ class InstructGieSettings(DiffusionRecipe):
     """Settings that decide the result. Each of the paper's four parts can be switched off, to repeat its ablation."""
 
     reads: ClassVar = ("source_images", "target_image", "instruction", *EXAMPLES)
-    reads_if_present: ClassVar = ("unified_instruction", "selective_mask_png")
+    reads_if_present: ClassVar = ("unified_instruction", "instruction_unifier", "selective_mask_png")
     one_of: ClassVar = EXAMPLES
     filled: ClassVar = {"selective_mask_png": 0.0}
     sided_texts: ClassVar = ("instruction",)
@@ -53,7 +61,7 @@ class InstructGieSettings(DiffusionRecipe):
     zero_layers: ZeroLayerKind = "vmamba"
     """What hands the control network's features on to the UNet; `conv`: ControlNet's zero convolutions."""
     hint_width: int = Field(96, ge=8)
-    """Channels of the first blocks of a hint encoder that is not `conv`."""
+    """Channels of the first blocks of a hint encoder that is not `conv`; an even number for `vit`."""
     hint_depth: int = Field(2, ge=1)
     """Blocks of such an encoder at each resolution."""
     trained: Literal["control", "decoder", "unet"] = "control"
@@ -65,7 +73,7 @@ class InstructGieSettings(DiffusionRecipe):
     """Read the column unified_instruction (language instruction unification) in the place of instruction."""
     unifier: str = RULES
     """Who puts instructions into canonical words when the result edits: `rules`, or the id of the TextGenerator that
-    the stage unify_instruction used."""
+    the stage unify_instruction used, which has to be on this machine."""
 
     loss_weights: LossWeights = "plain"
     """How errors at each noise level count: all alike, by min-SNR, or as the squared error of the clean latent."""
@@ -98,6 +106,8 @@ class InstructGieSettings(DiffusionRecipe):
             raise ValueError('unet_learning_rate is set, but the UNet is not trained; set trained="decoder" or "unet"')
         if self.run_on.compile_unet:
             raise ValueError("compile_unet does not help a UNet that is given residuals; set run_on.compile_unet=false")
+        if self.hint_encoder == "vit" and self.hint_width % 2:
+            raise ValueError(f"hint_width is {self.hint_width}; hint_encoder 'vit' needs an even number")
         return self
 
     def needs_columns(self) -> tuple[str, ...]:
@@ -122,6 +132,12 @@ class InstructGieSettings(DiffusionRecipe):
     def uses_clean_latent(self) -> bool:
         """True where a loss needs the estimate of the clean latent."""
         return bool(self.lambda_shift or self.lambda_selective)
+
+    @property
+    def are_previews_unified(self) -> bool:
+        """True where previews put instructions into canonical words, by rules."""
+        named = self.run_on.preview.unifier
+        return self.unified if named == AS_TRAINED else named == RULES
 
     def preview_settings(self) -> VisualPromptSettings:
         """Settings of the editor of previews, at the size of the training unless they state another."""

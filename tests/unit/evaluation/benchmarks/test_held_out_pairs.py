@@ -1,7 +1,10 @@
 """Held-out pairs of a dataset: which are read, with what, and what is refused."""
 
+import hashlib
 import json
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from _datasets import encoded, sample_members, write_tar
 
@@ -21,16 +24,12 @@ def members(index):
 
 
 def _grey(value):
-    import numpy as np
-
     return np.full((8, 8, 3), value, np.uint8)
 
 
 @pytest.fixture
 def folder(tmp_path):
     """Two shards: three samples, and two."""
-    import hashlib
-
     shards, index = [], 0
     for number, count in enumerate((3, 2)):
         name, rows = f"{number:05d}.tar", range(index, index + count)
@@ -87,19 +86,67 @@ def test_altered_tar_is_refused(folder):
     assert "it is not the file that was built" in refusal(folder)
 
 
-@pytest.mark.parametrize(("change", "message"), [
-    ({"json": b"no json"}, "its json cannot be read"), ({"json": b"[]"}, "its json is no object"),
-    ({"json": None}, "its json cannot be read"), ({"target.jpg": None}, "it has no source or no target image"),
-])  # fmt: skip
-def test_damaged_sample_is_named(tmp_path, change, message):
-    import hashlib
+def one_tar(folder, samples, **splits):
+    """A dataset of one tar with these (key, members), and what its list says of splits."""
+    path = folder / "0.tar"
+    write_tar(path, SimpleNamespace(items=lambda: samples))
+    content = path.read_bytes()
+    entry = {"file": path.name, "samples": sum(splits.values()), "bytes": len(content), "splits": splits,
+             "sha256": hashlib.sha256(content).hexdigest()}  # fmt: skip
+    (folder / "shards.json").write_text(json.dumps({"dataset": "tiny", "shards": [entry]}))
+    return folder
 
+
+def with_light(**change):
+    found = members(1)
+    return found | {"json": json.dumps(json.loads(found["json"]) | change).encode()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"json": b"no json"}, "its json cannot be read"),
+        ({"json": b"[]"}, "its json is no object"),
+        ({"json": None}, "its json cannot be read"),
+        ({"target.jpg": None}, "it has no source or no target image"),
+        (with_light(instruction=5), "field 'instruction' is 5; expected text"),
+        (with_light(source_caption={"a": 1}), "field 'source_caption' is {'a': 1}; expected text"),
+        (with_light(edit_type=["x"]), "field 'edit_type' is ['x']; expected text"),
+        (with_light(split=["in_domain"]), "field 'split' is ['in_domain']; expected text"),
+        (with_light(instruction="a\ud800"), "field 'instruction' has half of a surrogate pair"),
+    ],
+)
+def test_damaged_sample_is_named(tmp_path, change, message):
     found = {name: content for name, content in (members(1) | change).items() if content is not None}
-    write_tar(tmp_path / "0.tar", {"00001": found})
-    content = (tmp_path / "0.tar").read_bytes()
-    entry = {"file": "0.tar", "samples": 1, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
-             "splits": {"in_domain": 1}}  # fmt: skip
-    (tmp_path / "shards.json").write_text(json.dumps({"dataset": "tiny", "shards": [entry]}))
-    text = refusal(tmp_path)
+    text = refusal(one_tar(tmp_path, [("00001", found)], in_domain=1))
     assert message in text
     assert "0.tar, sample 00001" in text
+
+
+def test_repeated_key_is_refused(tmp_path):
+    samples = [(key, members(1)) for key in ("a", "a2", "a")]
+    text = refusal(one_tar(tmp_path, samples, in_domain=3))
+    assert "0.tar, sample a: there is another sample of this key; expected each key once" in text
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("/a", "names '/a'; expected the name of a file below"),
+        ("a\udcff", "sample a\udcff has half of a surrogate pair"),
+    ],
+)
+def test_key_that_names_no_file_is_refused(tmp_path, key, message):
+    assert message in refusal(one_tar(tmp_path, [(key, members(1))], in_domain=1))
+
+
+def test_tar_with_other_counts_than_listed_is_refused(tmp_path):
+    text = refusal(one_tar(tmp_path, [("a", members(1)), ("b", members(3))], in_domain=2))
+    assert "0.tar holds in_domain 1, train 1; shards.json says in_domain 2; build the dataset again" in text
+
+
+def test_nothing_is_read_behind_the_limit(folder):
+    path = folder / "00001.tar"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert [case.key for case in HeldOutPairs().read(folder, limit=2).cases] == ["00001", "00002"]
+    assert "it is not the file that was built" in refusal(folder)

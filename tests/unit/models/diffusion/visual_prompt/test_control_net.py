@@ -124,6 +124,13 @@ def test_weights_of_the_unets_first_half_are_copied(unet):
         ({PARTS: {"hint_encoder": "vit", "zero_layers": "conv", "width": -1, "depth": 1}}, "is no config of a control"),
         ({PARTS: "vit"}, "is no config of a control network"),
         ({"conditioning_embedding_out_channels": None}, "is no config of a control network"),
+        ({"conditioning_embedding_out_channels": []}, "states 0 widths; expected 1 to 4"),
+        ({"conditioning_embedding_out_channels": [16] * 5}, "states 5 widths; expected 1 to 4"),
+        ({"conditioning_embedding_out_channels": {"a": 1}}, "cannot be loaded"),
+        ({"attention_head_dim": 0}, "cannot be loaded"),
+        ({"norm_num_groups": 0}, "cannot be loaded"),
+        ({"transformer_layers_per_block": []}, "cannot be loaded"),
+        ({"act_fn": 5}, "cannot be loaded"),
         ({PARTS: {"hint_encoder": "vit", "zero_layers": "vmamba", "width": 8, "depth": 1}}, "cannot be loaded"),
     ],
 )

@@ -17,6 +17,12 @@ SAME = [
     ("a truck would be better instead of the car", "replace the car with a truck"),
     ("trade the car for a truck", "replace the car with a truck"),
     ("zoom in on her face", "zoom in on her face"),
+    ("instead of the dog i want a cat", "replace the dog with a cat"),
+    ("where the dog is i would rather like a cat", "replace the dog with a cat"),
+    ("i would rather like a cat where the dog is", "replace the dog with a cat"),
+    ("i wish the dog would become a cat instead", "replace the dog with a cat"),
+    ("the left dog should go to the right", "move the left dog to the right"),
+    ("i want the dog to go to the left of the cat", "move the dog to the left of the cat"),
 ]
 OTHER = [
     ("remove the car", "remove the cars"),
@@ -44,6 +50,24 @@ OTHER = [
     ("the dog", "remove the dog"),
     ("the dog has to go", ""),
     ("i want it", "remove it"),
+    ("instead of the dog i want a cat", "replace the cat with a dog"),
+    ("instead of the dog house i want a cat", "replace the dog with a house cat"),
+    ("where the dog is i would rather like a cat", "replace the cat with a dog"),
+    ("i would rather like a cat where the dog is", "replace the cat with a dog"),
+    ("i wish the dog would become a cat instead", "replace the cat with a dog"),
+    ("into a cat i would change the dog", "replace the cat with a dog"),
+    ("i prefer a cat to the dog", "replace the cat with a dog"),
+    ("i want a cat for the dog", "replace the cat with a dog"),
+    ("a cat could substitute for the dog", "replace the cat with a dog"),
+    ("the dog is where a cat should be", "replace the cat with a dog"),
+    ("where the cat should be i see a dog", "replace the cat with a dog"),
+    ("i got a dog instead of the cat that i want", "replace the cat with a dog"),
+    ("instead of the dog i want a cat where the bird is", "replace the dog with a cat bird"),
+    ("the left dog should go to the right", "move the right dog to the left"),
+    ("put the dog to the left of the cat", "move the dog of the cat to the left"),
+    ("the dog to the left should go to the cat", "move the dog to the left of the cat"),
+    ("the cat to the left should go", "move the cat to the left"),
+    ("the right wall with the left door should be red", "make the left wall with the right door red"),
 ]
 
 

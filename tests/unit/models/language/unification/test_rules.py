@@ -144,6 +144,11 @@ def test_no_two_canonical_texts_of_the_table_are_one():
         "change the dog's expression to a smile",
         "change the car to a darker shade of red",
         "turn the car into the lane",
+        "remove all but the dog",
+        "remove all of them except the dog",
+        "remove all that is red",
+        "make all but the car red",
+        "move all apart from the dog to the left",
     ],
 )
 def test_request_that_no_rule_knows_is_only_cleaned(text):

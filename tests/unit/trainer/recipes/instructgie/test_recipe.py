@@ -8,7 +8,7 @@ import pytest
 import torch
 from diffusers import ControlNetModel, DDPMScheduler
 
-from core.errors import SettingError, UsageError
+from core.errors import ModelError, SettingError, UsageError
 from models.diffusion.editor_kinds import VISUAL_PROMPT
 from models.diffusion.visual_prompt.control_net import control
 from models.diffusion.visual_prompt.editor import VisualPromptEditor
@@ -55,8 +55,8 @@ def batch():
         "selective_mask_png": mask,
     }  # fmt: skip
     return Batch(
-        reader="recipe instructgie", declared=tuple(columns), number_B=torch.arange(4), epochs=(0,) * 4,
-        keys=("a", "b", "c", "d"), columns=columns, partial={},
+        reader="recipe instructgie", declared=(*columns, "instruction_unifier"), number_B=torch.arange(4),
+        epochs=(0,) * 4, keys=("a", "b", "c", "d"), columns=columns, partial={},
     )  # fmt: skip
 
 
@@ -244,11 +244,55 @@ def test_what_does_not_fit_a_grid_is_refused(more, expected):
         ({"unifier": "none"}, "or set unified=false"),
         ({"unet_learning_rate": 1e-4}, "the UNet is not trained"),
         ({"run_on": {"compile_unet": True}}, "compile_unet does not help"),
+        ({"hint_encoder": "vit", "hint_width": 9}, "hint_width is 9; hint_encoder 'vit' needs an even number"),
+        (
+            {"run_on": {"preview": {"unifier": "zoo:llm"}}},
+            "run_on.preview.unifier: input should be 'as_trained', 'rules' or 'none', got 'zoo:llm'",
+        ),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(more, expected):
     with pytest.raises(SettingError, match=expected):
         settings(**more)
+
+
+@pytest.mark.parametrize("kind", ["conv", "vmamba"])
+def test_odd_width_is_no_fault_of_other_encoders(kind):
+    assert opened(hint_encoder=kind, hint_width=9, hint_depth=1, **PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("preview", "unified", "expected"),
+    [
+        ("as_trained", True, "remove the dog"),
+        ("as_trained", False, "Delete the dog!"),
+        ("rules", False, "remove the dog"),
+        ("none", True, "Delete the dog!"),
+    ],
+)
+def test_previews_unify_as_their_setting_says(preview, unified, expected):
+    objective = opened(unified=unified, run_on={"preview": {"unifier": preview}}, **PLAIN)
+    assert objective.editor._unified(["Delete the dog!"]) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("unifier", "kind", "expected"),
+    [
+        ("zoo:lllm", ModelError, "unifier: no model is called 'zoo:lllm'"),
+        ("llm", ModelError, "unifier: "),
+        ("zoo:clip", UsageError, "unifier 'zoo:clip' is of kind 'clip', which cannot serve TextGenerator"),
+    ],
+)
+def test_unifier_that_no_result_could_load_is_refused(unifier, kind, expected):
+    with pytest.raises(kind, match=expected) as caught:
+        opened(unifier=unifier, **PLAIN)
+    assert "\n" not in str(caught.value)
+    assert opened(unifier=unifier, unified=False, **PLAIN)
+
+
+def test_unifier_of_the_settings_is_that_of_the_result(tmp_path):
+    opened(unifier="zoo:llm", **PLAIN).save(tmp_path)
+    assert read_editor_file(tmp_path).unifier == "zoo:llm"
 
 
 def test_model_with_a_step_of_pure_noise_is_refused(tmp_path):
@@ -268,3 +312,22 @@ def test_first_batch_without_selective_area_is_reported(batch, caplog):
         loss_of(objective, one)
     told = [line for line in caplog.messages if "have no selective area" in line]
     assert len(told) == 1
+
+
+@pytest.mark.parametrize(
+    ("writers", "more", "number"),
+    [
+        (("rule", "model", "rule", "rule"), {}, 1),
+        (("rule",) * 4, {}, 0),
+        (("model",) * 4, {"unifier": "zoo:llm"}, 0),
+        (("model",) * 4, {"unified": False}, 0),
+    ],
+)
+def test_instructions_that_a_model_unified_are_reported_once(batch, caplog, writers, more, number):
+    written = replace(batch, columns={**batch.columns, "instruction_unifier": writers})
+    objective = opened(**more, **PLAIN)
+    for one in (written, written):
+        loss_of(objective, one)
+    expected = "instructions of the dataset were unified by a language model; set unifier to its id so that"
+    assert sum(expected in line for line in caplog.messages) == number
+    assert "instruction_unifier" in settings().reads_if_present
