@@ -1,44 +1,37 @@
 """The selective scan of Mamba in pure torch, in time linear in the length, on any device.
 
-Owns the recurrence and its gradient; where tokens and their parameters come from is the caller's.
+Owns the scan and its gradient; where tokens and their parameters come from is the caller's. The length is cut into
+chunks, and states are in memory for one chunk at a time: the backward pass computes them again from the state with
+which each chunk is entered. So what is kept for it are the inputs, and memory beside inputs, outputs and their
+gradients hardly grows with the length.
 
-The recurrence runs in two levels. The length is cut into chunks. One pass steps through all chunks at once, each from a
-state of zero, and keeps the last states and the products of decays; these give the states with which the chunks are
-entered, one chunk after the other; a second pass steps through all chunks at once again, each from the right state.
-Nothing is divided and there is no exponential of a positive number, so decays near 0 are exact. Time is the first axis
-in memory, so that every step works on rows that lie together.
-
-Source  Gu and Dao 2023, Mamba, equations 2 and 4, algorithm 2.
+Source  Gu and Dao 2023, Mamba, equations 2 and 4, algorithm 2, section 3.3.2 (recomputation).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from models.vision_mamba.recurrence import recur_, time_first
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator
 
     from torch import Tensor
 
-# B rows, K directions, D channels, N states, L length (time), R everything but time, M time but one end,
-# G chunks, T time in a chunk
+# B rows, K directions, D channels, N states, L length (time), R everything but time
 
-CHUNK = 32
-"""Tokens of a chunk. Chosen by measurement: 32 and 128 are no faster from 1,024 to 16,384 tokens."""
-
-
-def linear_recurrence(decay: Tensor, values: Tensor) -> Tensor:
-    """All h_t = decay_t h_(t-1) + values_t along the last axis, with h_(-1) = 0, differentiable in both.
-
-    Shapes are broadcast to each other; the last axis has at least one entry. Computed in the type of the inputs.
-    """
-    decay, values = torch.broadcast_tensors(decay, values)
-    decay_LR, values_LR = (_time_first(one).reshape(values.shape[-1], -1) for one in (decay, values))
-    states_LR: Tensor = _Recurrence.apply(decay_LR, values_LR)
-    return states_LR.t().view(values.shape)
+CPU_NUMBERS = 2**18
+"""Numbers of a chunk's states for each thread of a CPU, by measurement: few enough for its cache."""
+GPU_NUMBERS = 2**24
+"""Numbers of a chunk's states elsewhere, where memory is fast and kernels start slowly. Chosen, not measured."""
+MIN_TOKENS = 64
+"""Tokens of a chunk at least, because the state with which it is entered is kept."""
 
 
 def selective_scan(
@@ -56,14 +49,12 @@ def selective_scan(
     A is negative. Computed in float32, or in float64 for such a u. Fastest where time is the first axis in memory.
     """
     kind = torch.promote_types(u_BKDL.dtype, torch.float32)
-    u_LBKD, delta_LBKD, B_LBKN, C_LBKN = (_time_first(one.to(kind)) for one in (u_BKDL, delta_BKDL, B_BKNL, C_BKNL))
-    delta_LBK1D = functional.softplus(delta_LBKD + bias_KD.to(kind)).unsqueeze(-2)
-    decay_LBKND = (delta_LBK1D * A_KDN.to(kind).mT).exp_()
-    values_LBKND = (delta_LBK1D * u_LBKD.unsqueeze(-2)) * B_LBKN.unsqueeze(-1)
-    states_LR: Tensor = _Recurrence.apply(decay_LBKND.flatten(1), values_LBKND.flatten(1))
-    reads_LBKND = states_LR.view_as(values_LBKND) * C_LBKN.unsqueeze(-1)
-    y_LBKD = reads_LBKND.squeeze(-2) if reads_LBKND.shape[-2] == 1 else reads_LBKND.sum(-2)
-    return y_LBKD.addcmul_(D_KD.to(kind), u_LBKD).movedim(0, -1).to(u_BKDL.dtype)
+    u_LBKD, delta_LBKD, B_LBKN, C_LBKN = (time_first(one.to(kind)) for one in (u_BKDL, delta_BKDL, B_BKNL, C_BKNL))
+    y_LBKD: Tensor = _SelectiveScan.apply(
+        u_LBKD, delta_LBKD, A_KDN.to(kind).mT.contiguous(), B_LBKN[..., None], C_LBKN[..., None], D_KD.to(kind),
+        bias_KD.to(kind),
+    )  # fmt: skip
+    return y_LBKD.movedim(0, -1).to(u_BKDL.dtype)
 
 
 def sequential_scan(
@@ -87,73 +78,110 @@ def sequential_scan(
     return torch.stack(reads, -1) + D_KD.unsqueeze(-1) * u_BKDL
 
 
-class _Recurrence(torch.autograd.Function):
-    """h_t = decay_t h_(t-1) + values_t along the first axis of contiguous (L, R) tensors.
+class _Tokens(NamedTuple):
+    """The inputs of a scan with time as the first axis, or their gradients: of all tokens, or those of a chunk."""
 
-    With g_t = dh_t + decay_(t+1) g_(t+1), the gradient of values_t is g_t and that of decay_t is g_t h_(t-1).
+    u_LBKD: Tensor
+    delta_LBKD: Tensor
+    A_KND: Tensor
+    B_LBKN1: Tensor
+    C_LBKN1: Tensor
+    D_KD: Tensor
+    bias_KD: Tensor
+
+    def chunks(self) -> Iterator[slice]:
+        """Places of chunks."""
+        length, numbers = len(self.u_LBKD), self.u_LBKD.numel() * self.A_KND.shape[1]
+        is_cpu = self.u_LBKD.device.type == "cpu"
+        num_chunks = max(1, numbers // (CPU_NUMBERS * torch.get_num_threads() if is_cpu else GPU_NUMBERS))
+        tokens = max(MIN_TOKENS, math.ceil(length / num_chunks))
+        return (slice(start, start + tokens) for start in range(0, length, tokens))
+
+    def at(self, place: slice) -> _Tokens:
+        """Views of the tokens of a chunk; what is of no token stays whole."""
+        return self._replace(
+            u_LBKD=self.u_LBKD[place], delta_LBKD=self.delta_LBKD[place], B_LBKN1=self.B_LBKN1[place],
+            C_LBKN1=self.C_LBKN1[place],
+        )  # fmt: skip
+
+    def states(self, start_R: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(step sizes (L, B, K, 1, D), decays (L, B, K, N, D), states (L, B, K, N, D)) from the state before."""
+        step_LBK1D = functional.softplus(self.delta_LBKD + self.bias_KD).unsqueeze(-2)
+        decay_LBKND = (step_LBK1D * self.A_KND).exp_()
+        states_LBKND = (step_LBK1D * self.u_LBKD.unsqueeze(-2)) * self.B_LBKN1
+        recur_(_rows(decay_LBKND), _rows(states_LBKND), start_R)
+        return step_LBK1D, decay_LBKND, states_LBKND
+
+
+class _SelectiveScan(torch.autograd.Function):
+    """`selective_scan` of the fields of `_Tokens`, which are contiguous."""
+
+    @staticmethod
+    def forward(ctx: Any, *given: Tensor) -> Tensor:
+        tokens = _Tokens(*given)
+        state_R = tokens.u_LBKD.new_zeros(tokens.u_LBKD.shape[1] * tokens.A_KND.numel())
+        y_LBKD, starts = torch.empty_like(tokens.u_LBKD), []
+        for place in tokens.chunks():
+            one = tokens.at(place)
+            starts.append(state_R)
+            _, _, states_LBKND = one.states(state_R)
+            state_R = states_LBKND[-1].flatten().clone()
+            read_LBKD = _sum_states(states_LBKND.mul_(one.C_LBKN1))
+            torch.addcmul(read_LBKD, one.D_KD, one.u_LBKD, out=y_LBKD[place])
+        ctx.save_for_backward(*given, *starts)
+        return y_LBKD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, y_grad_LBKD: Tensor) -> tuple[Tensor, ...]:
+        saved, size = ctx.saved_tensors, len(_Tokens._fields)
+        tokens, starts = _Tokens(*saved[:size]), saved[size:]
+        y_grad_LBKD = time_first(y_grad_LBKD.movedim(0, -1))
+        grads = _Tokens(*map(torch.empty_like, tokens))
+        for summed in (grads.A_KND, grads.D_KD, grads.bias_KD):
+            summed.zero_()
+        later_R = torch.zeros_like(starts[0])
+        for place, start_R in reversed(list(zip(tokens.chunks(), starts, strict=True))):
+            later_R = _backward(tokens.at(place), start_R, y_grad_LBKD[place], later_R, grads.at(place))
+        return tuple(grads)
+
+
+def _backward(tokens: _Tokens, start_R: Tensor, y_grad_LBKD: Tensor, later_R: Tensor, grads: _Tokens) -> Tensor:
+    """Write the gradients of a chunk, and return that of the state before it.
+
+    `later_R` is the gradient of the chunk's last state from what comes after. What is of no token is added to.
     """
+    step_LBK1D, decay_LBKND, states_LBKND = tokens.states(start_R)
+    u_LBK1D, y_grad_LBK1D = tokens.u_LBKD.unsqueeze(-2), y_grad_LBKD.unsqueeze(-2)
+    torch.sum(y_grad_LBK1D * states_LBKND, -1, keepdim=True, out=grads.C_LBKN1)
+    grads.D_KD.add_((y_grad_LBKD * tokens.u_LBKD).sum((0, 1)))
 
-    @staticmethod
-    def forward(ctx: Any, decay_LR: Tensor, values_LR: Tensor) -> Tensor:
-        states_LR = torch.empty_like(values_LR)
-        states_LR[0] = values_LR[0]
-        _recur(decay_LR[1:], values_LR[1:], states_LR[0], states_LR[1:], order=1)
-        ctx.save_for_backward(decay_LR, states_LR)
-        return states_LR
+    grad_LBKND = y_grad_LBK1D * tokens.C_LBKN1
+    grad_LR = _rows(grad_LBKND)
+    grad_LR[-1] += later_R
+    recur_(_rows(decay_LBKND)[1:], grad_LR[:-1], grad_LR[-1], backwards=True)
+    before_R = decay_LBKND[0].flatten() * grad_LR[0]
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
-        decay_LR, states_LR = ctx.saved_tensors
-        grad_LR = grads[0].contiguous()
-        values_grad_LR, decay_grad_LR = torch.empty_like(grad_LR), torch.empty_like(grad_LR)
-        values_grad_LR[-1] = grad_LR[-1]
-        _recur(decay_LR[1:], grad_LR[:-1], values_grad_LR[-1], values_grad_LR[:-1], order=-1)
-        decay_grad_LR[0] = 0.0
-        torch.mul(values_grad_LR[1:], states_LR[:-1], out=decay_grad_LR[1:])
-        return decay_grad_LR, values_grad_LR
+    exponent_grad_LBKND = decay_LBKND.mul_(grad_LBKND)
+    exponent_grad_LBKND[1:].mul_(states_LBKND[:-1])
+    exponent_grad_LBKND[0].mul_(start_R.view(decay_LBKND[0].shape))
+    grads.A_KND.add_((exponent_grad_LBKND * step_LBK1D).sum((0, 1)))
 
-
-def _recur(decay_MR: Tensor, values_MR: Tensor, start_R: Tensor, out_MR: Tensor, *, order: int) -> None:
-    """Write the recurrence that starts from `start_R`: order 1 forwards in time, -1 backwards."""
-    length = len(out_MR)
-    num_chunks = length // CHUNK
-    whole = num_chunks * CHUNK
-    chunks, rest = slice(whole), slice(whole, length)
-    if order == -1:
-        chunks, rest = slice(length - whole, length), slice(length - whole)
-    state_R = start_R
-    if num_chunks:
-        decay_GTR, values_GTR, out_GTR = (
-            one[chunks].unflatten(0, (num_chunks, CHUNK)) for one in (decay_MR, values_MR, out_MR)
-        )
-        entered_GR = _entered(decay_GTR, values_GTR, start_R, order)
-        _step(*(one.unbind(1)[::order] for one in (decay_GTR, values_GTR, out_GTR)), entered_GR)
-        state_R = out_GTR.flatten(0, 1)[-1 if order == 1 else 0]
-    _step(*(one[rest].unbind(0)[::order] for one in (decay_MR, values_MR, out_MR)), state_R)
+    torch.sum(grad_LBKND * (step_LBK1D * u_LBK1D), -1, keepdim=True, out=grads.B_LBKN1)
+    written_LBKD = _sum_states(grad_LBKND.mul_(tokens.B_LBKN1))
+    step_grad_LBKD = _sum_states(exponent_grad_LBKND.mul_(tokens.A_KND)).addcmul_(written_LBKD, tokens.u_LBKD)
+    slope_LBKD = torch.sigmoid(tokens.delta_LBKD + tokens.bias_KD)
+    torch.mul(step_grad_LBKD, slope_LBKD, out=grads.delta_LBKD)
+    grads.bias_KD.add_(grads.delta_LBKD.sum((0, 1)))
+    torch.addcmul(written_LBKD.mul_(step_LBK1D.squeeze(-2)), tokens.D_KD, y_grad_LBKD, out=grads.u_LBKD)
+    return before_R
 
 
-def _entered(decay_GTR: Tensor, values_GTR: Tensor, start_R: Tensor, order: int) -> Tensor:
-    """The state (G, R) with which each chunk is entered."""
-    decays, values = decay_GTR.unbind(1)[::order], values_GTR.unbind(1)[::order]
-    left_GR = values[0].clone()
-    _step(decays[1:], values[1:], [left_GR] * (CHUNK - 1), left_GR)
-    entered_GR = torch.empty_like(left_GR)
-    entered = entered_GR.unbind(0)[::order]
-    entered[0].copy_(start_R)
-    total_GR = decay_GTR.prod(1)
-    _step(*(one.unbind(0)[::order][:-1] for one in (total_GR, left_GR)), entered[1:], start_R)
-    return entered_GR
+def _sum_states(values_LBKND: Tensor) -> Tensor:
+    """The sum over states, a view where there is one."""
+    return values_LBKND.squeeze(-2) if values_LBKND.shape[-2] == 1 else values_LBKND.sum(-2)
 
 
-def _step(decays: Sequence[Tensor], values: Sequence[Tensor], outs: Sequence[Tensor], state: Tensor) -> None:
-    """Step through the recurrence from `state`, and write each state to its place in `outs`."""
-    for decay, value, out in zip(decays, values, outs, strict=True):
-        state = torch.addcmul(value, decay, state, out=out)
-
-
-def _time_first(tensor: Tensor) -> Tensor:
-    """The tensor with its last axis first, contiguous."""
-    first = tensor.movedim(-1, 0)
-    if first.is_contiguous():
-        return first
-    return tensor.reshape(-1, tensor.shape[-1]).t().contiguous().view(first.shape)  # fast for two axes alone
+def _rows(values_LBKND: Tensor) -> Tensor:
+    """A view (L, R)."""
+    return values_LBKND.view(len(values_LBKND), -1)

@@ -76,7 +76,8 @@ def merged(tokens_LBKD: Tensor, height: int, width: int) -> Tensor:
     rows_LBD, columns_LBD, rows_back_LBD, columns_back_LBD = tokens_LBKD.unbind(2)
     rows_HWBD = (rows_LBD + rows_back_LBD.flip(0)).unflatten(0, (height, width))
     columns_WHBD = (columns_LBD + columns_back_LBD.flip(0)).unflatten(0, (width, height))
-    return (rows_HWBD + columns_WHBD.transpose(0, 1)).permute(2, 0, 1, 3)
+    image_HWBD: Tensor = rows_HWBD + columns_WHBD.transpose(0, 1)
+    return image_HWBD.permute(2, 0, 1, 3)
 
 
 def _initial_step_bias(*shape: int) -> Tensor:

@@ -34,5 +34,5 @@ class VSSBlock(nn.Module):
         """Apply it."""
         image_BHWC = image_BCHW.permute(0, 2, 3, 1)
         image_BHWC = image_BHWC + self.scan(self.scan_norm(image_BHWC))
-        image_BHWC = image_BHWC + self.mlp(self.mlp_norm(image_BHWC))
-        return image_BHWC.permute(0, 3, 1, 2)
+        out_BHWC: Tensor = image_BHWC + self.mlp(self.mlp_norm(image_BHWC))
+        return out_BHWC.permute(0, 3, 1, 2)

@@ -6,11 +6,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from models.vision_mamba import selective_scan as module
-from models.vision_mamba.selective_scan import CHUNK, linear_recurrence, selective_scan, sequential_scan
+from models.vision_mamba.selective_scan import selective_scan, sequential_scan
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-LENGTHS = [1, 2, 3, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK + 2, 2 * CHUNK, 3 * CHUNK + 5, 6 * CHUNK + 1]
+CHUNK = 21
+"""Tokens of a chunk within these tests."""
+LENGTHS = [1, 2, CHUNK - 1, CHUNK, CHUNK + 1, CHUNK + 2, 2 * CHUNK, 3 * CHUNK + 5, 9 * CHUNK + 1]
+
+
+@pytest.fixture(autouse=True)
+def short_chunks(monkeypatch):
+    monkeypatch.setattr(module, "CPU_NUMBERS", 1)
+    monkeypatch.setattr(module, "MIN_TOKENS", CHUNK)
 
 
 def arguments(rows=2, directions=3, channels=4, states=2, length=50, kind=torch.float64):
@@ -30,24 +38,6 @@ def arguments(rows=2, directions=3, channels=4, states=2, length=50, kind=torch.
 def values_and_gradients(function, given):
     out = function(*given)
     return [out, *torch.autograd.grad((out.double() ** 2).sum(), given)]
-
-
-def by_hand(decay, values):
-    state, states = torch.zeros_like(values[..., 0]), []
-    for t in range(values.shape[-1]):
-        state = decay[..., t] * state + values[..., t]
-        states.append(state)
-    return torch.stack(states, -1)
-
-
-@pytest.mark.parametrize("length", LENGTHS)
-def test_recurrence_and_its_gradients_equal_those_of_the_loop(length):
-    torch.manual_seed(length)
-    given = [torch.rand(2, 3, length).double().requires_grad_(), torch.randn(2, 3, length).double().requires_grad_()]
-    for found, expected in zip(
-        *(values_and_gradients(one, given) for one in (linear_recurrence, by_hand)), strict=True
-    ):
-        torch.testing.assert_close(found, expected, atol=1e-9, rtol=1e-9)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -77,20 +67,8 @@ def test_sequential_scan_is_the_formula_of_the_paper():
         assert float(found[0, 0, 0, t]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_recurrence_with_half_decay_is_a_geometric_sum():
-    length = 2 * CHUNK + 3
-    found = linear_recurrence(torch.full((length,), 0.5).double(), torch.ones(length).double())
-    torch.testing.assert_close(found, 2 - 0.5 ** torch.arange(length).double(), atol=1e-12, rtol=0)
-
-
-def test_decay_of_one_is_a_running_sum_and_of_zero_no_memory():
-    values = torch.randn(3, 5 * CHUNK).double()
-    torch.testing.assert_close(linear_recurrence(torch.ones(()), values), values.cumsum(-1))
-    assert torch.equal(linear_recurrence(torch.zeros(()), values), values)
-
-
 def test_decays_that_underflow_leave_values_and_gradients_finite():
-    given = arguments(length=3 * CHUNK, kind=torch.float32)
+    given = arguments(length=2 * CHUNK + 3, kind=torch.float32)
     with torch.no_grad():
         given[1][..., ::2] += 1000
         given[2] *= 1000
@@ -99,10 +77,8 @@ def test_decays_that_underflow_leave_values_and_gradients_finite():
 
 @pytest.mark.parametrize("length", [1, 2, 7, 9])
 def test_gradients_pass_gradcheck(length, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 3)
+    monkeypatch.setattr(module, "MIN_TOKENS", 4)
     assert torch.autograd.gradcheck(selective_scan, arguments(1, 2, 2, 2, length))
-    decay, values = torch.rand(2, length).double(), torch.randn(2, length).double()
-    assert torch.autograd.gradcheck(linear_recurrence, [decay.requires_grad_(), values.requires_grad_()])
 
 
 def test_memory_with_time_first_gives_the_same():
@@ -115,7 +91,7 @@ def test_memory_with_time_first_gives_the_same():
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_half_precision_is_scanned_in_float32(kind):
-    half = [one.detach() for one in arguments(length=3 * CHUNK, kind=kind)]
+    half = [one.detach() for one in arguments(length=2 * CHUNK + 3, kind=kind)]
     found, exact = selective_scan(*half), selective_scan(*(one.float() for one in half))
     assert found.dtype == kind
     assert torch.equal(found, exact.to(kind))
@@ -143,8 +119,8 @@ class Count(TorchDispatchMode):
         return out
 
 
-def counted(function, length):
-    given = arguments(1, 4, 8, 1, length, torch.float32)
+def counted(function, length, channels=8):
+    given = arguments(1, 4, channels, 1, length, torch.float32)
     with Count() as count:
         function(*given).sum().backward()
     return count
@@ -156,5 +132,21 @@ def test_work_is_linear_in_the_length():
     assert long.calls < 16 * short.calls
 
 
-def test_scan_calls_far_fewer_kernels_than_the_sequential_one():
-    assert 20 * counted(selective_scan, 4096).calls < counted(sequential_scan, 4096).calls
+def test_scan_calls_far_fewer_kernels_than_the_sequential_one(monkeypatch):
+    monkeypatch.undo()  # chunks of the usual length
+    assert 20 * counted(selective_scan, 4096, 96).calls < counted(sequential_scan, 4096).calls
+
+
+def test_memory_kept_for_the_backward_pass_is_the_inputs():
+    given = arguments(1, 4, 8, 2, 40 * CHUNK, torch.float32)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda saved: saved):
+        selective_scan(*given)
+    assert sum(one.numel() for one in kept) < 1.05 * sum(one.numel() for one in given)
+
+
+def test_second_derivatives_are_refused():
+    given = arguments(1, 1, 2, 1, 5)
+    (gradient, *_) = torch.autograd.grad(selective_scan(*given).square().sum(), given, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.sum().backward()
