@@ -5,6 +5,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from benchmarks.uip2p_memory.live_bytes import LiveBytes
 from models.vision_mamba import selective_scan as module
 from models.vision_mamba.selective_scan import selective_scan, sequential_scan
 
@@ -143,6 +144,17 @@ def test_memory_kept_for_the_backward_pass_is_the_inputs():
     with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda saved: saved):
         selective_scan(*given)
     assert sum(one.numel() for one in kept) < 1.05 * sum(one.numel() for one in given)
+
+
+def test_memory_beside_the_output_hardly_grows_with_the_length():
+    beside = []
+    for length in (40 * CHUNK, 80 * CHUNK):
+        given = arguments(1, 4, 8, 1, length, torch.float32)
+        first = [one.detach().movedim(-1, 0).contiguous().movedim(0, -1) for one in given]
+        with LiveBytes() as live:
+            out = selective_scan(*first)
+        beside.append(live.peak - out.nbytes)
+    assert beside[1] < 1.5 * beside[0] < 0.5 * out.nbytes
 
 
 def test_second_derivatives_are_refused():
