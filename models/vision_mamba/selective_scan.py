@@ -121,7 +121,8 @@ class _SelectiveScan(torch.autograd.Function):
         tokens = _Tokens(*given)
         state_R = tokens.u_LBKD.new_zeros(tokens.u_LBKD.shape[1] * tokens.A_KND.numel())
         y_LBKD, starts = torch.empty_like(tokens.u_LBKD), []
-        for place in tokens.chunks():
+        ctx.places = list(tokens.chunks())
+        for place in ctx.places:
             one = tokens.at(place)
             starts.append(state_R)
             _, _, states_LBKND = one.states(state_R)
@@ -141,7 +142,7 @@ class _SelectiveScan(torch.autograd.Function):
         for summed in (grads.A_KND, grads.D_KD, grads.bias_KD):
             summed.zero_()
         later_R = torch.zeros_like(starts[0])
-        for place, start_R in reversed(list(zip(tokens.chunks(), starts, strict=True))):
+        for place, start_R in reversed(list(zip(ctx.places, starts, strict=True))):
             later_R = _backward(tokens.at(place), start_R, y_grad_LBKD[place], later_R, grads.at(place))
         return tuple(grads)
 
