@@ -3,35 +3,61 @@
 `tests/contract/test_stages.py` runs over this table. A new stage adds an entry to `CASES`; that is all.
 """
 
-import hashlib
-import io
-import json
-import re
-import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from _plain_pairs import Loader
-from _web import Answer, Web
-from PIL import Image
+from _stage_fakes import (
+    FAKES,
+    ForgetfulWriter,
+    LaconicCaptioner,
+    LooksAtCats,
+    NumbersOfWords,
+    RemovesDogs,
+    WordVectors,
+    write_edits_models,
+)
+from _stage_inputs import (
+    boxed_objects,
+    captions,
+    captions_of_two_shards,
+    edit_table,
+    edit_texts,
+    edited,
+    edited_regions,
+    embedded,
+    embedded_in_two_shards,
+    emitted,
+    forward_edits,
+    hashed_images,
+    image_folder,
+    images,
+    images_by_id,
+    indexed,
+    instructed,
+    laion,
+    masked_objects,
+    named_objects,
+    orders,
+    pairs_by_id,
+    pairs_to_group,
+    raw_targets,
+    region_orders,
+    rows,
+    scored,
+    tagged,
+    targets,
+    webdataset,
+    without,
+    word_counts,
+)
 
-from models.protocols import BoxMasks, Detections, Segments
-from pipeline.context import Context
-from pipeline.plan.plugins import load_model
 from pipeline.store.folder_store import FolderStore
 from pipeline.store.storage import Storage
-from samples.columns import SAMPLE_ID, column
-from samples.stored_images import mask_png
 from stages.candidates.stage import WaveSpeed
 from stages.download.settings import DownloadSpeed
-from stages.index import Index
-from stages.regions.shapes import filled_boxes
-
-CAPTIONS = ["a red bus on the street", "", "two black dogs in the snow", None, "img_0001.jpg", "the big house"]
 
 
 @dataclass(frozen=True)
@@ -46,423 +72,12 @@ class Case:
     """Called with tmp_path: what the stage finds in its `Context` (store, gatherer, artifacts …)."""
 
 
-def png(number, size=(80, 72)):
-    image = Image.new("RGB", size, (40 * number % 256, 90, 200))
-    image.paste((255, 255, 0), (number * 5, 10, number * 5 + 20, 50))
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def rows(**columns):
-    """A table of the named columns under ids of the kind that sources make."""
-    count = len(next(iter(columns.values())))
-    ids = [hashlib.sha256(str(n).encode()).hexdigest()[:16] for n in range(count)]
-    arrays = {name: pa.array(values, column(name).type) for name, values in columns.items()}
-    return pa.table({SAMPLE_ID: pa.array(ids, pa.string()), **arrays})
-
-
-def captions(tmp_path):
-    return rows(caption=CAPTIONS)
-
-
-def captions_of_two_shards(tmp_path):
-    table = rows(caption=CAPTIONS)
-    return {"a": table.slice(0, 4), "b": table.slice(4)}
-
-
-def images(tmp_path):
-    return rows(source_raw=[png(1), b"no image", png(2), png(3)[:-40], png(4, (8, 8)), png(5)])
-
-
-def hashed_images(tmp_path):
-    table = rows(
-        source_sha256=[hashlib.sha256(str(n % 4).encode()).hexdigest() for n in range(6)],
-        source_dhash=[2**40 * (n % 4) * 0x1111 for n in range(6)],
-        original_width_px=[100 + n for n in range(6)],
-        original_height_px=[100] * 6,
-        caption_num_words=[3] * 6,
-    )
-    return {"a": table.slice(0, 3), "b": table.slice(3)}
-
-
-def normalised(tmp_path):
-    table = rows(
-        source_images=[[png(n)] for n in range(4)],
-        source_format=["png"] * 4,
-        duplicate_cluster_id=["x"] * 4,
-        caption=["one", None, "drei ü", "four"],
-        source_dhash=[2**63 + 1] * 4,
-    )
-    return {"a": table.slice(0, 3), "b": table.slice(3)}
-
-
-def emitted(tmp_path):
-    """Pairs with all that the sink may hold, and one sample without a mask."""
-    tables = normalised(tmp_path)
-    columns = {
-        "target_image": lambda n: png(n + 9), "target_format": lambda n: "png",
-        "source_mask_png": lambda n: png(n) if n else None, "target_mask_png": png, "source_latent": lambda n: b"npy",
-        "target_latent": lambda n: b"npy", "anchor_image": png, "anchor_format": lambda n: "png",
-        "region_mask_png": png, "soft_mask_png": png, "is_whole_image": lambda n: n == 1,
-        **{f"example_{side}_images": lambda n: [png(n)] * n for side in ("source", "target")},
-        **{f"example_{side}_formats": lambda n: ["png"] * n for side in ("source", "target")},
-        "candidates": lambda n: None if n else [{"number": 1, "is_kept": True, "seed": 7}],
-    }  # fmt: skip
-    for shard, table in tables.items():
-        for name, value in columns.items():
-            values = pa.array([value(n) for n in range(table.num_rows)], column(name).type)
-            tables[shard] = tables[shard].append_column(name, values)
-    return tables
-
-
-def webdataset(tmp_path):
-    path = tmp_path / "shard.tar"
-    with tarfile.open(path, "w") as tar:
-        for number, caption in enumerate(CAPTIONS):
-            members = [("png", png(number)), ("json", b'{"url": "https://example.org/1"}')]
-            members += [] if caption is None else [("txt", caption.encode())]
-            for suffix, content in members:
-                info = tarfile.TarInfo(f"{number:04d}.{suffix}")
-                info.size = len(content)
-                tar.addfile(info, io.BytesIO(content))
-    return [str(path)]
-
-
-def image_folder(tmp_path):
-    lines = []
-    for number, caption in enumerate(CAPTIONS):
-        (tmp_path / f"{number}.png").write_bytes(png(number))
-        lines.append(json.dumps({"file_name": f"{number}.png", "text": caption}))
-    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
-    return [str(tmp_path)]
-
-
-def edited(tmp_path):
-    """Rows as they are after an edit: captions and phrases next to the source image."""
-    return rows(
-        source_images=[[png(n)] for n in range(4)],
-        source_caption=["a red car", "a blue cat", "", "a tree"],
-        target_caption=["a red bus", "a black cat", "a dog", "a bush"],
-        source_phrase=["car", "blue cat", "", "tree"],
-        target_phrase=["bus", "black cat", "dog", "bush"],
-        target_image=[png(n + 4) for n in range(4)],
-    )
-
-
-def edited_regions(tmp_path):
-    """Edits of which two share a region and one has none."""
-    masks = [mask_png(filled_boxes([box], 72, 80)) for box in ([5, 5, 60, 50], [0, 0, 80, 72])]
-    values = pa.array([masks[0], masks[1], None, masks[1]], pa.binary())
-    return edited(tmp_path).append_column("region_mask_png", values)
-
-
-def instructed(tmp_path):
-    """Edits of which two have the same instruction and one has none."""
-    return rows(instruction=["make it snow", "add a dog", "make it snow", None, ""])
-
-
-def orders(tmp_path):
-    """Edits of photographs, as they are before pairs are drawn over them."""
-    return rows(
-        source_images=[[png(n)] for n in range(5)],
-        source_format=["png"] * 5,
-        source_caption=["a red car", "a blue cat", "", "a tree", None],
-        target_caption=["a red bus", "a black cat", "a dog", "a bush", "a cat"],
-    )
-
-
-def region_orders(tmp_path):
-    """Edits of photographs with a region: with a soft ring, without one, and of the whole image."""
-    regions = [filled_boxes([box], 72, 80) for box in ([5, 5, 60, 50], [5, 5, 60, 50], [0, 0, 80, 72])] * 2
-    cores = [filled_boxes([box], 72, 80) for box in ([9, 9, 50, 40], [5, 5, 60, 50], [0, 0, 80, 72])] * 2
-    table = orders(tmp_path)
-    for name, masks in (("region_mask_png", regions), ("core_mask_png", cores)):
-        table = table.append_column(name, pa.array([mask_png(one) for one in masks[:5]], pa.binary()))
-    return table
-
-
-def pairs_to_group(tmp_path):
-    """Pairs of five instructions, two of them in near words, of which some are of one photograph, and one without."""
-    texts = ["make it snow", "let it snow now", "add a dog", "make it night", "paint it"]
-    table = rows(
-        unified_instruction=[*(texts[n % 5] for n in range(32)), None],
-        source_dhash=[n // 2 if n > 28 else 100 + n for n in range(33)],
-    )
-    return {"a": table.slice(0, 20), "b": table.slice(20)}
-
-
-class WordVectors:
-    """A dimension for each of some words."""
-
-    dim = 5
-
-    def encode_texts(self, texts):
-        vectors = np.array(
-            [[word in text.split() for word in ("snow", "add", "night", "paint", "now")] for text in texts]
-        )
-        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-def without(table, *names):
-    return table.select([n for n in table.column_names if n not in names])
-
-
-def targets(tmp_path):
-    return rows(target_id=["b", "a", "b", "c"])
-
-
-class LaconicCaptioner:
-    """Says nothing of every image but those whose first pixel is dark."""
-
-    def caption(self, images):
-        return ["a  dark picture" if image.getpixel((0, 0))[0] < 100 else " " for image in images]
-
-
-class CuriousWriter:
-    """Answers by its prompt and seed: edits of the things of `CAPTIONS`, and further captions; some of them faulty."""
-
-    def generate(self, prompts, *, seeds, **_):
-        return [
-            self.further(prompt.rpartition("Request: ")[2], seed)
-            if "Request: " in prompt
-            else self.answer(prompt.rpartition("Caption: ")[2], seed)
-            for prompt, seed in zip(prompts, seeds, strict=True)
-        ]
-
-    def further(self, asked, seed):
-        found = re.match(r"replace the (\w+) with (\w+)", asked)
-        old, new = found.groups() if found else ("sky", "roof")
-        answer = {
-            "caption": f"the {old} near gate {seed % 5}",
-            "object": old,
-            "target_caption": f"the {new} near gate {seed % 5}",
-            "reverse_instruction": f"replace the {new} with {old}",
-        }
-        return json.dumps(answer)
-
-    def answer(self, asked, seed):
-        caption, _, kind = asked.partition("\nEdit type: ")
-        thing = next((one for one in ("bus", "dogs", "house") if one in caption), "sky")
-        new = ["train", "cats", "tower", "nothing"][seed % 4]
-        answer = {
-            "edit_type": kind.partition("\n")[0],
-            "instruction": f"replace the {thing} with {new}",
-            "object": thing,
-            "target_caption": caption.replace(thing, new),
-            "reverse_instruction": f"replace the {new} with {thing}",
-        }
-        return json.dumps(answer)
-
-
-class NumbersOfWords:
-    """Conditions on how many words and letters a text has."""
-
-    def encode_prompts(self, texts):
-        return [(np.full((3, 2), len(text), np.float32), np.float32([len(text.split())])) for text in texts]
-
-
-def write_edits_models(protocol, model_id, **_):
-    if protocol == "TextGenerator":
-        return CuriousWriter()
-    return load_model(protocol, model_id)
-
-
-def pairs_by_id(ids):
-    """A gatherer of the pairs a, b and c, of which the last has no target."""
-    targets = [None if i == "c" else png(ord(i)) for i in ids]
-    columns = {"target_image": targets, "target_format": [None if one is None else "png" for one in targets]}
-    table = images_by_id(ids)
-    for name, values in columns.items():
-        table = table.append_column(name, pa.array(values, column(name).type))
-    return table
-
-
-def images_by_id(ids):
-    """A gatherer of `source_images` and `source_format` for the ids a, b, c."""
-    images = {"a": png(1), "b": png(2), "c": png(3)}
-    return pa.table(
-        {
-            SAMPLE_ID: pa.array(list(ids), pa.string()),
-            "source_images": pa.array([[images[i]] for i in ids], pa.list_(pa.binary())),
-            "source_format": pa.array(["png"] * len(ids), pa.string()),
-        }
-    )
-
-
-def named_objects(tmp_path):
-    """Images with the things that an edit of each changes. No box is found for `nothing`."""
-    return rows(
-        source_images=[[png(n % 2)] for n in range(5)],
-        edit_objects=[["a bus", "dog"], [], ["nothing"], ["dog"], None],
-    )
-
-
-def boxed_objects(tmp_path):
-    return rows(
-        source_images=[[png(n % 2)] for n in range(4)],
-        object_boxes=[[[1.0, 2.0, 30.0, 40.0], [10.0, 0.0, 80.0, 72.0]], [], [[5.0, 5.0, 9.5, 9.0]], None],
-    )
-
-
-def masked_objects(tmp_path):
-    """Boxes 20 px wide and high, and a mask of each: a disc, one of two discs, a speck, nearly the whole image."""
-    height_px, width_px = 60, 64
-    row_HW, column_HW = np.mgrid[:height_px, :width_px]
-
-    def disc(radius_px, x=20):
-        return mask_png((row_HW - 30) ** 2 + (column_HW - x) ** 2 <= radius_px**2)
-
-    return rows(
-        edit_objects=[["a bus"], [], ["dog", "cat"], ["fly"], ["sky"]],
-        object_boxes=[
-            [[10, 20, 30, 40]],
-            [],
-            [[10, 20, 30, 40], [40, 20, 60, 40]],
-            [[19, 29, 21, 31]],
-            [[0, 0, 64, 60]],
-        ],
-        object_masks_png=[[disc(9)], [], [disc(9), disc(9, 50)], [disc(0)], [disc(90)]],
-        width_px=[width_px] * 5,
-        height_px=[height_px] * 5,
-    )
-
-
-def tagged(tmp_path):
-    """Edits with captions, and the things that were found on their images."""
-    return rows(
-        instruction=["make the bus red", "add a dog", "replace the cat with a dog", "make it snow"],
-        source_caption=["a blue bus", "a meadow", "a cat", None],
-        target_caption=["a red bus", "a meadow with a dog", "a dog", "snow"],
-        object_tags=[["bus", "road"], [], ["cat"], None],
-        source_phrase=["blue bus", "", "cat", "place"],
-        edit_type=["change_colour", "add", None, "transform_global"],
-    )
-
-
-def word_counts(tmp_path):
-    """The counts of `count_words` for CAPTIONS."""
-    counts = {"bus": 5, "street": 5, "dogs": 5, "snow": 5, "house": 5, "red": 9}
-    path = tmp_path / "vocabulary.json"
-    path.write_text(json.dumps({"captions": 6, "words": counts}))
-    return {"artifacts": {"vocabulary": path}}
-
-
-class NamesByPrompt:
-    """Names the first word of the caption after its article; not for "cat", which it answers with no JSON."""
-
-    def generate(self, prompts, *, max_new_tokens, json_schema, temperature, seeds):
-        words = [prompt.partition("Caption before the edit: ")[2].split()[:2][-1] for prompt in prompts]
-        return ["no JSON" if word == "cat" else json.dumps({"objects": [word]}) for word in words]
-
-
-class BoxesByLength:
-    """Finds a box for each phrase but "nothing", wider for a longer one, surer for a shorter one."""
-
-    def detect(self, images, phrases, *, threshold):
-        found = [sorted((one for one in asked if one != "nothing"), key=len) for asked in phrases]
-        return [
-            Detections(
-                np.array([[0, 0, 5 * len(one), 50] for one in named], np.float32).reshape(-1, 4),
-                np.array([1 - 0.01 * len(one) for one in named], np.float32),
-                tuple(named),
-            )
-            for named in found
-        ]
-
-
-class WholeBoxes:
-    """Every pixel of a box belongs to its thing."""
-
-    def segment_boxes(self, images, boxes_BN4):
-        return [
-            BoxMasks(
-                np.stack([filled_boxes([box], image.height, image.width) for box in boxes_N4]),
-                np.ones(len(boxes_N4), np.float32),
-            )
-            for image, boxes_N4 in zip(images, boxes_BN4, strict=True)
-        ]
-
-
-class HalvesByColour:
-    """A cat on the left half of a dark image, a car on that of any other one, and sky beside it."""
-
-    def segment_panoptic(self, images):
-        found = []
-        for image in images:
-            segment_HW = np.zeros((image.height, image.width), np.int32)
-            segment_HW[:, image.width // 2 :] = 1
-            thing = "cat" if image.getpixel((0, 0))[0] < 200 else "car"
-            found.append(Segments(segment_HW, (thing, "sky-other-merged"), (0.9, 0.8)))
-        return found
-
-
-class LooksAtCats:
-    """Says yes of a cat and nothing of any other thing."""
-
-    def generate(self, prompts, **_):
-        return [" yes" if prompt.endswith("Thing: cat\nAnswer:") else " it depends" for prompt in prompts]
-
-
-FAKES = {
-    "Detector": BoxesByLength, "BoxSegmenter": WholeBoxes, "TextGenerator": NamesByPrompt,
-    "PanopticSegmenter": HalvesByColour,
-}  # fmt: skip
-
-
-def scored(tmp_path):
-    table = rows(
-        source_mask_frac=[0.1, 0.001, 0.95, 0.3, 0.2, 0.2],
-        target_mask_frac=[0.1, 0.2, 0.2, 0.2, 0.2, 0.2],
-        source_caption_cos=[0.3] * 6,
-        target_caption_cos=[0.3, 0.3, 0.3, 0.1, 0.3, 0.25],
-        target_margin_cos=[0.1] * 6,
-        pair_image_cos=[0.8] * 6,
-        pair_direction_cos=[0.3] * 6,
-        retrieval_cos=[0.5] * 6,
-        target_id=["a", "a", "a", "b", "b", "b"],
-        edit_type=["change_colour"] * 6,
-    )
-    return {"a": table.slice(0, 4), "b": table.slice(4)}
-
-
-def embedded(tmp_path, number=6):
-    """Rows with vectors of the size of zoo:clip's. The last is opposite to all others."""
-    rng = np.random.default_rng(0)
-    vectors = rng.standard_normal((number, 128)) + 12 * np.eye(128)[0]
-    vectors[-1] *= -1
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return rows(
-        image_embedding=list(vectors.astype(np.float16)),
-        source_sha256=[hashlib.sha256(str(n).encode()).hexdigest() for n in range(number)],
-        target_caption=[f"a {colour} bus" for colour in ("red", "blue", "red", "green", "black", "white")[:number]],
-    )
-
-
-def embedded_in_two_shards(tmp_path):
-    table = embedded(tmp_path).select([SAMPLE_ID, "image_embedding"])
-    return {"a": table.slice(0, 4), "b": table.slice(4)}
-
-
-def indexed(tmp_path):
-    """The index of `embedded`."""
-    tables = list(embedded_in_two_shards(tmp_path).items())
-    list(Index().open(Context(stage_name="index", artifact_dir=tmp_path))(lambda: tables))
-    return {"artifacts": {"index": tmp_path / "index"}}
-
-
-def laion(tmp_path):
-    """A table of URLs on a web that stays as long as the tests do."""
-    web = Web({f"/{n}.png": Answer(png(n), headers={"Content-Type": "image/png"}) for n in (0, 2, 4)})
-    found = [{"URL": web.url(f"/{n}.png"), "TEXT": caption} for n, caption in enumerate(CAPTIONS)]
-    pq.write_table(pa.Table.from_pylist(found), tmp_path / "part.parquet")
-    return [str(tmp_path)]
-
-
 SYNTHESIS = {
     "model": "zoo:sd", "encoder": "zoo:clip", "preset": None, "keep": 2, "max_candidates": 3,
     "bounds": {"pair_l1": {"min": 0.2, "max": 0.3}},
 }  # fmt: skip
+
+
 OTHER_SYNTHESIS = {
     "model": "zoo:other", "encoder": "zoo:other", "image_encoder": "zoo:dino", "size_px": 32, "shares_noise": False,
     "max_self_tokens": 16, "attention_edit": "replace", "target_weight": 2.0, "local_blend": True, "blend_grid": 2,
@@ -470,62 +85,6 @@ OTHER_SYNTHESIS = {
     "attention_frac": (0.5, 0.5), "keep": 1, "max_candidates": 9, "preset": "instruct-pix2pix", "bounds": {},
     "keep_anchor": False, "format": "jpg", "quality": 50, "speed": WaveSpeed(pairs_per_wave=1),
 }  # fmt: skip
-
-
-TRIPLES = [
-    {"input": "a cat", "edit": "add a hat", "output": "a cat in a hat"},
-    {"input": "a red car", "edit": "make it blue", "output": "a blue car", "inverse_edit": "make it red"},
-    {"input": "a dog", "output": "two dogs"},
-    {"edit": "add a dog", "output": "a dog"},
-]
-
-
-def edit_table(tmp_path):
-    """HQ-Edit's layout, with texts that lack, an image that is empty and one that is not there."""
-    images = [[{"bytes": png(4 * n + side), "path": None} for n in range(len(TRIPLES))] for side in (0, 1)]
-    lacking = [{**TRIPLES[0], "input_image": {"bytes": b"", "path": None}, "output_image": images[1][0]},
-               {**TRIPLES[0], "input_image": None, "output_image": images[1][0]}]  # fmt: skip
-    found = [{**row, "input_image": a, "output_image": b} for row, a, b in zip(TRIPLES, *images, strict=True)]
-    names = ("input_image", "input", "edit", "inverse_edit", "output", "output_image")
-    columns = {name: [row.get(name) for row in found + lacking] for name in names}
-    pq.write_table(pa.table(columns), tmp_path / "part.parquet")
-    return [str(tmp_path)]
-
-
-def edit_texts(tmp_path):
-    (tmp_path / "human.jsonl").write_text("\n".join([*map(json.dumps, TRIPLES), "no JSON", ""]))
-    return [str(tmp_path / "human.jsonl")]
-
-
-def raw_targets(tmp_path):
-    sides = {"width_px": 32, "height_px": 24, "original_width_px": 80, "original_height_px": 60}
-    targets = [png(1, (80, 60)), png(2, (160, 120)), b"no image", None, png(3, (60, 80)), png(4, (80, 60))]
-    masks = [None, png(1, (80, 60)), None, None, None, png(5, (81, 60))]
-    texts = {name: [value] * len(targets) for name, value in sides.items()}
-    return rows(target_raw=targets, mask_raw=masks, source_format=["png"] * len(targets), **texts)
-
-
-def forward_edits(tmp_path):
-    return rows(
-        source_caption=["a red car", "a cat", "", "a house", "a car"],
-        target_caption=["a blue car", "a cat with a hat", "a dog", "a house in winter", "a green car"],
-        instruction=["make the car blue", "add a hat", "add a dog", "make it winter", "make the car green"],
-        reverse_instruction=[None, "take the hat off", None, None, "make the car white"],
-    )
-
-
-class ForgetfulWriter:
-    """Undoes the winter, and nothing else."""
-
-    def generate(self, prompts, **_):
-        return [json.dumps({"reverse_instruction": "remove the winter"}) for _ in prompts]
-
-
-class RemovesDogs:
-    """Writes the same instruction for every request."""
-
-    def generate(self, prompts, **_):
-        return [" remove the dog\n\nRequest: zoom in"] * len(prompts)
 
 
 CASES = {
