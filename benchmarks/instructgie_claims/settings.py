@@ -26,7 +26,7 @@ class Numbers:
     start_images: int = 4000
     start_steps: int = 3000
     start_training: dict[str, Any] = field(default_factory=lambda: {
-        "learning_rate": 8e-4, "schedule": "cosine", "warmup_steps": 50, "ema_decay": 0.995,
+        "learning_rate": 8e-4, "schedule": "cosine", "warmup_steps": 50, "ema_decay": 0.995, "loss_weights": "plain",
     })  # fmt: skip
     steps: int = 1500
     batch_size: int = 8

@@ -2,8 +2,10 @@
 
 Stable Diffusion 1.5 has seen grids of images on the web; zoo:sd has seen none, and its autoencoder blurs small scenes.
 So the UNet and the text encoder of zoo:sd get the autoencoder of zoo:ip2p, which has seen images alone, with new first
-and last layers. From there one start is trained on grids of four scenes under the caption of the last one, for the
-visual-prompt editors, and one on single scenes, for InstructPix2Pix: the same scenes, captions and steps.
+and last layers, and learn to predict the velocity: of a small UNet that predicts noise, the clean latent at the noisiest
+steps is worse than none. From there one start is trained on grids of four scenes under the caption of the last one, for
+the visual-prompt editors, and one on single scenes, for InstructPix2Pix: the same captions and steps. In every second
+grid both images of a row are one scene, as in sheets of near-equal pictures on the web.
 """
 
 from __future__ import annotations
@@ -63,9 +65,9 @@ def make_start(out: Path, name: StartName, numbers: Numbers) -> None:
 
 
 def write_base(folder: Path, autoencoder: str) -> None:
-    """The parts of zoo:sd with another autoencoder, and a first and last layer of the UNet for its latents."""
+    """The parts of zoo:sd with another autoencoder, new outer layers of the UNet, and a schedule of velocities."""
     import torch
-    from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 
     def load(kind: Any, model_id: str, **more: Any) -> Any:
         return kind.from_pretrained(find(model_id).location, use_safetensors=True, local_files_only=True, **more)
@@ -81,20 +83,23 @@ def write_base(folder: Path, autoencoder: str) -> None:
         name: one for name, one in pipeline.unet.state_dict().items() if not name.startswith(("conv_in", "conv_out"))
     }
     unet.load_state_dict({**unet.state_dict(), **known})
-    parts: Any = StableDiffusionPipeline(**{**pipeline.components, "unet": unet, "vae": vae})
+    sampling = {"prediction_type": "v_prediction", "timestep_spacing": "trailing"}
+    scheduler = DDIMScheduler.from_config(pipeline.scheduler.config, **sampling)
+    parts: Any = StableDiffusionPipeline(**{**pipeline.components, "unet": unet, "vae": vae, "scheduler": scheduler})
     temporary = folder.with_name(f"{folder.name}.new")
     parts.save_pretrained(temporary, safe_serialization=True)
     temporary.rename(folder)
 
 
 def _samples(name: StartName, numbers: Numbers) -> Iterator[tuple[str, dict[str, bytes]]]:
-    """(key, members) of each image with its caption. Both starts have the same scenes under the same captions."""
+    """(key, members) of each image with its caption. Both starts have the same captions, and scenes under them."""
     import json
 
     for number in range(numbers.start_images):
         rng = random.Random(f"start {number}")
         captioned, *others = (plain_scene(rng, numbers.nouns) for _ in range(4))
-        scenes = [render(scene, numbers.cell_px) for scene in (*others, captioned)]
+        rows = (others[0], others[0], captioned) if number % 2 else others
+        scenes = [render(scene, numbers.cell_px) for scene in (*rows, captioned)]
         pixels = scenes[-1]
         if name == "grids":
             pixels = np.concatenate([np.concatenate(scenes[:2], 1), np.concatenate(scenes[2:], 1)])

@@ -10,10 +10,7 @@ Source  Blelloch 1990, Prefix Sums and Their Applications, section 1.4, on recur
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import torch
-from torch.autograd.function import once_differentiable
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,41 +19,6 @@ if TYPE_CHECKING:
 
 FEW = 4
 """Up to so many tokens are stepped through one by one."""
-
-
-def linear_recurrence(decay: Tensor, values: Tensor) -> Tensor:
-    """All h_t = decay_t h_(t-1) + values_t along the last axis, with h_(-1) = 0, differentiable in both.
-
-    Shapes are broadcast to each other; the last axis has at least one entry. Computed in the type of the inputs.
-    """
-    decay, values = torch.broadcast_tensors(decay, values)
-    decay_LR, values_LR = (time_first(one).reshape(values.shape[-1], -1) for one in (decay, values))
-    states_LR: Tensor = _Recurrence.apply(decay_LR, values_LR)
-    return states_LR.t().view(values.shape)
-
-
-class _Recurrence(torch.autograd.Function):
-    """The recurrence along the first axis of contiguous (L, R) tensors.
-
-    With g_t = dh_t + decay_(t+1) g_(t+1), the gradient of values_t is g_t and that of decay_t is g_t h_(t-1).
-    """
-
-    @staticmethod
-    def forward(ctx: Any, decay_LR: Tensor, values_LR: Tensor) -> Tensor:
-        states_LR = values_LR.clone()
-        recur_(decay_LR[1:], states_LR[1:], states_LR[0])
-        ctx.save_for_backward(decay_LR, states_LR)
-        return states_LR
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad_LR: Tensor) -> tuple[Tensor, Tensor]:
-        decay_LR, states_LR = ctx.saved_tensors
-        values_grad_LR = grad_LR.clone(memory_format=torch.contiguous_format)
-        recur_(decay_LR[1:], values_grad_LR[:-1], values_grad_LR[-1], backwards=True)
-        decay_grad_LR = torch.zeros_like(decay_LR)
-        torch.mul(values_grad_LR[1:], states_LR[:-1], out=decay_grad_LR[1:])
-        return decay_grad_LR, values_grad_LR
 
 
 def recur_(decay_LR: Tensor, values_LR: Tensor, start_R: Tensor, *, backwards: bool = False) -> None:

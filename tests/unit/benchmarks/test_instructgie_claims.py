@@ -105,15 +105,18 @@ def test_start_is_a_text_to_image_model_for_the_autoencoders_latents(tiny, name)
     assert json.loads((folder / "model_index.json").read_text())["_class_name"] == "StableDiffusionPipeline"
     config = json.loads((folder / "unet" / "config.json").read_text())
     assert config["in_channels"] == config["out_channels"] == 16
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    assert scheduler["prediction_type"] == "v_prediction"
 
 
 def test_starts_see_the_same_scenes_under_the_same_captions(tiny):
     grids, scenes = (samples_of(start_folder(tiny[0], name).parent / "data") for name in STARTS)
-    for grid, scene in zip(grids, scenes, strict=True):
+    for number, (grid, scene) in enumerate(zip(grids, scenes, strict=True)):
         assert grid["json"] == scene["json"]
-        pixels = [np.asarray(Image.open(io.BytesIO(one["target.png"]))) for one in (grid, scene)]
-        assert (pixels[0][32:, 32:] == pixels[1]).all()
+        grid_HWC, scene_HWC = (np.asarray(Image.open(io.BytesIO(one["target.png"]))) for one in (grid, scene))
+        assert (grid_HWC[32:, 32:] == scene_HWC).all()
         assert read_facts(json.loads(grid["json"])["target_caption"]).things
+        assert (grid_HWC[:, :32] == grid_HWC[:, 32:]).all() == bool(number % 2)  # rows of one scene
 
 
 def test_a_cell_is_scored_at_each_task_by_all_measures(tiny):
