@@ -22,7 +22,7 @@ class Numbers:
     """Seeds for which held-out edits are written."""
     num_requests: int = 60
     """Instructions that a training sees, of 72 that are not held out; each seed draws its own, and its own scenes."""
-    pairs_per_request: int = 12
+    pairs_per_request: int = 24
     start_images: int = 4000
     start_steps: int = 3000
     start_training: dict[str, Any] = field(default_factory=lambda: {
@@ -36,10 +36,14 @@ class Numbers:
     })  # fmt: skip
     """Further settings of the trainings of all cells."""
     instructgie: dict[str, Any] = field(default_factory=lambda: {
-        "clip_model": "zoo:clip", "hint_width": 48, "hint_depth": 1, "trained": "unet",
+        "clip_model": "zoo:clip", "hint_width": 48, "hint_depth": 1, "trained": "unet", "learning_rate": 2e-3,
+        "unet_learning_rate": 6e-4,
     })  # fmt: skip
-    """Further settings of the recipe instructgie. The UNet is trained too: its start is no Stable Diffusion."""
-    ip2p: dict[str, Any] = field(default_factory=lambda: {"conv_in_learning_rate": 1.2e-3})
+    """Further settings of the recipe instructgie. The UNet is trained too: its start is no Stable Diffusion. The control
+    network, whose new parts begin at zero, learns faster than it."""
+    ip2p: dict[str, Any] = field(default_factory=lambda: {
+        "learning_rate": 1.2e-3, "conv_in_learning_rate": 2.4e-3,
+    })  # fmt: skip
     """Further settings of the recipe ip2p."""
     num_cases: int = 90
     num_paraphrased: int = 20
