@@ -39,8 +39,8 @@ class Numbers:
         "clip_model": "zoo:clip", "hint_width": 48, "hint_depth": 1, "trained": "unet", "learning_rate": 2e-3,
         "unet_learning_rate": 6e-4,
     })  # fmt: skip
-    """Further settings of the recipe instructgie. The UNet is trained too: its start is no Stable Diffusion. The control
-    network, whose new parts begin at zero, learns faster than it."""
+    """Further settings of the recipe instructgie. The UNet is trained too, since its start is no Stable Diffusion; the
+    control network, whose new parts begin at zero, learns faster."""
     ip2p: dict[str, Any] = field(default_factory=lambda: {
         "learning_rate": 1.2e-3, "conv_in_learning_rate": 2.4e-3,
     })  # fmt: skip
