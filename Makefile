@@ -91,7 +91,7 @@ $(WORLD_DRAWN): zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@rm -rf data/laion && $(BIN)/python -m zoo.write_world data/laion --layout laion --shards 2 --scenes-per-shard $$(($(WORLD_SCENES) / 2)) \
 	  --seed 11 --size-px 128 --base-url http://127.0.0.1:$(WORLD_PORT) && touch $@
 
-data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit and UIP2P manifests edit
+data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit, UIP2P and InstructGIE manifests edit
 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/pairs --shards 5 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
@@ -148,7 +148,7 @@ bench-uip2p-claims: setup-dev ## UIP2P's claims in miniature: cells of three see
 bench-uip2p-memory: setup-dev ## Memory of a training step of UIP2P at Stable Diffusion's size, on a CPU (benchmarks/uip2p_memory)
 	@$(BIN)/python benchmarks/uip2p_memory/run.py
 
-bench-instructgie-claims: setup-dev ## InstructGIE's claims in miniature: a common start, then cells of three seeds, hours on two cores (benchmarks/instructgie_claims)
+bench-instructgie-claims: setup-dev ## InstructGIE's claims in miniature: two starts, then cells of three seeds, hours on two cores (benchmarks/instructgie_claims)
 	@$(BIN)/python benchmarks/instructgie_claims/run.py
 
 bench-instructgie-data: setup-dev ## How true the data of the tiny InstructGIE build is (benchmarks/instructgie_data)

@@ -3,8 +3,9 @@
 Reads   instruction (string)
 Writes  unified_instruction (string), instruction_unifier (string)
 Drops   rows whose instruction has no letter and no digit (no_instruction)
-Source  Meng et al. 2024, InstructGIE (arXiv 2403.05018): a frozen language model (OpenLLaMA-3B-v2 in 4 bit, a base
-        model) unifies instructions. Prompt, rules and the check of answers are chosen (`models.language.unification`).
+Source  Meng et al. 2024, InstructGIE (arXiv 2403.05018): a frozen language model unifies instructions; by a secondary
+        source it is OpenLLaMA-3B-v2 in 4 bit, a base model. Prompt, rules and the check of answers are chosen
+        (`models.language.unification`).
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         "I want you to change the {subject} into {value}", "substitute {value} for the {subject}",
     ),
 }  # fmt: skip
-"""Kind -> wordings of a request, the canonical one first."""
+"""Kind -> wordings of a request, the plainest one first."""
 NUM_SEEN = 3
 """Of each kind's wordings, the first so many are seen in training."""
 

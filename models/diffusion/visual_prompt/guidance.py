@@ -34,8 +34,8 @@ class GuidedControl:
     """A UNet and its control network with the conditions of one batch: a call gives the guided output.
 
     It is e(q, -) + s_E (e(q + E, -) - e(q, -)) + s_T (e(q + E, T) - e(q + E, -)) for query q, example E and text T. A
-    text guidance of 1 or less is no guidance at all: one evaluation of all three. With an example guidance of 1 the
-    evaluation without example cancels out and is left out.
+    text guidance of 1 or less is no guidance at all: one evaluation, with query, example and text. With an example
+    guidance of 1 the evaluation without example cancels out and is left out.
     """
 
     def __init__(self, unet: Any, net: Any, conditions: PromptConditions, settings: VisualPromptSettings) -> None:
