@@ -2,10 +2,10 @@
 
 Stable Diffusion 1.5 is taken to have seen grids; zoo:sd has seen none, and its autoencoder blurs small scenes. So the
 UNet and the text encoder of zoo:sd get the autoencoder of zoo:ip2p, which has seen images alone, with new first and
-last layers, and learn to predict the velocity: where a small UNet predicts noise, the clean latent at the noisiest steps
-is worse than none. From there one start is trained on grids of four scenes under the caption of the last one, for the
-visual-prompt editors, and one on single scenes, for InstructPix2Pix: the same captions and steps. In every second grid
-both images of a row are one scene, as in sheets of near-equal pictures.
+last layers, and learn to predict the velocity: where a small UNet predicts noise, the clean latent at the noisiest
+steps is worse than none. From there one start is trained on grids of four scenes under the caption of the last one, for
+the visual-prompt editors, and one on single scenes, for InstructPix2Pix: the same captions and steps. In every second
+grid both images of a row are one scene, as in sheets of near-equal pictures.
 """
 
 from __future__ import annotations
