@@ -53,7 +53,7 @@ def _recipe(name: str, cls: type[Recipe], shared: dict[str, Row]) -> str:
         f"## {name}\n",
         f"{summary(cls)}\n",
         columns("Reads", cls.reads),
-        columns("Reads too where samples have them", cls.reads_if_present),
+        columns("Reads too where samples have them, or where a setting needs them", cls.reads_if_present),
         f"{OWN_SETTINGS}\n\n{table(SETTINGS_HEAD, own)}",
     ]
     return "\n".join(part for part in parts if part)

@@ -42,6 +42,7 @@ def _section(name: str, cls: type[Stage]) -> str:
         f"Kind `{cls.kind}`, version {cls.version}{_needs(cls)}.\n",
         columns("Reads", cls.reads),
         names("Reads too where a stage before it wrote them", cls.reads_if_present),
+        columns("Gathers of rows in any shard, by their ids", cls.gathers),
         columns("Writes", _written(cls)),
         _artifact(cls),
         names("Rejects with", [reason.value for reason in cls.rejects or ()]),
