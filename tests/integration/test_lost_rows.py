@@ -10,7 +10,8 @@ from _builds import ROOT
 from _fakes import id_of, write_shards
 
 pytestmark = pytest.mark.ray
-QUICK = {"deadline_s": 4, "row_deadline_s": 2, "heartbeat_s": 60}
+QUICK = {"deadline_s": 12, "row_deadline_s": 2, "heartbeat_s": 60}
+"""The deadlines leave time for all good rows, and their write, on a busy machine too."""
 WORDS = {"a": "hang", "b": "die", "c": "pack-hang", "d": "pack-die"}
 """The content of row 30 of each shard: it hangs or dies in the map, or in the sink."""
 
@@ -24,7 +25,7 @@ BUILDS = {
     "stuck": ({"a": lines_with({7: "stuck"})}, {"heartbeat_s": 2, "deadline_s": 60}),
     "several": (
         {"a": lines_with({3: "die", 20: "hang", 40: "die", 150: "boom", 180: "die"}, num_lines=200)},
-        {"attempts": 2, "deadline_s": 12},  # time for all good rows, on a busy machine too
+        {"attempts": 2},
     ),
     "slow": (
         {"a": [*lines_with({30: "hang", 10: "slow"}), "slow too", "slow as well"]},
