@@ -33,6 +33,9 @@ def edit_command(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="A setting of the editor, such as num_steps=25; repeatable")
     ] = None,
+    generator: Annotated[
+        str | None, typer.Option("--generator", help="Who repaints, for editors that lead a generator: a model id")
+    ] = None,
     source_caption: Annotated[
         str, typer.Option("--source-caption", help="What the images show now, for editors that take it")
     ] = "",
@@ -70,7 +73,8 @@ def edit_command(
         raise typer.BadParameter("--mask-model looks for --phrase; give both or neither")
     masks = masks_of(mask_model, mask_threshold, is_given=mask is not None)
     where = placement(batch_size, device, dtype)
-    choice = EditorChoice.of_model(model, parse_pairs(settings or []), masks=masks)
+    named = {} if generator is None else {"generator": generator}
+    choice = EditorChoice.of_model(model, {**parse_pairs(settings or []), **named}, masks=masks)
     edit = FileEdit(
         text=text, source_caption=source_caption, target_caption=target_caption, mask=mask, phrase=phrase,
         seeds=tuple(seed or (0,)), examples=pairs_of(example or ()),

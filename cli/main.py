@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli import build, compare, curve, edit, evaluate, exits, fetch, train
+from cli import build, compare, curve, edit, evaluate, exits, fetch, segment, train
 from cli.options import say
 from cli.pairs_of_files import ExampleCommand
 
@@ -26,6 +26,7 @@ app.command(name="clean")(build.clean_command)
 app.command(name="report")(build.report_command)
 app.command(name="train")(train.train_command)
 app.command(name="edit", cls=ExampleCommand)(edit.edit_command)
+app.command(name="segment")(segment.segment_command)
 app.command(name="evaluate")(evaluate.evaluate_command)
 app.command(name="compare")(compare.compare_command)
 app.command(name="curve")(curve.curve_command)

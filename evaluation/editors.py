@@ -59,9 +59,13 @@ class EditorChoice:
         """The editor that serves a model id. Raises SettingError for its settings, ModelError for the model."""
         kind = registry.editor_class(model_id)
         made = checked(kind.Settings, settings or {}, f"editor {model_id}")
+        further = kind.further_models(made) if hasattr(kind, "further_models") else ()
         return cls(
             name=model_id, needs=kind.needs, uses=kind.uses, trained_on=kind.trained_on, seed=seed, masks=masks,
-            description={"revision": registry.revision(model_id), "settings": made.model_dump(mode="json")},
+            description={
+                "revision": registry.revision(model_id), "settings": made.model_dump(mode="json"),
+                **({"models": {one: registry.revision(one) for one in further}} if further else {}),
+            },
             load=lambda placement: loading.load_model("Editor", model_id, placement, settings=made),
         )  # fmt: skip
 

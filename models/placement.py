@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 DTYPES = ("float32", "bfloat16", "float16")
+BATCH_SIZE = 16
+"""Rows at once, unless a placement says otherwise."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -30,7 +32,7 @@ class Placement:
 
     device: str = AUTO
     dtype: str = AUTO
-    batch_size: int = 16
+    batch_size: int = BATCH_SIZE
 
     def __post_init__(self) -> None:
         if self.dtype not in (AUTO, *DTYPES):

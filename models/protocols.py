@@ -2,15 +2,15 @@
 
 Images are RGB PIL images of any size, one or many; sizes may differ within a call. Arrays come back in numpy on the
 CPU. Wrappers batch inside: callers pass what they have. A shape suffix names the axes: B rows, D embedding, N boxes,
-H W pixels of the image that was passed in. DifferentiableImageText and PerceptualFeatures are for losses: image tensors
-(B, 3, H, W) from 0 to 1 in, tensors with gradients out, and the batch is the caller's.
+H W pixels of the image that was passed in. DifferentiableImageText, ImageTextTokens and PerceptualFeatures are for
+losses: image tensors (B, 3, H, W) from 0 to 1 in, tensors with gradients out, and the batch is the caller's.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,6 +125,14 @@ class TextSegmenter(Protocol):
 
     def segment_phrases(self, images: Sequence[Image], phrases: Sequence[str]) -> list[Floats]:
         """One phrase an image: a (H, W) map of probabilities at the image's own size."""
+        ...
+
+
+class InstructionSegmenter(Protocol):
+    """Finds where an instruction changes an image."""
+
+    def segment_instructions(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Floats]:
+        """One instruction an image: a (H, W) map of probabilities at the image's own size."""
         ...
 
 
@@ -271,6 +279,40 @@ class DifferentiableImageText(Protocol):
         ...
 
 
+class ImageTokens(NamedTuple):
+    """An image patch by patch, row by row from the top, (B, N, D), and as a whole, (B, D), of length 1."""
+
+    patch_BND: Tensor
+    emb_BD: Tensor
+
+
+class TextTokens(NamedTuple):
+    """A text token by token, (B, L, D), where `is_token_BL` is true, and as a whole, (B, D), of length 1."""
+
+    token_BLD: Tensor
+    is_token_BL: Tensor
+    emb_BD: Tensor
+
+
+class ImageTextTokens(Protocol):
+    """Encodes parts of images and texts in the space of whole images and texts, for heads and losses over them."""
+
+    dim: int
+    """Width of that space."""
+    grid: tuple[int, int]
+    """Rows and columns of patches."""
+    size_px: tuple[int, int]
+    """Height and width to which images are stretched."""
+
+    def image_tokens(self, image_BCHW: Tensor) -> ImageTokens:
+        """Patches and embeddings of images (B, 3, H, W), each stretched to the model's square, with the gradient."""
+        ...
+
+    def text_tokens(self, texts: Sequence[str]) -> TextTokens:
+        """Tokens and embeddings of texts, without gradient. A text longer than the model reads is cut."""
+        ...
+
+
 class PerceptualFeatures(Protocol):
     """Gives feature maps of images, to be compared as a loss."""
 
@@ -307,4 +349,13 @@ class Editor(Protocol):
 
     def edit(self, requests: Sequence[EditRequest], *, seeds: Sequence[int]) -> list[Image]:
         """One image a request, at the request's own size. The noise depends on the request's seed alone."""
+        ...
+
+
+@runtime_checkable
+class DrawsPictures(Protocol):
+    """An editor that can show how it understands requests, for previews of its training."""
+
+    def pictures(self, requests: Sequence[EditRequest]) -> list[Image]:
+        """One picture a request, all of one size where the images are, and as high as its image."""
         ...

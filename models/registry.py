@@ -26,6 +26,8 @@ from models.diffusion.editor_kinds import (
 )
 from models.model_ids import SCHEMES, fetch, find
 from models.placement import Placement
+from models.regions import head_file
+from models.regions.head_file import REGION_HEAD
 from models.task_kinds import CAUSAL, CHAT, task_kinds
 
 if TYPE_CHECKING:
@@ -60,20 +62,29 @@ WRAPPERS: dict[str, dict[str, str]] = {
     "LatentEncoder": dict.fromkeys(_LATENT_KINDS, "models.diffusion.latents:VaeEncoder"),
     "TextConditioner": dict.fromkeys(_LATENT_KINDS, "models.diffusion.text_conditioner:ClipTextConditioner"),
     "TextSegmenter": {"clipseg": "models.segmenters.phrase:ClipSeg"},
+    "InstructionSegmenter": {REGION_HEAD: "models.regions.segmenter:RegionSegmenter"},
     "Detector": {"grounding-dino": "models.segmenters.grounding_dino:GroundingDino"},
     "BoxSegmenter": {"sam": "models.segmenters.box:Sam"},
     "PanopticSegmenter": {"mask2former": "models.segmenters.panoptic:Mask2Former"},
     "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), _ZERO_SHOT),
     "ImageSynthesizer": dict.fromkeys((_SD, _SDXL), "models.diffusion.text_to_image:StableDiffusion"),
-    "EditSynthesizer": dict.fromkeys((_SD_INPAINT, _SDXL_INPAINT), "models.diffusion.inpaint:StableDiffusionInpaint"),
+    "EditSynthesizer": {
+        **dict.fromkeys((_SD_INPAINT, _SDXL_INPAINT, _SD, _SDXL), "models.diffusion.inpaint:StableDiffusionInpaint"),
+        "openai": "models.diffusion.openai_images:OpenaiImages",
+    },
     "PairSynthesizer": dict.fromkeys((_SD, _SDXL, _SD_INPAINT, _SDXL_INPAINT), _PAIRS),
     "Editor": {
         _SD: "models.diffusion.sdedit:SdEdit",
         **dict.fromkeys((PIX2PIX, PIX2PIX_XL), "models.diffusion.instruct_pix2pix:InstructPix2Pix"),
         **dict.fromkeys((REGION_PIX2PIX, REGION_PIX2PIX_XL), "models.diffusion.instruct_pix2pix:RegionInstructPix2Pix"),
         VISUAL_PROMPT: "models.diffusion.visual_prompt.editor:VisualPromptEditor",
+        REGION_HEAD: "models.regions.editor:RegionEditor",
     },
     "DifferentiableImageText": {"clip": "models.encoders.features:ClipDistance"},
+    "ImageTextTokens": {
+        "clip": "models.encoders.clip_tokens:ClipTokens",
+        "open_clip": "models.encoders.clip_tokens:OpenClipTokens",
+    },
     "PerceptualFeatures": {
         "timm": "models.encoders.features:TimmFeatures",
         "dinov2": "models.encoders.features:DinoFeatures",
@@ -82,6 +93,9 @@ WRAPPERS: dict[str, dict[str, str]] = {
     "EditExamples": {EXAMPLES: "models.language.example_sets:load_examples"},
 }
 """Protocol -> kind of model -> wrapper, which is made by `Class(weights, placement, **settings)`."""
+
+WITHIN = {REGION_HEAD: head_file.models_within}
+"""Kind of model -> from its folder to (protocol, id) of each further model that it cannot do without."""
 
 OVER = {_ZERO_SHOT: "ImageTextEncoder"}
 """Wrapper -> the protocol whose model, of the same id, it is made over: `Class(model, **settings)`."""
@@ -141,11 +155,12 @@ def missing(model_id: str, protocol: str = "") -> list[Missing]:
     """All that `model_id` needs, to serve `protocol`, and this machine lacks, or empty when it can be loaded."""
     try:
         weights = find(model_id)
-        if weights.is_local:
-            kind_of(weights)
+        kind = kind_of(weights) if weights.is_local else ""
+        within = WITHIN[kind](Path(weights.location)) if kind in WITHIN else ()
     except ModelError as error:
         return [Missing(what=str(error))]
     lacks = [_package(name) for name in _packages(weights, protocol) if importlib.util.find_spec(name) is None]
+    lacks += [one for inner_protocol, inner in within for one in missing(inner, inner_protocol)]
     try:
         absent = model_ids.missing(weights)
     except ModuleNotFoundError:  # one of the packages; it knows where the weights are

@@ -26,6 +26,7 @@ from _stage_inputs import (
     edit_table,
     edit_texts,
     edited,
+    edited_both_ways,
     edited_regions,
     embedded,
     embedded_in_two_shards,
@@ -126,6 +127,15 @@ CASES = {
         edited,
         {"detector": "zoo:other", "segmenter": "zoo:other", "threshold": 0.5, "max_iou": 0.5, "max_boxes": 1},
         settings={"detector": "zoo:grounding-dino", "segmenter": "zoo:sam"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
+    "mask_instruction": Case(
+        edited_both_ways,
+        {
+            "model": "path:tests", "fills": "masks", "threshold": 0.9, "margin_frac": 0.1, "whole_frac": 0.3,
+            "when_empty": "whole",
+        },
+        settings={"model": "path:pipeline", "fills": "region"},
         context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
     ),
     "tag_objects": Case(

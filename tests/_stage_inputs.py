@@ -124,6 +124,17 @@ def edited(tmp_path):
     )
 
 
+def edited_both_ways(tmp_path):
+    """Edits with the instructions of both ways, of which one row has none."""
+    forward = ["turn the car into a bus", "make the cat black", None, "turn the tree into a bush"]
+    back = ["turn the bus into a car", "make the cat blue", "", "turn the bush into a tree"]
+    return (
+        edited(tmp_path)
+        .append_column("instruction", pa.array(forward))
+        .append_column("reverse_instruction", pa.array(back))
+    )
+
+
 def edited_regions(tmp_path):
     """Edits of which two share a region and one has none."""
     masks = [mask_png(filled_boxes([box], 72, 80)) for box in ([5, 5, 60, 50], [0, 0, 80, 72])]

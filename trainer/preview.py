@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from core.errors import ContractError
-from models.protocols import EditRequest
+from models.protocols import DrawsPictures, EditRequest
 from trainer.data import first_samples
 from trainer.decode import Decoder
 
@@ -28,7 +28,7 @@ COLUMNS = {
     "mask": "source_mask_png",
 }  # fmt: skip
 """Field of an EditRequest -> column that has it."""
-TRAINED_COLUMNS = {"mask": "region_mask_png"}
+TRAINED_COLUMNS = {"mask": "region_mask_png", "target_caption": "target_caption"}
 """Field that a network is trained on, where a sample has it -> column that has it."""
 EXAMPLES = ("example_source_images", "example_target_images")
 """Columns of an editor's examples, where it is trained on them."""
@@ -55,7 +55,10 @@ class Previewer:
         )
 
     def grid(self, num_samples: int, seed: int) -> Image.Image:
-        """One row a sample, as many of each dataset: source, edit, target. `seed` and the row decide the noise."""
+        """One row a sample, as many of each dataset: source, the editor's own picture if any, edit, target.
+
+        `seed` and the row decide the noise.
+        """
         samples: list[Sample] = []
         for place, dataset in enumerate(self._datasets):
             count = (num_samples - place - 1) // len(self._datasets) + 1
@@ -64,7 +67,9 @@ class Previewer:
         edited = self._editor.edit(requests, seeds=[(seed * 1009 + row) % 2**63 for row in range(len(samples))])
         sources = [request.image for request in requests]
         targets = [Image.fromarray(sample.values[TARGET]) for sample in samples if TARGET in sample.values]
-        return _grid([sources, edited, *([targets] if len(targets) == len(samples) else [])])
+        pictures = self._editor.pictures(requests) if isinstance(self._editor, DrawsPictures) else []
+        columns = [sources, pictures, edited, targets if len(targets) == len(samples) else []]
+        return _grid([images for images in columns if images])
 
     def _request(self, sample: Sample) -> EditRequest:
         given = {field: sample.values[name] for field, name in self._columns.items() if name in sample.values}
@@ -75,9 +80,11 @@ class Previewer:
 
 
 def _grid(columns: list[list[Image.Image]]) -> Image.Image:
-    width, height = columns[0][0].size
-    canvas = Image.new("RGB", (len(columns) * width, len(columns[0]) * height))
-    for place, images in enumerate(columns):
+    height = columns[0][0].height
+    canvas = Image.new("RGB", (sum(images[0].width for images in columns), len(columns[0]) * height))
+    left = 0
+    for images in columns:
         for row, image in enumerate(images):
-            canvas.paste(image, (place * width, row * height))
+            canvas.paste(image, (left, row * height))
+        left += images[0].width
     return canvas

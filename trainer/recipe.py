@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from core.errors import ModelError, SettingError, one_line
 from core.settings import Settings, checked
-from models.placement import Placement
+from models.placement import BATCH_SIZE, Placement
 from models.registry import load
 from trainer.settings import TrainSettings
 
@@ -60,11 +60,15 @@ class TrainContext:
 
         return torch.bfloat16 if self.precision == "bf16" else torch.float32
 
-    def load(self, protocol: str, model_id: str) -> Any:
-        """A model that is not trained, with the methods of `protocol`. Raises ModelError when it cannot be loaded."""
+    def load(self, protocol: str, model_id: str, *, batch_size: int = BATCH_SIZE, **settings: Any) -> Any:
+        """A model that is not trained, with the methods of `protocol`. Raises ModelError when it cannot be loaded.
+
+        `settings` go to its wrapper, `batch_size` is how many rows it is given at once.
+        """
         dtype = str(self.frozen_dtype).removeprefix("torch.")
+        placement = Placement(device=str(self.device), dtype=dtype, batch_size=batch_size)
         try:
-            return load(protocol, model_id, Placement(device=str(self.device), dtype=dtype))
+            return load(protocol, model_id, placement, **settings)
         except (OSError, ValueError) as error:
             raise ModelError(one_line(error)) from error
 

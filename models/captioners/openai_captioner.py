@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb
 from models.captioners.chat import PROMPT
-from models.language.endpoint import Endpoint
+from models.language.chat_endpoint import ChatEndpoint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,11 +35,11 @@ class OpenaiCaptioner:
         max_side_px: int = 1024, timeout_s: float = 120.0,
     ) -> None:  # fmt: skip
         """Open no connection yet."""
-        self._endpoint = Endpoint(weights, placement, timeout_s=timeout_s)
+        self._endpoint = ChatEndpoint(weights, placement, timeout_s=timeout_s)
         self._prompt, self._max_new_tokens, self._max_side_px = prompt, max_new_tokens, max_side_px
 
     def caption(self, images: Sequence[Image]) -> list[str]:
-        """One caption an image, on one line. Raises what `Endpoint.ask` raises."""
+        """One caption an image, on one line. Raises what `ChatEndpoint.ask` raises."""
         answers = self._endpoint.ask([self._request(image) for image in as_rgb(images)])
         return [" ".join(answer.split()) for answer in answers]
 

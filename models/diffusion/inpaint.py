@@ -1,7 +1,9 @@
 """Stable Diffusion inpainting through diffusers: repaints a part of an image.
 
 Source  Rombach et al. 2022, Latent Diffusion, section 4.5: a UNet that sees the mask and the masked image as five
-more channels, nine in all.
+more channels, nine in all. A text-to-image UNet, with its four channels, repaints by blending: after each step the
+latent outside the mask is that of the image, noised to the step's level (Avrahami et al. 2023, Blended Latent
+Diffusion). Both are diffusers' own pipelines.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb, same_length
+from models.diffusion.masked import as_mask_image, check_mask_sizes, composed
 from models.diffusion.noise import generators
-from models.diffusion.unet_inputs import INPAINTING_CHANNELS
+from models.diffusion.unet_inputs import BLENDED_CHANNELS, INPAINTING_CHANNELS
 from models.placement import in_batches
 
 if TYPE_CHECKING:
@@ -26,23 +29,23 @@ if TYPE_CHECKING:
 
 
 class StableDiffusionInpaint:
-    """An EditSynthesizer over an inpainting pipeline of diffusers, with the checkpoint's scheduler.
+    """An EditSynthesizer over a checkpoint that inpaints or draws from text, with the checkpoint's scheduler.
 
     A checkpoint that comes with a safety checker keeps it: an image that it rejects is black within the mask.
     """
 
     def __init__(self, weights: Weights, placement: Placement) -> None:
-        """Load the checkpoint. Raises ValueError when its UNet was not trained to inpaint."""
+        """Load the checkpoint. Raises ValueError when its UNet takes other channels."""
         from diffusers import AutoPipelineForInpainting
 
         pipeline: Any = AutoPipelineForInpainting.from_pretrained(
             weights.location, dtype=placement.torch_dtype(), **weights.pretrained_arguments()
         )
         channels = pipeline.unet.config.in_channels
-        if channels != INPAINTING_CHANNELS:
+        if channels not in (INPAINTING_CHANNELS, BLENDED_CHANNELS):
             raise ValueError(
-                f"the UNet of {weights.model_id} takes {channels} channels, inpainting needs {INPAINTING_CHANNELS}; "
-                "name a checkpoint that was trained to inpaint"
+                f"the UNet of {weights.model_id} takes {channels} channels, inpainting needs {INPAINTING_CHANNELS}, or "
+                f"{BLENDED_CHANNELS} to blend; name a checkpoint that inpaints or draws from text"
             )
         pipeline.set_progress_bar_config(disable=True)
         self._pipeline = pipeline.to(placement.torch_device())
@@ -66,10 +69,10 @@ class StableDiffusionInpaint:
         ValueError when the lists differ in length or a mask in size from its image.
         """
         same_length(images=images, masks=masks, prompts=prompts, seeds=seeds)
-        _check_sizes(images, masks)
+        check_mask_sizes(images, masks)
 
         def run(rows: Sequence[int]) -> list[Image]:
-            inputs, mask_images = as_rgb(images[row] for row in rows), [_as_image(masks[row]) for row in rows]
+            inputs, mask_images = as_rgb(images[row] for row in rows), [as_mask_image(masks[row]) for row in rows]
             squares = self._pipeline(
                 prompt=[prompts[row] for row in rows],
                 image=inputs,
@@ -81,30 +84,6 @@ class StableDiffusionInpaint:
                 num_inference_steps=num_steps,
                 guidance_scale=guidance_scale,
             ).images
-            return list(map(_composed, inputs, mask_images, squares))
+            return list(map(composed, inputs, mask_images, squares))
 
         return in_batches(run, range(len(images)), self._batch_size)
-
-
-def _check_sizes(images: Sequence[Image], masks: Sequence[Bools]) -> None:
-    for row, (image, mask_HW) in enumerate(zip(images, masks, strict=True)):
-        if mask_HW.shape != (image.height, image.width):
-            raise ValueError(
-                f"mask {row} has shape {mask_HW.shape}, its image is {image.width} x {image.height} pixels; "
-                "pass a mask of (height, width)"
-            )
-
-
-def _as_image(mask_HW: Bools) -> Image:
-    """White (255) where the mask is true."""
-    import numpy as np
-    from PIL import Image
-
-    return Image.fromarray(mask_HW.astype(np.uint8) * 255)
-
-
-def _composed(image: Image, mask: Image, square: Image) -> Image:
-    """The repainted square at the image's size within the mask, and the image elsewhere."""
-    from PIL import Image
-
-    return Image.composite(square.resize(image.size, Image.Resampling.LANCZOS), image, mask)

@@ -39,7 +39,7 @@ class ClipDistance:
         self._processor: Any = AutoProcessor.from_pretrained(weights.location, **arguments)
         self._prepare = Preprocess(self._processor.image_processor, weights.model_id)
         model: Any = CLIPModel.from_pretrained(weights.location, dtype=placement.torch_dtype(), **arguments)
-        self._model = _frozen(model, placement)
+        self._model = frozen(model, placement)
 
     def distance(self, image_BCHW: Tensor, texts: Sequence[str]) -> Tensor:
         """(B,) float32: 1 - cosine of each image with its row's text, 0 to 2. Raises ValueError on lengths."""
@@ -51,7 +51,7 @@ class ClipDistance:
     def image_emb(self, image_BCHW: Tensor) -> Tensor:
         """(B, D) float32, each row of length 1, with the gradient to the image."""
         pixels_BCHW = self._prepare(image_BCHW).to(self._model.dtype)
-        return _unit(self._model.get_image_features(pixel_values=pixels_BCHW).pooler_output.float())
+        return unit(self._model.get_image_features(pixel_values=pixels_BCHW).pooler_output.float())
 
     def text_emb(self, texts: Sequence[str]) -> Tensor:
         """(B, D) float32, each row of length 1, without gradient. A text longer than the model reads is cut."""
@@ -62,7 +62,7 @@ class ClipDistance:
             list(texts), padding="longest", truncation=True, max_length=length, return_tensors="pt"
         )
         with torch.no_grad():
-            return _unit(self._model.get_text_features(**inputs.to(self._model.device)).pooler_output.float())
+            return unit(self._model.get_text_features(**inputs.to(self._model.device)).pooler_output.float())
 
 
 class TimmFeatures:
@@ -88,7 +88,7 @@ class TimmFeatures:
             raise ValueError(f"{weights.model_id} has the taps 0 to {len(model.feature_info) - 1}, not {max(taps)}")
         model.load_state_dict(load_file(folder / "model.safetensors"))
         model.prune_intermediate_layers(list(taps))
-        self._model, self._taps = _frozen(model.to(placement.torch_dtype()), placement), list(taps)
+        self._model, self._taps = frozen(model.to(placement.torch_dtype()), placement), list(taps)
         given = config.get("pretrained_cfg", config)
         self._mean, self._std = given["mean"], given["std"]
 
@@ -120,13 +120,13 @@ class DinoFeatures:
         self._taps = taps or ((depth + 1) // 2,)
         if max(self._taps) > depth:
             raise ValueError(f"{weights.model_id} has {depth} blocks, not {max(self._taps)}")
-        self._model = _frozen(model, placement)
+        self._model = frozen(model, placement)
 
     def features(self, image_BCHW: Tensor) -> list[Tensor]:
         """One (B, D, h, w) map a tap, float32, h and w counting patches."""
         patch_px = self._model.config.patch_size
         height, width = (max(1, round(side / patch_px)) for side in image_BCHW.shape[-2:])
-        resized_BCHW = _resized(image_BCHW, height * patch_px, width * patch_px)
+        resized_BCHW = resized(image_BCHW, height * patch_px, width * patch_px)
         pixels_BCHW = normalised(resized_BCHW, self._mean, self._std).to(self._model.dtype)
         states = self._model(pixel_values=pixels_BCHW, output_hidden_states=True).hidden_states
         return [states[tap][:, 1:].transpose(1, 2).unflatten(2, (height, width)).float() for tap in self._taps]
@@ -152,10 +152,10 @@ class Preprocess:
         """(B, 3, crop height, crop width), normalised. Unlike the library's, it is not rounded to 1/255."""
         height, width = image_BCHW.shape[-2:]
         short = min(height, width)
-        resized = _resized(image_BCHW, self._side_px * height // short, self._side_px * width // short)
+        scaled_BCHW = resized(image_BCHW, self._side_px * height // short, self._side_px * width // short)
         tall, wide = self._crop_px
-        top, left = (resized.shape[-2] - tall) // 2, (resized.shape[-1] - wide) // 2
-        return normalised(resized[..., top : top + tall, left : left + wide], self._mean, self._std)
+        top, left = (scaled_BCHW.shape[-2] - tall) // 2, (scaled_BCHW.shape[-1] - wide) // 2
+        return normalised(scaled_BCHW[..., top : top + tall, left : left + wide], self._mean, self._std)
 
 
 def normalised(image_BCHW: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
@@ -164,7 +164,7 @@ def normalised(image_BCHW: Tensor, mean: Sequence[float], std: Sequence[float]) 
     return (image_BCHW - mean_C11) / std_C11
 
 
-def _resized(image_BCHW: Tensor, height: int, width: int) -> Tensor:
+def resized(image_BCHW: Tensor, height: int, width: int) -> Tensor:
     """Resize by bicubic interpolation with antialiasing, as PIL does. An image of that size is returned as it is."""
     import torch
 
@@ -173,10 +173,12 @@ def _resized(image_BCHW: Tensor, height: int, width: int) -> Tensor:
     return torch.nn.functional.interpolate(image_BCHW.float(), (height, width), mode="bicubic", antialias=True)
 
 
-def _frozen(model: Any, placement: Placement) -> Any:
+def frozen(model: Any, placement: Placement) -> Any:
+    """The model on its device, in evaluation mode, without gradients of its weights."""
     return model.to(placement.torch_device()).eval().requires_grad_(requires_grad=False)
 
 
-def _unit(emb_BD: Tensor) -> Tensor:
+def unit(emb_BD: Tensor) -> Tensor:
+    """Each row divided by its length."""
     unit_BD: Tensor = emb_BD / emb_BD.norm(dim=-1, keepdim=True)
     return unit_BD

@@ -6,7 +6,7 @@ becomes such a folder by `python -m models.encoders.convert_clip`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from models.batches import as_rgb, stacked, unit_rows
 from models.placement import in_batches
@@ -25,6 +25,37 @@ PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 """torch's names of dtypes to open_clip's."""
 
 
+class LoadedOpenClip(NamedTuple):
+    """A model of open_clip in evaluation mode, with the preprocessing and the tokenizer that belong to its weights."""
+
+    model: Any
+    preprocess: Any
+    """From a PIL image to the tensor (3, H, W) that the model takes."""
+    tokenize: Any
+    """From a list of texts to ids (B, L), padded with 0."""
+    input_dtype: Any
+    dim: int
+    """Width of the space of images and texts."""
+
+
+def load_open_clip(weights: Weights, placement: Placement) -> LoadedOpenClip:
+    """The model on its device. Raises ModelError for a name that open_clip does not know or that is not downloaded."""
+    import open_clip
+
+    name, source = _source(weights)
+    precision = PRECISIONS[str(placement.torch_dtype()).removeprefix("torch.")]
+    made: Any = open_clip.create_model_and_transforms(
+        name, precision=precision, device=placement.torch_device(), require_pretrained=True, **source
+    )
+    config: Any = open_clip.get_model_config(name)
+    from_hub = config["text_cfg"].get("hf_tokenizer_name")
+    local_only = {"local_files_only": weights.pretrained_arguments()["local_files_only"]}
+    tokenize: Any = open_clip.get_tokenizer(name, **(local_only if from_hub else {}))
+    return LoadedOpenClip(
+        made[0].eval(), made[2], tokenize, open_clip.get_input_dtype(precision), config["embed_dim"]
+    )  # fmt: skip
+
+
 class OpenClip:
     """An ImageTextEncoder over open_clip, with the preprocessing and the tokenizer that belong to the weights."""
 
@@ -32,22 +63,10 @@ class OpenClip:
 
     def __init__(self, weights: Weights, placement: Placement) -> None:
         """Load the weights. Raises ModelError for a name that open_clip does not know or that is not downloaded."""
-        import open_clip
-
-        name, source = _source(weights)
-        precision = PRECISIONS[str(placement.torch_dtype()).removeprefix("torch.")]
-        self._device = placement.torch_device()
-        self._batch_size = placement.batch_size
-        made: Any = open_clip.create_model_and_transforms(
-            name, precision=precision, device=self._device, require_pretrained=True, **source
-        )
-        self._model, self._preprocess = made[0].eval(), made[2]
-        self._input_dtype = open_clip.get_input_dtype(precision)
-        config: Any = open_clip.get_model_config(name)
-        self.dim = config["embed_dim"]
-        from_hub = config["text_cfg"].get("hf_tokenizer_name")
-        local_only = {"local_files_only": weights.pretrained_arguments()["local_files_only"]}
-        self._tokenize: Any = open_clip.get_tokenizer(name, **(local_only if from_hub else {}))
+        loaded = load_open_clip(weights, placement)
+        self._model, self._preprocess, self._tokenize = loaded.model, loaded.preprocess, loaded.tokenize
+        self._input_dtype, self.dim = loaded.input_dtype, loaded.dim
+        self._device, self._batch_size = placement.torch_device(), placement.batch_size
 
     def encode_images(self, images: Sequence[Image]) -> Floats:
         """(B, D), each row of length 1."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from models.language.endpoint import Endpoint
+from models.language.chat_endpoint import ChatEndpoint
 from models.language.sampling import checked_seeds
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class OpenaiText:
         self, weights: Weights, placement: Placement, *, system_prompt: str | None = None, timeout_s: float = 120.0
     ) -> None:
         """Open no connection yet."""
-        self._endpoint = Endpoint(weights, placement, timeout_s=timeout_s)
+        self._endpoint = ChatEndpoint(weights, placement, timeout_s=timeout_s)
         self._system = [] if system_prompt is None else [{"role": "system", "content": system_prompt}]
 
     def generate(
@@ -37,7 +37,7 @@ class OpenaiText:
         temperature: float = 0.0,
         seeds: Sequence[int] | None = None,
     ) -> list[str]:
-        """One answer a prompt. Raises what `Endpoint.ask` raises, and ValueError for seeds that do not match."""
+        """One answer a prompt. Raises what `ChatEndpoint.ask` raises, and ValueError for seeds that do not match."""
         seeds = checked_seeds(prompts, temperature, seeds)
         shared: dict[str, Any] = {"max_tokens": max_new_tokens, "temperature": temperature}
         if json_schema is not None:

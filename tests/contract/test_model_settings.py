@@ -18,6 +18,7 @@ SERVED = {
     "EditExamples": "zoo:clip",
     "ImageEncoder": "zoo:blip",
     "ImageTextEncoder": "zoo:blip",
+    "InstructionSegmenter": "zoo:clip",
     "LatentEncoder": "zoo:clip",
     "PairSynthesizer": "zoo:clip",
     "PanopticSegmenter": "zoo:clip",

@@ -14,6 +14,7 @@ RECIPES = {
     "iedit": "trainer.recipes.iedit.recipe:IEdit",
     "instructgie": "trainer.recipes.instructgie.recipe:InstructGie",
     "ip2p": "trainer.recipes.ip2p.recipe:InstructPix2Pix",
+    "regions": "trainer.recipes.regions.recipe:Regions",
     "uip2p": "trainer.recipes.uip2p.recipe:Uip2p",
 }
 """Name -> module and class; a new recipe is a folder next to this file and a line here."""

@@ -1,8 +1,12 @@
+import json
+
 import numpy as np
 import pytest
 from _checkpoints import (
     make_image,
     placement,
+    save_pix2pix,
+    save_sdxl,
     save_stable_diffusion,
     save_stable_diffusion_inpainting,
     weights_at,
@@ -100,6 +104,28 @@ def test_a_mask_of_another_size_than_its_image_is_refused(inpainter):
         inpainter.inpaint(IMAGES[:1], [MASKS[0].T], PROMPTS[:1], seeds=[1], **SETTINGS)
 
 
-def test_a_checkpoint_not_trained_to_inpaint_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="takes 4 channels, inpainting needs 9; name a checkpoint that was trained to"):
-        StableDiffusionInpaint(weights_at(save_stable_diffusion(tmp_path)), placement())
+@pytest.mark.filterwarnings("ignore:__array__ implementation")  # of diffusers' Euler scheduler under NumPy 2
+@pytest.mark.parametrize("save", [save_stable_diffusion, save_sdxl])
+def test_a_text_to_image_checkpoint_repaints_by_blending(save, tmp_path):
+    model = StableDiffusionInpaint(weights_at(save(tmp_path)), placement())
+    image, mask = IMAGES[1], MASKS[1]
+    (found,) = model.inpaint([image], [mask], PROMPTS[:1], seeds=[1], **SETTINGS)
+    np.testing.assert_array_equal(np.asarray(found)[~mask], np.asarray(image)[~mask])
+    assert (difference(image, found)[mask].max(axis=1) > 0).mean() > 0.8
+
+
+def test_blending_keeps_what_lies_outside_while_it_draws(tmp_path):
+    """What the network sees around the mask is the image: another image around the same mask gives other pixels."""
+    model = StableDiffusionInpaint(weights_at(save_stable_diffusion(tmp_path)), placement())
+    other = make_image(32, 32, 9)
+    found = [model.inpaint([image], [MASKS[1]], PROMPTS[:1], seeds=[1], **SETTINGS)[0] for image in (IMAGES[1], other)]
+    assert difference(*found)[MASKS[1]].max() > 2
+
+
+def test_a_unet_of_other_channels_is_refused(tmp_path):
+    folder = save_pix2pix(tmp_path / "edit", save_stable_diffusion(tmp_path / "base"))
+    index = json.loads((folder / "model_index.json").read_text())
+    (folder / "model_index.json").write_text(json.dumps({**index, "_class_name": "StableDiffusionPipeline"}))
+    message = "takes 8 channels, inpainting needs 9, or 4 to blend; name a checkpoint that inpaints or draws from text"
+    with pytest.raises(ValueError, match=message):
+        StableDiffusionInpaint(weights_at(folder), placement())

@@ -4,8 +4,8 @@ import pytest
 from _chat_server import chat_server, completion
 
 from core.errors import ModelError
+from models import endpoint as llm_endpoint
 from models import registry
-from models.language import endpoint as llm_endpoint
 from models.placement import Placement
 
 SCHEMA = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}

@@ -1,4 +1,4 @@
-"""A server with OpenAI's chat interface (vLLM, llama.cpp, SGLang, Ollama, hosted ones): requests, retries, errors.
+"""A server with OpenAI's interface (vLLM, llama.cpp, SGLang, Ollama, hosted ones): requests, retries, errors.
 
 The key comes from the environment and is in no message, record or repr. Retries are few, and only for passing faults:
 no answer, too many requests, a server's own error. Redirects are not followed: the key is for one address.
@@ -35,13 +35,17 @@ SETUP = {
 
 
 class Endpoint:
-    """One model at one address. `timeout_s` bounds the wait for an answer, each attempt anew."""
+    """One path of one server. `timeout_s` bounds the wait for an answer, each attempt anew."""
 
-    def __init__(self, weights: Weights, placement: Placement, *, timeout_s: float = 120.0) -> None:
-        """Open no connection yet."""
+    def __init__(self, weights: Weights, placement: Placement, path: str, answer: str, *, timeout_s: float) -> None:
+        """Open no connection yet.
+
+        `path` follows the address of the weights: `chat/completions`. `answer` is what messages call an answer of it.
+        """
         import httpx2
 
-        self._model, self._url = str(weights.revision), f"{weights.location}/chat/completions"
+        self._answer_name = answer
+        self.model, self.url = str(weights.revision), f"{weights.location}/{path}"
         self._key = os.environ.get(KEY_VARIABLE, "")
         self._in_flight = placement.batch_size
         self._client = httpx2.Client(
@@ -51,30 +55,33 @@ class Endpoint:
             follow_redirects=False,
         )
 
-    def ask(self, requests: Sequence[Mapping[str, Any]]) -> list[str]:
-        """The text of each answer, in order. `placement.batch_size` requests are in flight at once.
+    def send(self, requests: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """The JSON of each answer, in order. `placement.batch_size` requests are in flight at once.
 
-        A request is the body without the model's name. An answer without text is empty. Raises ConnectionError when
-        the attempts are used up, ModelError for a refused key or an unknown model, ValueError for a refused request.
+        A request has the arguments of one POST: `json`, or `data` and `files`. Raises ConnectionError when the attempts
+        are used up, ModelError for a refused key or an unknown model, ValueError for a refused request.
         """
         if not requests:
             return []
         with ThreadPoolExecutor(min(self._in_flight, len(requests))) as pool:
             return list(pool.map(self._answer, requests))
 
-    def _answer(self, request: Mapping[str, Any]) -> str:
-        response = self._post({"model": self._model, **request})
-        if response.status_code in SETUP:
-            raise ModelError(f"{self._url}: HTTP {response.status_code}: {SETUP[response.status_code]}")
-        if response.status_code != 200:
-            raise ValueError(f"{self._url}: HTTP {response.status_code}: {self._shown(response.text)}")
-        try:
-            content = response.json()["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError):
-            raise ValueError(f"{self._url}: no chat completion came back: {self._shown(response.text)}") from None
-        return "" if content is None else str(content)
+    def malformed(self, answer: Any) -> ValueError:
+        """The error for an answer of another form than asked for."""
+        return ValueError(f"{self.url}: no {self._answer_name} came back: {self._shown(str(answer))}")
 
-    def _post(self, body: Mapping[str, Any]) -> Any:
+    def _answer(self, request: Mapping[str, Any]) -> Any:
+        response = self._post(request)
+        if response.status_code in SETUP:
+            raise ModelError(f"{self.url}: HTTP {response.status_code}: {SETUP[response.status_code]}")
+        if response.status_code != 200:
+            raise ValueError(f"{self.url}: HTTP {response.status_code}: {self._shown(response.text)}")
+        try:
+            return response.json()
+        except ValueError:
+            raise self.malformed(response.text) from None
+
+    def _post(self, request: Mapping[str, Any]) -> Any:
         """The first response that is not a passing fault. Raises ConnectionError after the last attempt."""
         import httpx2
 
@@ -82,7 +89,7 @@ class Endpoint:
         for attempt in range(ATTEMPTS):
             wait_s = WAIT_S * 2**attempt
             try:
-                response = self._client.post(self._url, json=body)
+                response = self._client.post(self.url, **request)
                 if response.status_code not in PASSING:
                     return response
                 problem = f"HTTP {response.status_code}"
@@ -91,7 +98,7 @@ class Endpoint:
                 problem = f"{type(error).__name__}: {self._shown(str(error))}"
             if attempt + 1 < ATTEMPTS:
                 time.sleep(min(wait_s, LONGEST_WAIT_S))
-        raise ConnectionError(f"{self._url}: no answer in {ATTEMPTS} attempts; last: {problem}")
+        raise ConnectionError(f"{self.url}: no answer in {ATTEMPTS} attempts; last: {problem}")
 
     def _shown(self, text: str) -> str:
         """The beginning of a message from outside, on one line, without the key should it be quoted there."""

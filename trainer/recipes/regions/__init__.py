@@ -1,0 +1,1 @@
+"""Beyond Editing Pairs: a head that predicts the region of an instruction, trained without edited images."""
