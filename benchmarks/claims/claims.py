@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LOWER_IS_BETTER = ("l1", "fid", "spread", "wrong", "region_frac")
+"""Beginnings of the names of measures of which less is better."""
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -34,7 +37,7 @@ class Comparison:
     @property
     def is_up(self) -> bool:
         """True where more is better."""
-        return not self.measure.startswith(("l1", "fid", "spread"))
+        return not self.measure.startswith(LOWER_IS_BETTER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,7 +78,7 @@ class RegionsSettings(Recipe):
     """Weight of L_semOriginal: patches, as texts, say the original description."""
     lambda_edited: float = Field(1.0, ge=0)
     """Weight of L_semEdited: patches that have seen the instruction say the target description."""
-    contrast: float = Field(0.0, ge=0)
+    contrast: float = Field(0.1, ge=0)
     """Weight, within these two, of telling a sample's description from those of the other samples of its batch."""
     lambda_global: float = Field(1.0, ge=0)
     """Weight of L_CLIPg: the composed image fits the target description."""
