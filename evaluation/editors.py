@@ -90,10 +90,10 @@ class EditorChoice:
         return "given" if self.masks == "none" and "mask" in self.needs else self.masks
 
     def note_whole_images(self) -> None:
-        """Log that a network that was trained with regions is given none."""
+        """Log that a network that was trained with masks is given none."""
         if "mask" in self.trained_on and self.masks_used == "none":
             _log.warning(
-                "%s was trained with regions and is given no mask: each image may change as a whole", self.name
+                "%s was trained with masks and is given none: each image may change as a whole", self.name
             )
 
     def described(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import EvaluationError, ModelError
+from evaluation import loading
 from evaluation.images import open_rgb, save_png
-from evaluation.loading import load_model
 from models import registry
 from models.diffusion.masked import as_mask_image
 from models.regions.drawing import contour, heat_map
@@ -34,7 +34,7 @@ class Segmented(NamedTuple):
 
 
 def segment_files(
-    paths: Sequence[Path], text: str, model: str, out: Path, *, threshold: float, placement: Placement | None = None
+    paths: Sequence[Path], text: str, model: str, out: Path, *, threshold: float, placement: Placement
 ) -> list[Segmented]:
     """Write a map of probabilities, an outline and a mask of each image into `out`, named by the image's stem.
 
@@ -52,14 +52,14 @@ def segment_files(
     ]
 
 
-def _segment_with(model: str, placement: Placement | None) -> Callable[[Sequence[Image], Sequence[str]], list[Floats]]:
+def _segment_with(model: str, placement: Placement) -> Callable[[Sequence[Image], Sequence[str]], list[Floats]]:
     """The method of the loaded model that takes images and texts."""
     clauses = {protocol: registry.cannot_serve(protocol, model) for protocol in METHODS}
     protocol = next((name for name, clause in clauses.items() if clause is None), None)
     if protocol is None:
         raise ModelError(f"model {model!r} {clauses['TextSegmenter']}; name a region head or a phrase segmenter")
     method: Callable[[Sequence[Image], Sequence[str]], list[Floats]] = getattr(
-        load_model(protocol, model, placement), METHODS[protocol]
+        loading.load_model(protocol, model, placement), METHODS[protocol]
     )
     return method
 

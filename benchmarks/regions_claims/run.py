@@ -52,9 +52,10 @@ def train_cell(cell: Cell, seed: int, out: Path, numbers: Numbers) -> str:
         return ""
     folder = training_folder(out, cell.name, seed)
     if not (folder / "model" / "editloom.json").is_file():
+        _write_data(folder / "data", seed, cell.num_edits or numbers.edits_per_seed, numbers)
         settings = {
-            "data": str(_data(out, seed, cell.num_edits or numbers.edits_per_seed, numbers)), "out": folder,
-            "clip_model": numbers.start, "generator": numbers.generator, "seed": seed, "steps": numbers.steps,
+            "data": str(folder / "data"), "out": folder, "clip_model": numbers.start, "generator": numbers.generator,
+            "seed": seed, "steps": numbers.steps,
             **numbers.training, **cell.settings,
             "run_on": {"batch_size": numbers.batch_size, "preview_every": 0, "checkpoint_every": 300,
                        "keep_checkpoints": 1, "cache": out / f"seed-{seed}" / "generated"},
@@ -63,18 +64,16 @@ def train_cell(cell: Cell, seed: int, out: Path, numbers: Numbers) -> str:
     return f"path:{folder / 'model'}"
 
 
-def _data(out: Path, seed: int, count: int, numbers: Numbers) -> Path:
+def _write_data(folder: Path, seed: int, count: int, numbers: Numbers) -> None:
     """The dataset of the first `count` edits of a seed, written unless it is there."""
     from samples.shards import SHARD_LIST
     from zoo.dataset_shards import write_shards
     from zoo.write_edit_dataset import samples_of
     from zoo.write_edits import EditOrder
 
-    folder = out / f"seed-{seed}" / f"data-{count}"
     if not (folder / SHARD_LIST).is_file():
         order = EditOrder(count, seed, KINDS, world_seed=numbers.world_seed)
         write_shards(folder, "edits", samples_of(order, with_regions=False, with_targets=False), SAMPLES_PER_SHARD)
-    return folder
 
 
 def score_cell(cell: Cell, model: str, seed: int, out: Path, numbers: Numbers) -> dict[str, EditScores]:

@@ -17,7 +17,8 @@ from models.batches import as_rgb, same_length
 from models.diffusion.edit_requests import check_masks, texts_of
 from models.language.target_captions import write_target_captions
 from models.regions.drawing import contour, heat_map, side_by_side
-from models.regions.head_file import load_head, load_tokens
+from models.regions.frozen_clip import load_tokens
+from models.regions.head_file import load_head
 from models.regions.region_maps import mask_of, with_margin
 from models.regions.segmenter import RegionSegmenter
 from models.regions.settings import AS_TRAINED, RegionEditorSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -80,19 +80,6 @@ def load_head(weights: Weights, placement: Placement) -> tuple[RegionHead, Regio
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"{folder / WEIGHTS_FILE} is no such head: {one_line(error)}; save it again") from error
     return head.to(placement.torch_device()).eval(), config
-
-
-def load_tokens(config: RegionConfig, placement: Placement) -> Any:
-    """The CLIP that a head was trained over. Raises ModelError for one that is absent, or of other content."""
-    from models import registry
-
-    found = registry.revision(config.clip_model)
-    if found != config.clip_revision:
-        raise ModelError(
-            f"the region head was trained over {config.clip_model} at {config.clip_revision}, here it is {found}; "
-            "train the head again, or bring back that model"
-        )
-    return registry.load("ImageTextTokens", config.clip_model, placement, patch_layer=config.patch_layer)
 
 
 def models_within(folder: Path) -> tuple[tuple[str, str], ...]:

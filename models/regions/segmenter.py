@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from models.batches import as_rgb, same_length
 from models.placement import in_batches
-from models.regions.head_file import load_head, load_tokens
+from models.regions.frozen_clip import load_tokens
+from models.regions.head_file import load_head
 from models.regions.region_maps import enlarged
 
 if TYPE_CHECKING:

@@ -106,7 +106,7 @@ def test_images_are_edited_by_instruction_and_region(models, tmp_path, capsys, c
     whole, masked = edited("whole"), edited("masked", *region)
     assert [image.shape for image in whole] == [(48, 64, 3)] * 2
     assert [text for text in caplog.messages if "is given no mask" in text] == [
-        f"path:{models[12]} was trained with regions and is given no mask: each image may change as a whole"
+        f"path:{models[12]} was trained with masks and is given none: each image may change as a whole"
     ]
     assert min(map(difference, whole, masked)) > 0
     guided = edited("guided", *region, "--set", "guidance_scale=3", "--set", "image_guidance_scale=2")

@@ -27,6 +27,7 @@ COMMANDS = {
     "report": (["m.toml"], LOAD_MANIFEST),
     "train": (["--recipe", "iedit", "--data", "d", "--model", "zoo:sd", "--out", "o"], "trainer.loop.train"),
     "edit": (["a.png", "a cat", "--model", "zoo:sd", "--out", "o"], "evaluation.edit_files.edit_files"),
+    "segment": (["a.png", "a cat", "--model", "zoo:clipseg", "--out", "o"], "evaluation.segment_files.segment_files"),
     "compare": (["d"], "evaluation.scores.Scores.read"),
     "curve": (["d", "--to", "c.png"], "evaluation.curves.curve.Curve.read"),
     "evaluate": (["pairs", "f", "--outputs", "o", "--out", "o"], "evaluation.benchmarks.pairs.Pairs.read"),

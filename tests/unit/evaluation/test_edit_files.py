@@ -89,7 +89,7 @@ def test_a_network_trained_with_regions_says_that_it_has_none(image, tmp_path, c
     assert caplog.messages == []
     edit_files(*files, replace(choice, trained_on=frozenset({"mask"})))
     (line,) = caplog.messages
-    assert line == "mine was trained with regions and is given no mask: each image may change as a whole"
+    assert line == "mine was trained with masks and is given none: each image may change as a whole"
 
 
 @pytest.mark.parametrize(

@@ -108,3 +108,20 @@ def test_sample_without_what_the_editor_needs_is_named(tmp_path):
     found = read_shards(write_dataset(tmp_path, (1,), lambda index: {**sample_members(index), "json": b"{}"}))
     with pytest.raises(SampleError, match="sample 00000: json cannot be read: it states no instruction"):
         Previewer(Inverting("instruction"), (found,), 16).grid(1, seed=0)
+
+
+def test_editors_own_pictures_stand_between_source_and_edit(datasets):
+    class Shows(Inverting):
+        def pictures(self, requests):
+            return [Image.new("RGB", (32, 16), (7, 8, 9)) for _ in requests]
+
+    pixels = np.asarray(Previewer(Shows(), datasets, 16).grid(2, seed=0), int)
+    assert pixels.shape == (2 * 16, 5 * 16, 3)
+    assert (pixels[:, 16:48] == (7, 8, 9)).all()
+    assert (pixels[:, :16] == 255 - pixels[:, 48:64]).all()
+
+
+def test_editor_trained_on_target_captions_is_given_them(datasets):
+    editor = Inverting("instruction", trained_on=("target_caption",))
+    Previewer(editor, datasets, 16).grid(1, seed=0)
+    assert editor.asked[0][0].target_caption
