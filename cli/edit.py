@@ -54,7 +54,9 @@ def edit_command(
         list[Path] | None,
         typer.Option("--example", metavar="BEFORE AFTER", help="Images before and after such an edit; repeatable"),
     ] = None,
-    phrase: Annotated[str, typer.Option("--phrase", help='What --mask-model looks for: "red car"')] = "",
+    phrase: Annotated[
+        str, typer.Option("--phrase", help='What --mask-model looks for: "red car"; for a region head an instruction')
+    ] = "",
     mask_threshold: ThresholdOption = THRESHOLD, batch_size: BatchOption = 16, device: DeviceOption = AUTO,
     dtype: DtypeOption = AUTO,
 ) -> None:  # fmt: skip

@@ -10,7 +10,7 @@ from models.placement import AUTO, DTYPES, Placement
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Decides the noise")]
 MaskModelOption = Annotated[
     str | None,
-    typer.Option("--mask-model", help="Segmenter that finds what may change: a model id, such as zoo:clipseg"),
+    typer.Option("--mask-model", help="Segmenter that finds what may change, such as zoo:clipseg; or a region head"),
 ]
 ThresholdOption = Annotated[float, typer.Option("--mask-threshold", min=0, max=1, help="Probability to be in the mask")]
 BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Images at once")]

@@ -92,9 +92,7 @@ class EditorChoice:
     def note_whole_images(self) -> None:
         """Log that a network that was trained with masks is given none."""
         if "mask" in self.trained_on and self.masks_used == "none":
-            _log.warning(
-                "%s was trained with masks and is given none: each image may change as a whole", self.name
-            )
+            _log.warning("%s was trained with masks and is given none: each image may change as a whole", self.name)
 
     def described(self) -> dict[str, Any]:
         """Everything that decides the images, as JSON values. Raises ModelError for a segmenter that is unknown."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 import numpy as np
 
 from core.errors import EvaluationError
-from evaluation import loading
 from evaluation.images import open_mask
+from evaluation.segmenting import load_segment, reads_instructions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from evaluation.benchmark import EditCase
+    from evaluation.segmenting import Segment
     from models.placement import Placement
-    from models.protocols import Bools, TextSegmenter
+    from models.protocols import Bools
 
     Masker: TypeAlias = Callable[[Sequence[EditCase], Sequence[Image]], list[Bools]]
 
@@ -33,7 +34,11 @@ THRESHOLD = 0.4
 
 @dataclass(frozen=True, slots=True)
 class PhraseMasks:
-    """Masks by a TextSegmenter, for the phrase that names the part to be changed. Bodur et al. 2023, iEdit."""
+    """Masks by a segmenter: of the phrase that names the part to be changed, or of the instruction.
+
+    A TextSegmenter is asked for the phrase (Bodur et al. 2023, iEdit), a region head for the phrase only where a case
+    has no instruction.
+    """
 
     model: str
     threshold: float = THRESHOLD
@@ -45,7 +50,11 @@ class PhraseMasks:
 
     def load(self, placement: Placement | None = None) -> Masker:
         """The function that makes the masks. Raises ModelError for a segmenter that is not there."""
-        return phrase_masks(loading.load_model("TextSegmenter", self.model, placement), self.threshold)
+        return phrase_masks(load_segment(self.model, placement), self.threshold, self.text_of)
+
+    def text_of(self, case: EditCase) -> str:
+        """The text that the segmenter is asked with, or empty for none."""
+        return (case.instruction if reads_instructions(self.model) else "") or case.phrase
 
 
 Masks: TypeAlias = Literal["none", "given"] | PhraseMasks
@@ -67,34 +76,33 @@ def given_masks(cases: Sequence[EditCase], images: Sequence[Image]) -> list[Bool
     ]
 
 
-def phrase_masks(segmenter: TextSegmenter, threshold: float = THRESHOLD) -> Masker:
-    """A masker that asks `segmenter`. Raises ValueError for a threshold that is no probability."""
+def phrase_masks(segment: Segment, threshold: float, text_of: Callable[[EditCase], str]) -> Masker:
+    """A masker that asks `segment` with a text of each case. Raises ValueError for a threshold beyond 0 to 1."""
     if not 0 <= threshold <= 1:
         raise ValueError(f"the threshold of masks is {threshold}; expected a probability, 0 to 1")
 
     def masks(cases: Sequence[EditCase], images: Sequence[Image]) -> list[Bools]:
-        return segmented(segmenter, images, [case.phrase for case in cases], threshold)
+        return segmented(segment, images, [text_of(case) for case in cases], threshold)
 
     return masks
 
 
 def segmented(
-    segmenter: TextSegmenter, images: Sequence[Image], phrases: Sequence[str], threshold: float = THRESHOLD
+    segment: Segment, images: Sequence[Image], texts: Sequence[str], threshold: float = THRESHOLD
 ) -> list[Bools]:
-    """(H, W) for each image, true where the phrase is at least as likely as `threshold`.
+    """(H, W) for each image, true where the text is at least as likely as `threshold`.
 
-    Without a phrase, and for a phrase that is not found, the mask is the whole image: an empty one would forbid the
-    edit.
+    Without a text, and for a text that is not found, the mask is the whole image: an empty one would forbid the edit.
     """
-    named = [row for row, phrase in enumerate(phrases) if phrase.strip()]
-    found = segmenter.segment_phrases([images[row] for row in named], [phrases[row] for row in named])
+    named = [row for row, text in enumerate(texts) if text.strip()]
+    found = segment([images[row] for row in named], [texts[row] for row in named])
     masks = [whole(image) for image in images]
     for row, prob_HW in zip(named, found, strict=True):
         mask_HW = prob_HW >= threshold
         if mask_HW.any():
             masks[row] = mask_HW
         else:
-            _log.warning("%r was not found at threshold %s: its image is edited as a whole", phrases[row], threshold)
+            _log.warning("%r was not found at threshold %s: its image is edited as a whole", texts[row], threshold)
     return masks
 
 

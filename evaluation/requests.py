@@ -36,7 +36,7 @@ def check_cases(cases: Sequence[EditCase], choice: EditorChoice) -> None:
                 f"editor {choice.name} needs {field}, which {len(without)} of {len(cases)} cases lack, the first of "
                 f"them {without[0]}; add it to the benchmark's files, or name another editor"
             )
-    if isinstance(masks, PhraseMasks) and not any(case.phrase for case in cases):
+    if isinstance(masks, PhraseMasks) and not any(masks.text_of(case) for case in cases):
         raise EvaluationError("no case says what its edit changes, so nothing can be segmented; use masks from files")
     if masks == "given" and not any(case.mask for case in cases):
         raise EvaluationError("no case comes with a mask; segment by phrase, or edit without masks")
@@ -59,7 +59,7 @@ def inputs_hash(case: EditCase, source_sha256: str, choice: EditorChoice) -> str
     given: dict[str, Any] = {"source": source_sha256, **_texts_given(case, choice)}
     masks = choice.masks_used
     if isinstance(masks, PhraseMasks):
-        given["phrase"] = case.phrase
+        given["phrase"] = masks.text_of(case)
     elif masks == "given":
         given["mask"] = case.mask and sha256_of(case.mask)
     if case.noise:

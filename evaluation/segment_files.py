@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.errors import EvaluationError, ModelError
-from evaluation import loading
+from core.errors import EvaluationError
 from evaluation.images import open_rgb, save_png
-from models import registry
+from evaluation.segmenting import load_segment
 from models.diffusion.masked import as_mask_image
 from models.regions.drawing import contour, heat_map
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from PIL.Image import Image
 
     from models.placement import Placement
     from models.protocols import Floats
-
-METHODS = {"InstructionSegmenter": "segment_instructions", "TextSegmenter": "segment_phrases"}
-"""Protocol that finds where a text is -> its method."""
 
 
 class Segmented(NamedTuple):
@@ -45,23 +41,11 @@ def segment_files(
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise EvaluationError(f"several images are called {twice[0]}; segment them in separate calls")
     images = [open_rgb(path) for path in paths]
-    found = _segment_with(model, placement)(images, [text] * len(images))
+    found = load_segment(model, placement)(images, [text] * len(images))
     return [
         _written(out, stem, image, prob_HW, threshold)
         for stem, image, prob_HW in zip(stems, images, found, strict=True)
     ]
-
-
-def _segment_with(model: str, placement: Placement) -> Callable[[Sequence[Image], Sequence[str]], list[Floats]]:
-    """The method of the loaded model that takes images and texts."""
-    clauses = {protocol: registry.cannot_serve(protocol, model) for protocol in METHODS}
-    protocol = next((name for name, clause in clauses.items() if clause is None), None)
-    if protocol is None:
-        raise ModelError(f"model {model!r} {clauses['TextSegmenter']}; name a region head or a phrase segmenter")
-    method: Callable[[Sequence[Image], Sequence[str]], list[Floats]] = getattr(
-        loading.load_model(protocol, model, placement), METHODS[protocol]
-    )
-    return method
 
 
 def _written(out: Path, stem: str, image: Image, prob_HW: Floats, threshold: float) -> Segmented:

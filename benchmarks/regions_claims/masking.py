@@ -28,7 +28,7 @@ def masks_by(way: Way, cases: Benchmark, numbers: Numbers) -> list[Bools]:
     images, phrases = sources(cases), [case.phrase for case in cases.cases]
     if way == "phrase":
         segmenter = registry.load("TextSegmenter", "zoo:clipseg")
-        return segmented(segmenter, images, phrases, numbers.phrase_threshold)
+        return segmented(segmenter.segment_phrases, images, phrases, numbers.phrase_threshold)
     if way == "boxes":
         return _of_boxes(images, phrases, numbers.box_threshold)
     return [np.ones((image.height, image.width), np.bool_) for image in images]

@@ -38,7 +38,7 @@ def test_phrase_segmenter_is_asked_for_the_text(tmp_path, images, models, editlo
 def test_model_that_segments_nothing_is_refused(tmp_path, images, refused):
     message = refused("segment", images[0], "x", "--model", "zoo:sd", "--out", tmp_path / "o", code=1)
     assert "cannot serve TextSegmenter" in message
-    assert message.endswith("name a region head or a phrase segmenter")
+    assert message.endswith("name a phrase segmenter or a region head")
 
 
 def test_head_over_another_clip_is_refused(tmp_path, images, refused):
