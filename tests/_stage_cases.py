@@ -130,12 +130,14 @@ CASES = {
         context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
     ),
     "mask_instruction": Case(
+        edited_both_ways, {"model": "path:tests", "threshold": 0.9, "margin_frac": 0.1},
+        settings={"model": "path:pipeline"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
+    "predict_region": Case(
         edited_both_ways,
-        {
-            "model": "path:tests", "fills": "masks", "threshold": 0.9, "margin_frac": 0.1, "whole_frac": 0.3,
-            "when_empty": "whole",
-        },
-        settings={"model": "path:pipeline", "fills": "region"},
+        {"model": "path:tests", "threshold": 0.9, "margin_frac": 0.1, "whole_frac": 0.3, "when_empty": "whole"},
+        settings={"model": "path:pipeline"},
         context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
     ),
     "tag_objects": Case(
