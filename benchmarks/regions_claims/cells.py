@@ -21,7 +21,7 @@ Way = Literal["trained", "whole", "phrase", "boxes", "pix2pix"]
 the phrase that changes; or not at all, by an editor that was trained on pairs."""
 
 EDITS, BY_OTHER = "edits", "edits by another generator"
-MEASURES = (*REGION_MEASURES, "read_back", "l1", "ssim_outside", "clip_direction")
+MEASURES = (*REGION_MEASURES, "read_back", "l1", "l1_thing", "ssim_outside", "clip_direction")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,15 @@ def _against(other: str, measures: tuple[str, ...], task: str = EDITS) -> tuple[
 FOLLOWING = ("read_back", "clip_direction")
 CLAIMS = (
     Claim("it edits where the instruction says, and keeps the rest (against repainting the whole image)",
-          _against("whole-image", ("iou", "l1", "ssim_outside"))),
+          _against("whole-image", ("iou_thing", "l1_thing", "ssim_outside"))),
     Claim("its region adapts to the size of the edit (against a head that L_CLIP did not train)",
           _against("without-clip", ("size_rank",))),
     Claim("without L_semAlign it chooses the wrong object among several",
           _against("without-semantic", ("wrong_object", "iou_several"))),
-    Claim("without L_CLIP the region is too large", _against("without-clip", ("region_frac", "iou"))),
+    Claim("without L_CLIP the region is too large", _against("without-clip", ("region_frac", "iou_thing"))),
     Claim("more data make it better (a quarter of the edits)", _against("fewer-edits", ("iou", *FOLLOWING))),
     Claim("it edits with another generator without retraining (against the whole image, repainted by that one)",
-          _against("whole-image", ("l1", "ssim_outside"), BY_OTHER)),
+          _against("whole-image", ("l1_thing", "ssim_outside"), BY_OTHER)),
     Claim("it edits as well as an editor that was trained on pairs (zoo:ip2p)",
           _against("ip2p", (*FOLLOWING, "ssim_outside"))),
     Claim("(not of the paper) its masks are as good as CLIPSeg's, which is given the phrase and was trained on masks",

@@ -3,7 +3,8 @@
 | measure | what it is |
 |---|---|
 | iou | area that mask and true region share, divided by the area that they cover together |
-| iou_several | the same where the scene has several things, of edits of one thing |
+| iou_thing, l1_thing | the same, and the mean difference from the true target, of edits of one thing |
+| iou_several | iou_thing where the scene has several things |
 | wrong_object | share of these where another thing is covered more than the one that changes |
 | region_frac | share of the image inside the mask, of edits of one thing |
 | size_rank | Spearman's rank correlation of the areas of masks and true regions, over all edits |
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 GROUPS = ("small", "medium", "large", "whole")
 """Sizes of edits: of one thing, by its share of the image, and of most of the image."""
-REGION_MEASURES = ("iou", "iou_several", "wrong_object", "region_frac", "size_rank")
+REGION_MEASURES = ("iou", "iou_thing", "iou_several", "wrong_object", "region_frac", "size_rank")
 
 
 def group_of(edit: Edit, numbers: Numbers) -> str:
@@ -52,11 +53,22 @@ def with_regions(scores: EditScores, edits: Sequence[Edit], masks: Sequence[Bool
         of_group["iou"].append(iou(mask_HW, true_HW))
         if group != "whole":
             of_group["region_frac"].append(areas[-1][0])
+            of_group["iou_thing"].append(of_group["iou"][-1])
         if group != "whole" and len(edit.source.things) > 1:
             of_group["iou_several"].append(of_group["iou"][-1])
             of_group["wrong_object"].append(float(is_wrong(edit, mask_HW)))
     rank = size_rank(areas)
-    return EditScores({group: _added(one, values[group], rank) for group, one in scores.kinds.items()})
+    return with_things(EditScores({group: _added(one, values[group], rank) for group, one in scores.kinds.items()}))
+
+
+def with_things(scores: EditScores) -> EditScores:
+    """The scores with `l1_thing`, which is `l1` of the edits of one thing alone."""
+    return EditScores({
+        group: one if group == "whole" else replace(
+            one, mean={**one.mean, "l1_thing": one.mean["l1"]}, std={**one.std, "l1_thing": one.std["l1"]},
+            num={**one.num, "l1_thing": one.num["l1"]},
+        ) for group, one in scores.kinds.items()
+    })  # fmt: skip
 
 
 def iou(mask_HW: Bools, true_HW: Bools) -> float:

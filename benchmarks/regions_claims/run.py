@@ -19,7 +19,7 @@ from benchmarks.claims.folders import task_folder, training_folder  # noqa: E402
 from benchmarks.claims.plain import kept_rows  # noqa: E402
 from benchmarks.regions_claims.cells import BY_OTHER, EDITS, LAYOUT, cells  # noqa: E402
 from benchmarks.regions_claims.masking import masks_by, repainted, sources  # noqa: E402
-from benchmarks.regions_claims.measures import group_of, with_regions  # noqa: E402
+from benchmarks.regions_claims.measures import group_of, with_regions, with_things  # noqa: E402
 from benchmarks.regions_claims.settings import KINDS, Numbers  # noqa: E402
 
 if TYPE_CHECKING:
@@ -81,7 +81,8 @@ def score_cell(cell: Cell, model: str, seed: int, out: Path, numbers: Numbers) -
     edits, cases = held_out(out, numbers)
     folder = training_folder(out, cell.name, seed)
     if cell.way == "pix2pix":
-        return {EDITS: _score_editor(cases, task_folder(folder, EDITS), "zoo:ip2p", numbers.pix2pix, seed)}
+        scores = _score_editor(cases, task_folder(folder, EDITS), "zoo:ip2p", numbers.pix2pix, seed)
+        return {EDITS: with_things(scores)}
     masks = _masks(cell, model, cases, numbers)
     _write_outlines(cases, masks, task_folder(folder, REGIONS))
     generators = {EDITS: numbers.generator, BY_OTHER: numbers.other_generator}
@@ -143,7 +144,7 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
 
     def make() -> dict[str, EditScores]:
         edits, cases = held_out(out, numbers)
-        rows = without_editor(cases, out / "plain", [])
+        rows = {name: with_things(scores) for name, scores in without_editor(cases, out / "plain", []).items()}
         masks = [edit_mask(edit) for edit in edits]
         for generator in (numbers.generator, numbers.other_generator):
             folder = out / "plain" / generator.replace(":", "-")
