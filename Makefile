@@ -25,7 +25,8 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   data-pairs ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 \
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
-  bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image
+  bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
+  regions-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -91,7 +92,7 @@ $(WORLD_DRAWN): zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@rm -rf data/laion && $(BIN)/python -m zoo.write_world data/laion --layout laion --shards 2 --scenes-per-shard $$(($(WORLD_SCENES) / 2)) \
 	  --seed 11 --size-px 128 --base-url http://127.0.0.1:$(WORLD_PORT) && touch $@
 
-data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit, UIP2P and InstructGIE manifests edit
+data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit, UIP2P, InstructGIE and regions manifests edit
 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/pairs --shards 5 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
@@ -160,6 +161,12 @@ instructgie-data-image: setup ## Draw docs/images/instructgie-data.png from the 
 
 instructgie-image: setup ## Draw docs/images/instructgie-claims.png from the cells of bench-instructgie-claims
 	@$(BIN)/python benchmarks/instructgie_claims/contact_sheet.py docs/images/instructgie-claims.png
+
+bench-regions-claims: setup-dev ## Beyond Editing Pairs' claims in miniature: cells of three seeds, an hour on two cores (benchmarks/regions_claims)
+	@$(BIN)/python benchmarks/regions_claims/run.py
+
+regions-image: setup ## Draw docs/images/regions-claims.png from the cells of bench-regions-claims
+	@$(BIN)/python benchmarks/regions_claims/contact_sheet.py docs/images/regions-claims.png
 
 bench-selective-scan: setup-dev ## The scan of VMamba beside the plain loop: time and memory by length (benchmarks/selective_scan)
 	@$(BIN)/python benchmarks/selective_scan/run.py
