@@ -19,7 +19,6 @@ from cli.options import (
 )
 from cli.pairs_of_files import pairs_of
 from core.settings import parse_pairs
-from evaluation.masks import THRESHOLD
 from models.placement import AUTO
 
 
@@ -55,9 +54,9 @@ def edit_command(
         typer.Option("--example", metavar="BEFORE AFTER", help="Images before and after such an edit; repeatable"),
     ] = None,
     phrase: Annotated[
-        str, typer.Option("--phrase", help='What --mask-model looks for: "red car"; for a region head an instruction')
+        str, typer.Option("--phrase", help='What --mask-model looks for: "red car"; a region head takes TEXT')
     ] = "",
-    mask_threshold: ThresholdOption = THRESHOLD, batch_size: BatchOption = 16, device: DeviceOption = AUTO,
+    mask_threshold: ThresholdOption = None, batch_size: BatchOption = 16, device: DeviceOption = AUTO,
     dtype: DtypeOption = AUTO,
 ) -> None:  # fmt: skip
     """Edit images. TEXT is the instruction or the caption of the edited image, whichever the editor needs.
@@ -68,10 +67,12 @@ def edit_command(
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from evaluation.edit_files import FileEdit, edit_files
     from evaluation.editors import EditorChoice
+    from evaluation.segmenting import reads_instructions
 
     if mask is not None and mask_model is not None:
         raise typer.BadParameter("--mask and --mask-model both say where the image may change; give one of them")
-    if bool(mask_model) != bool(phrase.strip()):
+    reads_text = mask_model is not None and reads_instructions(mask_model)
+    if bool(mask_model) != bool(phrase.strip()) and not (reads_text and not phrase.strip()):
         raise typer.BadParameter("--mask-model looks for --phrase; give both or neither")
     masks = masks_of(mask_model, mask_threshold, is_given=mask is not None)
     where = placement(batch_size, device, dtype)

@@ -22,7 +22,6 @@ from cli.options import (
 from core.errors import SettingError
 from core.settings import checked, parse_pairs
 from evaluation.benchmarks import BENCHMARKS, find_benchmark
-from evaluation.masks import THRESHOLD
 from models.placement import AUTO
 
 SECTION = "benchmark"
@@ -48,7 +47,7 @@ def evaluate_command(
     ] = None,
     seed: SeedOption = 0,
     given_masks: Annotated[bool, typer.Option("--given-masks", help="Edit within the benchmark's masks")] = False,
-    mask_model: MaskModelOption = None, mask_threshold: ThresholdOption = THRESHOLD,
+    mask_model: MaskModelOption = None, mask_threshold: ThresholdOption = None,
     clip: Annotated[list[str] | None, typer.Option("--clip", help="Model id for CLIP measures; repeatable")] = None,
     dino: Annotated[list[str] | None, typer.Option("--dino", help="Model id for DINO; repeatable")] = None,
     fid: Annotated[list[str] | None, typer.Option("--fid", help="Model id for Fréchet distances; repeatable")] = None,

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from evaluation.masks import Masks, PhraseMasks
+from evaluation.segmenting import own_threshold
 from models.placement import AUTO, DTYPES, Placement
 
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Decides the noise")]
@@ -12,17 +13,20 @@ MaskModelOption = Annotated[
     str | None,
     typer.Option("--mask-model", help="Segmenter that finds what may change, such as zoo:clipseg; or a region head"),
 ]
-ThresholdOption = Annotated[float, typer.Option("--mask-threshold", min=0, max=1, help="Probability to be in the mask")]
+ThresholdOption = Annotated[
+    float | None,
+    typer.Option("--mask-threshold", min=0, max=1, help="Probability to be in the mask  [default: 0.4, or the head's]"),
+]
 BatchOption = Annotated[int, typer.Option("--batch-size", min=1, help="Images at once")]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1 …")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help=f"{AUTO}, {', '.join(DTYPES)}")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable result on stdout")]
 
 
-def masks_of(mask_model: str | None, threshold: float, *, is_given: bool) -> Masks:
+def masks_of(mask_model: str | None, threshold: float | None, *, is_given: bool) -> Masks:
     """The source of masks that the options name."""
     if mask_model:
-        return PhraseMasks(mask_model, threshold)
+        return PhraseMasks(mask_model, own_threshold(mask_model) if threshold is None else threshold)
     return "given" if is_given else "none"
 
 

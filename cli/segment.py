@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import BatchOption, DeviceOption, DtypeOption, placement, say
+from cli.options import BatchOption, DeviceOption, DtypeOption, ThresholdOption, placement, say
 from models.placement import AUTO
 
 
@@ -18,9 +18,7 @@ def segment_command(
     ],
     model: Annotated[str, typer.Option("--model", help="A trained region head, or a phrase segmenter: a model id")],
     out: Annotated[Path, typer.Option("--out", help="Folder for three PNG files an image")],
-    threshold: Annotated[
-        float, typer.Option("--threshold", min=0, max=1, help="Probability above which a pixel is in the mask")
-    ] = 0.5,
+    threshold: ThresholdOption = None,
     batch_size: BatchOption = 16, device: DeviceOption = AUTO, dtype: DtypeOption = AUTO,
 ) -> None:  # fmt: skip
     """Show where TEXT changes each image: a map of probabilities, an outline, and the mask.
@@ -29,6 +27,8 @@ def segment_command(
     """
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     from evaluation.segment_files import segment_files
+    from evaluation.segmenting import own_threshold
 
-    found = segment_files(images, text, model, out, threshold=threshold, placement=placement(batch_size, device, dtype))
+    level = own_threshold(model) if threshold is None else threshold
+    found = segment_files(images, text, model, out, threshold=level, placement=placement(batch_size, device, dtype))
     say("\n".join(f"{one.mask}: {one.inside_frac:.1%} inside" for one in found))

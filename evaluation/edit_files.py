@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from core.errors import EvaluationError, UsageError
@@ -61,7 +61,7 @@ def edit_files(
     choice.note_whole_images()
     editor = choice.load(placement or Placement())  # refuses a checkpoint before the segmenter's weights are read
     if isinstance(choice.masks_used, PhraseMasks):
-        masks = choice.masks_used.load(placement)(cases, images)
+        masks = choice.masks_used.load(placement)(_masked_by(edit, cases, choice), images)
     edited = editor.edit(requests_of(cases, images, masks, choice), seeds=seeds)
     for image, target in zip(edited, targets, strict=True):
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +89,15 @@ def _cases(paths: Sequence[Path], edit: FileEdit, choice: EditorChoice) -> list[
     for field in sorted(choice.needs):
         if not all(has_field(case, field, choice.masks_used) for case in cases):
             raise UsageError(f"editor {choice.name} needs {field}, and the edit has none; give it")
+    return cases
+
+
+def _masked_by(edit: FileEdit, cases: list[EditCase], choice: EditorChoice) -> list[EditCase]:
+    """The cases as a segmenter is asked: a phrase that was given wins. Raises UsageError where there is no text."""
+    if edit.phrase:
+        return [replace(case, instruction="") for case in cases]
+    if not all(case.instruction for case in cases):
+        raise UsageError(f"editor {choice.name} takes no instruction to look for; say by --phrase what to mask")
     return cases
 
 

@@ -15,6 +15,7 @@ from core.settings import checked
 from evaluation import loading
 from evaluation.masks import Masks, PhraseMasks
 from models import registry
+from models.model_ids import find
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,9 +60,10 @@ class EditorChoice:
         """The editor that serves a model id. Raises SettingError for its settings, ModelError for the model."""
         kind = registry.editor_class(model_id)
         made = checked(kind.Settings, settings or {}, f"editor {model_id}")
-        further = kind.further_models(made) if hasattr(kind, "further_models") else ()
+        further = kind.further_models(made, find(model_id)) if hasattr(kind, "further_models") else ()
+        needs = kind.needs_with(made) if hasattr(kind, "needs_with") else kind.needs
         return cls(
-            name=model_id, needs=kind.needs, uses=kind.uses, trained_on=kind.trained_on, seed=seed, masks=masks,
+            name=model_id, needs=needs, uses=kind.uses, trained_on=kind.trained_on, seed=seed, masks=masks,
             description={
                 "revision": registry.revision(model_id), "settings": made.model_dump(mode="json"),
                 **({"models": {one: registry.revision(one) for one in further}} if further else {}),

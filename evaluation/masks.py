@@ -10,7 +10,7 @@ import numpy as np
 
 from core.errors import EvaluationError
 from evaluation.images import open_mask
-from evaluation.segmenting import load_segment, reads_instructions
+from evaluation.segmenting import THRESHOLD, load_segment, reads_instructions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
     Masker: TypeAlias = Callable[[Sequence[EditCase], Sequence[Image]], list[Bools]]
 
 _log = logging.getLogger(__name__)
-
-THRESHOLD = 0.4
-"""A pixel of at least this probability belongs to the phrase: UltraEdit's choice for CLIPSeg, iEdit states none."""
 
 # H W pixels of an image
 

@@ -131,6 +131,9 @@ class TextSegmenter(Protocol):
 class InstructionSegmenter(Protocol):
     """Finds where an instruction changes an image."""
 
+    threshold: float
+    """The probability above which its training took a pixel for the region."""
+
     def segment_instructions(self, images: Sequence[Image], instructions: Sequence[str]) -> list[Floats]:
         """One instruction an image: a (H, W) map of probabilities at the image's own size."""
         ...

@@ -95,7 +95,7 @@ WRAPPERS: dict[str, dict[str, str]] = {
 """Protocol -> kind of model -> wrapper, which is made by `Class(weights, placement, **settings)`."""
 
 WITHIN = {REGION_HEAD: head_file.models_within}
-"""Kind of model -> from its folder to (protocol, id) of each further model that it cannot do without."""
+"""Kind of model -> from its folder and a protocol to (protocol, id) of each further model that it loads to serve it."""
 
 OVER = {_ZERO_SHOT: "ImageTextEncoder"}
 """Wrapper -> the protocol whose model, of the same id, it is made over: `Class(model, **settings)`."""
@@ -156,11 +156,13 @@ def missing(model_id: str, protocol: str = "") -> list[Missing]:
     try:
         weights = find(model_id)
         kind = kind_of(weights) if weights.is_local else ""
-        within = WITHIN[kind](Path(weights.location)) if kind in WITHIN else ()
+        within = WITHIN[kind](Path(weights.location), protocol) if kind in WITHIN else ()
     except ModelError as error:
         return [Missing(what=str(error))]
     lacks = [_package(name) for name in _packages(weights, protocol) if importlib.util.find_spec(name) is None]
-    lacks += [one for inner_protocol, inner in within for one in missing(inner, inner_protocol)]
+    for inner_protocol, inner in within:
+        clause = cannot_serve(inner_protocol, inner)
+        lacks += [Missing(what=f"model {inner!r} {clause}")] if clause else missing(inner, inner_protocol)
     try:
         absent = model_ids.missing(weights)
     except ModuleNotFoundError:  # one of the packages; it knows where the weights are

@@ -40,8 +40,8 @@ class MaskInstruction(MapStage):
 
     model: Annotated[str, Serves(InstructionSegmenter)]
     """A trained region head: `path:FOLDER`."""
-    threshold: float = Field(default=0.5, gt=0, lt=1)
-    """Probability above which a pixel is inside."""
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Probability above which a pixel is inside; None: that of the head's training."""
     margin_frac: float = Field(default=0.0, ge=0, le=1)
     """Margin around the mask, as a share of the image's shorter side."""
 

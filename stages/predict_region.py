@@ -47,8 +47,8 @@ class PredictRegion(MapStage):
 
     model: Annotated[str, Serves(InstructionSegmenter)]
     """A trained region head: `path:FOLDER`."""
-    threshold: float = Field(default=0.5, gt=0, lt=1)
-    """Probability above which a pixel is in the core."""
+    threshold: float | None = Field(default=None, gt=0, lt=1)
+    """Probability above which a pixel is in the core; None: that of the head's training."""
     margin_frac: float = Field(default=0.0, ge=0, le=1)
     """Margin around the core, as a share of the image's shorter side."""
     whole_frac: float = Field(default=0.9, gt=0, le=1)
@@ -74,7 +74,7 @@ class PredictRegion(MapStage):
         """The columns of one row, and those of a reject."""
         is_empty = not core_HW.any()
         if is_empty and self.when_empty == "reject":
-            detail = f"nothing is more likely than {self.threshold}"
+            detail = "nothing on the image is likely enough"
             return {REJECT_REASON: EmptyRegion.EMPTY_REGION.value, REJECT_DETAIL: detail}
         region_HW = with_margin(core_HW, self.margin_frac * min(core_HW.shape))
         is_whole = is_empty or float(region_HW.mean()) >= self.whole_frac

@@ -6,6 +6,8 @@ import numpy as np
 class LeftShare:
     """Finds an instruction in the left share of the image that its last word names, in percent."""
 
+    threshold = 0.5
+
     def segment_instructions(self, images, instructions):
         self.asked = list(zip([image.size for image in images], instructions, strict=True))
         found = []

@@ -137,6 +137,8 @@ class LooksAtCats:
 class LeftByWords:
     """Finds an instruction in so many tenths of the width, from the left, as it has words."""
 
+    threshold = 0.5
+
     def segment_instructions(self, images, instructions):
         found = []
         for image, text in zip(images, instructions, strict=True):

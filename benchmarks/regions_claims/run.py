@@ -152,7 +152,8 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
             rows[f"the true mask, {generator}"] = with_regions(scores, edits, masks, numbers)
         return rows
 
-    return kept_rows(out, numbers, {}, make)
+    generators = {one: one for one in (numbers.generator, numbers.other_generator)}
+    return kept_rows(out, numbers, generators, make)
 
 
 def held_out(out: Path, numbers: Numbers) -> tuple[list[Edit], Benchmark]:

@@ -10,6 +10,7 @@ import base64
 import io
 from typing import TYPE_CHECKING, Any
 
+from core.errors import ModelError
 from models.batches import as_rgb, same_length
 from models.diffusion.masked import as_mask_image, check_mask_sizes, composed
 from models.endpoint import Endpoint
@@ -52,14 +53,19 @@ class OpenaiImages:
         """One image a row, RGB, at the image's own size. Where the (H, W) mask is true it is repainted.
 
         Seeds, steps and guidance are not sent. An answer of another size is resized (Lanczos), and pixels outside the
-        mask are copied from the input. Raises what `Endpoint.send` raises, and ValueError for lists of different
-        length, a mask of another size than its image, and an answer that is no image.
+        mask are copied from the input. Raises ConnectionError where the server does not answer, ModelError for a
+        refused request or key and for an answer that is no image, ValueError for lists of different length and a mask
+        of another size than its image.
         """
         same_length(images=images, masks=masks, prompts=prompts, seeds=seeds)
         check_mask_sizes(images, masks)
         inputs, mask_images = as_rgb(images), [as_mask_image(mask_HW) for mask_HW in masks]
-        answers = self._endpoint.send([self._request(*row) for row in zip(inputs, mask_images, prompts, strict=True)])
-        return list(map(composed, inputs, mask_images, map(self._image, answers)))
+        requests = [self._request(*row) for row in zip(inputs, mask_images, prompts, strict=True)]
+        try:
+            repainted = [self._image(answer) for answer in self._endpoint.send(requests)]
+        except ValueError as error:
+            raise ModelError(str(error)) from error
+        return list(map(composed, inputs, mask_images, repainted))
 
     def _request(self, image: Image, mask: Image, prompt: str) -> dict[str, Any]:
         model = self._endpoint.model
@@ -83,10 +89,18 @@ class OpenaiImages:
             found = Image.open(io.BytesIO(stored), formats=FORMATS)
             is_small = found.width * found.height <= MAX_PIXELS
             if is_small:
-                return found.convert("RGB")
-        except (KeyError, IndexError, TypeError, ValueError, OSError, Image.DecompressionBombError):
+                return _on_white(found)
+        except (KeyError, IndexError, TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError):
             raise self._endpoint.malformed(answer) from None
         raise self._endpoint.malformed(f"{found.width} x {found.height} pixels, more than {MAX_PIXELS}")
+
+
+def _on_white(image: Image) -> Image:
+    """The image in RGB, what is transparent over white."""
+    from PIL import Image as Images
+
+    layers = image.convert("RGBA")
+    return Images.alpha_composite(Images.new("RGBA", layers.size, "white"), layers).convert("RGB")
 
 
 def _png(image: Image) -> bytes:

@@ -9,19 +9,21 @@ Source  Beyond Editing Pairs (arXiv 2505.19352), sections 3 and 4: an MLLM descr
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
+from core.errors import UsageError
 from models.batches import as_rgb, same_length
 from models.diffusion.edit_requests import check_masks, texts_of
 from models.language.target_captions import write_target_captions
 from models.regions.drawing import contour, heat_map, side_by_side
 from models.regions.frozen_clip import load_tokens
-from models.regions.head_file import load_head
+from models.regions.head_file import load_head, read_config
 from models.regions.region_maps import mask_of, with_margin
 from models.regions.segmenter import RegionSegmenter
-from models.regions.settings import AS_TRAINED, RegionEditorSettings
+from models.regions.settings import AS_TRAINED, RegionEditorSettings, RepaintSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +47,7 @@ class RegionEditor:
     Settings: ClassVar = RegionEditorSettings
     needs: frozenset[str] = frozenset({"instruction"})
     uses: frozenset[str] = frozenset({"source_caption", "target_caption", "mask"})
+    """An editor whose settings name no language model also needs a target caption: `needs_with`."""
     trained_on: frozenset[str] = frozenset({"target_caption"})
 
     _captioner: Captioner | None
@@ -68,30 +71,39 @@ class RegionEditor:
         captioner, language_model = settings.captioner, settings.language_model
         self._captioner = None if captioner is None else load("Captioner", captioner, placement)
         self._language_model = None if language_model is None else load("TextGenerator", language_model, placement)
+        self.needs = self.needs_with(settings)
 
     @classmethod
-    def over(cls, segmenter: RegionSegmenter, generator: EditSynthesizer, settings: RegionEditorSettings) -> Self:
+    def over(cls, segmenter: RegionSegmenter, generator: EditSynthesizer, settings: RepaintSettings) -> Self:
         """The editor over models in memory, which stay where and as they are. It writes no descriptions."""
         editor = cls.__new__(cls)
         editor._take(segmenter, generator, settings)  # noqa: SLF001  its own class
         editor._captioner = editor._language_model = None  # noqa: SLF001  the same
+        editor.needs = cls.needs | {"target_caption"}
         return editor
 
-    def _take(self, segmenter: RegionSegmenter, generator: EditSynthesizer, settings: RegionEditorSettings) -> None:
+    def _take(self, segmenter: RegionSegmenter, generator: EditSynthesizer, settings: RepaintSettings) -> None:
         self._segmenter, self._generator, self._settings = segmenter, generator, settings
         self._threshold = segmenter.threshold if settings.threshold is None else settings.threshold
 
+    @classmethod
+    def needs_with(cls, settings: RegionEditorSettings) -> frozenset[str]:
+        """The fields that every request must have under these settings."""
+        return cls.needs | ({"target_caption"} if settings.language_model is None else set())
+
     @staticmethod
-    def further_models(settings: RegionEditorSettings) -> tuple[str, ...]:
-        """Model ids in the settings, which decide the images too."""
-        named = (settings.generator, settings.captioner, settings.language_model)
-        return tuple(one for one in named if one is not None and one != AS_TRAINED)
+    def further_models(settings: RegionEditorSettings, weights: Weights) -> tuple[str, ...]:
+        """Ids of the models besides the head that decide the images."""
+        config = read_config(Path(weights.location))
+        generator = config.generator if settings.generator == AS_TRAINED else settings.generator
+        named = (config.clip_model, generator, settings.captioner, settings.language_model)
+        return tuple(one for one in named if one is not None)
 
     def edit(self, requests: Sequence[EditRequest], *, seeds: Sequence[int]) -> list[Image]:
         """One image a request, RGB, at the image's own size. The noise depends on the request's seed alone.
 
-        Raises ValueError for lists of different length, a request without instruction, a mask of another size, and a
-        request without target caption where the settings name nobody who writes it.
+        Raises ValueError for lists of different length, a request without instruction and a mask of another size,
+        UsageError for a request whose descriptions are not given and that no model of the settings writes.
         """
         same_length(requests=requests, seeds=seeds)
         instructions = texts_of(requests, "instruction", "this editor is led by it")
@@ -141,7 +153,7 @@ class RegionEditor:
         return np.full(mask_HW.shape, is_whole)
 
     def _target_captions(self, requests: Sequence[EditRequest], images: Sequence[Image]) -> list[str]:
-        """What the edited images show. Raises ValueError where a request does not say it and nobody writes it."""
+        """What the edited images show. Raises UsageError where a request does not say it and nobody writes it."""
         lacking = [row for row, one in enumerate(requests) if not one.target_caption]
         written = self._written([requests[row] for row in lacking], [images[row] for row in lacking])
         found = {row: one.target_caption or "" for row, one in enumerate(requests)} | dict(
@@ -154,12 +166,12 @@ class RegionEditor:
         if not requests:
             return []
         if self._language_model is None:
-            raise ValueError(
+            raise UsageError(
                 "a request has no target_caption; give it, or set language_model to a TextGenerator that writes it"
             )
         undescribed = [row for row, one in enumerate(requests) if not one.source_caption]
         if undescribed and self._captioner is None:
-            raise ValueError("a request has no source_caption; give it, or set captioner to a Captioner")
+            raise UsageError("a request has no source_caption; give it, or set captioner to a Captioner")
         captions = {row: one.source_caption or "" for row, one in enumerate(requests)}
         if undescribed and self._captioner is not None:
             described = self._captioner.caption([images[row] for row in undescribed])

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 REGION_HEAD = "region_head"
 """The kind of model, in config.json."""
+PINNED_SCHEMES = ("hf", "path", "zoo", "open_clip")
+"""Schemes of models that a head may name: weights, and no address that somebody else's file could choose."""
 CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
 
 
@@ -53,9 +55,16 @@ def read_config(folder: Path) -> RegionConfig:
     """The config of a saved head. Raises ModelError where it is absent or damaged."""
     path = folder / CONFIG_FILE
     try:
-        return parse(RegionConfig, path.read_bytes(), str(path))
+        config = parse(RegionConfig, path.read_bytes(), str(path))
     except (OSError, DamagedFileError) as error:
         raise ModelError(f"{path} cannot be read ({error}); save the region head again") from error
+    for name in (config.clip_model, config.generator):
+        if name.partition(":")[0] not in PINNED_SCHEMES:
+            raise ModelError(
+                f"{path} names the model {name!r}; expected weights ({', '.join(PINNED_SCHEMES)}), as a head must not "
+                "choose a server; name a server by the setting generator"
+            )
+    return config
 
 
 def make_head(config: RegionConfig) -> RegionHead:
@@ -82,6 +91,8 @@ def load_head(weights: Weights, placement: Placement) -> tuple[RegionHead, Regio
     return head.to(placement.torch_device()).eval(), config
 
 
-def models_within(folder: Path) -> tuple[tuple[str, str], ...]:
-    """(protocol, model id) of each model that a saved head cannot do without."""
-    return (("ImageTextTokens", read_config(folder).clip_model),)
+def models_within(folder: Path, protocol: str) -> tuple[tuple[str, str], ...]:
+    """(protocol, model id) of each model that a saved head loads to serve `protocol`."""
+    config = read_config(folder)
+    generator = (("EditSynthesizer", config.generator),) if protocol == "Editor" else ()
+    return (("ImageTextTokens", config.clip_model), *generator)

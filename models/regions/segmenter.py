@@ -64,7 +64,9 @@ class RegionSegmenter:
         image_BCHW = torch.cat([self._pixels(image) for image in as_rgb(image for image, _ in rows)]).to(device)
         with torch.inference_mode():
             instruction = self._tokens.text_tokens([text for _, text in rows])
-            prob_BN = self._head(self._tokens.image_tokens(image_BCHW).patch_BND, instruction).logit_BN.sigmoid()
+            prob_BN = (
+                self._head(self._tokens.image_tokens(image_BCHW).patch_BND, instruction).logit_BN.float().sigmoid()
+            )
             return [
                 enlarged(prob_N[None], grid, image.height, image.width)[0, 0].cpu().numpy()
                 for prob_N, (image, _) in zip(prob_BN, rows, strict=True)

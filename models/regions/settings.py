@@ -12,11 +12,9 @@ AS_TRAINED = "as_trained"
 """Value of the setting `generator` for the model that the head was trained with."""
 
 
-class RegionEditorSettings(Settings):
-    """Settings of a region editor that decide its images."""
+class RepaintSettings(Settings):
+    """How a region is cut and repainted; all settings of an editor over models in memory."""
 
-    generator: str = AS_TRAINED
-    """Who repaints the region: the id of any EditSynthesizer, such as `zoo:sd`, or the one of the training."""
     num_steps: int = Field(50, ge=1)
     """Steps of the generator."""
     guidance_scale: float = Field(7.5, ge=0)
@@ -27,6 +25,13 @@ class RegionEditorSettings(Settings):
     """Margin around the region, as a share of the image's shorter side."""
     when_empty: Literal["whole", "unchanged"] = "whole"
     """What becomes of an image on which the instruction names nothing: it is repainted as a whole, or left."""
+
+
+class RegionEditorSettings(RepaintSettings):
+    """Settings of a region editor that decide its images."""
+
+    generator: str = AS_TRAINED
+    """Who repaints the region: the id of any EditSynthesizer, such as `zoo:sd`, or the one of the training."""
     captioner: str | None = None
     """Id of a Captioner that describes the image where a request has no source caption."""
     language_model: str | None = None

@@ -13,8 +13,12 @@ if TYPE_CHECKING:
 
 
 def masks_of(
-    segmenter: InstructionSegmenter, images: Sequence[Image], texts: Sequence[str | None], threshold: float
+    segmenter: InstructionSegmenter, images: Sequence[Image], texts: Sequence[str | None], threshold: float | None
 ) -> list[Bools]:
-    """Where each instruction changes its image, (H, W): probability above `threshold`. Nowhere without a text."""
+    """Where each instruction changes its image, (H, W): probability above `threshold`. Nowhere without a text.
+
+    Without a threshold it is that of the segmenter's training.
+    """
+    level = segmenter.threshold if threshold is None else threshold
     found = segmenter.segment_instructions(images, [text or "" for text in texts])
-    return [(prob_HW > threshold) & bool((text or "").strip()) for prob_HW, text in zip(found, texts, strict=True)]
+    return [(prob_HW > level) & bool((text or "").strip()) for prob_HW, text in zip(found, texts, strict=True)]

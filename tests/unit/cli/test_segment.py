@@ -21,7 +21,7 @@ def test_region_is_written_as_three_files_an_image(tmp_path, images, editloom):
 def test_threshold_bounds_the_mask(tmp_path, images, editloom):
     model = save_region_head(tmp_path / "head")
     shares = [
-        editloom("segment", images[0], "x", "--model", model, "--out", tmp_path / "o", "--threshold", level)[1]
+        editloom("segment", images[0], "x", "--model", model, "--out", tmp_path / "o", "--mask-threshold", level)[1]
         for level in (0.05, 0.95)
     ]
     assert ["100.0% inside" in one for one in shares] == [True, False]
@@ -64,6 +64,29 @@ def test_images_of_one_name_are_refused(tmp_path, images, refused):
     twice = (images[0], images[0])
     message = refused("segment", *twice, "x", "--model", model, "--out", tmp_path / "o", code=1)
     assert message == "several images are called a; segment them in separate calls"
+
+
+def test_own_threshold_of_a_head_is_the_default(tmp_path, images, editloom):
+    shares = [
+        editloom("segment", images[0], "x", "--model", save_region_head(tmp_path / str(level), threshold=level),
+                 "--out", tmp_path / "o")[1]
+        for level in (0.05, 0.95)
+    ]  # fmt: skip
+    assert ["100.0% inside" in one for one in shares] == [True, False]
+
+
+def test_edit_without_target_caption_is_refused(tmp_path, images, models, refused):
+    model = save_region_head(tmp_path / "head")
+    message = refused("edit", images[0], "make it red", "--model", model, "--out", "o", code=2)
+    assert message.endswith("needs target_caption, and the edit has none; give it")
+    assert len(models) == 1  # nothing was loaded
+
+
+def test_region_head_masks_for_an_editor_by_caption_with_a_phrase(tmp_path, images, models, editloom, refused):
+    head = save_region_head(tmp_path / "head", bias=9)
+    masked = ("edit", images[0], "a red car", "--model", "zoo:sd", "--mask-model", head, "--out", tmp_path / "o.png")
+    assert refused(*masked, code=2) == "editor zoo:sd takes no instruction to look for; say by --phrase what to mask"
+    assert editloom(*masked, "--phrase", "make the car red")[0] == 0
 
 
 def test_generator_is_an_option_of_edit(tmp_path, images, models, editloom):

@@ -35,7 +35,7 @@ def test_empty_region_is_a_reject_or_the_whole_image():
     rows = table(source_images=[[jpeg(1)], [jpeg(2)]], instruction=["go 0", None])
     found = predicted(rows)
     assert found["reject_reason"].to_pylist() == ["empty_region"] * 2
-    assert found["reject_detail"].to_pylist() == ["nothing is more likely than 0.5"] * 2
+    assert found["reject_detail"].to_pylist() == ["nothing on the image is likely enough"] * 2
     found = predicted(rows, when_empty="whole")
     assert found["reject_reason"].null_count == 2
     assert found["is_whole_image"].to_pylist() == [True, True]

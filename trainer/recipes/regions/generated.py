@@ -7,14 +7,16 @@ trainings may share a folder, a resumed one finds its files, and a changed setti
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 import torch
 from PIL import Image
+
+from samples.image_limits import ImageProblem
+from samples.stored_images import MAX_MADE_PIXELS, rgb_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,9 +35,11 @@ class Generator(NamedTuple):
 
     model: EditSynthesizer
     identity: str
-    """Its model id and revision."""
+    """Its model id, revision and precision."""
     num_steps: int
     guidance_scale: float
+    batch_size: int
+    """Images that are made at once, and then written."""
 
 
 class GeneratedImages:
@@ -54,17 +58,17 @@ class GeneratedImages:
         found = {key: pixels for key in dict.fromkeys(keys) if (pixels := self._read(key)) is not None}
         self.num_read += len(found)
         todo = {key: row for row, key in enumerate(keys) if key not in found}
-        if todo:
-            rows = list(todo.values())
+        for part in _parts(list(todo), self._generator.batch_size):
+            rows = [todo[key] for key in part]
             made = self._generator.model.inpaint(
                 [sources[row] for row in rows], [_mask_of(boxes[row], sources[row]) for row in rows],
-                [descriptions[row] for row in rows], seeds=[_noise_of(key) for key in todo],
+                [descriptions[row] for row in rows], seeds=[_noise_of(key) for key in part],
                 num_steps=self._generator.num_steps, guidance_scale=self._generator.guidance_scale,
             )  # fmt: skip
-            for key, image in zip(todo, made, strict=True):
+            for key, image in zip(part, made, strict=True):
                 self._write(key, image)
                 found[key] = np.asarray(image)
-            self.num_generated += len(todo)
+            self.num_generated += len(part)
         pixels_BHWC = torch.from_numpy(np.stack([found[key] for key in keys]))
         return (pixels_BHWC.permute(0, 3, 1, 2).float() / 255).to(source_BCHW.device)
 
@@ -81,18 +85,21 @@ class GeneratedImages:
     def _read(self, key: str) -> Any:
         """The pixels (H, W, 3), or None where the file is absent or was cut off."""
         try:
-            with Image.open(io.BytesIO(self._path(key).read_bytes()), formats=("PNG",)) as image:
-                return np.asarray(image.convert("RGB"))
-        except (OSError, ValueError, SyntaxError):
+            return np.asarray(rgb_image(self._path(key).read_bytes(), MAX_MADE_PIXELS))
+        except (OSError, ImageProblem):
             return None
 
     def _write(self, key: str, image: Image.Image) -> None:
         """Write the file, complete or not at all: another training may read the folder."""
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary = path.with_name(f".{path.name}.{uuid4().hex}")
         image.save(temporary, "PNG", compress_level=1)
         temporary.replace(path)
+
+
+def _parts(keys: list[str], size: int) -> list[list[str]]:
+    return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
 def _as_image(source_CHW: Tensor) -> Image.Image:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import cosine_similarity, cross_entropy, normalize
+from torch.nn.functional import cosine_similarity, normalize, softplus
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,14 +27,14 @@ MIN_SHIFT = 0.05
 """Least length by which a shift of an image is divided: that of an unchanged image is 0, and its gradient infinite."""
 
 
-def semantic_loss(found_BD: Tensor, text_BD: Tensor, contrast: float) -> Tensor:
-    """(B,): 1 - cosine with the row's text, and `contrast` times the cross-entropy of finding it among all texts."""
-    loss_B = 1 - cosine_similarity(found_BD, text_BD, dim=-1)
-    if contrast:
-        logit_BB = normalize(found_BD, dim=-1) @ normalize(text_BD, dim=-1).T / TEMPERATURE
-        rows_B = torch.arange(len(logit_BB), device=logit_BB.device)
-        loss_B = loss_B + contrast * cross_entropy(logit_BB, rows_B, reduction="none")
-    return loss_B
+def semantic_loss(found_BD: Tensor, text_BD: Tensor, other_text_BD: Tensor, contrast: float) -> Tensor:
+    """(B,): 1 - cosine with the row's text, and `contrast` times the cross-entropy of telling it from the other one.
+
+    The other text is the sample's own too, so that a sample's loss does not depend on its batch.
+    """
+    cos_B = cosine_similarity(found_BD, text_BD, dim=-1)
+    margin_B = (cos_B - cosine_similarity(found_BD, other_text_BD, dim=-1)) / TEMPERATURE
+    return 1 - cos_B + contrast * softplus(-margin_B)
 
 
 def global_loss(image_BD: Tensor, text_BD: Tensor) -> Tensor:

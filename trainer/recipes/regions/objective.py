@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 
 class Networks(NamedTuple):
-    """What a training works with. `generated` is None where no loss needs it."""
+    """What a training works with. `generator` and `generated` are None where nothing needs them."""
 
     head: RegionHead
     config: RegionConfig
     tokens: ImageTextTokens
-    generator: EditSynthesizer
+    generator: EditSynthesizer | None
     generated: GeneratedImages | None
     autocast: Callable[[], AbstractContextManager[Any]]
 
@@ -68,10 +68,16 @@ class RegionsObjective:
         self.modules = {"head": networks.head}
         self.groups = (ParameterGroup(names=tuple(f"head.{name}" for name, _ in networks.head.named_parameters())),)
         self._trained = frozenset(self.groups[0].names)
+
+    @property
+    def editor(self) -> RegionEditor:
+        """The editor over the weights as they are, for previews."""
+        settings, networks = self._settings, self._networks
+        assert networks.generator is not None  # loaded where there are previews
         segmenter = RegionSegmenter.over(
             networks.head, networks.tokens, threshold=settings.threshold, batch_size=settings.run_on.preview_samples
         )
-        self.editor = RegionEditor.over(segmenter, networks.generator, settings.preview_settings())
+        return RegionEditor.over(segmenter, networks.generator, settings.run_on.preview)
 
     def trained_at(self, step: int) -> frozenset[str]:  # noqa: ARG002  all steps are alike
         """Everything in the groups, at every step."""
@@ -89,10 +95,12 @@ class RegionsObjective:
         logit_BN = features.logit_BN.float()
         found: dict[str, tuple[float, Tensor]] = {}
         if settings.lambda_original:
-            loss_B = losses.semantic_loss(features.original_BD.float(), known.source_text_BD, settings.contrast)
+            texts = known.source_text_BD, known.target_text_BD
+            loss_B = losses.semantic_loss(features.original_BD.float(), *texts, settings.contrast)
             found["semantic_original"] = settings.lambda_original, loss_B
         if settings.lambda_edited:
-            loss_B = losses.semantic_loss(features.edited_BD.float(), known.target_text_BD, settings.contrast)
+            texts = known.target_text_BD, known.source_text_BD
+            loss_B = losses.semantic_loss(features.edited_BD.float(), *texts, settings.contrast)
             found["semantic_edited"] = settings.lambda_edited, loss_B
         if networks.generated is not None:
             found |= self._image_losses(logit_BN, known, batch, draws, networks.generated)

@@ -15,7 +15,7 @@ from core.missing import refusal
 from models import registry
 from models.model_ids import find
 from models.placement import Placement
-from models.regions.head_file import REGION_HEAD, RegionConfig, load_head, make_head
+from models.regions.head_file import PINNED_SCHEMES, REGION_HEAD, RegionConfig, load_head, make_head
 from trainer.recipes.regions.generated import GeneratedImages, Generator
 from trainer.recipes.regions.objective import Networks, RegionsObjective
 from trainer.recipes.regions.settings import RegionsSettings
@@ -45,22 +45,32 @@ class Regions(RegionsSettings):
         tokens: Any = ctx.load(TOKENS, self.clip_model, patch_layer=self.patch_layer)
         config = self._config(tokens.dim)
         head = self._head(config, placement).to(ctx.device)
-        generator: EditSynthesizer = ctx.load(GENERATOR, self.generator, batch_size=self.run_on.generator_batch_size)
+        generator: EditSynthesizer | None = None
+        if self.uses_generator:
+            generator = ctx.load(GENERATOR, self.generator, batch_size=self.run_on.generator_batch_size)
         generated = None
-        if self.needs_generator:
-            identity = f"{self.generator} {registry.revision(self.generator)}"
+        if self.needs_generator and generator is not None:
+            identity = f"{self.generator} {registry.revision(self.generator)} {ctx.frozen_dtype}"
             folder = self.run_on.cache or self.out / "generated"
             generated = GeneratedImages(
-                Generator(generator, identity, self.generator_steps, self.generator_guidance_scale), folder
-            )
+                Generator(
+                    generator, identity, self.generator_steps, self.generator_guidance_scale,
+                    self.run_on.generator_batch_size,
+                ), folder,
+            )  # fmt: skip
         return RegionsObjective(self, Networks(head, config, tokens, generator, generated, ctx.autocast))
 
     def _check(self) -> None:
-        """Raise UsageError for models that cannot do their part, before any is loaded."""
-        for name, model_id, protocol in (
-            ("clip_model", self.clip_model, TOKENS),
-            ("generator", self.generator, GENERATOR),
-        ):
+        """Raise UsageError for models that cannot do their part or that nothing pins, before any is loaded."""
+        used = [("clip_model", self.clip_model, TOKENS)]
+        if self.uses_generator:
+            used.append(("generator", self.generator, GENERATOR))
+        for name, model_id, protocol in used:
+            if model_id.partition(":")[0] not in PINNED_SCHEMES:
+                raise UsageError(
+                    f"{name} {model_id!r} is a server, whose images nothing pins; a training needs weights "
+                    f"({', '.join(PINNED_SCHEMES)})"
+                )
             if lacking := registry.missing(model_id, protocol):
                 raise MissingDependencyError(f"{name}: {refusal([('', one) for one in lacking])}")
             if clause := registry.cannot_serve(protocol, model_id):

@@ -14,7 +14,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 
-from models.regions.settings import RegionEditorSettings
+from models.regions.settings import RepaintSettings
 from trainer.recipe import Recipe
 from trainer.settings import TrainRunOn
 
@@ -26,7 +26,7 @@ class RegionsRunOn(TrainRunOn):
     """Folder of generated images, which trainings may share; None: `generated` in the folder of the training."""
     generator_batch_size: int = Field(16, ge=1)
     """Images that the generator makes at once."""
-    preview: RegionEditorSettings = RegionEditorSettings()
+    preview: RepaintSettings = RepaintSettings()
     """Settings of the editor of previews, whose generator is that of the training."""
 
     @field_validator("cache")
@@ -79,7 +79,7 @@ class RegionsSettings(Recipe):
     lambda_edited: float = Field(1.0, ge=0)
     """Weight of L_semEdited: patches that have seen the instruction say the target description."""
     contrast: float = Field(0.1, ge=0)
-    """Weight, within these two, of telling a sample's description from those of the other samples of its batch."""
+    """Weight, within these two, of telling the right one of a sample's two descriptions from the other."""
     lambda_global: float = Field(1.0, ge=0)
     """Weight of L_CLIPg: the composed image fits the target description."""
     lambda_direction: float = Field(1.0, ge=0)
@@ -90,15 +90,16 @@ class RegionsSettings(Recipe):
     run_on: RegionsRunOn = RegionsRunOn()
 
     def needs_models(self) -> tuple[str, ...]:
-        """CLIP, the head to start from, and the generator where a loss needs it."""
+        """CLIP, the head to start from, and the generator where a loss needs it; previews may need it too."""
         head = () if self.model is None else (self.model,)
         return (*head, self.clip_model, *((self.generator,) if self.needs_generator else ()))
+
+    @property
+    def uses_generator(self) -> bool:
+        """True where a loss or a preview needs the generator."""
+        return self.needs_generator or self.run_on.preview_every > 0
 
     @property
     def needs_generator(self) -> bool:
         """True where a loss compares composed images."""
         return bool(self.lambda_global or self.lambda_direction or self.lambda_structure)
-
-    def preview_settings(self) -> RegionEditorSettings:
-        """Settings of the editor of previews, which is over the generator of the training."""
-        return self.run_on.preview

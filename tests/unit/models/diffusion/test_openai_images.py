@@ -86,14 +86,14 @@ def test_answers_keep_the_order_of_their_requests():
     ],
 )  # fmt: skip
 def test_answer_that_is_no_image_is_refused(answer):
-    with image_server(lambda _form: (200, answer)) as server, pytest.raises(ValueError, match="no edited image came"):
+    with image_server(lambda _form: (200, answer)) as server, pytest.raises(ModelError, match="no edited image came"):
         inpaint(server)
     assert len(server.asked) == 1  # an address in the answer is not followed
 
 
 def test_answer_of_too_many_pixels_is_refused(monkeypatch):
     monkeypatch.setattr("models.diffusion.openai_images.MAX_PIXELS", 100)
-    with image_server(answer_with(IMAGE)) as server, pytest.raises(ValueError, match="20 x 10 pixels, more than 100"):
+    with image_server(answer_with(IMAGE)) as server, pytest.raises(ModelError, match="20 x 10 pixels, more than 100"):
         inpaint(server)
 
 
@@ -119,3 +119,22 @@ def test_mask_of_another_size_is_refused_before_anything_is_sent():
         with pytest.raises(ValueError, match="mask 0 has shape"):
             model.inpaint([IMAGE], [MASK.T], ["a"], seeds=[0], **SETTINGS)
     assert server.asked == []
+
+
+def test_refused_request_is_one_line():
+    with image_server(lambda _form: (400, "moderation")) as server, pytest.raises(ModelError, match="HTTP 400: moder"):
+        inpaint(server)
+
+
+def test_broken_png_is_refused():
+    stored = bytearray(base64.b64decode(png(Image.effect_noise((64, 64), 90))))
+    stored[stored.index(b"IDAT") + 3] = 0
+    answer = {"data": [{"b64_json": base64.b64encode(bytes(stored)).decode()}]}
+    with image_server(lambda _form: (200, answer)) as server, pytest.raises(ModelError, match="no edited image came"):
+        inpaint(server)
+
+
+def test_transparent_answer_lies_on_white():
+    with image_server(answer_with(Image.new("RGBA", (20, 10), (200, 0, 0, 0)))) as server:
+        found = np.asarray(inpaint(server)[0])
+    assert (found[MASK] == 255).all()

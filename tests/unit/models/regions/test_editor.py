@@ -6,8 +6,10 @@ import logging
 import numpy as np
 import pytest
 import torch
+from _region_heads import save_region_head
 from PIL import Image
 
+from core.errors import UsageError
 from models.encoders.clip_tokens import ClipTokens
 from models.model_ids import find
 from models.placement import Placement
@@ -136,11 +138,11 @@ def test_unusable_description_is_replaced_by_the_instruction(caplog):
 
 
 def test_request_that_nobody_describes_is_refused():
-    with pytest.raises(ValueError, match="no target_caption; give it, or set language_model"):
+    with pytest.raises(UsageError, match="no target_caption; give it, or set language_model"):
         editor(Painter()).edit([request(target_caption=None)], seeds=[0])
     made = editor(Painter())
     made._language_model = Describes()
-    with pytest.raises(ValueError, match="no source_caption; give it, or set captioner"):
+    with pytest.raises(UsageError, match="no source_caption; give it, or set captioner"):
         made.edit([request(target_caption=None)], seeds=[0])
     with pytest.raises(ValueError, match="request 0 has no instruction"):
         made.edit([request(None)], seeds=[0])
@@ -154,10 +156,16 @@ def test_pictures_show_probabilities_and_outline():
     assert np.asarray(first)[20, 10].tolist() != np.asarray(second)[20, 10].tolist()
 
 
-def test_further_models_are_those_of_the_settings():
+def test_further_models_are_all_that_decide_the_images(tmp_path):
     named = RegionEditorSettings(generator="zoo:sd", captioner="zoo:blip")
-    assert RegionEditor.further_models(RegionEditorSettings()) == ()
-    assert RegionEditor.further_models(named) == ("zoo:sd", "zoo:blip")
+    weights = find(save_region_head(tmp_path))
+    assert RegionEditor.further_models(RegionEditorSettings(), weights) == ("zoo:clip", "zoo:sd-inpaint")
+    assert RegionEditor.further_models(named, weights) == ("zoo:clip", "zoo:sd", "zoo:blip")
+
+
+def test_target_caption_is_needed_where_nobody_writes_it():
+    assert RegionEditor.needs_with(RegionEditorSettings()) == {"instruction", "target_caption"}
+    assert RegionEditor.needs_with(RegionEditorSettings(language_model="zoo:llm")) == {"instruction"}
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from models.placement import Placement
 from models.protocols import TextTokens
 from models.regions.head import RegionHead
 from models.regions.head_file import RegionConfig, load_head, make_head, read_config, save_head
+from models.registry import missing
 
 CONFIG = RegionConfig(
     dim=16, num_heads=4, hidden=8, clip_model="zoo:clip", clip_revision="r", patch_layer=-1, generator="zoo:sd-inpaint",
@@ -95,6 +96,29 @@ def test_shapes_over_clip_of_full_size(size_px, patch_px, width, dim, layers):
     assert found.patch_BND.shape == (2, num_patches, dim)
     assert region.logit_BN.shape == (2, num_patches)
     assert region.original_BD.shape == region.edited_BD.shape == (2, dim)
+
+
+@pytest.mark.parametrize("field", ["clip_model", "generator"])
+def test_head_that_names_a_server_is_refused(tmp_path, field):
+    """Or else a downloaded file could send the user's images and key to any address."""
+    server = "openai:m@http://127.0.0.1:1/v1"
+    save_head(head(), CONFIG.model_copy(update={field: server}), tmp_path)
+    with pytest.raises(ModelError, match="as a head must not choose a server"):
+        load_head(find(f"path:{tmp_path}"), CPU)
+
+
+def test_head_that_names_itself_is_a_line(tmp_path):
+    own = f"path:{tmp_path}"
+    save_head(head(), CONFIG.model_copy(update={"clip_model": own}), tmp_path)
+    (lack,) = missing(own, "InstructionSegmenter")
+    assert "which cannot serve ImageTextTokens" in lack.message
+
+
+def test_what_an_editor_lacks_has_its_generator(tmp_path):
+    save_head(head(), CONFIG.model_copy(update={"generator": "path:nowhere"}), tmp_path)
+    assert missing(f"path:{tmp_path}", "InstructionSegmenter") == []
+    (lack,) = missing(f"path:{tmp_path}", "Editor")
+    assert "nowhere" in lack.message
 
 
 def test_a_saved_head_is_the_same_head(tmp_path):

@@ -32,7 +32,7 @@ def sources(count=2):
 
 
 def kept(folder, painter, **changes):
-    settings = {"identity": "painter 1", "num_steps": 4, "guidance_scale": 2.0, **changes}
+    settings = {"identity": "painter 1", "num_steps": 4, "guidance_scale": 2.0, "batch_size": 4, **changes}
     return GeneratedImages(Generator(painter, **settings), folder)
 
 
@@ -90,3 +90,15 @@ def test_a_file_that_was_cut_off_is_generated_again(tmp_path):
     assert torch.equal(kept(tmp_path, painter).images(sources(1), [WHOLE], ["a"], [0]), first)
     assert len(painter.calls) == 2
     assert [one.name for one in tmp_path.rglob(".*.png*")] == []
+
+
+def test_images_are_written_batch_by_batch(tmp_path):
+    class Fails(Painter):
+        def inpaint(self, images, *more, **settings):
+            if self.calls:
+                raise ConnectionError("no answer")
+            return super().inpaint(images, *more, **settings)
+
+    with pytest.raises(ConnectionError):
+        kept(tmp_path, Fails(), batch_size=2).images(sources(3), [WHOLE] * 3, ["a"] * 3, [0, 0, 0])
+    assert len(list(tmp_path.rglob("*.png"))) == 2

@@ -5,9 +5,11 @@ import json
 import pytest
 import torch
 from _checkpoints import save_siglip
+from PIL import Image
 
 from core.errors import MissingDependencyError, SettingError, UsageError
 from models.placement import Placement
+from models.protocols import EditRequest
 from models.regions.region_maps import enlarged
 from models.regions.settings import RegionEditorSettings
 from models.registry import load, missing, revision
@@ -82,8 +84,8 @@ def test_image_losses_are_those_of_the_composed_image(batch, tmp_path):
         )  # fmt: skip
         result = tokens.image_tokens(mask * generated + (1 - mask) * source)
     expected = {
-        "semantic_original": losses.semantic_loss(features.original_BD, before, 0.1),
-        "semantic_edited": losses.semantic_loss(features.edited_BD, after, 0.1),
+        "semantic_original": losses.semantic_loss(features.original_BD, before, after, 0.1),
+        "semantic_edited": losses.semantic_loss(features.edited_BD, after, before, 0.1),
         "global": losses.global_loss(result.emb_BD, after),
         "direction": losses.direction_loss(result.emb_BD, known.emb_BD, after, before),
         "structure": losses.structure_loss(result.patch_BND, known.patch_BND),
@@ -174,7 +176,7 @@ def test_saved_head_is_loaded_as_editor_and_segmenter(batch, tmp_path):
     segmenter = load("InstructionSegmenter", f"path:{folder}", CPU)
     assert segmenter.threshold == 0.4
     editor = load("Editor", f"path:{folder}", CPU, settings=RegionEditorSettings())
-    assert editor.needs == {"instruction"}
+    assert editor.needs == {"instruction", "target_caption"}
     assert missing(f"path:{folder}", "InstructionSegmenter") == []
 
 
@@ -199,6 +201,34 @@ def test_generator_that_cannot_inpaint_is_refused(tmp_path):
         opened(tmp_path, generator="zoo:ip2p")
     with pytest.raises(UsageError, match="generator 'zoo:llm' is of kind 'llama', which cannot serve EditSynthesizer"):
         opened(tmp_path, generator="zoo:llm")
+
+
+def test_server_is_refused_as_generator(tmp_path):
+    with pytest.raises(UsageError, match="is a server, whose images nothing pins; a training needs weights"):
+        opened(tmp_path, generator="openai:m@http://127.0.0.1:1/v1")
+
+
+def test_generator_is_not_loaded_where_nothing_needs_it(batch, tmp_path):
+    absent = {"generator": "path:nowhere", **NO_CLIP}
+    objective = opened(tmp_path, **absent, run_on={"preview_every": 0})
+    assert loss_of(objective, batch)[0].isfinite()
+    with pytest.raises(MissingDependencyError, match=r"generator: .*nowhere"):
+        opened(tmp_path, **absent)
+
+
+def test_loss_of_a_sample_does_not_depend_on_its_batch(batch, tmp_path):
+    objective = opened(tmp_path, contrast=1.0)
+    whole, _ = loss_of(objective, batch)
+    alone = [objective.loss(one, Draws(0, one.number_B))[0].detach() for one in (batch.select([0]), batch.select([1]))]
+    assert float(whole.detach()) == pytest.approx(float(sum(alone)) / 2, rel=1e-4)
+
+
+def test_previews_are_made_under_autocast(batch, tmp_path):
+    editor = opened(tmp_path).editor
+    image = Image.effect_noise((64, 64), 90).convert("RGB")
+    with torch.autocast("cpu", torch.bfloat16):
+        (picture,) = editor.pictures([EditRequest(image=image, instruction="make it red")])
+    assert picture.size == (128, 64)
 
 
 def test_models_that_are_not_here_are_named(tmp_path):
