@@ -14,27 +14,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
-from torch.nn.functional import cosine_similarity, normalize, softplus
+from torch.nn.functional import cosine_similarity, normalize
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # B rows, N patches, D embedding
 
-TEMPERATURE = 0.07
-"""Of the contrast between descriptions, as CLIP starts with."""
 MIN_SHIFT = 0.05
 """Least length by which a shift of an image is divided: that of an unchanged image is 0, and its gradient infinite."""
 
 
-def semantic_loss(found_BD: Tensor, text_BD: Tensor, other_text_BD: Tensor, contrast: float) -> Tensor:
-    """(B,): 1 - cosine with the row's text, and `contrast` times the cross-entropy of telling it from the other one.
-
-    The other text is the sample's own too, so that a sample's loss does not depend on its batch.
-    """
-    cos_B = cosine_similarity(found_BD, text_BD, dim=-1)
-    margin_B = (cos_B - cosine_similarity(found_BD, other_text_BD, dim=-1)) / TEMPERATURE
-    return 1 - cos_B + contrast * softplus(-margin_B)
+def semantic_loss(found_BD: Tensor, text_BD: Tensor) -> Tensor:
+    """(B,): 1 - cosine with the row's text."""
+    return 1 - cosine_similarity(found_BD, text_BD, dim=-1)
 
 
 def global_loss(image_BD: Tensor, text_BD: Tensor) -> Tensor:

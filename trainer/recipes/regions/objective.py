@@ -95,12 +95,10 @@ class RegionsObjective:
         logit_BN = features.logit_BN.float()
         found: dict[str, tuple[float, Tensor]] = {}
         if settings.lambda_original:
-            texts = known.source_text_BD, known.target_text_BD
-            loss_B = losses.semantic_loss(features.original_BD.float(), *texts, settings.contrast)
+            loss_B = losses.semantic_loss(features.original_BD.float(), known.source_text_BD)
             found["semantic_original"] = settings.lambda_original, loss_B
         if settings.lambda_edited:
-            texts = known.target_text_BD, known.source_text_BD
-            loss_B = losses.semantic_loss(features.edited_BD.float(), *texts, settings.contrast)
+            loss_B = losses.semantic_loss(features.edited_BD.float(), known.target_text_BD)
             found["semantic_edited"] = settings.lambda_edited, loss_B
         if networks.generated is not None:
             found |= self._image_losses(logit_BN, known, batch, draws, networks.generated)

@@ -74,12 +74,10 @@ class RegionsSettings(Recipe):
     noise_scale: float = Field(1.0, ge=0)
     """Logistic noise on the logits of patches before the threshold, so that the losses see many masks; 0: none."""
 
-    lambda_original: float = Field(1.0, ge=0)
+    lambda_original: float = Field(0.2, ge=0)
     """Weight of L_semOriginal: patches, as texts, say the original description."""
-    lambda_edited: float = Field(1.0, ge=0)
+    lambda_edited: float = Field(0.2, ge=0)
     """Weight of L_semEdited: patches that have seen the instruction say the target description."""
-    contrast: float = Field(0.1, ge=0)
-    """Weight, within these two, of telling the right one of a sample's two descriptions from the other."""
     lambda_global: float = Field(1.0, ge=0)
     """Weight of L_CLIPg: the composed image fits the target description."""
     lambda_direction: float = Field(1.0, ge=0)

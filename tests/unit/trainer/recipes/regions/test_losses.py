@@ -21,17 +21,9 @@ def cos(one, other):
 
 
 def test_semantic_loss_is_one_less_the_cosine(random):
-    found, text, other = torch.randn(3, 3, 8, generator=random)
-    expected = [1 - cos(one.numpy(), text.numpy()) for one, text in zip(found, text, strict=True)]
-    torch.testing.assert_close(losses.semantic_loss(found, text, other, 0.0), torch.tensor(expected))
-
-
-def test_contrast_is_the_cross_entropy_between_both_texts(random):
-    found, text, other = torch.randn(3, 3, 8, generator=random)
-    gained = losses.semantic_loss(found, text, other, 0.5) - losses.semantic_loss(found, text, other, 0.0)
-    for row in range(3):
-        own, wrong = (np.exp(cos(found[row].numpy(), one[row].numpy()) / 0.07) for one in (text, other))
-        assert float(gained[row]) == pytest.approx(-0.5 * np.log(own / (own + wrong)), rel=1e-3)
+    found, texts = torch.randn(2, 3, 8, generator=random)
+    expected = [1 - cos(one.numpy(), text.numpy()) for one, text in zip(found, texts, strict=True)]
+    torch.testing.assert_close(losses.semantic_loss(found, texts), torch.tensor(expected))
 
 
 def test_global_and_direction_loss_are_cosines(random):

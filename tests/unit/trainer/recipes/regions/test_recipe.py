@@ -84,8 +84,8 @@ def test_image_losses_are_those_of_the_composed_image(batch, tmp_path):
         )  # fmt: skip
         result = tokens.image_tokens(mask * generated + (1 - mask) * source)
     expected = {
-        "semantic_original": losses.semantic_loss(features.original_BD, before, after, 0.1),
-        "semantic_edited": losses.semantic_loss(features.edited_BD, after, before, 0.1),
+        "semantic_original": losses.semantic_loss(features.original_BD, before),
+        "semantic_edited": losses.semantic_loss(features.edited_BD, after),
         "global": losses.global_loss(result.emb_BD, after),
         "direction": losses.direction_loss(result.emb_BD, known.emb_BD, after, before),
         "structure": losses.structure_loss(result.patch_BND, known.patch_BND),
@@ -217,7 +217,7 @@ def test_generator_is_not_loaded_where_nothing_needs_it(batch, tmp_path):
 
 
 def test_loss_of_a_sample_does_not_depend_on_its_batch(batch, tmp_path):
-    objective = opened(tmp_path, contrast=1.0)
+    objective = opened(tmp_path)
     whole, _ = loss_of(objective, batch)
     alone = [objective.loss(one, Draws(0, one.number_B))[0].detach() for one in (batch.select([0]), batch.select([1]))]
     assert float(whole.detach()) == pytest.approx(float(sum(alone)) / 2, rel=1e-4)
