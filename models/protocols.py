@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -352,13 +352,4 @@ class Editor(Protocol):
 
     def edit(self, requests: Sequence[EditRequest], *, seeds: Sequence[int]) -> list[Image]:
         """One image a request, at the request's own size. The noise depends on the request's seed alone."""
-        ...
-
-
-@runtime_checkable
-class DrawsPictures(Protocol):
-    """An editor that can show how it understands requests, for previews of its training."""
-
-    def pictures(self, requests: Sequence[EditRequest]) -> list[Image]:
-        """One picture a request, all of one size where the images are, and as high as its image."""
         ...

@@ -7,12 +7,12 @@ Other fields that it can use are left out, so that a preview shows the weights a
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from PIL import Image
 
 from core.errors import ContractError
-from models.protocols import DrawsPictures, EditRequest
+from models.protocols import EditRequest
 from trainer.data import first_samples
 from trainer.decode import Decoder
 
@@ -33,6 +33,15 @@ TRAINED_COLUMNS = {"mask": "region_mask_png", "target_caption": "target_caption"
 EXAMPLES = ("example_source_images", "example_target_images")
 """Columns of an editor's examples, where it is trained on them."""
 SOURCE, TARGET = "source_images", "target_image"
+
+
+@runtime_checkable
+class DrawsPictures(Protocol):
+    """An editor that can show how it understands requests."""
+
+    def pictures(self, requests: Sequence[EditRequest]) -> list[Image.Image]:
+        """One picture a request, all of one size where the images are, and as high as its image."""
+        ...
 
 
 class Previewer:

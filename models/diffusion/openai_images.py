@@ -14,6 +14,8 @@ from core.errors import ModelError
 from models.batches import as_rgb, same_length
 from models.diffusion.masked import as_mask_image, check_mask_sizes, composed
 from models.endpoint import Endpoint
+from samples.image_limits import ImageProblem
+from samples.images import decode_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
 WITHOUT_FORMAT = ("gpt-image", "chatgpt-image")
 """Beginnings of names of models that refuse `response_format`, and always send the image itself."""
-FORMATS = ("PNG", "JPEG", "WEBP")
 MAX_PIXELS = 4096 * 4096
 """Largest answer that is decoded."""
 
@@ -82,25 +83,14 @@ class OpenaiImages:
 
     def _image(self, answer: Any) -> Image:
         """The image of an answer. Raises ValueError for another answer, and for an image that is too large."""
-        from PIL import Image
-
         try:
             stored = base64.b64decode(answer["data"][0]["b64_json"], validate=True)
-            found = Image.open(io.BytesIO(stored), formats=FORMATS)
-            is_small = found.width * found.height <= MAX_PIXELS
-            if is_small:
-                return _on_white(found)
-        except (KeyError, IndexError, TypeError, ValueError, OSError, SyntaxError, Image.DecompressionBombError):
+        except (KeyError, IndexError, TypeError, ValueError):
             raise self._endpoint.malformed(answer) from None
-        raise self._endpoint.malformed(f"{found.width} x {found.height} pixels, more than {MAX_PIXELS}")
-
-
-def _on_white(image: Image) -> Image:
-    """The image in RGB, what is transparent over white."""
-    from PIL import Image as Images
-
-    layers = image.convert("RGBA")
-    return Images.alpha_composite(Images.new("RGBA", layers.size, "white"), layers).convert("RGB")
+        try:
+            return decode_image(stored, max_pixels=MAX_PIXELS)
+        except ImageProblem as problem:
+            raise self._endpoint.malformed(problem) from None
 
 
 def _png(image: Image) -> bytes:

@@ -10,7 +10,7 @@ ALLOWED = {
     "core": {"core"},
     "pipeline": {"pipeline", "samples.columns", "core"},
     "samples": {"samples", "core"},
-    "models": {"models", "core"},
+    "models": {"models", "samples.images", "samples.image_limits", "core"},
     "stages": {"stages", "models", "samples", "pipeline", "core"},
     "trainer": {"trainer", "models", "samples", "core"},
     "evaluation": {"evaluation", "models", "samples", "core"},

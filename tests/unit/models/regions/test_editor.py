@@ -13,11 +13,12 @@ from core.errors import UsageError
 from models.encoders.clip_tokens import ClipTokens
 from models.model_ids import find
 from models.placement import Placement
-from models.protocols import DrawsPictures, EditRequest
+from models.protocols import EditRequest
 from models.regions.editor import RegionEditor
 from models.regions.head import RegionHead
 from models.regions.segmenter import RegionSegmenter
 from models.regions.settings import RegionEditorSettings
+from trainer.preview import DrawsPictures
 
 IMAGE = Image.new("RGB", (60, 40), (10, 20, 30))
 LEFT = np.zeros((40, 60), np.bool_)
