@@ -72,7 +72,7 @@ def edit_command(
     if mask is not None and mask_model is not None:
         raise typer.BadParameter("--mask and --mask-model both say where the image may change; give one of them")
     reads_text = mask_model is not None and reads_instructions(mask_model)
-    if bool(mask_model) != bool(phrase.strip()) and not (reads_text and not phrase.strip()):
+    if bool(mask_model) != bool(phrase.strip()) and not reads_text:
         raise typer.BadParameter("--mask-model looks for --phrase; give both or neither")
     masks = masks_of(mask_model, mask_threshold, is_given=mask is not None)
     where = placement(batch_size, device, dtype)
