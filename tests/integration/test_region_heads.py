@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from _builds import build
-from _image_server import image_server
+from _openai_server import image_server
 from _region_heads import save_region_head
 from PIL import Image
 from safetensors.torch import load_file
@@ -150,7 +150,7 @@ def test_server_with_openais_interface_repaints_the_region(images, tmp_path):
     answer = {"data": [{"b64_json": base64.b64encode(buffer.getvalue()).decode()}]}
     model = save_region_head(tmp_path / "head", scale=30)
     with image_server(lambda _form: (200, answer)) as server:
-        flags = ("--generator", server.model_id("tiny"), "--out", tmp_path / "o.png")
+        flags = ("--generator", server.model_id, "--out", tmp_path / "o.png")
         texts = ("remove the car", "--target-caption", "a beach")
         assert run("edit", images[0], *texts, "--model", model, *flags) == 0
     assert server.asked[0][2]["prompt"] == b"a beach"

@@ -2,8 +2,8 @@
 
 import json
 
-from _chat_server import chat_server, completion
 from _inputs import table
+from _openai_server import chat_server, completion
 
 from models import registry
 from pipeline.context import Context

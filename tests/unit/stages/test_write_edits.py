@@ -4,7 +4,7 @@ from collections import Counter
 
 import pyarrow as pa
 import pytest
-from _chat_server import chat_server, completion
+from _openai_server import chat_server, completion
 from pydantic import ValidationError
 
 from models import registry

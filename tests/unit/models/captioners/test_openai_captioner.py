@@ -1,8 +1,8 @@
 import base64
 import io
 
-from _chat_server import chat_server, completion
 from _language_models import make_images
+from _openai_server import chat_server, completion
 from PIL import Image
 
 from models import registry

@@ -3,7 +3,7 @@ import io
 
 import numpy as np
 import pytest
-from _image_server import image_server
+from _openai_server import image_server
 from PIL import Image
 
 from core.errors import ModelError
@@ -35,7 +35,7 @@ def answer_with(image):
 
 
 def inpaint(server, images=(IMAGE,), prompts=("a red car",), name="tiny"):
-    model = registry.load("EditSynthesizer", server.model_id(name), Placement(batch_size=2))
+    model = registry.load("EditSynthesizer", server.model_id_of(name), Placement(batch_size=2))
     return model.inpaint(list(images), [MASK] * len(images), list(prompts), seeds=range(len(images)), **SETTINGS)
 
 
@@ -116,7 +116,7 @@ def test_passing_fault_is_tried_again_and_a_refused_key_is_not():
 
 def test_mask_of_another_size_is_refused_before_anything_is_sent():
     with image_server(answer_with(IMAGE)) as server:
-        model = registry.load("EditSynthesizer", server.model_id("tiny"), Placement())
+        model = registry.load("EditSynthesizer", server.model_id, Placement())
         with pytest.raises(ValueError, match="mask 0 has shape"):
             model.inpaint([IMAGE], [MASK.T], ["a"], seeds=[0], **SETTINGS)
     assert server.asked == []

@@ -1,7 +1,7 @@
 import time
 
 import pytest
-from _chat_server import chat_server, completion
+from _openai_server import chat_server, completion
 
 from core.errors import ModelError
 from models import endpoint as llm_endpoint
