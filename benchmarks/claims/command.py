@@ -20,7 +20,7 @@ from benchmarks.claims.verdicts import as_markdown, by_row
 from core.errors import EditloomError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from benchmarks.claims.verdicts import Layout
     from zoo.evaluation.edits import EditScores
@@ -47,6 +47,8 @@ class ClaimsBenchmark:
     """(cell, model id, seed, run folder, numbers) -> scores by task."""
     plain_rows: Callable[[Path, Any], dict[str, EditScores]]
     """The rows that no cell trains."""
+    models: Callable[[Any], Iterable[str]] = lambda _numbers: ()
+    """For some numbers, the model ids that cells use beside the start: a run folder is of one revision of each."""
 
 
 def run_cell(benchmark: ClaimsBenchmark, cell: str, seed: int, out: Path, numbers: Any) -> Result:
@@ -123,7 +125,7 @@ def _numbers_of(kind: type) -> Callable[[str], Any]:
 def _order(benchmark: ClaimsBenchmark, given: argparse.Namespace) -> list[str]:
     """Do what the command line says. Return a line for each cell that failed. Raises what its parts raise."""
     numbers = given.numbers
-    claim_folder(given.out, numbers)
+    claim_folder(given.out, numbers, benchmark.models(numbers))
     if given.job:
         run_cell(benchmark, given.job, given.job_seed, given.out, numbers)
         return []

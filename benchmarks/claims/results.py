@@ -29,7 +29,7 @@ class Numbers(Protocol):
 
 FOLDER = "cells"
 NUMBERS_FILE = "numbers.json"
-START_REVISION = "start_revision"
+REVISIONS = "revisions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +43,26 @@ class Result:
     seconds: dict[str, float]
 
 
-def claim_folder(out: Path, numbers: Numbers) -> None:
-    """Keep what all in the run folder depends on: the numbers, and the weights that trainings start from.
+def claim_folder(out: Path, numbers: Numbers, models: Iterable[str] = ()) -> None:
+    """Keep what all in the run folder depends on: the numbers, and the weights of the start and of further models.
 
     Raises ValueError where the folder has others.
     """
     path = out / NUMBERS_FILE
-    revision = registry.revision(numbers.start)
+    revisions = {model: registry.revision(model) for model in (numbers.start, *models)}
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-        if known.pop(START_REVISION, None) != revision:
+        kept = known.pop(REVISIONS, {})
+        others = [model for model, revision in revisions.items() if kept.get(model) != revision]
+        if others:
             raise ValueError(
-                f"{path} is of other weights of {numbers.start} than are there now; name another --out, or remove "
+                f"{path} is of other weights of {', '.join(others)} than are there now; name another --out, or remove "
                 "the folder"
             )
         _check(path, known, numbers)
         return
     out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({**numbers.as_json(), START_REVISION: revision}, indent=1) + "\n", encoding="utf-8")
+    path.write_text(json.dumps({**numbers.as_json(), REVISIONS: revisions}, indent=1) + "\n", encoding="utf-8")
 
 
 def path_of(out: Path, cell: str, seed: int) -> Path:

@@ -132,6 +132,11 @@ def _cases(task: str, seed: int, out: Path, numbers: Numbers) -> tuple[Path, Ben
     return folder, Pairs().read(folder)
 
 
+def models(numbers: Numbers) -> tuple[str, ...]:
+    """The models that cells use beside the start."""
+    return (numbers.instructgie["clip_model"], TEXT_TO_IMAGE)
+
+
 BENCHMARK = command.ClaimsBenchmark(
     title=str(__doc__).split("\n", 1)[0],
     script=Path(__file__),
@@ -143,6 +148,7 @@ BENCHMARK = command.ClaimsBenchmark(
     train=train_cell,
     score=score_cell,
     plain_rows=plain_rows,
+    models=models,
 )
 
 

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from evaluation.benchmark import Benchmark
     from models.protocols import Bools
 
+PHRASE_MODEL, BOX_MODEL, SAM_MODEL = "zoo:clipseg", "zoo:grounding-dino", "zoo:sam"
+
 
 def masks_by(way: Way, cases: Benchmark, numbers: Numbers) -> list[Bools]:
     """A mask (H, W) of each edit. Where a phrase is not found it is the whole image, as in `editloom edit`."""
     images, phrases = sources(cases), [case.phrase for case in cases.cases]
     if way == "phrase":
-        segmenter = registry.load("TextSegmenter", "zoo:clipseg")
+        segmenter = registry.load("TextSegmenter", PHRASE_MODEL)
         return segmented(segmenter.segment_phrases, images, phrases, numbers.phrase_threshold)
     if way == "boxes":
         return _of_boxes(images, phrases, numbers.box_threshold)
@@ -50,7 +52,7 @@ def repainted(cases: Benchmark, masks: Sequence[Bools], generator: str, seeds: S
 
 
 def _of_boxes(images: Sequence[Image], phrases: Sequence[str], threshold: float) -> list[Bools]:
-    detector, segmenter = registry.load("Detector", "zoo:grounding-dino"), registry.load("BoxSegmenter", "zoo:sam")
+    detector, segmenter = registry.load("Detector", BOX_MODEL), registry.load("BoxSegmenter", SAM_MODEL)
     found = detector.detect(images, [[phrase] if phrase else [] for phrase in phrases], threshold=threshold)
     shown = segmenter.segment_boxes(images, [one.boxes_N4 for one in found])
     masks = [one.masks_NHW.any(0) for one in shown]

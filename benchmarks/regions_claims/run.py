@@ -18,7 +18,7 @@ from benchmarks.claims import command  # noqa: E402  run from a checkout
 from benchmarks.claims.folders import task_folder, training_folder  # noqa: E402
 from benchmarks.claims.plain import kept_rows  # noqa: E402
 from benchmarks.regions_claims.cells import BY_OTHER, EDITS, LAYOUT, cells  # noqa: E402
-from benchmarks.regions_claims.masking import masks_by, repainted, sources  # noqa: E402
+from benchmarks.regions_claims.masking import BOX_MODEL, PHRASE_MODEL, SAM_MODEL, masks_by, repainted, sources  # noqa: E402
 from benchmarks.regions_claims.measures import group_of, with_regions, with_things  # noqa: E402
 from benchmarks.regions_claims.settings import KINDS, Numbers  # noqa: E402
 
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 OUT = ROOT / "runs" / "bench-regions-claims"
 SAMPLES_PER_SHARD = 100
+PAIR_EDITOR = "zoo:ip2p"
+"""The editor that was trained on pairs."""
 REGIONS = "regions"
 """Folder of outlines of the masks, beside the edits."""
 
@@ -81,7 +83,7 @@ def score_cell(cell: Cell, model: str, seed: int, out: Path, numbers: Numbers) -
     edits, cases = held_out(out, numbers)
     folder = training_folder(out, cell.name, seed)
     if cell.way == "pix2pix":
-        scores = _score_editor(cases, task_folder(folder, EDITS), "zoo:ip2p", numbers.pix2pix, seed)
+        scores = _score_editor(cases, task_folder(folder, EDITS), PAIR_EDITOR, numbers.pix2pix, seed)
         return {EDITS: with_things(scores)}
     masks = _masks(cell, model, cases, numbers)
     _write_outlines(cases, masks, task_folder(folder, REGIONS))
@@ -170,6 +172,11 @@ def held_out(out: Path, numbers: Numbers) -> tuple[list[Edit], Benchmark]:
     return edits, replace(cases, samples=tuple(samples))
 
 
+def models(numbers: Numbers) -> tuple[str, ...]:
+    """The models that cells use beside the start."""
+    return (numbers.generator, numbers.other_generator, PHRASE_MODEL, BOX_MODEL, SAM_MODEL, PAIR_EDITOR)
+
+
 BENCHMARK = command.ClaimsBenchmark(
     title=str(__doc__).split("\n", 1)[0],
     script=Path(__file__),
@@ -181,6 +188,7 @@ BENCHMARK = command.ClaimsBenchmark(
     train=train_cell,
     score=score_cell,
     plain_rows=plain_rows,
+    models=models,
 )
 
 

@@ -109,6 +109,11 @@ def _sessions(out: Path, numbers: Numbers) -> Benchmark:
     return write_sessions(out / "sessions", numbers.num_sessions, numbers.num_turns, TAUGHT)
 
 
+def models(numbers: Numbers) -> tuple[str, ...]:
+    """The models that cells use beside the start."""
+    return (numbers.uip2p["clip_model"], *EDITORS.values())
+
+
 BENCHMARK = command.ClaimsBenchmark(
     title=str(__doc__).split("\n", 1)[0],
     script=Path(__file__),
@@ -120,6 +125,7 @@ BENCHMARK = command.ClaimsBenchmark(
     train=train_cell,
     score=score_cell,
     plain_rows=plain_rows,
+    models=models,
 )
 
 

@@ -109,3 +109,9 @@ def test_cell_is_trained_and_scored_once(name, tmp_path):
     if name == "full":
         assert contact_sheet.main([str(tmp_path / "sheet.png"), "--out", str(tmp_path), "--count", "2"]) == 0
         assert {"full", "full, zoo:sd", "full, region"} <= set(contact_sheet.columns(tmp_path, 0))
+
+
+def test_a_run_folder_is_of_one_revision_of_each_model_that_cells_use():
+    used = run.models(dataclasses.replace(TINY, other_generator="zoo:ip2p-early"))
+    assert used[:2] == ("zoo:sd-inpaint", "zoo:ip2p-early")
+    assert set(used[2:]) == {"zoo:clipseg", "zoo:grounding-dino", "zoo:sam", "zoo:ip2p"}

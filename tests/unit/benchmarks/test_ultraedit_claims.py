@@ -18,6 +18,7 @@ from benchmarks.ultraedit_claims.cells import CLAIMS, LAYOUT, Part, cells
 from benchmarks.ultraedit_claims.datasets import pool_folder, write_part
 from benchmarks.ultraedit_claims.settings import TAUGHT, Numbers
 from evaluation.run import OUTPUTS
+from models import registry
 from pipeline.plan.manifest import load_manifest
 from samples.shards import read_shards
 from trainer.data import first_samples
@@ -285,10 +286,14 @@ def test_the_sheet_has_a_column_of_a_ready_editor_that_has_run(tmp_path, monkeyp
 
 def test_a_folder_of_other_numbers_or_weights_is_refused_without_results(tmp_path, monkeypatch):
     """Pools and trainings that were begun depend on them, too."""
-    claim_folder(tmp_path / "out", TINY)
-    claim_folder(tmp_path / "out", TINY)
+    claim_folder(tmp_path / "out", TINY, ["zoo:clipseg"])
+    claim_folder(tmp_path / "out", TINY, ["zoo:clipseg"])
     with pytest.raises(ValueError, match=r"numbers\.json was made with other numbers"):
-        claim_folder(tmp_path / "out", dataclasses.replace(TINY, steps=2))
+        claim_folder(tmp_path / "out", dataclasses.replace(TINY, steps=2), ["zoo:clipseg"])
+    of_now = registry.revision
+    monkeypatch.setattr("models.registry.revision", lambda one: "x" if one == "zoo:clipseg" else of_now(one))
+    with pytest.raises(ValueError, match="is of other weights of zoo:clipseg than are there now"):
+        claim_folder(tmp_path / "out", TINY, ["zoo:clipseg"])
     monkeypatch.setattr("models.registry.revision", lambda _: "sha256:other")
     with pytest.raises(ValueError, match=f"is of other weights of {TINY.start} than are there now"):
         claim_folder(tmp_path / "out", TINY)
