@@ -63,6 +63,8 @@ FOLLOWING = ("read_back", "clip_direction")
 CLAIMS = (
     Claim("it edits where the instruction says, and keeps the rest (against repainting the whole image)",
           _against("whole-image", ("iou_thing", "l1_thing", "ssim_outside"))),
+    Claim("(not of the paper) it follows the instruction as often as repainting the whole image does",
+          _against("whole-image", FOLLOWING)),
     Claim("its region adapts to the size of the edit (against a head that L_CLIP did not train)",
           _against("without-clip", ("size_rank",))),
     Claim("without L_semAlign it chooses the wrong object among several",
