@@ -56,8 +56,8 @@ def claim_folder(out: Path, numbers: Numbers, models: Iterable[str] = ()) -> Non
         others = [model for model, revision in revisions.items() if kept.get(model) != revision]
         if others:
             raise ValueError(
-                f"{path} is of other weights of {', '.join(others)} than are there now; name another --out, or remove "
-                "the folder"
+                f"{path} does not say that it was made with the weights of {', '.join(others)} that are there now; "
+                "name another --out, or remove the folder"
             )
         _check(path, known, numbers)
         return

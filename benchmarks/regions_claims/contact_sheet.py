@@ -26,13 +26,15 @@ OUTLINED = ("full", "without-clip", "without-semantic", "clipseg")
 def columns(out: Path, seed: int) -> dict[str, Path]:
     """Heading -> folder of images: outlines of regions, and the edits of every cell by every task."""
     wanted: dict[str, Path] = {}
-    for cell in cells(Numbers()).values():
+    numbers = Numbers()
+    for cell in cells(numbers).values():
         folder = training_folder(out, cell.name, seed)
         if cell.name in OUTLINED:
             wanted[f"{cell.name}, region"] = task_folder(folder, REGIONS)
         if cell.name != "whole-image":
             wanted |= {
-                cell.name if task == EDITS else f"{cell.name}, zoo:sd": task_folder(folder, task) for task in cell.tasks
+                cell.name if task == EDITS else f"{cell.name}, {numbers.other_generator}": task_folder(folder, task)
+                for task in cell.tasks
             }
     return {name: folder / OUTPUTS for name, folder in wanted.items() if (folder / OUTPUTS).is_dir()}
 

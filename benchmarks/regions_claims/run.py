@@ -154,8 +154,7 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
             rows[f"the true mask, {generator}"] = with_regions(scores, edits, masks, numbers)
         return rows
 
-    generators = {one: one for one in (numbers.generator, numbers.other_generator)}
-    return kept_rows(out, numbers, generators, make)
+    return kept_rows(out, numbers, {}, make)
 
 
 def held_out(out: Path, numbers: Numbers) -> tuple[list[Edit], Benchmark]:

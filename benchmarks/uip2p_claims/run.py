@@ -111,7 +111,7 @@ def _sessions(out: Path, numbers: Numbers) -> Benchmark:
 
 def models(numbers: Numbers) -> tuple[str, ...]:
     """The models that cells use beside the start."""
-    return (numbers.uip2p["clip_model"], *EDITORS.values())
+    return (numbers.uip2p["clip_model"],)
 
 
 BENCHMARK = command.ClaimsBenchmark(

@@ -89,11 +89,6 @@ def plain_rows(out: Path, numbers: Numbers) -> dict[str, EditScores]:
     return kept_rows(out, numbers, editors, make)
 
 
-def models(_numbers: Numbers) -> tuple[str, ...]:
-    """The models that cells use beside the start."""
-    return tuple(EDITORS.values())
-
-
 BENCHMARK = command.ClaimsBenchmark(
     title=str(__doc__).split("\n", 1)[0],
     script=Path(__file__),
@@ -105,7 +100,6 @@ BENCHMARK = command.ClaimsBenchmark(
     train=train_cell,
     score=score_cell,
     plain_rows=plain_rows,
-    models=models,
 )
 
 

@@ -6,6 +6,7 @@ import math
 import subprocess
 
 import pytest
+from _claims import assert_claims_have_rows_and_measures
 
 from benchmarks.claims import jobs as jobs_module
 from benchmarks.claims.claims import Asked, Claim, Comparison
@@ -113,11 +114,7 @@ def test_gains_are_of_the_kinds_that_the_datasets_have():
 
 
 def test_every_claim_compares_rows_that_cells_make():
-    rows = {Asked(cell.name, task) for cell in cells(Numbers()).values() for task in cell.tasks}
-    for claim in CLAIMS:
-        for one in claim.comparisons:
-            assert {*one.better, *one.worse} <= rows
-            assert one.measure in MEASURES
+    assert_claims_have_rows_and_measures(CLAIMS, cells(Numbers()), MEASURES)
     assert len(CLAIMS) == 4
 
 
@@ -292,8 +289,8 @@ def test_a_folder_of_other_numbers_or_weights_is_refused_without_results(tmp_pat
         claim_folder(tmp_path / "out", dataclasses.replace(TINY, steps=2), ["zoo:clipseg"])
     of_now = registry.revision
     monkeypatch.setattr("models.registry.revision", lambda one: "x" if one == "zoo:clipseg" else of_now(one))
-    with pytest.raises(ValueError, match="is of other weights of zoo:clipseg than are there now"):
+    with pytest.raises(ValueError, match="made with the weights of zoo:clipseg that are there now"):
         claim_folder(tmp_path / "out", TINY, ["zoo:clipseg"])
     monkeypatch.setattr("models.registry.revision", lambda _: "sha256:other")
-    with pytest.raises(ValueError, match=f"is of other weights of {TINY.start} than are there now"):
+    with pytest.raises(ValueError, match=f"made with the weights of {TINY.start} that are there now"):
         claim_folder(tmp_path / "out", TINY)
