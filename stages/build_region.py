@@ -19,15 +19,17 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field, model_validator
 
 from pipeline.stage import MapStage, Needs
-from samples.columns import REJECT_DETAIL, REJECT_REASON, column
+from samples.columns import REJECT_DETAIL, REJECT_REASON
 from samples.stored_images import mask_array, mask_png
+from stages.regions.rows import with_rows
 from stages.regions.shapes import filled_boxes, hulls, num_outer_contours, union, with_margin, without_specks
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from models.protocols import Bools
     from pipeline.context import Context
     from pipeline.stage import BatchFn
@@ -100,10 +102,7 @@ class BuildRegion(MapStage):
 
         def build(batch: pa.Table) -> pa.Table:
             rows = [self._row(row) for row in batch.select(list(self.reads)).to_pylist()]
-            types = {name: column(name).type for name in self.writes}
-            for name, dtype in {**types, REJECT_REASON: pa.string(), REJECT_DETAIL: pa.string()}.items():
-                batch = batch.append_column(name, pa.array([row.get(name) for row in rows], dtype))
-            return batch
+            return with_rows(batch, rows, self.writes)
 
         return build
 

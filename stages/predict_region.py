@@ -15,17 +15,19 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import InstructionSegmenter
 from pipeline.stage import MapStage, Serves
-from samples.columns import REJECT_DETAIL, REJECT_REASON, column
+from samples.columns import REJECT_DETAIL, REJECT_REASON
 from samples.stored_images import first_images, mask_png
 from stages.regions.by_instruction import masks_of
+from stages.regions.rows import with_rows
 from stages.regions.shapes import with_margin
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from models.protocols import Bools
     from pipeline.context import Context
     from pipeline.stage import BatchFn
@@ -63,10 +65,7 @@ class PredictRegion(MapStage):
         def predict(batch: pa.Table) -> pa.Table:
             images, texts = first_images(batch["source_images"]), batch["instruction"].to_pylist()
             rows = [self._row(core_HW) for core_HW in masks_of(segmenter, images, texts, self.threshold)]
-            types = {name: column(name).type for name in self.writes}
-            for name, dtype in {**types, REJECT_REASON: pa.string(), REJECT_DETAIL: pa.string()}.items():
-                batch = batch.append_column(name, pa.array([row.get(name) for row in rows], dtype))
-            return batch
+            return with_rows(batch, rows, self.writes)
 
         return predict
 

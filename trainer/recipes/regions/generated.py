@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from models.placement import in_batches
 from samples.image_limits import ImageProblem
 from samples.stored_images import MAX_MADE_PIXELS, rgb_image
 
@@ -58,17 +59,21 @@ class GeneratedImages:
         found = {key: pixels for key in dict.fromkeys(keys) if (pixels := self._read(key)) is not None}
         self.num_read += len(found)
         todo = {key: row for row, key in enumerate(keys) if key not in found}
-        for part in _parts(list(todo), self._generator.batch_size):
-            rows = [todo[key] for key in part]
+
+        def make(keys: Sequence[str]) -> list[Image.Image]:
+            rows = [todo[key] for key in keys]
             made = self._generator.model.inpaint(
                 [sources[row] for row in rows], [_mask_of(boxes[row], sources[row]) for row in rows],
-                [descriptions[row] for row in rows], seeds=[_noise_of(key) for key in part],
+                [descriptions[row] for row in rows], seeds=[_noise_of(key) for key in keys],
                 num_steps=self._generator.num_steps, guidance_scale=self._generator.guidance_scale,
             )  # fmt: skip
-            for key, image in zip(part, made, strict=True):
+            for key, image in zip(keys, made, strict=True):
                 self._write(key, image)
-                found[key] = np.asarray(image)
-            self.num_generated += len(part)
+            self.num_generated += len(keys)
+            return made
+
+        made = in_batches(make, list(todo), self._generator.batch_size)
+        found |= {key: np.asarray(image) for key, image in zip(todo, made, strict=True)}
         pixels_BHWC = torch.from_numpy(np.stack([found[key] for key in keys]))
         return (pixels_BHWC.permute(0, 3, 1, 2).float() / 255).to(source_BCHW.device)
 
@@ -96,10 +101,6 @@ class GeneratedImages:
         temporary = path.with_name(f".{path.name}.{uuid4().hex}")
         image.save(temporary, "PNG", compress_level=1)
         temporary.replace(path)
-
-
-def _parts(keys: list[str], size: int) -> list[list[str]]:
-    return [keys[start : start + size] for start in range(0, len(keys), size)]
 
 
 def _as_image(source_CHW: Tensor) -> Image.Image:
