@@ -4,6 +4,7 @@ import json
 import re
 
 import numpy as np
+from _left_share import LeftShare
 
 from models.protocols import BoxMasks, Detections, Segments
 from pipeline.plan.plugins import load_model
@@ -134,23 +135,14 @@ class LooksAtCats:
         return [" yes" if prompt.endswith("Thing: cat\nAnswer:") else " it depends" for prompt in prompts]
 
 
-class LeftByWords:
+def left_by_words():
     """Finds an instruction in so many tenths of the width, from the left, as it has words."""
-
-    threshold = 0.5
-
-    def segment_instructions(self, images, instructions):
-        found = []
-        for image, text in zip(images, instructions, strict=True):
-            prob_HW = np.full((image.height, image.width), 0.1, np.float32)
-            prob_HW[:, : image.width * len(text.split()) // 10] = 0.8
-            found.append(prob_HW)
-        return found
+    return LeftShare(lambda text: len(text.split()) / 10)
 
 
 FAKES = {
     "Detector": BoxesByLength, "BoxSegmenter": WholeBoxes, "TextGenerator": NamesByPrompt,
-    "PanopticSegmenter": HalvesByColour, "InstructionSegmenter": LeftByWords,
+    "PanopticSegmenter": HalvesByColour, "InstructionSegmenter": left_by_words,
 }  # fmt: skip
 
 

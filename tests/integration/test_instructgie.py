@@ -3,16 +3,15 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import torch
 from _builds import build
+from _killed_trainings import curve, kill_at_step
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -20,7 +19,6 @@ from cli import exits
 from cli.main import app
 from samples.shards import read_shards
 from trainer.loop import train
-from trainer.metrics import TIMINGS, read_metrics
 from trainer.recipe import make_recipe
 from trainer.recipes.instructgie.recipe import InstructGie
 from zoo.dataset_shards import read_samples
@@ -131,10 +129,6 @@ def settings(data, out):
     return make_recipe(InstructGie, {**SETTINGS, "data": str(data), "out": out, "run_on": RUN_ON})
 
 
-def curve(out):
-    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_metrics(out)]
-
-
 def weights(model):
     files = [model / part / "diffusion_pytorch_model.safetensors" for part in ("unet", "controlnet")]
     return [load_file(file) for file in files]
@@ -148,12 +142,7 @@ def trained(prompts, tmp_path_factory):
 def test_killed_training_resumes_as_if_it_had_run_through(prompts, trained, tmp_path):
     values = json.dumps(settings(prompts / "data", tmp_path / "killed").model_dump(mode="json", exclude_unset=True))
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, values], cwd=ROOT, env=ENVIRONMENT)
-    deadline = time.monotonic() + 200
-    while len(read_metrics(tmp_path / "killed")) < 3 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(30) == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "model").exists()
+    kill_at_step(process, tmp_path / "killed")
     resumed = train(settings(prompts / "data", tmp_path / "killed"), resume=True)
     assert curve(tmp_path / "killed") == curve(trained.parent)
     for found, expected in zip(weights(resumed.model), weights(trained), strict=True):

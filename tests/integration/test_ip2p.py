@@ -2,11 +2,9 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import pytest
 import torch
 from _checkpoints import save_sdxl
 from _datasets import encoded, sample_members, write_dataset
+from _killed_trainings import curve, kill_at_step
 from safetensors.torch import load_file
 
 from cli import exits
@@ -22,7 +21,7 @@ from models.diffusion.editor_kinds import LORA_FOLDER
 from models.registry import revision
 from samples.stored_arrays import npy
 from trainer.loop import train
-from trainer.metrics import TIMINGS, Metrics, read_metrics
+from trainer.metrics import Metrics
 from trainer.recipe import make_recipe
 from trainer.recipes.ip2p.recipe import InstructPix2Pix
 from trainer.setup import set_up
@@ -76,10 +75,6 @@ def paths(tmp_path_factory):
 def settings(data, out, run_on=None, **more):
     values = {**SETTINGS, "data": str(data), "out": out, "run_on": {**RUN_ON, **(run_on or {})}, **more}
     return make_recipe(InstructPix2Pix, values)
-
-
-def curve(out):
-    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_metrics(out)]
 
 
 def weights(folder):
@@ -136,13 +131,7 @@ def test_resumed_training_gives_the_curve_and_weights_of_an_unbroken_one(data, t
 
 def test_killed_training_of_adapters_resumes_as_if_it_had_run_through(data, tmp_path):
     process = start([settings(data, tmp_path / "killed", **PATHS["lora"])], {})
-    deadline = time.monotonic() + 200
-    while len(read_metrics(tmp_path / "killed")) < 3:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait(30) == -signal.SIGKILL
+    kill_at_step(process, tmp_path / "killed")
     resumed = train(settings(data, tmp_path / "killed", **PATHS["lora"]), resume=True)
     through = train(settings(data, tmp_path / "through", **PATHS["lora"]))
     assert curve(tmp_path / "killed") == curve(tmp_path / "through")

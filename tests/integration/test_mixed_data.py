@@ -2,16 +2,15 @@
 
 import json
 import os
-import signal
 import socket
 import subprocess
 import sys
-import time
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
+from _killed_trainings import curve, kill_at_step
 from _mixed_recipe import LATENTS, Mixed, MixedObjective, write_mixed
 
 from cli.exits import run
@@ -22,7 +21,7 @@ from trainer.datasets import read_datasets
 from trainer.decode import Decoder
 from trainer.draws import Draws
 from trainer.loop import train
-from trainer.metrics import TIMINGS, read_metrics
+from trainer.metrics import read_metrics
 from trainer.recipe import make_recipe
 from trainer.setup import set_up
 
@@ -48,10 +47,6 @@ def settings(data, out, run_on=None, **more):
     return make_recipe(Mixed, {"data": list(data), "out": out, **MORE, "run_on": {**RUN_ON, **(run_on or {})}, **more})
 
 
-def curve(out):
-    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_metrics(out)]
-
-
 def start(data, out, steps, variables=None, **run_on):
     pairs = MORE | {"steps": steps} | {f"run_on.{key}": value for key, value in {**RUN_ON, **run_on}.items()}
     line = [sys.executable, "-m", "cli.train", f"--recipe={NAME}", f"--out={out}", *(f"--data={one}" for one in data)]
@@ -62,13 +57,7 @@ def start(data, out, steps, variables=None, **run_on):
 
 def test_killed_training_on_mixed_data_resumes_to_the_same_curve(data, tmp_path):
     process = start(data, tmp_path / "killed", STEPS)
-    deadline = time.monotonic() + 120
-    while len(read_metrics(tmp_path / "killed")) < 7:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    process.kill()
-    assert process.wait(30) == -signal.SIGKILL
+    kill_at_step(process, tmp_path / "killed", steps=7)
     killed_at = len(read_metrics(tmp_path / "killed"))
     assert killed_at < STEPS
     steps = killed_at + 20

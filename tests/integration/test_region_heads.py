@@ -5,10 +5,8 @@ import io
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from _builds import build
+from _killed_trainings import curve, kill_at_step
 from _openai_server import image_server
 from _region_heads import save_region_head
 from PIL import Image
@@ -25,7 +24,6 @@ from cli import exits
 from cli.main import app
 from samples.stored_images import mask_array
 from trainer.loop import train
-from trainer.metrics import TIMINGS, read_metrics
 from trainer.recipe import make_recipe
 from trainer.recipes import find_recipe
 from zoo.dataset_shards import read_samples
@@ -108,17 +106,9 @@ def test_dataset_has_texts_and_no_edited_image(built):
 def test_killed_training_resumes_as_if_it_had_run_through(built, trained, tmp_path):
     values = json.dumps(settings(built, tmp_path / "killed").model_dump(mode="json", exclude_unset=True))
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, values], cwd=ROOT, env=ENVIRONMENT)
-    deadline = time.monotonic() + 200
-    while len(read_metrics(tmp_path / "killed")) < 3 and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait(30) == -signal.SIGKILL
+    kill_at_step(process, tmp_path / "killed")
     resumed = train(settings(built, tmp_path / "killed"), resume=True)
-    curves = [
-        [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_metrics(out)]
-        for out in (tmp_path / "killed", trained.parent)
-    ]
-    assert curves[0] == curves[1]
+    assert curve(tmp_path / "killed") == curve(trained.parent)
     found, expected = (load_file(model / "model.safetensors") for model in (resumed.model, trained))
     assert all(torch.equal(tensor, found[name]) for name, tensor in expected.items())
 

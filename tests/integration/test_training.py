@@ -6,17 +6,17 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from _datasets import edit_of, write_dataset
+from _killed_trainings import curve, kill_at_step
 
 from core.errors import InterruptedTraining, NotFiniteError, UsageError
 from trainer.loop import train
-from trainer.metrics import TIMINGS, Metrics, read_metrics
+from trainer.metrics import Metrics, read_metrics
 from trainer.recipe import make_recipe
 from trainer.recipes.iedit.recipe import IEdit
 from zoo.world import render
@@ -53,10 +53,6 @@ def through(data, tmp_path_factory):
     return config, train(config)
 
 
-def curve(out):
-    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_metrics(out)]
-
-
 def start(data, out, variables, run_on=None, **more):
     """The command in a fresh process: one forked from a process in which torch has threads may fail in torch."""
     values = SETTINGS | more | {f"run_on.{key}": value for key, value in {**RUN_ON, **(run_on or {})}.items()}
@@ -83,14 +79,7 @@ def test_curve_has_every_loss_of_every_step_and_all_are_finite(through):
 
 def test_killed_and_resumed_training_gives_the_same_curve_and_weights(data, through, tmp_path):
     process = start(data, tmp_path, {})
-    deadline = time.monotonic() + 200
-    while len(read_metrics(tmp_path)) < 3:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait(30) == -signal.SIGKILL
-    assert not (tmp_path / "model").exists()
+    kill_at_step(process, tmp_path)
     result = train(settings(data, tmp_path), resume=True)
     assert curve(tmp_path) == curve(through[0].out)
     found, expected = weights(result.model), weights(through[1].model)

@@ -2,10 +2,8 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ import torch
 from _builds import MANIFEST, build
 from _cycle_edits import reversed_members
 from _datasets import write_dataset
+from _killed_trainings import curve, kill_at_step
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -22,7 +21,6 @@ from cli.main import app
 from models.registry import revision
 from samples.stored_arrays import npy
 from trainer.loop import train
-from trainer.metrics import TIMINGS, read_metrics
 from trainer.recipe import make_recipe
 from trainer.recipes.uip2p.recipe import Uip2p
 from zoo.write_world import main as write_world
@@ -72,21 +70,10 @@ def settings(data, out, run_on=None):
     return make_recipe(Uip2p, {**SETTINGS, "data": str(data), "out": out, "run_on": {**RUN_ON, **(run_on or {})}})
 
 
-def curve(out):
-    return [{name: value for name, value in row.items() if name not in TIMINGS} for row in read_metrics(out)]
-
-
 def test_killed_training_resumes_as_if_it_had_run_through(data, tmp_path):
     values = json.dumps(settings(data, tmp_path / "killed").model_dump(mode="json", exclude_unset=True))
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, values], cwd=ROOT, env=ENVIRONMENT)
-    deadline = time.monotonic() + 200
-    while len(read_metrics(tmp_path / "killed")) < 3:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.kill()
-    assert process.wait(30) == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "model").exists()
+    kill_at_step(process, tmp_path / "killed")
     resumed = train(settings(data, tmp_path / "killed", {"num_workers": 1}), resume=True)
     through = train(settings(data, tmp_path / "through"))
     assert [row["step"] for row in curve(tmp_path / "killed")] == list(range(1, STEPS + 1))

@@ -6,10 +6,11 @@ import json
 
 import numpy as np
 import pytest
+from _claims import assert_claims_have_rows_and_measures
 from _datasets import samples_of
 from PIL import Image
 
-from benchmarks.claims.claims import Asked, Comparison
+from benchmarks.claims.claims import Comparison
 from benchmarks.claims.command import run_cell
 from benchmarks.instructgie_claims import contact_sheet, run
 from benchmarks.instructgie_claims.cells import CLAIMS, FURTHER_MEASURES, LAYOUT, PARAPHRASES, cells
@@ -36,11 +37,7 @@ TINY = Numbers(
 
 
 def test_every_claim_compares_rows_and_measures_that_there_are():
-    rows = {Asked(cell.name, task) for cell in cells(Numbers()).values() for task in cell.tasks}
-    for claim in CLAIMS:
-        for one in claim.comparisons:
-            assert {*one.better, *one.worse} <= rows
-            assert one.measure in LAYOUT.measures
+    assert_claims_have_rows_and_measures(CLAIMS, cells(Numbers()), LAYOUT.measures)
 
 
 def test_cells_remove_one_part_each():

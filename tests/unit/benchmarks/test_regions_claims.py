@@ -5,8 +5,9 @@ import random
 
 import numpy as np
 import pytest
+from _claims import assert_claims_have_rows_and_measures
 
-from benchmarks.claims.claims import Asked, Comparison
+from benchmarks.claims.claims import Comparison
 from benchmarks.claims.command import run_cell
 from benchmarks.regions_claims import contact_sheet, run
 from benchmarks.regions_claims.cells import CLAIMS, EDITS, LAYOUT, cells
@@ -34,11 +35,7 @@ def edit_of(kind, num_things=2):
 
 
 def test_every_claim_compares_rows_and_measures_that_there_are():
-    rows = {Asked(cell.name, task) for cell in cells(Numbers()).values() for task in cell.tasks}
-    for claim in CLAIMS:
-        for one in claim.comparisons:
-            assert {*one.better, *one.worse} <= rows
-            assert one.measure in LAYOUT.measures
+    assert_claims_have_rows_and_measures(CLAIMS, cells(Numbers()), LAYOUT.measures)
 
 
 def test_cells_change_settings_that_the_recipe_has():

@@ -6,9 +6,9 @@ import math
 from pathlib import Path
 
 import pytest
+from _claims import assert_claims_have_rows_and_measures
 from _datasets import samples_of
 
-from benchmarks.claims.claims import Asked
 from benchmarks.claims.command import run_cell
 from benchmarks.claims.results import Result
 from benchmarks.claims.verdicts import as_markdown, judged
@@ -42,11 +42,7 @@ def suffixes_of(folder):
 
 
 def test_every_claim_compares_rows_that_cells_make():
-    rows = {Asked(cell.name, task) for cell in cells(Numbers()).values() for task in cell.tasks}
-    for claim in CLAIMS:
-        for one in claim.comparisons:
-            assert {*one.better, *one.worse} <= rows
-            assert one.measure in MEASURES
+    assert_claims_have_rows_and_measures(CLAIMS, cells(Numbers()), MEASURES)
 
 
 def test_cells_of_the_ablation_differ_in_their_losses_alone():

@@ -6,6 +6,7 @@ import logging
 import numpy as np
 import pytest
 import torch
+from _left_share import LeftShare
 from _region_heads import save_region_head
 from PIL import Image
 
@@ -25,19 +26,9 @@ LEFT = np.zeros((40, 60), np.bool_)
 LEFT[:, :20] = True
 
 
-class LeftThird:
-    """An InstructionSegmenter that finds "left" in the left third, and anything else nowhere."""
-
-    threshold = 0.5
-
-    def segment_instructions(self, images, instructions):
-        found = []
-        for image, text in zip(images, instructions, strict=True):
-            prob = np.full((image.height, image.width), 0.1, np.float32)
-            if "left" in text:
-                prob[:, : image.width // 3] = 0.7
-            found.append(prob)
-        return found
+def left_third():
+    """Finds "left" in the left third, and anything else nowhere."""
+    return LeftShare(lambda text: 1 / 3 if "left" in text else 0)
 
 
 class Painter:
@@ -69,7 +60,7 @@ class Describes:
 
 
 def editor(painter, **settings):
-    return RegionEditor.over(LeftThird(), painter, RegionEditorSettings(**{"margin_frac": 0.0, **settings}))
+    return RegionEditor.over(left_third(), painter, RegionEditorSettings(**{"margin_frac": 0.0, **settings}))
 
 
 def request(text="paint the left", **more):
@@ -119,7 +110,7 @@ def test_instruction_that_names_nothing_has_a_stated_fallback(caplog, when_empty
 def test_missing_descriptions_are_written(caplog):
     caplog.set_level(logging.INFO)
     painter, own = Painter(), RegionEditorSettings(margin_frac=0.0)
-    made = RegionEditor.over(LeftThird(), painter, own)
+    made = RegionEditor.over(left_third(), painter, own)
     made._captioner = made._language_model = Describes()
     made.edit([request(target_caption=None), request(target_caption=None, source_caption="a cat"), request()],
               seeds=[0, 1, 2])  # fmt: skip
