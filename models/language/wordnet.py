@@ -1,7 +1,7 @@
-"""WordNet 3.0 through nltk's corpus reader: the place of the database, its revision, and the look-ups of stages.
+"""WordNet 3.0: the place of the database, its revision, and the look-ups of stages.
 
-Owns where the database may lie and what identifies it. Does not fetch it (`models.language.fetch_wordnet`) and holds no
-editing policy (`stages.wordnet_edits.edits`). Importing the module, finding the database and hashing it import no nltk.
+Owns where the database may lie and what identifies it. Its files are read by `models.language.wordnet_files` and
+fetched by `models.language.fetch_wordnet`; what is an edit is decided in `stages.wordnet_edits.edits`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import sys
 import zipfile
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from core.errors import ModelError
+from models.language.wordnet_files import WordNetFiles
 
 if TYPE_CHECKING:
+    from models.language.wordnet_files import Synset
     from models.placement import Placement
     from models.schemes.weights import Weights
 
@@ -27,7 +29,7 @@ FILES = (
     "cntlist.rev", "lexnames", "index.sense", "index.adj", "index.adv", "index.noun", "index.verb", "data.adj",
     "data.adv", "data.noun", "data.verb", "adj.exc", "adv.exc", "noun.exc", "verb.exc",
 )  # fmt: skip
-"""The files that nltk's reader opens."""
+"""The files of which the revision is made: those that nltk's reader opens."""
 REMEDY = f"get it with `editloom fetch {MODEL_ID}`"
 
 REPO_ROOT = Path(__file__).resolve().parents[2]
@@ -97,7 +99,7 @@ def _read(path: Path, name: str) -> bytes:
 
 
 class WordNet:
-    """Look-ups in WordNet 3.0, cached in the process. Synsets are nltk's objects. `n`, `v`, `a` name parts of speech.
+    """Look-ups in WordNet 3.0, cached in the process. `n`, `v`, `a` name parts of speech.
 
     Read-only and deterministic: lists come in WordNet's own order (senses by frequency) or sorted by name.
     """
@@ -108,7 +110,7 @@ class WordNet:
         if found is None:
             raise MissingDataError(f"{not_found()}; {REMEDY}")
         self._path = path
-        self._reader = _open_reader(found)
+        self._files = WordNetFiles(found)
         self.synsets = lru_cache(maxsize=None)(self._synsets)
         self.lemma = lru_cache(maxsize=None)(self._lemma)
         self.count = lru_cache(maxsize=None)(self._count)
@@ -119,14 +121,14 @@ class WordNet:
     def __reduce__(self) -> tuple[type[WordNet], tuple[Path | None]]:
         return (WordNet, (self._path,))  # a worker opens its own copy
 
-    def synset(self, name: str) -> Any:
+    def synset(self, name: str) -> Synset:
         """The synset called `name`, for example `bus.n.01`."""
-        return self._reader.synset(name)
+        return self._files.synset(name)
 
-    def _synsets(self, word: str, pos: str) -> tuple[Any, ...]:
+    def _synsets(self, word: str, pos: str) -> tuple[Synset, ...]:
         """Senses of a lemma (spaces or underscores), most frequent first. Inflected forms find nothing."""
         lemma = word.replace(" ", "_").lower()
-        return tuple(s for s in self._reader.synsets(lemma, pos) if lemma in {n.lower() for n in s.lemma_names()})
+        return tuple(s for s in self._files.synsets(lemma, pos) if lemma in {n.lower() for n in s.lemma_names()})
 
     def _lemma(self, word: str, pos: str) -> str | None:
         """Base form of `word` (morphy) with spaces, or None when WordNet has no such word.
@@ -134,13 +136,14 @@ class WordNet:
         Of an irregular form that is an entry of its own too ("men", a force of workers) the more frequent base wins.
         """
         form = word.replace(" ", "_").lower()
-        base = self._reader.morphy(form, pos)
-        if base == form and not form.endswith("s"):
-            bases = self._reader._morphy(form, pos)  # noqa: SLF001 -- the public method gives the first base only
-            base = max(bases, key=lambda entry: self.count(entry, pos))
-        return None if base is None else str(base).replace("_", " ")
+        bases = self._files.base_forms(form, pos)
+        if not bases:
+            return None
+        is_singular = bases[0] == form and not form.endswith("s")
+        base = max(bases, key=lambda entry: self.count(entry, pos)) if is_singular else bases[0]
+        return base.replace("_", " ")
 
-    def _sense_count(self, word: str, synset: Any) -> int:
+    def _sense_count(self, word: str, synset: Synset) -> int:
         """How often `word` was tagged with this sense in WordNet's concordance."""
         lemma = word.replace(" ", "_").lower()
         return sum(entry.count() for entry in synset.lemmas() if entry.name().lower() == lemma)
@@ -149,7 +152,7 @@ class WordNet:
         """How often `word` was tagged as this part of speech in WordNet's concordance."""
         return sum(self.sense_count(word, synset) for synset in self.synsets(word, pos))
 
-    def _ancestors(self, synset: Any) -> dict[Any, int]:
+    def _ancestors(self, synset: Synset) -> dict[Synset, int]:
         """Every hypernym of the synset, itself included, with its distance in steps."""
         distance = {synset: 0}
         front = [synset]
@@ -163,9 +166,9 @@ class WordNet:
             front = following
         return distance
 
-    def _descendants(self, synset: Any) -> tuple[Any, ...]:
+    def _descendants(self, synset: Synset) -> tuple[Synset, ...]:
         """Every hyponym at any depth, without named instances and without the synset itself, sorted by name."""
-        seen: dict[str, Any] = {}
+        seen: dict[str, Synset] = {}
         front = [synset]
         while front:
             for child in front.pop().hyponyms():
@@ -174,7 +177,7 @@ class WordNet:
                     front.append(child)
         return tuple(seen[name] for name in sorted(seen))
 
-    def antonyms(self, word: str, synset: Any) -> tuple[str, ...]:
+    def antonyms(self, word: str, synset: Synset) -> tuple[str, ...]:
         """Direct antonyms of `word` in this sense, sorted."""
         lemma = word.replace(" ", "_").lower()
         entries = [entry for entry in synset.lemmas() if entry.name().lower() == lemma]
@@ -185,25 +188,3 @@ class WordNet:
 def load_wordnet(weights: Weights, _placement: Placement) -> WordNet:
     """The lexicon, for the registry."""
     return WordNet(Path(weights.location))
-
-
-def _open_reader(path: Path) -> Any:
-    import warnings
-
-    import nltk
-    from nltk.corpus.reader.wordnet import WordNetCorpusReader
-    from nltk.data import ZipFilePathPointer
-
-    class Reader(WordNetCorpusReader):  # type: ignore[misc]  # nltk is untyped
-        """Without the map from WordNet 3.0 to this database, which is 3.0: nltk takes seconds to build it."""
-
-        def map_wn(self, version: str = "wordnet") -> None:
-            """No map."""
-
-    place = str(path.parent.parent)
-    if place not in nltk.data.path:  # nltk refuses files outside its data path
-        nltk.data.path.append(place)
-    root: Any = str(path) if path.suffix != ".zip" else ZipFilePathPointer(str(path), "wordnet/")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # "multilingual functions are not available": not used here
-        return Reader(root, None)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FORM = wordnet.MODEL_ID
 KIND = "wordnet"
-PACKAGES = ("nltk",)
+PACKAGES = ()
 LICENCE = "WordNet 3.0"
 
 

@@ -95,6 +95,13 @@ def replace_span(caption: str, start: int, end: int, replacement: str) -> str:
 
 @cache
 def _engine() -> Any:
-    import inflect
+    """The grammar, without run-time checks of its arguments' types: inflect takes two seconds to compile them."""
+    import typeguard
 
+    checked = typeguard.typechecked
+    typeguard.typechecked = lambda function: function  # type: ignore[assignment]
+    try:
+        import inflect
+    finally:
+        typeguard.typechecked = checked
     return inflect.engine()
