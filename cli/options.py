@@ -1,12 +1,15 @@
 """Options that `editloom edit` and `editloom evaluate` share, and how a command prints its result."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from evaluation.masks import Masks, PhraseMasks
-from evaluation.segmenting import own_threshold
 from models.placement import AUTO, DTYPES, Placement
+
+if TYPE_CHECKING:
+    from evaluation.masks import Masks
 
 SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Decides the noise")]
 MaskModelOption = Annotated[
@@ -25,6 +28,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable resul
 
 def masks_of(mask_model: str | None, threshold: float | None, *, is_given: bool) -> Masks:
     """The source of masks that the options name."""
+    from evaluation.masks import PhraseMasks
+    from evaluation.segmenting import own_threshold
+
     if mask_model:
         return PhraseMasks(mask_model, own_threshold(mask_model) if threshold is None else threshold)
     return "given" if is_given else "none"

@@ -44,13 +44,20 @@ class Loader:
     """Batches of one process. With the same `num_streams` a resumed training sees the same order."""
 
     def __init__(
-        self, datasets: Datasets, decoder: Decoder, settings: TrainSettings, *, rank: int, num_ranks: int
-    ) -> None:
-        """Plan the order. Raises UsageError for a dataset with fewer shards than processes."""
+        self, datasets: Datasets, decoder: Decoder, settings: TrainSettings, *, rank: int, num_ranks: int,
+        default_workers: int = 0,
+    ) -> None:  # fmt: skip
+        """Plan the order. `default_workers` read where the settings name no number.
+
+        Raises UsageError for a dataset with fewer shards than processes.
+        """
         filled = [_filled(dataset) for dataset in datasets.lists]
-        num_workers, seed = settings.run_on.num_workers, settings.seed
+        asked, seed = settings.run_on.num_workers, settings.seed
+        num_workers = default_workers if asked is None else asked
         plan = plan_streams([len(shards) for shards in filled], num_ranks, num_workers, settings.streams)
-        if plan.num_workers < num_workers:
+        if asked is None and plan.num_workers:
+            log.info("reading with %d processes for each training process", plan.num_workers)
+        elif plan.num_workers < num_workers:
             log.warning(
                 "reading with %d workers a process instead of %d: %d streams of shards are dealt to %d processes",
                 plan.num_workers, num_workers, plan.num_streams, num_ranks,

@@ -34,8 +34,9 @@ class TrainRunOn(Settings):
     accumulate: int = Field(1, ge=1)
     """Backward passes an optimiser step."""
     device: Literal["auto", "cpu"] = "auto"
-    num_workers: int = Field(0, ge=0)
-    """Processes that read and decode, for each training process; 0: the training process does so itself."""
+    num_workers: int | None = Field(None, ge=0)
+    """Processes that read and decode, for each training process; 0: the training process does so itself. None: on a
+    GPU one for each of its cores but one, at most 8 and at most its share of the streams; on a CPU 0."""
     check_shards: Literal["sha256", "size"] = "sha256"
     """Compare each tar with shards.json before a process reads it for the first time: by its sha256, which reads it
     once more, or by its size alone."""

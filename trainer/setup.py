@@ -19,6 +19,7 @@ from trainer.data import Loader
 from trainer.datasets import read_datasets
 from trainer.decode import Decoder
 from trainer.preview import Previewer
+from trainer.readers import default_readers, num_local_ranks
 from trainer.recipe import TrainContext
 from trainer.required import check_columns
 from trainer.state import TrainState
@@ -81,6 +82,7 @@ def set_up(recipe: Recipe, *, resume: bool) -> Setup:
     loader = Loader(
         datasets, _decoder(recipe, objective), recipe, rank=accelerator.process_index,
         num_ranks=accelerator.num_processes,
+        default_workers=default_readers(accelerator.device.type, num_local_ranks(accelerator.num_processes)),
     )  # fmt: skip
     previewer = Previewer(objective.editor, datasets.lists, recipe.size_px) if run_on.preview_every else None
     state = TrainState(objective, recipe, accelerator)

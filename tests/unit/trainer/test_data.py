@@ -33,11 +33,11 @@ def dataset(tmp_path_factory):
     return read_shards(write_dataset(tmp_path_factory.mktemp("data"), COUNTS, small))
 
 
-def loader(dataset, rank=0, num_ranks=1, **settings):
+def loader(dataset, rank=0, num_ranks=1, default_workers=0, **settings):
     run_on = TrainRunOn(batch_size=3, num_workers=settings.pop("num_workers", 0))
     config = TrainSettings(data="d", out="o", shuffle_block=4, run_on=run_on, **settings)
     datasets = dataset if isinstance(dataset, Datasets) else Datasets((dataset,), (1,))
-    return Loader(datasets, DECODER, config, rank=rank, num_ranks=num_ranks)
+    return Loader(datasets, DECODER, config, rank=rank, num_ranks=num_ranks, default_workers=default_workers)
 
 
 def taken(made, count, start=0):
@@ -185,6 +185,19 @@ def test_fewer_workers_than_asked_for_are_noted(dataset, caplog):
     assert caplog.messages == [
         "reading with 2 workers a process instead of 8: 4 streams of shards are dealt to 2 processes"
     ]
+
+
+def test_without_a_number_the_default_reads_as_far_as_streams_allow(dataset, caplog):
+    with caplog.at_level(logging.INFO):
+        made = loader(dataset, num_workers=None, default_workers=3)
+    assert caplog.messages == ["reading with 2 processes for each training process"]
+    assert taken(made, 12, 3) == taken(loader(dataset), 15)[3:]
+
+
+def test_a_number_in_the_settings_wins_over_the_default(dataset, caplog):
+    with caplog.at_level(logging.INFO):
+        loader(dataset, num_workers=0, default_workers=7)
+    assert not caplog.messages
 
 
 def test_fewer_shards_than_processes_is_refused(dataset):
