@@ -13,14 +13,10 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import hashlib
 import json
 import os
 import platform
-import subprocess
 import sys
-import sysconfig
-import venv
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +33,7 @@ from benchmarks.pairs.controllers import GUIDED, LATENTS, UNGUIDED, verdicts  # 
 from benchmarks.pairs.operator_pairs import Operator, against_operator  # noqa: E402
 from benchmarks.pairs.plain import against_plain  # noqa: E402
 from benchmarks.pairs.scale import Scale  # noqa: E402
+from benchmarks.peers import peer_python  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -145,25 +142,7 @@ def _peer(given: argparse.Namespace) -> tuple[Sequence[str], dict[str, str]]:
         return [sys.executable], {
             "PYTHONPATH": os.pathsep.join([str(given.peer_site), os.environ.get("PYTHONPATH", "")])
         }
-    return [str(peer_python(given.folder))], {}
-
-
-def peer_python(folder: Path) -> Path:
-    """The interpreter of a virtual environment with the peer's requirements, made when they are new.
-
-    Its packages come first, then those of the environment that runs this.
-    """
-    text = (HERE / "requirements.txt").read_bytes()
-    home = folder / f"peer-{hashlib.sha256(text).hexdigest()[:8]}"
-    python = home / "bin" / "python"
-    if not (home / "done").exists():
-        venv.create(home, with_pip=True, clear=True)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        subprocess.run([*install, "-r", str(HERE / "requirements.txt")], check=True)
-        paths = sysconfig.get_paths(vars={"base": str(home), "platbase": str(home)})
-        (Path(paths["purelib"]) / "beside.pth").write_text(sysconfig.get_paths()["purelib"] + "\n", encoding="utf-8")
-        (home / "done").touch()
-    return python
+    return [str(peer_python(given.folder, HERE / "requirements.txt"))], {}
 
 
 def _machine(given: argparse.Namespace) -> dict[str, Any]:
