@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 MANIFEST ?= manifests/tiny/instructions.toml
 OUT ?=
-EXECUTOR ?= ray
+EXECUTOR ?= auto
 SHARDS ?=
 WORKERS ?=
 MODELS ?=
@@ -20,18 +20,18 @@ SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data \
-  format bench-engine bench-faults bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs \
+  format bench-engine bench-scale bench-partitions bench-faults bench-data-juicer bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs \
   bench-instructions bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion \
   data-pairs ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 \
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
   bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
-  regions-image
+  regions-image bench-embed
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
 
-build-dataset: setup data $(if $(IS_SERVED),data-laion) $(if $(IS_DRAWN),data-pairs) $(if $(IS_PUBLISHED),data-published) ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=ray|inprocess WORKERS=
+build-dataset: setup data $(if $(IS_SERVED),data-laion) $(if $(IS_DRAWN),data-pairs) $(if $(IS_PUBLISHED),data-published) ## Build a dataset: SHARDS= MANIFEST= OUT= EXECUTOR=auto|processes|ray|inprocess WORKERS=
 	@$(SERVING) $(BIN)/editloom build $(MANIFEST) $(BUILD_FLAGS)
 
 test: setup-dev data ## Run the tests, in two halves side by side: much of the second is waiting for processes
@@ -109,6 +109,15 @@ format: setup-dev ## Format and apply safe fixes
 bench-engine: setup-dev data ## Engine against a bare multiprocessing script (benchmarks/engine)
 	@$(BIN)/python benchmarks/engine/run.py
 
+bench-scale: setup-dev data ## Cost of a further shard: steps, memory, requests on an object store (benchmarks/scale)
+	@$(BIN)/python benchmarks/scale/run.py
+
+bench-partitions: setup-dev ## A million rows through dedup, select and gather: memory, one and two workers (benchmarks/partitions)
+	@$(BIN)/python benchmarks/partitions/run.py
+
+bench-data-juicer: setup-dev ## Pairs filtered and freed of duplicates, beside both executors of Data-Juicer (benchmarks/data_juicer)
+	@$(BIN)/python benchmarks/data_juicer/run.py
+
 bench-faults: setup-dev data ## Kill driver, workers and raylet at random moments, resume, compare (benchmarks/faults)
 	@$(BIN)/python benchmarks/faults/run.py
 
@@ -117,6 +126,9 @@ bench-download: setup-dev ## Downloads a second beside img2dataset, three kinds 
 
 bench-loader: setup-dev ## The loader of trainings beside the raw limit and webdataset (benchmarks/loader)
 	@$(BIN)/python benchmarks/loader/run.py
+
+bench-embed: setup-dev ## Vectors of images by a build beside a DataLoader loop, two checkpoints of CLIP (benchmarks/embed)
+	@$(BIN)/python benchmarks/embed/run.py
 
 bench-retrieval: setup-dev ## A million vectors: recall, time and memory beside autofaiss (benchmarks/retrieval)
 	@$(BIN)/python benchmarks/retrieval/run.py

@@ -80,9 +80,12 @@ def plan_command(
 def build_command(
     manifest: ManifestArg, shards: ShardsOption = None, out: OutOption = None, only: OnlyOption = None,
     limit: LimitOption = None,
-    executor: Annotated[Literal["ray", "inprocess"], typer.Option(help="Where stages run")] = "ray",
-    workers: Annotated[int | None, typer.Option(min=1, help="Ray workers (default: all cores)")] = None,
-    address: Annotated[str | None, typer.Option(help="Ray cluster (default: RAY_ADDRESS, else a local Ray)")] = None,
+    executor: Annotated[
+        Literal["auto", "processes", "ray", "inprocess"],
+        typer.Option(help="Where stages run; auto: Ray for a cluster or GPUs, else processes of this machine"),
+    ] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Workers (default: all cores)")] = None,
+    address: Annotated[str | None, typer.Option(help="Ray cluster (default: RAY_ADDRESS)")] = None,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Build the dataset, or continue where an earlier build of the same run folder ended."""

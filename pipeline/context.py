@@ -73,6 +73,8 @@ class Context:
     """Store for files that a source stage should not fetch twice."""
     is_rereading: bool = False
     """True while a later stage reads a source's rows again: nothing is fetched, and a missing file is an error."""
+    shared: dict[str, Any] = field(default_factory=dict)
+    """Values that the functions of one stage share in a worker, which opens a source twice: to read, and to reread."""
     gatherer: Callable[[Sequence[str]], pa.Table] | None = None
     """The function behind `gather`."""
     loader: Callable[..., Any] | None = None

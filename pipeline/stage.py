@@ -1,15 +1,18 @@
-"""The stage contract: what a stage declares, and the kinds of function that `open` returns.
+"""The stage contract: what a stage declares, and what `open` returns for each kind of stage.
 
 A stage is a frozen value: its fields are exactly the settings that decide its result. `open(ctx)` makes its function,
 once a worker. Stages know nothing of files, retries, records or executors; the engine adds those.
 
-| kind   | function made by `open`                               | rows                                         |
-|--------|-----------------------------------------------------|----------------------------------------------|
-| source | `Shard -> Iterator[Table]`                          | makes rows                                   |
-| map    | `Table -> Table`                                    | one to one, in order                         |
-| expand | `Table -> Table`                                    | one to many, parents in order                |
-| global | `ShardTables -> Iterator[(shard name, Table)]`      | a verdict on rows of all shards, an artifact |
-| sink   | `(shard name, Iterator[Table], Path) -> Iterator[Table]` | one to one, and a file a shard          |
+| kind        | `open` returns                                    | rows                                         |
+|-------------|---------------------------------------------------|----------------------------------------------|
+| source      | `Shard -> Iterator[Table]`                        | makes rows                                   |
+| map         | `Table -> Table`                                  | one to one, in order                         |
+| expand      | `Table -> Table`                                  | one to many, parents in order                |
+| global      | `ShardTables -> Iterator[(shard name, Table)]`    | a verdict on rows of all shards, an artifact |
+| partitioned | `Rounds` (`pipeline.rounds`)                      | a verdict on rows of all shards, in parts    |
+| sink        | `(SinkShard, Iterator[Table]) -> Iterator[Table]` | one to one, and a file a shard               |
+
+The function of a map or expand stage may be a `TwoPart`, whose images are decoded beside the forward pass.
 
 No stage drops a row: it sets `reject_reason` (a member of its own `rejects` enum) and optionally `reject_detail`.
 An expand rejects a parent with one row under the parent's own `sample_id`. Tables may carry more columns than
@@ -19,10 +22,10 @@ An expand rejects a parent with one row under the parent's own `sample_id`. Tabl
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import IO, TYPE_CHECKING, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pyarrow as pa
 
@@ -32,9 +35,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeline.context import Context
+    from pipeline.rounds import Over, Rounds
+    from pipeline.sink import PublishedFiles, RunSummary
 
-Kind = Literal["source", "map", "expand", "global", "sink"]
+Kind = Literal["source", "map", "expand", "global", "partitioned", "sink"]
 BatchFn = Callable[[pa.Table], pa.Table]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TwoPart:
+    """The function of a map or expand stage in two parts, of which the engine may run the first ahead of the second.
+
+    `prepare` decodes images and makes them ready for the model, on the CPU. It may run in another thread, before
+    earlier rows are finished: it must depend on its table alone, and change nothing. `finish` gets the same table and
+    what `prepare` returned, runs the model and returns the result. Calling the value runs both.
+    """
+
+    prepare: Callable[[pa.Table], Any]
+    finish: Callable[[pa.Table, Any], pa.Table]
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Both parts, one after the other."""
+        return self.finish(batch, self.prepare(batch))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,8 +168,8 @@ class Stage(Settings):
         return tuple(dict.fromkeys(model for model in used if model is not None))
 
     @abstractmethod
-    def open(self, ctx: Context) -> Callable[..., Any]:
-        """Load what the stage needs and return its function (see the table of kinds). Called once a worker."""
+    def open(self, ctx: Context) -> Any:
+        """Load what the stage needs and return its function or rounds (see the table of kinds). Once a worker."""
 
 
 class SourceStage(Stage):
@@ -198,10 +220,27 @@ class GlobalStage(Stage):
         return bool(self.writes) or self.rejects is not None
 
 
+class PartitionedStage(Stage):
+    """Gives verdicts on the rows of all shards in rounds, each step of which holds a part of them. See `Rounds`."""
+
+    kind: ClassVar[Kind] = "partitioned"
+
+    @abstractmethod
+    def open(self, ctx: Context) -> Rounds:
+        """Return the rounds. Called once a worker, and to plan: it loads nothing heavy."""
+
+    def rounds_over(self) -> tuple[Over, ...]:
+        """What the steps of each round go over, in order."""
+        from pipeline.context import Context
+
+        return tuple(one.over for one in self.open(Context(stage_name="")).rounds)
+
+
 class SinkStage(Stage):
     """Writes one file a shard, then the files about all shards.
 
-    `open` returns `(name, Iterator[Table], Path) -> Iterator[Table]`.
+    `open` returns `(SinkShard, Iterator[Table]) -> Iterator[Table]`. With the rows that it returns, the engine stores
+    the light columns that the sink was given, so that `collate` needs no file of another stage.
     """
 
     kind: ClassVar[Kind] = "sink"
@@ -217,34 +256,3 @@ class SinkStage(Stage):
     @abstractmethod
     def check(self, published: PublishedFiles, *, deep: bool) -> Iterator[str]:
         """Yield what is wrong with `list_file` and the files of the shards, a line each. `deep` reads them in full."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PublishedFiles:
-    """The published files that `SinkStage.check` checks."""
-
-    folder: str
-    """Name of their folder, for messages."""
-    sizes: Mapping[str, int]
-    """Bytes of each file."""
-    open: Callable[[str], IO[bytes]]
-    """Opens the file of that name for reading."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunSummary:
-    """The run as `SinkStage.collate` sees it."""
-
-    manifest: Mapping[str, Any]
-    """The manifest, as plain data."""
-    columns: tuple[str, ...]
-    """Columns that the sink gets."""
-    shard_files: Mapping[str, Mapping[str, Any]]
-    """Shard with rows -> rows, bytes and sha256 of the file that the sink wrote for it."""
-    stages: Sequence[Mapping[str, Any]]
-    """For each stage, in order: name, fingerprint, settings, models, licences, rows_in, rows_kept, rows_out, rejects,
-    notes, seconds. `models` has the revision of each model id, `licences` the licence where one is stated."""
-    tables: Callable[[Sequence[str], Sequence[str]], Iterator[tuple[str, pa.Table]]]
-    """Call with shard and column names for batches of (shard name, Table of `sample_id` and the columns)."""
-    rejects: Callable[[], Iterator[pa.Table]]
-    """Call for batches of all rejected rows: shard, stage, sample_id, reject_reason, reject_detail, row (JSON)."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, field_validator
 
 from core.errors import PlanError
-from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
+from pipeline.plan.inputs import identify_inputs, name_shards
 from pipeline.stage import Shard, SourceStage
 from stages.inputs.captions_file import opened
 from stages.inputs.edit_rows import TEXT_ROW_COLUMNS, EditReject, InputEdit, text_row
@@ -55,8 +55,9 @@ class ReadEditTexts(SourceStage):
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<file>-00000` … of each file. Raises `PlanError` when there are no lines."""
         shards = []
-        for name, url in name_shards(expand_inputs(inputs, SUFFIXES)).items():
-            identity, _ = file_identity(url)
+        files = identify_inputs(inputs, SUFFIXES)
+        for name, url in name_shards(list(files)).items():
+            identity, _ = files[url]
             for part, (start, places) in enumerate(self._spans(url)):
                 stop = start + len(places)
                 shards.append(

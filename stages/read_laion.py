@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from core.errors import ContractError, PlanError
-from pipeline.plan.inputs import expand_inputs, file_identity, name_shards
+from pipeline.plan.inputs import identify_inputs, name_shards
 from pipeline.stage import Needs, Shard, SourceStage
 from stages.download.settings import DownloadSettings, UrlTableSettings
 from stages.download.status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
@@ -56,8 +56,9 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
         """Shards `<file>-00000` … of each table. Raises `PlanError` for a table without a column that is asked for."""
         self._check_proxies()
         shards = []
-        for name, url in name_shards(expand_inputs(inputs, (".parquet",))).items():
-            identity, size = file_identity(url)
+        files = identify_inputs(inputs, (".parquet",))
+        for name, url in name_shards(list(files)).items():
+            identity, size = files[url]
             num_rows = count_rows(url, self)
             for part, start in enumerate(range(0, num_rows, self.rows_per_shard)):
                 stop = min(num_rows, start + self.rows_per_shard)

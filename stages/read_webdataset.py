@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from pipeline.plan.inputs import expand_inputs, shards_of_files
+from pipeline.plan.inputs import shards_of_files
 from pipeline.stage import Shard, SourceStage
 from stages.inputs.rows import SOURCE_COLUMNS, InputReject, tables_of
-from stages.inputs.tar_samples import read_samples
+from stages.inputs.tar_samples import TarReader
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -41,13 +41,15 @@ class ReadWebdataset(SourceStage):
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """One shard a tar."""
-        return shards_of_files(expand_inputs(inputs, (".tar",)))
+        return shards_of_files(inputs, (".tar",))
 
     def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
         """A function that reads one tar, in bounded memory."""
 
+        reader: TarReader = ctx.shared.setdefault("reader", TarReader())
+
         def read(shard: Shard) -> Iterator[pa.Table]:
-            samples = read_samples(shard.uri, self.max_image_bytes, ctx.notes)
+            samples = reader.samples(shard.uri, self.max_image_bytes, ctx.notes, identity=shard.identity)
             return tables_of(samples, shard.name, ctx.notes, require_caption=self.require_caption)
 
         return read

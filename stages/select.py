@@ -11,24 +11,28 @@ Source  bounds of area: Zhao et al. 2024, UltraEdit (its released code); similar
 
 from __future__ import annotations
 
-import math
-from collections import defaultdict
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
+import numpy as np
 import pyarrow as pa
-from pydantic import Field, field_validator
+import pyarrow.compute as pc
+from pydantic import Field
 
-from core.settings import Settings
-from pipeline.stage import GlobalStage, ShardTables
-from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from pipeline.partitions import batches
+from pipeline.rounds import Round, RoundInput, Rounds, Send
+from pipeline.stage import PartitionedStage
+from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from stages.pair_scores.best_rows import Best, details_of, facts_of, pass_on, rounds_of
+from stages.pair_scores.bound_verdicts import out_of_bounds
 from stages.pair_scores.bounds import NUMBERS, Bounds, BoundsTable
 from stages.pair_scores.filters import FILTERS, FilterName, with_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from pipeline.context import Context
+    from pipeline.rounds import Received
 
 EDIT_TYPE = "edit_type"
 NOT_AMONG_BEST = "not_among_best"
@@ -40,39 +44,10 @@ SelectReject = StrEnum(  # type: ignore[misc]  # one reason for each side of eac
 )
 
 
-class Best(Settings):
-    """Keep the best pairs by a score among those with one value of a column. Ties go by sample_id."""
-
-    per: str
-    keep: int = Field(ge=1)
-    by: str
-    prefer: Literal["highest", "lowest"] = "highest"
-
-    @field_validator("per")
-    @classmethod
-    def _can_group(cls, name: str) -> str:
-        if name in COLUMNS and (COLUMNS[name].bulk or pa.types.is_list(COLUMNS[name].type)):
-            raise ValueError(f"column {name!r} holds no single value: pairs cannot be grouped by it")
-        return name
-
-    @field_validator("by")
-    @classmethod
-    def _can_rank(cls, name: str) -> str:
-        if name in COLUMNS and name not in NUMBERS:
-            raise ValueError(f"column {name!r} holds no numbers: pairs cannot be ranked by it")
-        return name
-
-    def rank(self, value: float | None) -> float:
-        """A rank in which smaller is better, and no value and NaN come last."""
-        if value is None or math.isnan(value):
-            return math.inf
-        return -value if self.prefer == "highest" else value
-
-
 BestRule = Annotated[Best, Field(strict=False)]
 
 
-class Select(GlobalStage):
+class Select(PartitionedStage):
     """Verdicts by bounds and ranks. Without settings all pairs pass."""
 
     version: ClassVar[int] = 2
@@ -97,71 +72,75 @@ class Select(GlobalStage):
         ranked = [name for rule in self._best() for name in (rule.per, rule.by)]
         return tuple(dict.fromkeys([*(name for table in tables for name in table), *by_type, *ranked]))
 
-    def open(self, ctx: Context) -> Callable[[ShardTables], Iterator[tuple[str, pa.Table]]]:
-        """A function from light columns of all shards to a verdict a shard, in about 100 bytes a row."""
+    def open(self, ctx: Context) -> Rounds:  # noqa: ARG002  no service of the engine is needed
+        """The rounds: none for bounds, one for each rule of `best`, one for the note on edit types.
 
-        def verdicts(tables: ShardTables) -> Iterator[tuple[str, pa.Table]]:
-            beyond = self._beyond_best(tables) if self._best() else {}
-            absent = set(self.bounds_by_edit_type)
-            for name, table in tables():
-                rows = table.select([SAMPLE_ID, *self.needs_columns()]).to_pylist()
-                absent -= {row[EDIT_TYPE] for row in rows} if absent else set()
-                found = [self._verdict(row, beyond) for row in rows]
-                yield name, _verdict_table(table[SAMPLE_ID], found)
-            ctx.notes.update(f"edit types with bounds that no pair has: {edit_type}" for edit_type in sorted(absent))
+        A part of a rule takes 350 bytes at the peak for each row that is among the best of its group, or may yet be.
+        """
+        rounds = rounds_of(self._best())
+        if self.bounds_by_edit_type:
+            rounds.append(Round(name="note", over="once", receives=("edit_types",), run=self._note))
+        if rounds:
+            rounds.insert(0, Round(name="scatter", over="shards", receives=(), run=self._scatter))
+        return Rounds(rounds=tuple(rounds), judge=self._judge, judge_receives=("beyond",) if self._best() else ())
 
-        return verdicts
+    def _scatter(self, given: RoundInput, send: Send) -> None:
+        """Send the edit types to `note`, and the rows within bounds to the rules."""
+        rules = self._best()
+        edit_types: dict[str | None, None] = {}
 
-    def _verdict(self, row: dict[str, Any], beyond: Mapping[str, str]) -> tuple[str | None, str | None]:
-        failed = self._out_of_bounds(row)
-        if failed is None and row[SAMPLE_ID] in beyond:
-            failed = NOT_AMONG_BEST, beyond[row[SAMPLE_ID]]
-        return failed or (None, None)
+        def facts() -> Iterator[pa.Table]:
+            for shard, _, table in given.tables:
+                if not table.num_rows:
+                    continue
+                if self.bounds_by_edit_type:
+                    edit_types.update(dict.fromkeys(pc.unique(table[EDIT_TYPE]).to_pylist()))
+                is_within = pc.is_null(self._out_of_bounds(table)[0])
+                yield facts_of(rules, shard, table).filter(is_within)
 
-    def _out_of_bounds(self, row: dict[str, Any]) -> tuple[str, str] | None:
-        """(reason, detail) of the first bound, in the order of `NUMBERS`, that the row is beyond."""
-        bounds = self._bounds_of(row.get(EDIT_TYPE))
-        for name, limits in bounds.items():
-            value = row[name]
-            if failed := limits.failed(value):
-                side, bound = failed
-                text = "no value" if value is None else f"{value:.4f}"
-                return f"{side}_{name}", f"{name} {text}, bound {bound}"
-        return None
+        for rows in batches(facts()):
+            pass_on(rules, rows, given, send)
+        if self.bounds_by_edit_type:
+            types = pa.table({EDIT_TYPE: pa.array(list(edit_types), pa.string())})
+            send("edit_types", types, np.zeros(types.num_rows, np.int64))
+
+    def _note(self, given: RoundInput, send: Send) -> None:  # noqa: ARG002  nothing is sent
+        """Note the edit types with bounds that no pair has."""
+        found = {name for table in given.received("edit_types") for name in table[EDIT_TYPE].to_pylist()}
+        absent = sorted(set(self.bounds_by_edit_type) - found)
+        given.notes.update(f"edit types with bounds that no pair has: {edit_type}" for edit_type in absent)
+
+    def _judge(self, name: str, table: pa.Table, received: Received) -> pa.Table:  # noqa: ARG002
+        """The verdict on a shard: by bounds, then by `best`."""
+        reasons, details = self._out_of_bounds(table)
+        if self._best() and (tables := list(received("beyond"))):
+            beyond = pa.concat_tables(tables).sort_by("row")
+            is_beyond = np.zeros(table.num_rows, np.bool_)
+            is_beyond[beyond["row"].to_numpy()] = True
+            mask = pa.array(is_beyond)
+            reasons = pc.replace_with_mask(reasons, mask, pa.repeat(NOT_AMONG_BEST, beyond.num_rows))
+            details = pc.replace_with_mask(details, mask, details_of(self._best(), beyond))
+        return pa.table({SAMPLE_ID: table[SAMPLE_ID], REJECT_REASON: reasons, REJECT_DETAIL: details})
+
+    def _out_of_bounds(self, table: pa.Table) -> tuple[pa.Array, pa.Array]:
+        """(reason, detail) of the first bound, in the order of `NUMBERS`, that each row is beyond."""
+        left = np.ones(table.num_rows, np.bool_)
+        groups = []
+        if self.bounds_by_edit_type and table.num_rows:
+            types = table[EDIT_TYPE].fill_null("")
+            for edit_type in self.bounds_by_edit_type:
+                is_of_type = pc.equal(types, edit_type).to_numpy()
+                groups.append((np.flatnonzero(is_of_type), self._bounds_of(edit_type)))
+                left &= ~is_of_type
+        return out_of_bounds(table, [*groups, (np.flatnonzero(left), self._bounds_of(None))])
 
     def _bounds_of(self, edit_type: str | None) -> dict[str, Bounds]:
-        found = {**with_filter(self.preset, self.bounds), **self.bounds_by_edit_type.get(edit_type or "", {})}
+        """The bounds of pairs of a type in `bounds_by_edit_type`, or of all other pairs."""
+        own = {} if edit_type is None else self.bounds_by_edit_type[edit_type]
+        found = {**with_filter(self.preset, self.bounds), **own}
         return {name: found[name] for name in NUMBERS if name in found}
 
     def _best(self) -> tuple[Best, ...]:
         if self.best or self.preset is None:
             return self.best
         return (Best(per=PARENT_ID, keep=FILTERS[self.preset].keep, by="pair_direction_cos"),)
-
-    def _beyond_best(self, tables: ShardTables) -> dict[str, str]:
-        """Id of each pair within bounds that `best` leaves out -> the detail of its verdict."""
-        names = [SAMPLE_ID, *dict.fromkeys(name for rule in self._best() for name in (rule.per, rule.by))]
-        left = [
-            tuple(row[name] for name in names)
-            for _, table in tables()
-            for row in table.select([SAMPLE_ID, *self.needs_columns()]).to_pylist()
-            if self._out_of_bounds(row) is None
-        ]
-        beyond: dict[str, str] = {}
-        for rule in self._best():
-            group_at, score_at = names.index(rule.per), names.index(rule.by)
-            groups: defaultdict[Any, list[tuple[float, str]]] = defaultdict(list)
-            for row in left:
-                if row[group_at] is not None:
-                    groups[row[group_at]].append((rule.rank(row[score_at]), row[0]))
-            for group, pairs in groups.items():
-                detail = f"{rule.per} {group} has {rule.keep} better by {rule.by}"
-                beyond |= dict.fromkeys([own for _, own in sorted(pairs)[rule.keep :]], detail)
-            left = [row for row in left if row[0] not in beyond]
-        return beyond
-
-
-def _verdict_table(ids: pa.ChunkedArray, found: list[tuple[str | None, str | None]]) -> pa.Table:
-    reasons, details = ([one[at] for one in found] for at in (0, 1))
-    columns = {REJECT_REASON: pa.array(reasons, pa.string()), REJECT_DETAIL: pa.array(details, pa.string())}
-    return pa.table({SAMPLE_ID: ids, **columns})

@@ -39,7 +39,3 @@ def build(out, *flags, shards="data/tiny", manifest=MANIFEST, env=None):
 
 def tars(out):
     return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted((Path(out) / "dataset").glob("*.tar"))}
-
-
-def num_records(out):
-    return len(list(Path(out).glob("stages/*/*.json")))

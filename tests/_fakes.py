@@ -19,15 +19,17 @@ import pyarrow.parquet as pq
 from pipeline.build.build import Build
 from pipeline.build.run import run_build
 from pipeline.build.summary import build_summary
-from pipeline.plan.inputs import expand_inputs, shards_of_files
+from pipeline.plan.inputs import shards_of_files
 from pipeline.plan.manifest import Manifest, RunOn, StageEntry
 from pipeline.plan.plan import make_plan
 from pipeline.run.inprocess import InProcessExecutor
 from pipeline.run.rows import ShardRows
 from pipeline.run.task import Outcome
 from pipeline.run.worker import Worker
+from pipeline.sink import SinkShard
 from pipeline.stage import ExpandStage, GlobalStage, MapStage, SinkStage, SourceStage
 from pipeline.store.storage import Storage
+from pipeline.store.tables import BULK_SUFFIX
 from samples.columns import PARENT_ID, REJECT_REASON, SAMPLE_ID, arrow_schema, column
 from samples.shard_check import wrong_shards
 
@@ -54,7 +56,7 @@ class ReadLines(SourceStage):
     rows_per_table: int = 3
 
     def list_shards(self, inputs):
-        return shards_of_files(expand_inputs(inputs, (".lines",)))
+        return shards_of_files(inputs, (".lines",))
 
     def open(self, ctx):
         def read(shard):
@@ -226,14 +228,15 @@ class Pack(SinkStage):
     list_file: ClassVar = "shards.json"
 
     def open(self, ctx):
-        def write(shard, tables, path):
-            with tarfile.open(path, "w") as tar:
+        def write(shard, tables):
+            with tarfile.open(shard.file, "w") as tar:
                 for table in tables:
                     for row in table.to_pylist():
                         info = tarfile.TarInfo(f"{row[SAMPLE_ID]}.txt")
                         info.size = len(row["caption"].encode())
                         tar.addfile(info, io.BytesIO(row["caption"].encode()))
-                    yield table.append_column("dataset_shard", pa.array([f"{shard}.tar"] * table.num_rows))
+                    yield table.append_column("dataset_shard", pa.array([f"{shard.name}.tar"] * table.num_rows))
+            shard.summary["samples"] = "packed"
 
         return write
 
@@ -248,11 +251,23 @@ class Pack(SinkStage):
         card = {k: run.manifest[k] for k in ("name", "summary", "license")}
         rows_in = {s["name"]: s["rows_in"] for s in run.stages}
         rejects = [r for t in run.rejects() for r in t.to_pylist()]
-        about = {"card": card, "rows_in": rows_in, "rejects": rejects, "stages": [s["name"] for s in run.stages]}
+        parts = {p.shard: [dict(p.summary), [r for t in p.tables for r in t.to_pylist()]] for p in run.parts()}
+        about = {
+            "card": card, "rows_in": rows_in, "rejects": rejects, "stages": [s["name"] for s in run.stages],
+            "parts": parts,
+        }  # fmt: skip
         (folder / "about.json").write_text(json.dumps(about), encoding="utf-8")
 
     def check(self, published, *, deep):
         return wrong_shards(published.folder, published.sizes, published.open, deep=deep)
+
+
+def sink_shard(path, name="shard", number=0, num_shards=1):
+    """A shard for the function of a sink, its file at `path` and further ones beside it."""
+    return SinkShard(
+        name=name, number=number, num_shards=num_shards, file=path, summary={},
+        further_file=lambda suffix: path.with_name(path.name + suffix),
+    )  # fmt: skip
 
 
 def entry(stage, **run_on):
@@ -297,10 +312,21 @@ def run(plan, executor=None, on_event=None):
 
 
 def rows_of(plan, stage, shard, suffix=".parquet"):
-    """All rows that the stage named `stage` wrote for a shard."""
+    """All rows that the stage named `stage` wrote for a shard: light columns, and bulk ones where it has any."""
     planned = next(s for s in plan.stages if s.name == stage)
-    with Storage(plan.out).open(f"{planned.folder}/{shard}{suffix}") as handle:
-        return pq.read_table(handle, use_threads=False).to_pylist()
+    storage = Storage(plan.out)
+    rows = table_at(storage, f"{planned.folder}/{shard}{suffix}")
+    if suffix == ".parquet" and storage.exists(f"{planned.folder}/{shard}{BULK_SUFFIX}"):
+        bulk = table_at(storage, f"{planned.folder}/{shard}{BULK_SUFFIX}")
+        assert bulk[SAMPLE_ID].to_pylist() == rows[SAMPLE_ID].to_pylist()
+        for name in bulk.column_names[1:]:
+            rows = rows.append_column(name, bulk[name])
+    return rows.to_pylist()
+
+
+def table_at(storage, rel):
+    with storage.open(rel) as handle:
+        return pq.read_table(handle, use_threads=False)
 
 
 def shard_rows(plan, stage, shard, rows_per_batch=100):

@@ -1,7 +1,8 @@
-"""A stage and a sink that hang or kill their process on some rows, and builds of them on Ray.
+"""A stage and a sink that hang or kill their process on some rows, and builds of them on Ray or in processes.
 
-Run as a program: `python _fragile.py ADDRESS`, on the Ray cluster at that address. Each line of its input is a build,
-`{"folder": …, "run_on": {…}}` over the shards in folder/in. Builds run side by side; each prints one line when it ends.
+Run as a program: `python _fragile.py ADDRESS`, on the Ray cluster at that address, or with `processes` in its place. Each
+line of its input is a build, `{"folder": …, "run_on": {…}}` over the shards in folder/in. Builds run side by side; each
+prints one line when it ends.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ from _fakes import Pack, ReadLines, Upper, manifest_of, rows_of, run
 
 from pipeline.plan.manifest import RunOn
 from pipeline.plan.plan import make_plan
+from pipeline.run.processes import ProcessExecutor
 from pipeline.run.ray import RayExecutor
 from pipeline.store.storage import Storage
 
@@ -56,15 +58,15 @@ class FragilePack(Pack):
                 break_on(table["caption"].to_pylist(), "pack-")
                 yield table
 
-        return lambda shard, tables, path: write(shard, fragile(tables), path)
+        return lambda shard, tables: write(shard, fragile(tables))
 
 
 def main():
-    address = sys.argv[1]
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
+    if sys.argv[1] != "processes":
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        import ray
 
-    ray.init(address, log_to_driver=False, logging_level="ERROR")
+        ray.init(sys.argv[1], log_to_driver=False, logging_level="ERROR")
     printed = sys.stdout
     with contextlib.redirect_stdout(sys.stderr), ThreadPoolExecutor(max_workers=8) as threads:
         for line in sys.stdin:
@@ -82,9 +84,12 @@ def answer(asked, out):
 
 
 def build(folder, run_on):
-    chain = [ReadLines(), Fragile(), FragilePack()]
+    import _fragile  # workers import the stages under this name
+
+    chain = [ReadLines(), _fragile.Fragile(), _fragile.FragilePack()]
     plan = make_plan(manifest_of(*chain, run_on=RunOn(**run_on)), str(folder / "run"), [str(folder / "in")])
-    result = run(plan, RayExecutor(Storage(plan.out)))
+    storage = Storage(plan.out)
+    result = run(plan, ProcessExecutor(storage, 4) if sys.argv[1] == "processes" else RayExecutor(storage))
     failures = list(result.failures.values())
     return {"ok": result.ok, "failures": failures, "shards": {s.name: rows(plan, s.name) for s in plan.shards}}
 

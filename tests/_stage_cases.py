@@ -96,11 +96,11 @@ CASES = {
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
     "caption": Case(
         lambda tmp_path: without(edited(tmp_path), "target_image"),
-        {"model": "zoo:other", "prompt": "a picture of", "max_new_tokens": 5},
+        {"model": "zoo:other", "prompt": "a picture of", "max_new_tokens": 5, "reduced_jpeg_px": 64},
         settings={"model": "zoo:blip"},
         context=lambda tmp_path: {"loader": lambda *_, **__: LaconicCaptioner()},
     ),
-    "embed": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
+    "embed": Case(edited, {"model": "zoo:other", "reduced_jpeg_px": 64}, settings={"model": "zoo:clip"}),
     "encode_latents": Case(
         edited_regions, {"model": "zoo:other", "size_px": 32, "with_region": False},
         settings={"model": "zoo:sd", "size_px": 64, "with_region": True},
@@ -202,7 +202,9 @@ CASES = {
         },
         settings=SYNTHESIS, context=lambda tmp_path: {"loader": Loader()},
     ),
-    "score_pair": Case(edited, {"model": "zoo:other"}, settings={"model": "zoo:clip"}),
+    "score_pair": Case(
+        edited, {"model": "zoo:other", "reuse_embedding": True, "reduced_jpeg_px": 64}, settings={"model": "zoo:clip"}
+    ),
     "select": Case(
         scored,
         {
@@ -245,7 +247,7 @@ CASES = {
         images,
         {
             "shorter_side_px": 48, "fit": "pad", "upscale": False, "min_side_px": 1, "max_aspect_ratio": 9.0,
-            "max_pixels": 10_000, "animated": "first", "format": "png", "quality": 50,
+            "max_pixels": 10_000, "animated": "first", "format": "png", "quality": 50, "reduced_jpegs": True,
         },
         settings={"shorter_side_px": 32},
     ),

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.context import Context
 from pipeline.plan.plugins import load_model
-from stages.dedup import Dedup
+from stages.duplicates.near_hashes import near_clusters
 from stages.edit_caption_wordnet import EditCaptionWordnet
 from stages.filter_caption import FilterCaption
 
@@ -98,9 +98,8 @@ def duplicates(rows: list[tuple[str, bytes, int, int, int]]) -> set[str]:
     """Ids that are not the first of their cluster."""
     import numpy as np
 
-    cluster = Dedup(max_distance=3).clusters(
-        np.array([r[1] for r in rows], dtype="V32"), np.array([r[2] for r in rows], dtype=np.uint64)
-    )
+    hashes, of_row = np.unique(np.array([r[2] for r in rows], dtype=np.uint64), return_inverse=True)
+    cluster = near_clusters(hashes, 3)[of_row]
     best: dict[int, tuple[int, int, str]] = {}
     for row, group in zip(rows, cluster.tolist(), strict=True):
         best[group] = min(best.get(group, (0, 0, "~")), (-row[3], -row[4], row[0]))

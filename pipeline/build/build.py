@@ -1,32 +1,34 @@
-"""The build: submits ready steps to an executor, downstream first, until no step can be done.
+"""The build: gives ready steps to an executor, downstream first, until no step can be done, and writes their records.
 
-Owns the order of steps. What counts as done is in `pipeline.build.resume`, what follows a failure in
-`pipeline.build.attempts`. Does not open stages and depends on no particular executor.
+Which step is ready is decided in `pipeline.build.schedule`, what counts as done in `pipeline.build.resume`, and what
+follows a failure in `pipeline.build.attempts`. Does not open stages and depends on no particular executor.
 """
 
 from __future__ import annotations
 
 import heapq
 import time
-from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from core.errors import RunStopped
+from core.errors import RunStopped, one_line
 from pipeline.build.attempts import Attempts
 from pipeline.build.result import BuildResult, StageTally
-from pipeline.build.resume import DoneSteps
-from pipeline.plan.steps import Key, input_digest, needs_of, steps
-from pipeline.run.task import Task
-from pipeline.stage import SinkStage
+from pipeline.build.resume import DoneSteps, verdict_shards
+from pipeline.build.schedule import Schedule
+from pipeline.plan.steps import Key, steps
+from pipeline.run.task import run_name
+from pipeline.stage import PartitionedStage, SinkStage
+from pipeline.store.record_log import FLUSH_S, RecordWriter
 from pipeline.store.records import ALL_SHARDS
-from pipeline.store.run_folder import RunFolder
+from pipeline.store.run_folder import EXCHANGE, WHERE, RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pipeline.plan.plan import Plan
     from pipeline.run.executor import Executor
-    from pipeline.run.task import Outcome
+    from pipeline.run.task import Outcome, Task
     from pipeline.store.records import Record
     from pipeline.store.storage import Storage
 
@@ -46,25 +48,21 @@ class Build:
         self._without_rows: set[str] = set()
         self._last = max(planned.index for planned in plan.stages if planned.has_rows)
         self._stopped: str | None = None
-        self._outputs: dict[Key, str] = {}
-        self._waiting: dict[Key, int] = {}
-        self._dependents: defaultdict[Key, list[Key]] = defaultdict(list)
-        self._ready: list[tuple[float, int, int, Key]] = []
-        self._retries: dict[Key, Task] = {}
+        self._retries: list[tuple[float, int, Task]] = []
+        self._num_retries = 0
+        self._missing: set[Key] = set()
+        """Ready steps that are known not to be done."""
         self._attempts = Attempts(plan.manifest.run_on)
         self._running: dict[Key, Task] = {}
-        self._folder = RunFolder(storage)
+        self._storage, self._folder = storage, RunFolder(storage)
+        self._records = RecordWriter(storage)
         self._done = DoneSteps(plan, self._folder)
+        self._schedule = Schedule(plan, self._done.find)
+        self._schedule.on_rounds = self._remove_sent
         self._started = self._is_starting = False
         self._waits_for = ""
-        for number, key in enumerate(steps(plan)):
-            needs = needs_of(plan, key)
-            self._waiting[key] = len(needs)
-            for need in needs:
-                self._dependents[need].append(key)
-            self.tallies[key[0]].total += 1
-            if not needs:
-                self._push(key, number)
+        for index, _ in steps(plan):
+            self.tallies[index].total += 1
 
     def interrupt(self) -> None:
         """Stop submitting steps. `run` returns when the running ones finish.
@@ -79,16 +77,20 @@ class Build:
         """Build until every step is done, no other step can be done, or a fault stops the build."""
         began = time.monotonic()
         try:
+            self._take_done()
             while True:
                 self._dispatch()
-                if not self._running and (self._is_over or not self._ready):
+                if not self._running and (self._is_over or not (self._retries or self._has_ready())):
                     break
                 self._wait()
         except RunStopped as stopped:  # the executor itself failed
             self._stopped = str(stopped)
+        except OSError as error:  # of the run folder
+            self._stopped = _fault_of_folder(error)
         finally:
             if self._started:
                 self.executor.close()
+        self._close_records()
         left = sum(t.total - t.done for t in self.tallies)
         return BuildResult(
             tallies=self.tallies, failures=self.failures, stopped=self._stopped, interrupted=self.interrupted,
@@ -99,36 +101,69 @@ class Build:
     def _is_over(self) -> bool:
         return self.interrupted or self._stopped is not None
 
-    def _push(self, key: Key, number: int, not_before: float = 0.0) -> None:
-        heapq.heappush(self._ready, (not_before, -key[0], number, key))
+    def _has_ready(self) -> bool:
+        return any(self._schedule.has_ready(planned.index) for planned in self.plan.stages)
+
+    def _take_done(self) -> None:
+        """Note the steps that are done already, stage by stage, so that records of one stage are in memory at a time.
+
+        Steps behind one that has to be done are looked at when they become ready.
+        """
+        for planned in self.plan.stages:
+            missing = []
+            while self._schedule.has_ready(planned.index) and not self.interrupted:
+                task = self._schedule.pop(planned.index)
+                if not self._complete_if_done(task):
+                    missing.append(task)
+            for task in reversed(missing):
+                self._schedule.put_back(task)
+                self._missing.add(task.key)
+            if self.tallies[planned.index].cached == self.tallies[planned.index].total:
+                self._folder.forget(planned.folder)
+
+    def _complete_if_done(self, task: Task) -> bool:
+        records = self._done.find(task)
+        if records is not None:
+            self._complete(task, records, cached=True)
+        return records is not None
 
     def _dispatch(self) -> None:
         """Submit the steps that can start now, those furthest downstream first."""
-        held: list[tuple[float, int, int, Key]] = []
-        full: set[int] = set()
-        while self._ready and not self._is_over:
-            entry = heapq.heappop(self._ready)
-            key = entry[3]
-            if entry[0] > time.monotonic() or key[0] in full:
-                held.append(entry)
-                continue
-            task = self._retries.get(key) or Task(
-                stage=key[0], shard=key[1], input_digest=input_digest(self.plan, key, self._outputs)
-            )
-            record = None if key in self._retries else self._done.find(key, task.input_digest)
-            if record is not None:
-                self._complete(task, record, cached=True)
-            elif self._has_room(key[0]):
-                self._start(task)
-            else:
-                held.append(entry)
-                full.add(key[0])
-                if self.executor.slots_anywhere() == 0:
+        self._dispatch_retries()
+        while self._dispatch_ready():  # steps that were done already have made others ready
+            pass
+
+    def _dispatch_ready(self) -> bool:
+        """As `_dispatch`, without retries. Returns True when there were steps that are done already."""
+        were_done = False
+        for planned in reversed(self.plan.stages):
+            while self._schedule.has_ready(planned.index) and not self._is_over:
+                task = self._schedule.pop(planned.index)
+                if task.key not in self._missing and self._complete_if_done(task):
+                    were_done = True
+                    continue
+                self._missing.add(task.key)
+                if not self._has_room(planned.index):
+                    self._schedule.put_back(task)
                     break
-        for entry in held:
-            heapq.heappush(self._ready, entry)
+                self._missing.discard(task.key)
+                self._start(task)
+        return were_done
+
+    def _dispatch_retries(self) -> None:
+        """Submit the steps whose pause before another attempt is over."""
+        late: list[tuple[float, int, Task]] = []
+        while self._retries and self._retries[0][0] <= time.monotonic() and not self._is_over:
+            entry = heapq.heappop(self._retries)
+            if self._has_room(entry[2].stage):
+                self._start(entry[2])
+            else:
+                late.append(entry)
+        for entry in late:
+            heapq.heappush(self._retries, entry)
 
     def _has_room(self, index: int) -> bool:
+        """True when a step of the stage can start now. The first call makes the workers."""
         if not self._started:
             self.on_event("executor_starting", {})
             self._is_starting = True
@@ -143,14 +178,23 @@ class Build:
         return self.executor.slots(index) > 0
 
     def _start(self, task: Task) -> None:
+        """Submit a task, after the records were removed whose files it may replace."""
+        folder = self.plan.stages[task.stage].folder
+        names = (task.shard, *verdict_shards(self.plan, task))
+        if task.attempt == 1:
+            self._records.remove(folder, [name for name in names if self._folder.has_record(folder, name)])
+        if task.shard not in self.plan.shard_numbers:
+            self._records.flush()  # steps over several shards read the records of others
+        there = self._folder.files(folder)
+        is_clean = task.attempt == 1 and not any(f"{name}.parquet" in there for name in names)
         self._running[task.key] = task
         self.tallies[task.stage].running += 1
         self.on_event("started", {**self._names(task), "attempt": task.attempt})
-        self.executor.submit(task)
+        self.executor.submit(replace(task, has_leftovers=not is_clean))
 
     def _wait(self) -> None:
-        if not self._running and self._ready:
-            pause = min(e[0] for e in self._ready) - time.monotonic()
+        if not self._running and self._retries:
+            pause = self._retries[0][0] - time.monotonic()
             if pause > 0:  # only retries are left, and all of them are later
                 time.sleep(min(pause, POLL_S))
                 return
@@ -159,49 +203,69 @@ class Build:
             del self._running[task.key]
             self.tallies[task.stage].running -= 1
             if outcome.record is not None:
-                self._complete(task, outcome.record, cached=False)
+                self._record(task, [*outcome.verdicts, outcome.record])
             else:
                 self._fail(outcome)
         before, self._waits_for = self._waits_for, self.executor.waiting()
         if self._waits_for and self._waits_for != before:
             self.on_event("waiting", {"message": self._waits_for})
+        self._records.flush(older_than_s=FLUSH_S)
         self.on_event("tick", {})
 
-    def _complete(self, task: Task, record: Record, *, cached: bool) -> None:
-        tally = self.tallies[task.stage]
-        tally.done += 1
-        tally.cached += cached
-        if task.shard == ALL_SHARDS and isinstance(self.plan.stages[task.stage].stage, SinkStage):
-            tally.seconds += record.duration_s  # its rows are those of the sink's other steps
-        else:
+    def _record(self, task: Task, records: Sequence[Record]) -> None:
+        """Write the records of a finished step, its own last: from then on the step is done."""
+        for record in records:
+            self._records.add(self.plan.stages[task.stage].folder, record)
+        self._complete(task, records, cached=False)
+
+    def _close_records(self) -> None:
+        """Join the records of each stage. Where that fails, the next build joins them."""
+        try:
+            self._records.close(planned.folder for planned in self.plan.stages)
+        except OSError as error:
+            self._stopped = self._stopped or _fault_of_folder(error)
+
+    def _complete(self, task: Task, records: Sequence[Record], *, cached: bool) -> None:
+        self._schedule.done(task, records)
+        self._count(task, records, cached=cached)
+        while self._schedule.found:
+            self._count(*self._schedule.found.pop(), cached=True)
+
+    def _remove_sent(self, stage: int, digest: str) -> None:
+        """Remove what the rounds of a stage sent to each other: at their end all, before them that of other inputs."""
+        folder = self.plan.stages[stage].folder
+        if not digest:
+            self._records.flush()  # first: without a record of their end the rounds are needed again
+            self._storage.remove(f"{folder}/{EXCHANGE}")
+            return
+        for run in self._storage.folders(f"{folder}/{EXCHANGE}"):
+            if run != run_name(digest):
+                self._storage.remove(f"{folder}/{EXCHANGE}/{run}")
+        self._storage.remove(f"{folder}/{WHERE}")
+        self._folder.forget(folder)
+
+    def _count(self, task: Task, records: Sequence[Record], *, cached: bool) -> None:
+        planned, tally, own = self.plan.stages[task.stage], self.tallies[task.stage], records[-1]
+        counted = records[:-1] if isinstance(planned.stage, PartitionedStage) else [own]
+        if task.round is not None:
+            tally.seconds += own.duration_s
+            tally.notes.update(own.notes)
+            counted = records[:-1]
+        elif own.shard == ALL_SHARDS and isinstance(planned.stage, SinkStage):
+            tally.seconds += own.duration_s  # its rows are those of the sink's other steps
+            tally.done, tally.cached = tally.done + 1, tally.cached + cached
+            counted = []
+        for record in counted:
             tally.add(record)
-        self._note_output(task.key, record)
+            tally.done, tally.cached = tally.done + 1, tally.cached + cached
+        for record in records:
+            if task.stage == self._last and record.shard in self.plan.shard_numbers and not record.rows_out:
+                self._without_rows.add(record.shard)
         self.on_event(
             "cached" if cached else "done",
-            {**self._names(task), "rows_in": record.rows_in, "rows_out": record.rows_out, "rejects": record.rejects,
-             "duration_s": record.duration_s, "worker": record.worker},
+            {**self._names(task), "rows_in": own.rows_in, "rows_out": own.rows_out, "rejects": own.rejects,
+             "duration_s": own.duration_s, "worker": own.worker},
         )  # fmt: skip
-        if task.shard == ALL_SHARDS and self.plan.stages[task.stage].has_rows:
-            self._note_verdicts(task)
-        for number, dependent in enumerate(self._dependents.get(task.key, ())):
-            self._waiting[dependent] -= 1
-            if self._waiting[dependent] == 0:
-                self._push(dependent, number)
-
-    def _note_verdicts(self, task: Task) -> None:
-        """Note the output of a global stage for each shard: it is part of the input digest of later steps."""
-        planned = self.plan.stages[task.stage]
-        if isinstance(planned.stage, SinkStage):
-            return
-        for shard in self.plan.shards:
-            record = self._folder.record(planned.folder, shard.name)
-            if record is not None:
-                self._note_output((task.stage, shard.name), record)
-
-    def _note_output(self, key: Key, record: Record) -> None:
-        self._outputs[key] = record.output_digest
-        if key[0] == self._last and key[1] != ALL_SHARDS and not record.rows_out:
-            self._without_rows.add(key[1])
 
     def _fail(self, outcome: Outcome) -> None:
         task = outcome.task
@@ -221,8 +285,12 @@ class Build:
                 self._stopped = self._stopped or f"{len(self.failures)} shards failed (max_failed_shards)"
 
     def _retry(self, again: Task, delay_s: float = 0.0) -> None:
-        self._retries[again.key] = again
-        self._push(again.key, 0, time.monotonic() + delay_s)
+        self._num_retries += 1
+        heapq.heappush(self._retries, (time.monotonic() + delay_s, self._num_retries, again))
 
     def _names(self, task: Task) -> dict[str, object]:
         return {"stage": self.plan.stages[task.stage].name, "shard": task.shard}
+
+
+def _fault_of_folder(error: OSError) -> str:
+    return f"{one_line(error)}; fix the cause and run the same command again"

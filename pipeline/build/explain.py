@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
+from pipeline.stage import SinkStage
 from pipeline.store.tables import ROWS_PER_READ, read_batches
 from samples.columns import PARENT_ID, SAMPLE_ID
 
@@ -22,10 +23,12 @@ def explain(plan: Plan, storage: Storage, sample_id: str) -> list[dict[str, Any]
         if not planned.has_rows:
             continue
         sizes = storage.sizes(planned.folder)
+        is_sink = isinstance(planned.stage, SinkStage)  # its files have the columns of all stages
         for shard in plan.shards:
             for suffix, fate in ((".parquet", "kept"), (".rejects.parquet", "rejected")):
                 if f"{shard.name}{suffix}" in sizes:
-                    rows = _rows_of(storage, f"{planned.folder}/{shard.name}{suffix}", root)
+                    wanted = [SAMPLE_ID, *planned.stage.writes] if is_sink and fate == "kept" else None
+                    rows = _rows_of(storage, f"{planned.folder}/{shard.name}{suffix}", root, wanted)
                     story.extend(
                         {"stage": planned.name, "shard": shard.name, "fate": fate, "row": row}
                         for row in rows
@@ -38,10 +41,10 @@ def _is_related(own: str, wanted: str) -> bool:
     return own == wanted or wanted.startswith(f"{own}-") or own.startswith(f"{wanted}-")
 
 
-def _rows_of(storage: Storage, rel: str, root: str) -> list[dict[str, Any]]:
+def _rows_of(storage: Storage, rel: str, root: str, columns: list[str] | None) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     with storage.open(rel) as handle:
-        for rows in read_batches(handle, None, ROWS_PER_READ, rel):
+        for rows in read_batches(handle, columns, ROWS_PER_READ, rel):
             found.extend(rows.filter(pc.starts_with(rows[SAMPLE_ID], root)).to_pylist())
     for row in found:
         if row.get(PARENT_ID) is None:

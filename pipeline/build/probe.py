@@ -43,7 +43,7 @@ def probe(plan: Plan, num_rows: int) -> list[StageEstimate]:
         first = plan.shards[0]
         if first.part is not None:  # else a source that downloads would fetch the whole shard
             first = replace(first, part=(first.part[0], min(first.part[1], first.part[0] + num_rows)))
-        sample = replace(plan, out=folder, shards=(first,), shard_index={first.name: 0}, row_limit=num_rows)
+        sample = replace(plan, out=folder, shards=(first,), row_limit=num_rows)
         storage = Storage(folder)
         result = Build(sample, storage, InProcessExecutor(storage), lambda _event, _fields: None).run()
         if not result.ok:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from core.errors import PlanError, RunStopped
 from pipeline.build.verify import wrong_files
 from pipeline.run.run_summary import summarise
-from pipeline.run.worker import Worker
 from pipeline.stage import SinkStage
 from pipeline.store.run_folder import RunFolder
 
@@ -27,6 +26,6 @@ def write_report(plan: Plan, storage: Storage, to: Path) -> list[Path]:
     if wrong:
         raise RunStopped(f"{plan.out} is not a finished build: {wrong[0]}")
     to.mkdir(parents=True, exist_ok=True)
-    planned.stage.collate(to, summarise(plan, RunFolder(storage), Worker(plan, storage).read_source))
+    planned.stage.collate(to, summarise(plan, RunFolder(storage)))
     storage.close()
     return sorted(p for p in to.iterdir() if p.is_file())

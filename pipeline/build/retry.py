@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from core.errors import PlanError
 from pipeline.stage import SourceStage
+from pipeline.store.record_log import RecordWriter
 from pipeline.store.run_folder import STORE, RunFolder
 from pipeline.store.tables import read_light
 from samples.columns import REJECT_REASON
@@ -33,6 +34,7 @@ def mark_retries(plan: Plan, storage: Storage, *, everything: bool = False) -> d
         raise PlanError(f"source {planned.name} fetches nothing, so there is nothing to try again")
     folder = RunFolder(storage)
     marked: dict[str, int] = {}
+    marks: dict[str, bytes] = {}
     for shard in plan.shards:
         marker = f"{planned.folder}/{STORE}/{shard.name}.retry"
         record = folder.record(planned.folder, shard.name)
@@ -41,9 +43,13 @@ def mark_retries(plan: Plan, storage: Storage, *, everything: bool = False) -> d
         rejects = _rejects_left(planned, storage, shard.name) if record is None else record.rejects
         rows = _num_to_try(planned.stage, rejects, everything=wants_all)
         if is_marked or (record is not None and rows):
-            folder.remove_record(planned.folder, shard.name)  # first: with the record, a marker would have no effect
-            storage.write_bytes(marker, MARK_ALL if wants_all else MARK_TRANSIENT)
+            marks[marker] = MARK_ALL if wants_all else MARK_TRANSIENT
             marked[shard.name] = rows
+    records = RecordWriter(storage)
+    records.remove(planned.folder, marked)  # first: with the record, a marker would have no effect
+    records.close()
+    for _ in storage.in_parallel(lambda mark: storage.write_bytes(*mark), marks.items()):
+        pass
     return marked
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from contextlib import ExitStack, contextmanager, redirect_stdout
@@ -11,6 +12,7 @@ from core.errors import PlanError
 from pipeline.build.build import Build
 from pipeline.build.plan_file import refuse_to_shrink, write_plan
 from pipeline.build.progress import Progress
+from pipeline.run.processes import has_gpu
 from pipeline.store.events import EventLog
 from pipeline.store.lock import hold
 
@@ -29,7 +31,7 @@ def run_build(
     quiet: bool = False,
 ) -> BuildResult:  # fmt: skip
     """Build while holding the lock. At the first Ctrl-C running steps finish, and the second one exits at once."""
-    runs_on = _executor(executor, storage, workers, address)
+    runs_on = _executor(executor, plan, storage, workers, address)
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))  # Ray and stages print; stdout has only the result
         lock = stack.enter_context(hold(storage))
@@ -57,16 +59,28 @@ def run_build(
     return result
 
 
-def _executor(name: str, storage: Storage, workers: int | None, address: str | None) -> Executor:
+def _executor(name: str, plan: Plan, storage: Storage, workers: int | None, address: str | None) -> Executor:
     if name == "inprocess":
         from pipeline.run.inprocess import InProcessExecutor
 
         if workers not in (None, 1) or address:
             raise PlanError("the inprocess executor has one worker and no address; use --executor ray")
         return InProcessExecutor(storage)
+    if name == "processes" or (name == "auto" and not _wants_ray(plan, address)):
+        from pipeline.run.processes import ProcessExecutor
+
+        if address:
+            raise PlanError("the processes executor has workers on this machine only; use --executor ray")
+        return ProcessExecutor(storage, workers)
     from pipeline.run.ray import RayExecutor
 
     return RayExecutor(storage, workers, address)
+
+
+def _wants_ray(plan: Plan, address: str | None) -> bool:
+    """True for a cluster that is named, and on a machine with GPUs, which Ray shares out among workers."""
+    names_cluster = address or os.environ.get("RAY_ADDRESS", "").strip() not in ("", "local")
+    return bool(names_cluster) or (has_gpu() and any(planned.stage.needs.gpu for planned in plan.stages))
 
 
 @contextmanager

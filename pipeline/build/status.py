@@ -8,13 +8,13 @@ from pipeline.build.funnel import why_empty
 from pipeline.build.result import StageTally
 from pipeline.build.resume import DoneSteps
 from pipeline.plan.steps import steps
-from pipeline.stage import SinkStage
+from pipeline.stage import GlobalStage
 from pipeline.store.lock import describe, is_alive, read_holder
 from pipeline.store.records import ALL_SHARDS
 from pipeline.store.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
     from pipeline.plan.plan import Plan
     from pipeline.plan.steps import Key
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def status(plan: Plan, storage: Storage) -> dict[str, Any]:
     """How many steps of the plan are done in the run folder, and which process is building there now."""
     holder = read_holder(storage)
-    tallies = stage_tallies(plan, DoneSteps(plan, RunFolder(storage)).all())
+    tallies = stage_tallies(plan, DoneSteps(plan, RunFolder(storage)).each())
     complete = all(tally.done == tally.total for tally in tallies)
     return {
         "out": storage.url,
@@ -43,15 +43,15 @@ def status(plan: Plan, storage: Storage) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def stage_tallies(plan: Plan, done: Mapping[Key, Record]) -> list[StageTally]:
+def stage_tallies(plan: Plan, done: Iterable[tuple[Key, Record]]) -> list[StageTally]:
     """For each stage: the number of steps done and in all, and the rows of the steps that are done."""
     tallies = [StageTally(stage=planned.name) for planned in plan.stages]
-    for index, shard in steps(plan):
+    for index, _ in steps(plan):
         tallies[index].total += 1
-        record = done.get((index, shard))
-        if record is not None:
+    for (index, shard), record in done:
+        is_global = isinstance(plan.stages[index].stage, GlobalStage)
+        if shard == ALL_SHARDS or (shard in plan.shard_numbers and not is_global):
             tallies[index].done += 1
-            is_publishing = shard == ALL_SHARDS and isinstance(plan.stages[index].stage, SinkStage)
-            if not is_publishing:  # its rows are those of the sink's other steps
+            if is_global or shard != ALL_SHARDS:  # a sink's last step has the rows of its other steps
                 tallies[index].add(record)
     return tallies

@@ -7,39 +7,41 @@ from typing import TYPE_CHECKING
 from pipeline.build.funnel import EMPTY_REMEDY, why_empty
 from pipeline.build.resume import DoneSteps
 from pipeline.build.status import stage_tallies
-from pipeline.plan.steps import needs_of
-from pipeline.stage import GlobalStage, PublishedFiles, SinkStage
+from pipeline.sink import PublishedFiles
+from pipeline.stage import GlobalStage, PartitionedStage, SinkStage
 from pipeline.store.records import ALL_SHARDS, PUBLISHED_FILES
 from pipeline.store.run_folder import DATASET, RunFolder, path_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from pipeline.plan.plan import Plan, PlannedStage
-    from pipeline.plan.steps import Key
     from pipeline.store.records import Record
     from pipeline.store.storage import FileEntry, Storage
 
 
 def verify(plan: Plan, storage: Storage, *, deep: bool) -> list[str]:
     """Everything that is wrong with the run folder, a line each. `deep` also hashes every file."""
-    folder = RunFolder(storage)
-    done = DoneSteps(plan, folder).all()
-    wrong = _all_wrong(plan, folder, done, deep=deep)
-    empty = None if wrong or plan.manifest.allow_empty else why_empty(stage_tallies(plan, done))
+    steps = DoneSteps(plan, RunFolder(storage))
+    tallies = stage_tallies(plan, steps.each())
+    wrong = _all_wrong(plan, RunFolder(storage), steps, deep=deep)
+    empty = None if wrong or plan.manifest.allow_empty else why_empty(tallies)
     return [*wrong, f"empty dataset: {empty}{EMPTY_REMEDY}"] if empty else wrong
 
 
 def wrong_files(plan: Plan, storage: Storage) -> list[str]:
     """Records and files that are wrong, a line each. Files are not hashed, and a dataset may be empty."""
-    folder = RunFolder(storage)
-    return _all_wrong(plan, folder, DoneSteps(plan, folder).all(), deep=False)
+    steps = DoneSteps(plan, RunFolder(storage))
+    for _ in steps.each():
+        pass
+    return _all_wrong(plan, RunFolder(storage), steps, deep=False)
 
 
-def _all_wrong(plan: Plan, folder: RunFolder, done: Mapping[Key, Record], *, deep: bool) -> list[str]:
+def _all_wrong(plan: Plan, folder: RunFolder, steps: DoneSteps, *, deep: bool) -> list[str]:
     wrong: list[str] = []
     kept: dict[str, int] = {}
     for planned in plan.stages:
+        wrong.extend(_wrong_places(planned, folder, steps, deep=deep))
         for shard in _shard_names(plan, planned):
             where = f"stage {planned.name}, shard {shard}"
             record = folder.record(planned.folder, shard)
@@ -47,13 +49,15 @@ def _all_wrong(plan: Plan, folder: RunFolder, done: Mapping[Key, Record], *, dee
                 wrong.append(f"{where}: no record")
                 continue
             found = [*_wrong_record(planned, record), *_wrong_stage_files(planned, record, folder, deep=deep)]
-            if not found and _is_out_of_date(plan, (planned.index, shard), done):
+            if not found and _is_out_of_date(planned, shard, steps):
                 found = ["made from an earlier input; build again"]
             wrong.extend(f"{where}: {problem}" for problem in found)
             if shard != ALL_SHARDS and planned.has_rows:
                 if shard in kept and kept[shard] != record.rows_in:
                     wrong.append(f"{where}: {record.rows_in} rows came in, the stage before left {kept[shard]}")
                 kept[shard] = record.rows_out
+        if planned is not plan.stages[-1]:
+            folder.forget(planned.folder)
     last = plan.stages[-1]
     if isinstance(last.stage, SinkStage):
         record = folder.record(last.folder, ALL_SHARDS)
@@ -62,12 +66,26 @@ def _all_wrong(plan: Plan, folder: RunFolder, done: Mapping[Key, Record], *, dee
     return wrong
 
 
-def _is_out_of_date(plan: Plan, key: Key, done: Mapping[Key, Record]) -> bool:
+def _wrong_places(planned: PlannedStage, folder: RunFolder, steps: DoneSteps, *, deep: bool) -> Iterator[str]:
+    """Yield what is wrong with the places of rows that a stage found before it gathered them by id."""
+    if not planned.gathered:
+        return
+    if any(index == planned.index and shard not in steps.plan.shard_numbers for index, shard in steps.waiting):
+        yield f"stage {planned.name}: the places of the rows that it gathers are not there, or out of date; build again"
+    for name in steps.of_rounds[planned.index]:
+        record = folder.record(planned.folder, name)
+        for problem in _wrong_stage_files(planned, record, folder, deep=deep) if record is not None else ():
+            yield f"stage {planned.name}: {problem}"
+
+
+def _is_out_of_date(planned: PlannedStage, shard: str, steps: DoneSteps) -> bool:
     """True when the step's record does not count though all its needs are done. `dataset/` is checked elsewhere."""
-    stage, is_over_all = plan.stages[key[0]].stage, key[1] == ALL_SHARDS
-    if isinstance(stage, SinkStage if is_over_all else GlobalStage):
+    if isinstance(planned.stage, SinkStage) and shard == ALL_SHARDS:
         return False
-    return key not in done and all(need in done for need in needs_of(plan, key))
+    if isinstance(planned.stage, PartitionedStage):
+        is_waiting = any(index == planned.index for index, _ in steps.waiting)
+        return is_waiting and shard not in steps.of_rounds[planned.index]
+    return (planned.index, shard) in steps.waiting
 
 
 def _wrong_record(planned: PlannedStage, record: Record) -> Iterator[str]:

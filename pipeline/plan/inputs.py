@@ -5,8 +5,12 @@ Does not open any shard.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +20,7 @@ from pipeline.stage import Shard
 from pipeline.store.run_folder import DATASET, PLAN, STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 RESULTS = (STAGES, DATASET)
 """Folders of results in a run folder; the user may have removed one of them."""
@@ -29,6 +33,9 @@ _HELD_FROM = 0xE000
 _HELD = re.compile(f"[{chr(_HELD_FROM)}-{chr(_HELD_FROM + 127)}]")
 STAMPS = ("ETag", "etag", "mtime", "LastModified", "Last-Modified", "last_modified", "updated", "created")
 """Names that file systems use for an entity tag or a time of change."""
+MANY_NAMES = 8
+"""Names in one folder from which the folder is listed, so that there is no request for each."""
+LOOK_UPS_AT_ONCE = 16
 MAX_NAME = 120
 """Longest shard name in characters: leaves room for suffixes in a 255-byte file name."""
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
@@ -66,26 +73,78 @@ def expand_inputs(inputs: Sequence[str], suffixes: tuple[str, ...]) -> list[str]
     the next character literal. Files in run folders are left out unless a `dataset` folder is named. Raises `PlanError`
     for an input that matches nothing.
     """
-    return sorted({url for text in inputs for url in _expand(text, suffixes)})
+    return sorted(_expand(inputs, suffixes))
 
 
-def _expand(text: str, suffixes: tuple[str, ...], listed_in: str = "") -> list[str]:
-    if listed_in and text.endswith(".txt"):
-        raise PlanError(f"list of shards {listed_in!r} names another list, {text!r}; name its shards instead")
-    fs, path = connect(text)
-    if fs.exists(path):
-        return _existing(text, fs, path, suffixes)
-    found: list[str] = []
-    for one in expand_braces(_ESCAPED.sub(lambda sign: chr(_HELD_FROM + ord(sign[1])), text)):
-        plain = _HELD.sub(lambda held: chr(ord(held[0]) - _HELD_FROM), one)
-        fs, path = connect(plain)
-        if fs.exists(path):
-            found += _existing(plain, fs, path, suffixes)
-        elif _GLOB.search(one):
-            found += _matching(plain, _HELD.sub(_literal_in_glob, one))
+def identify_inputs(inputs: Sequence[str], suffixes: tuple[str, ...]) -> dict[str, tuple[str, int]]:
+    """As `expand_inputs`, each URL with the identity and bytes of its file (see `file_identity`).
+
+    They come from listings where a folder or pattern was given, or several files of one folder.
+    """
+    found = _expand(inputs, suffixes)
+    return {url: _identity(*found[url]) for url in sorted(found)}
+
+
+_Details = tuple[str, "Mapping[str, Any]"]
+"""Path of a file in its file system, and what the file system says about it."""
+
+
+def _expand(texts: Sequence[str], suffixes: tuple[str, ...], listed_in: str = "") -> dict[str, _Details]:
+    """URL -> details of the files behind the texts."""
+    found: dict[str, _Details] = {}
+    patterns: list[str] = []
+    for text, info in _look_up(texts):
+        if listed_in and text.endswith(".txt"):
+            raise PlanError(f"list of shards {listed_in!r} names another list, {text!r}; name its shards instead")
+        if info is not None:
+            found |= _existing(text, info, suffixes)
         else:
-            raise PlanError(f"shard {plain!r} is not there: no such file or folder")
+            patterns.append(text)
+    for text in patterns:
+        spelt = expand_braces(_ESCAPED.sub(lambda sign: chr(_HELD_FROM + ord(sign[1])), text))
+        plain = [_HELD.sub(lambda held: chr(ord(held[0]) - _HELD_FROM), one) for one in spelt]
+        for one, (url, info) in zip(spelt, _look_up(plain), strict=True):
+            if info is not None:
+                found |= _existing(url, info, suffixes)
+            elif _GLOB.search(one):
+                found |= _matching(url, _HELD.sub(_literal_in_glob, one))
+            else:
+                raise PlanError(f"shard {url!r} is not there: no such file or folder")
     return found
+
+
+def _look_up(urls: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any] | None]]:
+    """Each URL with what its file system says about it, or None when it does not exist.
+
+    A folder of which many names are asked for is listed once. Where that is not possible, several requests run at once.
+    """
+    places = [(url, *connect(url)) for url in urls]
+    folders = Counter((id(fs), path.rpartition("/")[0]) for _, fs, path in places)
+    known: dict[tuple[int, str], Mapping[str, Any]] = {}
+    file_systems = {id(fs): fs for _, fs, _ in places}
+    for (own, folder), count in folders.items():
+        if count >= MANY_NAMES:
+            with contextlib.suppress(OSError, NotImplementedError, ValueError):
+                listed = file_systems[own].ls(folder, detail=True)
+                known |= {(own, str(info["name"]).rstrip("/")): info for info in listed}
+
+    def details(place: tuple[str, Any, str]) -> Mapping[str, Any] | None:
+        _, fs, path = place
+        info = known.get((id(fs), path.rstrip("/")))
+        if info is None:
+            try:
+                info = fs.info(path)
+            except FileNotFoundError:
+                return None
+            except OSError:
+                return None if not fs.exists(path) else {}
+        return info
+
+    if len(places) < MANY_NAMES or len(known) >= len(places):
+        yield from ((place[0], details(place)) for place in places)
+        return
+    with ThreadPoolExecutor(LOOK_UPS_AT_ONCE) as pool:
+        yield from zip(urls, pool.map(details, places), strict=True)
 
 
 def _literal_in_glob(held: re.Match[str]) -> str:
@@ -93,28 +152,29 @@ def _literal_in_glob(held: re.Match[str]) -> str:
     return f"[{sign}]" if sign in "*?[" else sign
 
 
-def _existing(text: str, fs: Any, path: str, suffixes: tuple[str, ...]) -> list[str]:
-    if text.endswith(".txt") and fs.isfile(path):
-        return [url for line in _listed(text, fs.cat_file(path)) for url in _expand(line, suffixes, text)]
-    if not fs.isdir(path):
-        return [_with_protocol(text, path)]
+def _existing(text: str, info: Mapping[str, Any], suffixes: tuple[str, ...]) -> dict[str, _Details]:
+    fs, path = connect(text)
+    if info.get("type") != "directory":
+        if text.endswith(".txt"):
+            return _expand(_listed(text, fs.cat_file(path)), suffixes, text)
+        return {_with_protocol(text, path): (path, info)}
     if _is_run_folder(fs, path):
         raise PlanError(
             f"folder {text!r} is the run folder of a build; name its dataset/ folder, or the input of that build"
         )
     if not suffixes:
-        return [_with_protocol(text, path)]
-    below = fs.find(path)
+        return {_with_protocol(text, path): (path, info)}
+    below: dict[str, Mapping[str, Any]] = fs.find(path, detail=True)
     runs = {name.removesuffix(f"/{PLAN}") for name in below if name.endswith(f"/{PLAN}")}
     runs = {run for run in runs if any(name.startswith(tuple(f"{run}/{part}/" for part in RESULTS)) for name in below)}
     files = [n for n in below if n.endswith(suffixes) and runs.isdisjoint(_above(n))]
     if not files:
         aside = " (run folders aside)" if runs else ""
         raise PlanError(f"folder {text!r} holds no {' or '.join(suffixes)} file{aside}")
-    return [_with_protocol(text, name) for name in files]
+    return {_with_protocol(text, name): (name, below[name]) for name in files}
 
 
-def _matching(text: str, pattern: str) -> list[str]:
+def _matching(text: str, pattern: str) -> dict[str, _Details]:
     """The files that a glob matches, without files in run folders. `…/dataset/*` matches those of a dataset."""
     fs, path = connect(pattern)
     base = path[: _GLOB.search(path).start()].rpartition("/")[0]  # type: ignore[union-attr]
@@ -123,6 +183,8 @@ def _matching(text: str, pattern: str) -> list[str]:
 
     def is_result(name: str) -> bool:
         for folder in (name, *_above(name)):
+            if folder == name and found[name].get("type") != "directory":
+                continue  # asking for it would be a request for each file
             if folder not in runs:
                 runs[folder] = _is_run_folder(fs, folder)
             if runs[folder]:
@@ -131,11 +193,11 @@ def _matching(text: str, pattern: str) -> list[str]:
                 break
         return False
 
-    found = fs.glob(path)
+    found: dict[str, Mapping[str, Any]] = fs.glob(path, detail=True)
     files = [name for name in found if not is_result(name)]
     if not files:
         raise PlanError(f"shards {text!r} match no file{' (run folders aside)' if found else ''}")
-    return [_with_protocol(text, name) for name in files]
+    return {_with_protocol(text, name): (name, found[name]) for name in files}
 
 
 def _above(name: str) -> list[str]:
@@ -173,14 +235,19 @@ def file_identity(url: str) -> tuple[str, int]:
         info = fs.info(path)
     except OSError as error:
         raise PlanError(f"shard {url!r} cannot be looked at: {error}") from None
+    return _identity(path, info)
+
+
+def _identity(path: str, info: Mapping[str, Any]) -> tuple[str, int]:
     size = int(info.get("size") or 0)
     return f"{size}:{file_stamp(info)}:{path}", size
 
 
 def file_stamp(info: Mapping[str, Any]) -> str:
     """The entity tag or time of change in the details of a file, or empty where there is none."""
-    stamps = (info.get(key) for key in STAMPS)
-    return str(next((s for s in stamps if s), ""))
+    stamp = next((found for found in map(info.get, STAMPS) if found), "")
+    # some file systems give a time in one form when they list a folder, and in another when asked for a file
+    return str(stamp.timestamp() if isinstance(stamp, datetime) else stamp)
 
 
 def name_shards(urls: Sequence[str]) -> dict[str, str]:
@@ -215,10 +282,10 @@ def _name(url: str, level: int) -> str:
     return f"{text}-{digits}"
 
 
-def shards_of_files(urls: Sequence[str]) -> list[Shard]:
-    """One shard a file, named by `name_shards`, in name order."""
-    shards = []
-    for name, url in name_shards(urls).items():
-        identity, size = file_identity(url)
-        shards.append(Shard(name=name, uri=url, identity=identity, num_bytes=size))
-    return shards
+def shards_of_files(inputs: Sequence[str], suffixes: tuple[str, ...]) -> list[Shard]:
+    """One shard for each file behind the inputs, named by `name_shards`, in name order."""
+    files = identify_inputs(inputs, suffixes)
+    return [
+        Shard(name=name, uri=url, identity=files[url][0], num_bytes=files[url][1])
+        for name, url in name_shards(list(files)).items()
+    ]

@@ -14,7 +14,7 @@ from core.locations import lies_in
 from core.missing import missing_package, refusal
 from pipeline.plan.fingerprint import fingerprint, stage_folder
 from pipeline.plan.plugins import model_licence, model_missing, model_refusal, model_revision, packages_missing
-from pipeline.stage import GlobalStage, SinkStage, SourceStage
+from pipeline.stage import GlobalStage, PartitionedStage, SinkStage, SourceStage
 from pipeline.store.records import ModelEntry
 from samples.columns import PARENT_ID, column
 
@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 
     from core.missing import Missing
     from pipeline.plan.manifest import Manifest, StageRunOn
+    from pipeline.rounds import Over
     from pipeline.stage import Shard, Stage
+
+LOCATE_ROUNDS: tuple[Over, ...] = ("shards", "parts")
+"""Rounds of `pipeline.run.locate`, before the first step of a stage that gathers rows by id."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +56,13 @@ class PlannedStage:
         return not (isinstance(self.stage, GlobalStage) and not self.stage.gives_verdicts)
 
     @property
+    def rounds_over(self) -> tuple[Over, ...]:
+        """What the steps of each round go over that comes before its shards: those that find ids, for a gather too."""
+        if isinstance(self.stage, PartitionedStage):
+            return self.stage.rounds_over()
+        return LOCATE_ROUNDS if self.gathered else ()
+
+    @property
     def stored_columns(self) -> tuple[str, ...]:
         """The columns in its Parquet files, keys excluded: what it writes, less what is virtual."""
         return tuple(name for name in self.stage.writes if not column(name).virtual)
@@ -69,11 +80,15 @@ class Plan:
     """Read at most so many rows of a shard: only for measuring on a sample."""
     is_limited: bool = False
     """True when --limit left shards out."""
-    shard_index: dict[str, int] = field(default_factory=dict)
+    shard_numbers: dict[str, int] = field(init=False, repr=False, compare=False)
+    """Shard name -> its place in `shards`."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shard_numbers", {shard.name: i for i, shard in enumerate(self.shards)})
 
     def shard(self, name: str) -> Shard:
         """The shard of that name."""
-        return self.shards[self.shard_index[name]]
+        return self.shards[self.shard_numbers[name]]
 
     @property
     def num_input_bytes(self) -> int:
@@ -104,15 +119,7 @@ def make_plan(
             raise PlanError(
                 f"shard {uri!r} lies in the run folder {out!r}, whose files are no input; give another --out"
             )
-    index = {shard.name: i for i, shard in enumerate(shards)}
-    return Plan(
-        manifest=manifest,
-        out=out,
-        stages=stages,
-        shards=shards,
-        shard_index=index,
-        is_limited=len(shards) < len(listed),
-    )
+    return Plan(manifest=manifest, out=out, stages=stages, shards=shards, is_limited=len(shards) < len(listed))
 
 
 def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedStage, ...]:
@@ -222,7 +229,7 @@ def _resolve_gathered(name: str, stage: Stage, before: list[PlannedStage]) -> di
                 f"stage {name} gathers column {wanted!r}, which no stage before it stores{nearest(wanted, written)}"
             )
         between = before[written[wanted] + 1 :]
-        waits = {p.index for p in between if isinstance(p.stage, GlobalStage) and p.has_rows}
+        waits = {p.index for p in between if isinstance(p.stage, GlobalStage | PartitionedStage) and p.has_rows}
         waits |= {i for p in between for i in p.artifacts.values() if i > written[wanted]}
         if not waits:
             raise PlanError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import pkgutil
+import sys
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ManifestError, nearest
@@ -72,6 +73,14 @@ def model_refusal(model_id: str, protocol: str) -> str | None:
     """One clause that says why the model cannot serve the protocol, or None. Loads no model."""
     clause: str | None = importlib.import_module(MODELS_REGISTRY).cannot_serve(protocol, model_id)
     return clause
+
+
+def on_gpu(placement: Mapping[str, Any]) -> bool:
+    """True when models with this placement run on a GPU. A process without torch has no such model."""
+    if "torch" not in sys.modules:
+        return False
+    device = importlib.import_module(MODELS_REGISTRY).Placement(**placement).torch_device()
+    return bool(device.type == "cuda")
 
 
 def packages_missing(packages: tuple[str, ...]) -> list[str]:

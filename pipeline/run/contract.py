@@ -66,7 +66,14 @@ def check_source(stage: PlannedStage, rows: pa.Table) -> pa.Table:
 
 
 def row_schema(stage: PlannedStage) -> pa.Schema:
-    """The schema of the stage's row file: keys, then the columns it stores."""
+    """The schema of the stage's row file: keys, then the light columns it stores. A sink also stores those it gets."""
     keys = [SAMPLE_ID, *([PARENT_ID] if stage.stage.kind == "expand" else [])]
-    stored = [name for name in stage.stored_columns if name not in keys]
-    return pa.schema([(name, column(name).type) for name in [*keys, *stored]])
+    given = [name for name in stage.providers if not column(name).bulk] if stage.stage.kind == "sink" else []
+    stored = [name for name in stage.stored_columns if name not in (*keys, *given) and not column(name).bulk]
+    return pa.schema([(name, column(name).type) for name in [*keys, *stored, *given]])
+
+
+def bulk_schema(stage: PlannedStage) -> pa.Schema | None:
+    """The schema of the stage's file of bulk columns: `sample_id`, then these. None where it stores none."""
+    stored = [name for name in stage.stored_columns if column(name).bulk]
+    return pa.schema([(name, column(name).type) for name in [SAMPLE_ID, *stored]]) if stored else None

@@ -30,6 +30,17 @@ class TaskClock:
         """The clock of a task that starts now."""
         return cls(task=task, run_on=run_on, started_at=now, asked_at=now, at_since=now)
 
+    def overdue(self, at: Span | None, now: float) -> tuple[str, Span | None] | None:
+        """Why the worker counts as lost, and the rows to blame; None while it does not. `at` are the rows in work."""
+        if self.task.suspects and (late := self.late_row(at, now)):
+            return late, at
+        if late := self.late_task(now):
+            # a suspected row that runs alone has its own deadline, which it has not passed
+            return late, None if self.task.suspects.is_alone(at) else at
+        if late := self.late_answer(now):
+            return late, at
+        return None
+
     def late_row(self, at: Span | None, now: float) -> str | None:
         """Why the worker counts as lost at a suspected row that runs alone, or None while it does not.
 

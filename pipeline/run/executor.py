@@ -18,9 +18,6 @@ class Executor(Protocol):
     def slots(self, stage: int) -> int:
         """Number of further tasks of that stage that could start now."""
 
-    def slots_anywhere(self) -> int:
-        """Number of further tasks of any stage that could start now."""
-
     def submit(self, task: Task) -> None:
         """Start a task. It needs a free slot."""
 

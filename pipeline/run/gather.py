@@ -1,6 +1,6 @@
 """Finds rows of any shard by their ids, so that a stage can read images of other samples.
 
-Each call reads every row group that it needs once. Keeps 24 bytes in memory for each row of the dataset.
+`pipeline.run.locate` has the place of each id. Each call reads every row group that it needs once.
 """
 
 from __future__ import annotations
@@ -11,28 +11,30 @@ import numpy as np
 import pyarrow as pa
 
 from core.errors import ContractError
+from pipeline.run.locate import Places
 from pipeline.store.row_sizes import BATCH_BYTES
-from pipeline.store.tables import checked, known_columns, named_damage, open_table, read_light
-from samples.columns import SAMPLE_ID, column
+from pipeline.store.run_folder import WHERE
+from pipeline.store.tables import BULK_SUFFIX, checked, known_columns, named_damage, open_table
+from samples.columns import COLUMNS, SAMPLE_ID, column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from pipeline.plan.plan import Plan
+    from pipeline.plan.plan import Plan, PlannedStage
     from pipeline.store.storage import Storage
+
+    Candidates = dict[str, list[tuple[int, int]]]
+    """Id -> (shard number, row) of the rows that may be its own, the first one first."""
 
 
 class Gatherer:
-    """Called with ids, it returns a table of `sample_id` and the columns, in the order of the ids.
+    """Called with ids, it returns a table of `sample_id` and the columns that the stage gathers, in their order."""
 
-    `columns` maps each column to the index of the stage that wrote it. The first call reads the ids of all shards.
-    """
-
-    def __init__(self, plan: Plan, storage: Storage, columns: Mapping[str, int]) -> None:
-        self._plan, self._storage, self._columns = plan, storage, dict(columns)
-        self._where: dict[int, tuple[NDArray[np.bytes_], NDArray[np.int32], NDArray[np.int32]]] = {}
+    def __init__(self, plan: Plan, storage: Storage, planned: PlannedStage) -> None:
+        self._plan, self._storage, self._planned = plan, storage, planned
+        self._known: dict[int, Places] = {}
 
     def __call__(self, ids: Sequence[str]) -> pa.Table:
         """The columns of these rows. Raises `ContractError` for an id that no row has.
@@ -40,54 +42,59 @@ class Gatherer:
         Raises `MemoryError` for several rows that are too large together: the engine then halves the batch.
         """
         found: dict[str, Any] = {SAMPLE_ID: pa.array(list(ids), pa.string())}
-        for provider in sorted(set(self._columns.values())):
-            names = [name for name, index in self._columns.items() if index == provider]
-            table = self._read(provider, names, ids)
+        groups: dict[tuple[int, bool], list[str]] = {}
+        for name, provider in self._planned.gathered.items():
+            groups.setdefault((provider, COLUMNS[name].bulk), []).append(name)
+        for (provider, is_bulk), names in sorted(groups.items()):
+            table = self._read(provider, BULK_SUFFIX if is_bulk else ".parquet", names, ids)
             found |= {name: table[name] for name in names}
-        return pa.table({name: found[name] for name in (SAMPLE_ID, *self._columns)})
+        return pa.table({name: found[name] for name in (SAMPLE_ID, *self._planned.gathered)})
 
-    def _read(self, provider: int, names: list[str], ids: Sequence[str]) -> pa.Table:
+    def _read(self, provider: int, suffix: str, names: list[str], ids: Sequence[str]) -> pa.Table:
         if not ids:
             return pa.schema([(name, column(name).type) for name in names]).empty_table()
-        wanted = np.unique(np.array(ids, dtype="S"))
-        known, shard_of, row_of = self._rows_of(provider)
-        at = np.minimum(np.searchsorted(known, wanted), max(len(known) - 1, 0))
-        absent = wanted if not len(known) else wanted[known[at] != wanted]
-        if len(absent):
-            stage = self._plan.stages[provider].name
-            raise ContractError(f"cannot gather row {absent[0].decode()!r}: stage {stage} kept no row of that id")
-        shards, rows = shard_of[at], row_of[at]
-        pieces, num_bytes = [], 0
-        for shard in np.unique(shards):
-            for piece in self._rows(provider, int(shard), names, np.sort(rows[shards == shard])):
-                pieces.append(piece)
-                num_bytes += piece.nbytes
-                if num_bytes > BATCH_BYTES and len(wanted) > 1:
+        distinct = list(dict.fromkeys(ids))
+        left: Candidates = dict(zip(distinct, self._places(provider).candidates(distinct), strict=True))
+        pieces: list[pa.Table] = []
+        position: dict[str, int] = {}
+        num_rows = num_bytes = 0
+        while left:  # more than once only where ids share a hash
+            self._refuse_absent(provider, left)
+            for table, wanted in self._first_rows(provider, suffix, names, left):
+                pieces.append(table)
+                num_bytes += table.nbytes
+                if num_bytes > BATCH_BYTES and len(distinct) > 1:
                     raise MemoryError(f"{len(ids)} rows to gather have more than {BATCH_BYTES} bytes")
-        together = pa.concat_tables(pieces)
-        position = {own: row for row, own in enumerate(together[SAMPLE_ID].to_pylist())}
-        return together.take(pa.array([position[own] for own in ids], pa.int64()))
+                for at, (own, there) in enumerate(zip(wanted, table[SAMPLE_ID].to_pylist(), strict=True)):
+                    position |= {there: num_rows + at} if there in own else {}
+                num_rows += table.num_rows
+            left = {own: found[1:] for own, found in left.items() if own not in position}
+        return pa.concat_tables(pieces).take(pa.array([position[own] for own in ids], pa.int64()))
 
-    def _rows_of(self, provider: int) -> tuple[NDArray[np.bytes_], NDArray[np.int32], NDArray[np.int32]]:
-        """All ids of the stage, sorted, and for each the number of its shard and its row in that shard."""
-        if provider not in self._where:
-            ids: list[NDArray[np.bytes_]] = [np.empty(0, "S1")]
-            shards: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
-            rows: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
-            for number, shard in enumerate(self._plan.shards):
-                table = read_light(self._storage, self._file(provider, shard.name), [SAMPLE_ID])
-                ids.append(np.array(table[SAMPLE_ID].to_pylist(), dtype="S"))
-                shards.append(np.full(table.num_rows, number, np.int32))
-                rows.append(np.arange(table.num_rows, dtype=np.int32))
-            together = np.concatenate(ids)
-            order = np.argsort(together, kind="stable")
-            self._where[provider] = together[order], np.concatenate(shards)[order], np.concatenate(rows)[order]
-        return self._where[provider]
+    def _refuse_absent(self, provider: int, left: Candidates) -> None:
+        for own, found in left.items():
+            if not found:
+                stage = self._plan.stages[provider].name
+                raise ContractError(f"cannot gather row {own!r}: stage {stage} kept no row of that id")
 
-    def _rows(self, provider: int, shard: int, names: list[str], wanted: NDArray[np.int32]) -> Iterator[pa.Table]:
-        """Rows of one shard by their sorted numbers. Row groups without any of them are not read."""
+    def _first_rows(
+        self, provider: int, suffix: str, names: list[str], candidates: Candidates
+    ) -> Iterator[tuple[pa.Table, list[set[str]]]]:
+        """Tables of the rows at the first place of each id, with the ids that are looked for at each row."""
+        by_shard: dict[int, dict[int, set[str]]] = {}
+        for own, found in candidates.items():
+            by_shard.setdefault(found[0][0], {}).setdefault(found[0][1], set()).add(own)
+        for shard, wanted in sorted(by_shard.items()):
+            rel = f"{self._plan.stages[provider].folder}/{self._plan.shards[shard].name}{suffix}"
+            rows = np.array(sorted(wanted), np.int64)
+            done = 0
+            for table in self._rows(rel, names, rows):
+                yield table, [wanted[row] for row in rows[done : done + table.num_rows].tolist()]
+                done += table.num_rows
+
+    def _rows(self, rel: str, names: list[str], wanted: NDArray[np.int64]) -> Iterator[pa.Table]:
+        """Rows of one file by their sorted numbers. Row groups without any of them are not read."""
         start = 0
-        rel = self._file(provider, self._plan.shards[shard].name)
         with self._storage.open(rel) as handle:
             with named_damage(rel):
                 file = open_table(handle)
@@ -101,5 +108,9 @@ class Gatherer:
                     yield table.take(pa.array(rows, pa.int64()))
                 start = stop
 
-    def _file(self, provider: int, shard: str) -> str:
-        return f"{self._plan.stages[provider].folder}/{shard}.parquet"
+    def _places(self, provider: int) -> Places:
+        if provider not in self._known:
+            self._known[provider] = Places(
+                self._storage, f"{self._planned.folder}/{WHERE}/{provider}", len(self._plan.shards)
+            )
+        return self._known[provider]

@@ -27,23 +27,27 @@ if TYPE_CHECKING:
     from pipeline.store.storage import FileEntry
 
 
-def run_global(step: Step) -> Record:
-    """Run a global stage: one row file a shard with its verdicts, its artifact, then one record for all shards."""
+def run_global(step: Step) -> tuple[Record, tuple[Record, ...]]:
+    """Run a global stage: one row file a shard with its verdicts, and its artifact.
+
+    Returns the record over all shards, and those of the verdicts.
+    """
     planned, stage, storage = step.planned, step.planned.stage, step.storage
     assert isinstance(stage, GlobalStage)
     started = time.time()
     function, ctx = step.open()
     ctx.notes.clear()
-    step.folder.remove_record(planned.folder, ALL_SHARDS)
     if stage.artifact:
         _remove_local(storage.scratch() / stage.artifact)  # of an attempt that failed
     counts = RowCounts()
+    verdicts: list[Record] = []
     passed: dict[str, int] = {}
     waiting = [shard.name for shard in step.plan.shards] if stage.gives_verdicts else []
     for name, verdict in function(_shard_tables(step, passed)):
         if not waiting or waiting.pop(0) != name:
             raise ContractError(f"stage {planned.name}: shard {name!r} is repeated, out of order or unknown")
-        counts.add(_write_verdict(step, name, verdict))
+        verdicts.append(write_verdict(step, name, verdict))
+        counts.add(verdicts[-1])
     if waiting:
         raise ContractError(f"stage {planned.name}: returned no verdict on shard {waiting[0]!r}")
     if not stage.gives_verdicts:
@@ -55,8 +59,7 @@ def run_global(step: Step) -> Record:
         notes={k: v for k, v in sorted(ctx.notes.items()) if v}, files=files, models=planned.models,
         **provenance(started, step.task.attempt),
     )  # fmt: skip
-    step.folder.write_record(planned.folder, record)
-    return record
+    return record, tuple(verdicts)
 
 
 def _shard_tables(step: Step, passed: dict[str, int]) -> ShardTables:
@@ -76,7 +79,8 @@ def _shard_tables(step: Step, passed: dict[str, int]) -> ShardTables:
     return tables
 
 
-def _write_verdict(step: Step, shard: str, verdict: pa.Table) -> Record:
+def write_verdict(step: Step, shard: str, verdict: pa.Table) -> Record:
+    """Write the verdict on one shard. Raises `ContractError` for one that does not fit the shard's rows."""
     rows = step.rows(shard)
     with ShardOutput(step, shard) as out:
         out.rows_in = len(rows)

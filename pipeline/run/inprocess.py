@@ -27,10 +27,6 @@ class InProcessExecutor:
     def slots(self, stage: int) -> int:
         """One when nothing is submitted."""
         del stage
-        return self.slots_anywhere()
-
-    def slots_anywhere(self) -> int:
-        """One when nothing is submitted."""
         return int(self._task is None)
 
     def submit(self, task: Task) -> None:

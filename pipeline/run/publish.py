@@ -6,12 +6,12 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from pipeline.run.run_summary import shards_with_rows, summarise
+from pipeline.run.run_summary import summarise
 from pipeline.run.shard_output import provenance
 from pipeline.stage import SinkStage
 from pipeline.store.records import ALL_SHARDS, PUBLISHED_FILES, Record, output_digest
 from pipeline.store.run_folder import DATASET
-from pipeline.store.storage import describe_file
+from pipeline.store.storage import FileEntry, describe_file
 
 if TYPE_CHECKING:
     from pipeline.run.step import Step
@@ -25,20 +25,22 @@ def run_publish(step: Step) -> Record:
     folder = storage.scratch() / f"collate-{planned.index}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    filled = shards_with_rows(step.plan, step.folder)
-    links = {f"{r.shard}{stage.suffix}": f"{planned.folder}/{r.shard}{stage.suffix}" for r in filled}
-    stage.collate(folder, summarise(step.plan, step.folder, step.read_source, step.beat))
+    summary = summarise(step.plan, step.folder, step.beat)
+    stage.collate(folder, summary)
     step.folder.unmark_published()
     files = {file.name: describe_file(file) for file in sorted(folder.iterdir())}
-    files |= {f"{r.shard}{stage.suffix}": r.files[f"{r.shard}{stage.suffix}"] for r in filled}
+    links = {}
+    for shard, entry in summary.shard_files.items():
+        name = f"{shard}{stage.suffix}"
+        files[name] = FileEntry(bytes=entry["bytes"], sha256=entry["sha256"])
+        links[name] = f"{planned.folder}/{name}"
     storage.publish_folder(folder, DATASET, links)
-    rows = sum(r.rows_out for r in filled)
+    rows = sum(entry["rows"] for entry in summary.shard_files.values())
     record = Record(
         stage=planned.name, fingerprint=planned.fingerprint, shard=ALL_SHARDS, input_digest=step.task.input_digest,
         output_digest=output_digest(files), rows_in=rows, rows_kept=rows, rows_out=rows,
         files={f"{PUBLISHED_FILES}{name}": entry for name, entry in files.items()},
         **provenance(started, step.task.attempt),
     )  # fmt: skip
-    step.folder.write_record(planned.folder, record)
     step.folder.mark_published(record)
     return record

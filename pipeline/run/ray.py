@@ -16,14 +16,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from core.errors import RunStopped, one_line
+from pipeline.run.deadlines import TaskClock
+from pipeline.run.lean_arrow import leave_pandas_out
 from pipeline.run.ray_cluster import find_cluster, keep_sigterm_handler
-from pipeline.run.ray_deadlines import TaskClock
 from pipeline.run.ray_pools import Pools, PoolWaits
 from pipeline.run.suspects import Announcer
 from pipeline.run.task import Outcome
 from pipeline.run.worker import Worker
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pipeline.plan.plan import Plan
     from pipeline.run.suspects import Span
     from pipeline.run.task import Task
@@ -32,6 +35,8 @@ if TYPE_CHECKING:
 CLOSE_TIMEOUT_S = 10.0
 NODE_CHECK_S = 2.0
 GROW_CHECK_S = 5.0
+UNUSED_SERVICES = ("start_monitor", "start_log_monitor", "start_api_server")
+"""Methods of Ray's node that start services which a build on one machine does not use. Other versions may lack them."""
 OBJECT_STORE_BYTES = 128 << 20
 """Bytes of Ray's shared memory on this machine: enough for plans and records, as no rows pass through it."""
 
@@ -39,9 +44,11 @@ OBJECT_STORE_BYTES = 128 << 20
 class RayWorker:
     """The actor: a `Worker`, and a second thread that answers while a task runs."""
 
-    def __init__(self, plan: Plan, storage: Storage) -> None:
+    def __init__(self, given: tuple[Plan, Storage]) -> None:
         import pyarrow as pa
 
+        plan, storage = given
+        leave_pandas_out()
         pa.set_cpu_count(1)
         pa.set_io_thread_count(1)
         self._worker, self._storage = Worker(plan, storage), storage
@@ -85,6 +92,8 @@ class _Actor:
     ref: Any = None
     asked: Any = None
     key: bytes = b""
+    shard: str = ""
+    """Of its latest task."""
 
     @property
     def is_ready(self) -> bool:
@@ -97,6 +106,12 @@ class RayExecutor:
     def __init__(self, storage: Storage, workers: int | None = None, address: str | None = None) -> None:
         self._storage, self._workers, self._address = storage, workers, address
         self._actors: list[_Actor] = []
+        self._free: dict[str, dict[_Actor, None]] = {}
+        """Idle actors by pool."""
+        self._latest: dict[str, _Actor] = {}
+        """Shard -> the actor whose latest task was on it: it may have the shard's files in memory."""
+        self._ended: set[Any] = set()
+        """References that had an answer at the latest poll."""
         self._owns_ray = False
         self._is_local = False
         self._nodes_seen = self._grown_at = 0.0
@@ -113,6 +128,7 @@ class RayExecutor:
         if not ray.is_initialized():
             self._connect()
             self._owns_ray = True
+        self._given = ray.put((plan, self._storage))  # once, however many actors there are
         self._pools = Pools(plan, self._workers, ray.cluster_resources())
         self._waits = PoolWaits(self._pools)
         self._grow()
@@ -127,7 +143,7 @@ class RayExecutor:
             "object_store_memory": OBJECT_STORE_BYTES,
         }
         try:
-            with keep_sigterm_handler():
+            with keep_sigterm_handler(), contextlib.nullcontext() if address else _only_what_runs_tasks():
                 self._ray.init(
                     **({"address": address} if address else local), log_to_driver=False, logging_level=logging.ERROR,
                     configure_logging=True,
@@ -141,31 +157,39 @@ class RayExecutor:
         handle = self._remote.options(
             num_cpus=0 if needs.gpu else needs.cpu, num_gpus=needs.gpu, memory=needs.memory_bytes or None,
             max_restarts=0, max_task_retries=0, max_concurrency=2,
-        ).remote(self._plan, self._storage)  # fmt: skip
+        ).remote(self._given)  # fmt: skip
         self._actors.append(_Actor(handle, pool, hello=handle.hello.remote()))
 
-    def _idle(self, pool: str | None) -> list[_Actor]:
-        return [a for a in self._actors if a.is_ready and a.clock is None and pool in (None, a.pool)]
+    def _set_free(self, actor: _Actor) -> None:
+        self._free.setdefault(actor.pool, {})[actor] = None
+
+    def _remove(self, actor: _Actor) -> None:
+        self._actors.remove(actor)
+        self._free.get(actor.pool, {}).pop(actor, None)
+        if self._latest.get(actor.shard) is actor:
+            del self._latest[actor.shard]
 
     def slots(self, stage: int) -> int:
         """Number of idle actors in the stage's pool."""
-        return len(self._idle(self._pools.of(stage)))
-
-    def slots_anywhere(self) -> int:
-        """Number of idle actors."""
-        return len(self._idle(None))
+        return len(self._free.get(self._pools.of(stage), ()))
 
     def submit(self, task: Task) -> None:
-        """Give the task to an idle actor of its stage's pool."""
-        actor = self._idle(self._pools.of(task.stage))[0]
+        """Give the task to an idle actor of its stage's pool: the one that worked on the shard last, if it is idle."""
+        free = self._free[self._pools.of(task.stage)]
+        latest = self._latest.get(task.shard)
+        actor = latest if latest in free else next(iter(free))
+        del free[actor]
+        if self._latest.get(actor.shard) is actor:
+            del self._latest[actor.shard]
+        actor.shard, self._latest[task.shard] = task.shard, actor
         actor.key = f"editloom-{uuid.uuid4().hex}".encode()
         actor.ref, actor.asked = actor.handle.run.remote(task, actor.key), None
         actor.clock = TaskClock.start(task, self._plan.manifest.run_on, time.monotonic())
 
     def wait(self, timeout_s: float) -> list[Outcome]:
         """Outcomes of tasks that ended, and of those whose worker died, does not answer or is late."""
-        refs = [a.ref for a in self._actors if a.clock] + [a.hello for a in self._actors if not a.is_ready]
         try:
+            refs = [a.ref if a.is_ready else a.hello for a in self._actors if a.clock or not a.is_ready]
             return self._collect(refs, timeout_s)
         except self._ray.exceptions.RayError as error:
             raise RunStopped(f"Ray failed: {one_line(error, 200)}; run the same command to resume") from error
@@ -173,6 +197,7 @@ class RayExecutor:
     def _collect(self, refs: list[Any], timeout_s: float) -> list[Outcome]:
         if refs:
             self._ray.wait(refs, num_returns=1, timeout=timeout_s, fetch_local=False)
+        self._poll()
         outcomes: list[Outcome] = []
         for actor in list(self._actors):
             if not actor.is_ready:
@@ -184,8 +209,14 @@ class RayExecutor:
         self._check_alive()
         return outcomes
 
+    def _poll(self) -> None:
+        """Find out which tasks, greetings and signs of life are there: one request for all actors."""
+        refs = [ref for a in self._actors for ref in (a.hello, a.ref, a.asked) if ref is not None]
+        ended = self._ray.wait(refs, num_returns=len(refs), timeout=0, fetch_local=False)[0] if refs else []
+        self._ended = set(ended)
+
     def _is_done(self, ref: Any) -> bool:
-        return bool(self._ray.wait([ref], timeout=0, fetch_local=False)[0])
+        return ref in self._ended
 
     def _greet(self, actor: _Actor) -> None:
         if not self._is_done(actor.hello):
@@ -193,12 +224,13 @@ class RayExecutor:
         try:
             actor.node = self._ray.get(actor.hello)
         except self._ray.exceptions.RayActorError as error:
-            self._actors.remove(actor)
+            self._remove(actor)
             if "__init__" in str(error):  # its constructor raised; otherwise a new actor may start
                 raise RunStopped(f"a Ray worker did not start: {one_line(error)}") from error
             self._spawn(actor.pool)
         else:
             actor.hello = None
+            self._set_free(actor)
 
     def _look(self, actor: _Actor, clock: TaskClock) -> Outcome | None:
         """The outcome of the actor's task, when it ended or its worker is lost."""
@@ -210,6 +242,7 @@ class RayExecutor:
                 return self._lost(actor, clock.task, why, self._rows_in_work(actor))
             self._forget(actor.key)
             actor.clock = actor.ref = actor.asked = None
+            self._set_free(actor)
             return outcome
         now, suspects = time.monotonic(), clock.task.suspects
         if suspects:
@@ -247,7 +280,7 @@ class RayExecutor:
     def _lost(self, actor: _Actor, task: Task, why: str, at: Span | None, *, is_overdue: bool = False) -> Outcome:
         self._forget(actor.key)
         self._ray.kill(actor.handle, no_restart=True)
-        self._actors.remove(actor)
+        self._remove(actor)
         gone = not any(n["Alive"] for n in self._ray.nodes() if n["NodeID"] == actor.node)
         self._spawn(actor.pool)
         planned = self._plan.stages[task.stage]
@@ -286,9 +319,27 @@ class RayExecutor:
                 self._ray.wait(done, num_returns=len(done), timeout=CLOSE_TIMEOUT_S)
         for actor in self._actors:
             self._ray.kill(actor.handle, no_restart=True)
-        self._actors = []
+        self._actors, self._free, self._latest = [], {}, {}
         if self._owns_ray:
             self._ray.shutdown()
+
+
+@contextlib.contextmanager
+def _only_what_runs_tasks() -> Iterator[None]:
+    """Start a local Ray without its autoscaler, log monitor and dashboard, within the block.
+
+    Ray has no setting for it. Without them it starts in two thirds of the time and ends a second sooner (ADR-0018).
+    """
+    from ray._private.node import Node
+
+    kept = {name: getattr(Node, name) for name in UNUSED_SERVICES if hasattr(Node, name)}
+    for name in kept:
+        setattr(Node, name, lambda *_, **__: None)
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)
 
 
 def ask_cluster(address: str) -> None:

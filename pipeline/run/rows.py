@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from pipeline.store.cursor import Cursor, ReadAhead
 from pipeline.store.row_sizes import BATCH_BYTES, num_fitting
-from pipeline.store.tables import read_batches, read_light
+from pipeline.store.tables import BULK_SUFFIX, read_batches, read_light
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import IO
 
     from pipeline.plan.plan import Plan, PlannedStage
     from pipeline.stage import Shard
@@ -50,7 +51,7 @@ class ShardRows:
         with contextlib.ExitStack() as stack:
             readers = [
                 ReadAhead(self._cursor(provider, group, virtual, rows_per_batch, stack), self._ids_at(provider))
-                for (provider, virtual), group in self._grouped(wanted).items()
+                for (provider, virtual, _), group in self._grouped(wanted).items()
             ]
             start = 0
             while start < len(self.ids):
@@ -78,10 +79,12 @@ class ShardRows:
         is_foreign = any(COLUMNS[name].virtual for name in wanted)
         return min(most, UNKNOWN_ROWS) if is_first or is_foreign else most
 
-    def _grouped(self, wanted: Sequence[str]) -> dict[tuple[int, bool], list[str]]:
-        groups: dict[tuple[int, bool], list[str]] = {}
+    def _grouped(self, wanted: Sequence[str]) -> dict[tuple[int, bool, bool], list[str]]:
+        """Columns by what they are read from: the provider, whether virtual, whether bulk."""
+        groups: dict[tuple[int, bool, bool], list[str]] = {}
         for name in wanted:
-            groups.setdefault((self.stage.providers[name], COLUMNS[name].virtual), []).append(name)
+            key = self.stage.providers[name], COLUMNS[name].virtual, COLUMNS[name].bulk
+            groups.setdefault(key, []).append(name)
         return groups
 
     def _cursor(
@@ -94,8 +97,9 @@ class ShardRows:
             if hasattr(stream, "close"):
                 stack.callback(stream.close)
             return Cursor((t for t in stream if t.num_rows), columns, origin)
-        rel = f"{stage.folder}/{self.shard}.parquet"
-        handle = stack.enter_context(self.storage.open(rel))
+        is_bulk = COLUMNS[columns[0]].bulk
+        rel = f"{stage.folder}/{self.shard}{BULK_SUFFIX if is_bulk else '.parquet'}"
+        handle = stack.enter_context(open_copy(self.storage, rel) if is_bulk else self.storage.open_whole(rel))
         return Cursor(read_batches(handle, [SAMPLE_ID, *columns], rows_per_batch, rel), columns, origin)
 
     def _kept_ids(self) -> list[str]:
@@ -113,3 +117,10 @@ class ShardRows:
                 parent = dict(zip(table[SAMPLE_ID].to_pylist(), table[PARENT_ID].to_pylist(), strict=True))
                 ids = [parent[i] for i in ids]
         return ids
+
+
+@contextlib.contextmanager
+def open_copy(storage: Storage, rel: str) -> Iterator[IO[bytes]]:
+    """The file, open for reading. A remote one is copied first: one request, where reading in pieces makes many."""
+    with storage.reading(rel) as path, path.open("rb") as handle:
+        yield handle

@@ -1,4 +1,4 @@
-"""Writes the files of one stage on one shard, the record last, and checks that no row is lost."""
+"""Writes the files of one stage on one shard and checks that no row is lost. The build writes the record, last."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from core.errors import ContractError
-from pipeline.run.contract import row_schema
+from pipeline.run.contract import bulk_schema, row_schema
 from pipeline.run.rejects import REJECT_SCHEMA, RejectLog, split
 from pipeline.store.column_writer import ColumnWriter
 from pipeline.store.records import KEPT_FILES, Record, output_digest
 from pipeline.store.row_sizes import BATCH_BYTES
 from pipeline.store.storage import describe_file
+from pipeline.store.tables import BULK_SUFFIX
 from samples.columns import PARENT_ID
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class ShardOutput:
-    """The files of one stage and shard: rows, rejects, a sink's own file, and the record, written last."""
+    """The files of one stage and shard: light and bulk columns, rejects, a sink's own file; and their record."""
 
     def __init__(self, step: Step, shard: str) -> None:
         self._step, self.shard = step, shard
@@ -41,7 +42,10 @@ class ShardOutput:
         self._stack = ExitStack()
         self._paths: dict[str, Path] = {}
         self._rejects_writer: ColumnWriter | None = None
-        self._writer = ColumnWriter(self.add_file(".parquet"), row_schema(planned))
+        self._writers = [ColumnWriter(self.add_file(".parquet"), row_schema(planned))]
+        bulk = bulk_schema(planned)
+        if bulk is not None:
+            self._writers.append(ColumnWriter(self.add_file(BULK_SUFFIX), bulk))
 
     def add_file(self, suffix: str) -> Path:
         """A temporary path for another file of this shard. `finish` names it `<shard><suffix>`."""
@@ -59,17 +63,23 @@ class ShardOutput:
         self.rows_out += kept.num_rows
         expands = self._step.planned.stage.kind == "expand"
         self.rows_kept += len(set(kept[PARENT_ID].to_pylist())) if expands else kept.num_rows
-        self._writer.write(kept)
+        for writer in self._writers:
+            writer.write(kept)
         self._step.beat(rows.num_rows)
 
+    def summarise(self, texts: Mapping[str, str]) -> None:
+        """Store named texts about the shard with its rows. Call this before `finish`."""
+        self._writers[0].add_metadata(texts)
+
     def finish(self, notes: dict[str, int] | None = None, kept: Mapping[str, FileEntry] | None = None) -> Record:
-        """Check the row counts, move the files to their names and write the record, last.
+        """Check the row counts, move the files to their names and return the record.
 
         `kept` are files in the source's store. The record lists them; they are no part of `output_digest`, because the
         rows have hashes of their content. So later steps stay valid when a shard is downloaded again with the same
         result.
         """
-        self._writer.close()
+        for writer in self._writers:
+            writer.close()
         if self.rows_in != self.rows_kept + self.rejects.total:
             raise ContractError(
                 f"stage {self._step.planned.name}, shard {self.shard}: {self.rows_in} rows went in, "
@@ -79,16 +89,11 @@ class ShardOutput:
             self._write_rejects().close()
         storage, stage_folder = self._step.storage, self._step.planned.folder
         files = {name: describe_file(path) for name, path in self._paths.items()}
-        self._step.folder.remove_record(stage_folder, self.shard)
-        if not self.rejects.total:
+        if self._step.task.has_leftovers and not self.rejects.total:
             storage.remove(f"{stage_folder}/{self.shard}.rejects.parquet")  # of an earlier input
         for name, path in self._paths.items():
-            storage.publish(path, f"{stage_folder}/{name}")
-        record = self._record(
-            files, notes or {}, {f"{KEPT_FILES}{name}": entry for name, entry in (kept or {}).items()}
-        )
-        self._step.folder.write_record(stage_folder, record)
-        return record
+            storage.publish(path, f"{stage_folder}/{name}", is_read_again=name.endswith(".parquet"))
+        return self._record(files, notes or {}, {f"{KEPT_FILES}{name}": entry for name, entry in (kept or {}).items()})
 
     def _write_rejects(self) -> ColumnWriter:
         if self._rejects_writer is None:
@@ -110,7 +115,8 @@ class ShardOutput:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._writer.abandon()
+        for writer in self._writers:
+            writer.abandon()
         if self._rejects_writer is not None:
             self._rejects_writer.abandon()
         self._stack.close()

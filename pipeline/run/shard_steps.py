@@ -6,6 +6,10 @@ Which step runs when is decided in `pipeline.build.build`, and where in an execu
 
 from __future__ import annotations
 
+from collections import deque
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,9 +17,11 @@ import pyarrow.compute as pc
 
 from core.errors import ContractError
 from pipeline.run.contract import check_expanded, check_mapped, check_source
+from pipeline.run.prepare import batches_of
 from pipeline.run.quarantine import Quarantine
 from pipeline.run.rejects import EngineReject
 from pipeline.run.shard_output import ShardOutput
+from pipeline.sink import SinkShard
 from pipeline.stage import SinkStage
 from pipeline.store.folder_store import FolderStore
 from samples.columns import COLUMNS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
 
     from pipeline.run.rows import ShardRows
     from pipeline.run.step import Step
+    from pipeline.stage import BatchFn
     from pipeline.store.records import Record
 
 
@@ -34,7 +41,6 @@ def run_source(step: Step) -> Record:
     ctx.notes.clear()
     assert isinstance(ctx.store, FolderStore)
     ctx.store.kept.clear()
-    step.folder.remove_record(step.planned.folder, step.task.shard)  # the files that it lists may change now
     limit = step.plan.row_limit
     seen: set[str] = set()
     with ShardOutput(step, step.task.shard) as out:
@@ -70,19 +76,20 @@ def run_batches(step: Step) -> Record:
     ctx.notes.clear()
     check = check_expanded if planned.stage.kind == "expand" else check_mapped
 
-    def checked(batch: pa.Table) -> pa.Table:
-        return _with_input(check(planned, batch[SAMPLE_ID].to_pylist(), function(batch)), batch)
+    def checked(run: BatchFn, batch: pa.Table) -> pa.Table:
+        return _with_input(check(planned, batch[SAMPLE_ID].to_pylist(), run(batch)), batch)
 
     rows = step.rows(step.task.shard)
-    with ShardOutput(step, step.task.shard) as out:
-        quarantine = _quarantine(step, out, rows)
-        for batch in rows.batches(_rows_per_batch(step)):
+    batches = batches_of(step, rows, function, _rows_per_batch(step))
+    with ShardOutput(step, step.task.shard) as out, closing(batches):
+        quarantine = _quarantine(replace(step, announce=batches.announce), out, rows)
+        for batch, run in batches:
             first, out.rows_in = out.rows_in, out.rows_in + batch.num_rows
             made = 0
-            for result in quarantine.apply(checked, batch, first):
+            for result in quarantine.apply(partial(checked, run), batch, first):
                 made += result.nbytes
                 out.write(result)
-            rows.made(batch.num_rows, made)
+            batches.made(batch.num_rows, made)
         return out.finish(dict(ctx.notes))
 
 
@@ -108,28 +115,42 @@ def _with_input(result: pa.Table, batch: pa.Table) -> pa.Table:
 
 def run_sink(step: Step) -> Record:
     """Run a sink stage on one shard: it writes its own file next to the row file."""
-    planned = step.planned
+    planned, name = step.planned, step.task.shard
     assert isinstance(planned.stage, SinkStage)
     function, ctx = step.open()
     ctx.notes.clear()
-    rows = step.rows(step.task.shard)
-    with ShardOutput(step, step.task.shard) as out:
+    rows = step.rows(name)
+    with ShardOutput(step, name) as out:
         out.rows_in = len(rows)  # so that the check of row counts finds batches that the sink drops
-        sent: list[tuple[list[str], int]] = []
+        sent: deque[tuple[pa.Table, int]] = deque()
         quarantine = _quarantine(step, out, rows)
 
         def batches() -> Iterator[pa.Table]:
             first = 0
             for batch in rows.batches(_rows_per_batch(step)):
                 for piece, start in quarantine.pieces(batch, first):
-                    sent.append((piece[SAMPLE_ID].to_pylist(), start))
+                    sent.append((piece.select([n for n in piece.column_names if not COLUMNS[n].bulk]), start))
                     yield piece
                 first += batch.num_rows
 
-        for done, result in enumerate(function(step.task.shard, batches(), out.add_file(planned.stage.suffix))):
-            if done >= len(sent):
+        shard = SinkShard(
+            name=name, number=step.plan.shard_numbers[name], num_shards=len(step.plan.shards),
+            file=out.add_file(planned.stage.suffix), further_file=out.add_file, summary={},
+        )  # fmt: skip
+        for result in function(shard, batches()):
+            if not sent:
                 raise ContractError(f"stage {planned.name}: returned more tables than it was given")
-            ids, start = sent[done]
-            quarantine.finished(start, len(ids))
-            out.write(check_mapped(planned, ids, result))
+            given, start = sent.popleft()
+            quarantine.finished(start, given.num_rows)
+            out.write(_with_given(check_mapped(planned, given[SAMPLE_ID].to_pylist(), result), given))
+        out.summarise(shard.summary)
         return out.finish(dict(ctx.notes))
+
+
+def _with_given(result: pa.Table, given: pa.Table) -> pa.Table:
+    """The rows that a sink returned, with all columns that it was given."""
+    returned = set(result.column_names)
+    for field in given.schema:
+        if field.name not in returned:
+            result = result.append_column(field, given[field.name])
+    return result

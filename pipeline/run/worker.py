@@ -19,6 +19,7 @@ from pipeline.plan.plugins import load_model
 from pipeline.run.gather import Gatherer
 from pipeline.run.global_steps import run_global
 from pipeline.run.publish import run_publish
+from pipeline.run.round_steps import run_round
 from pipeline.run.shard_steps import run_batches, run_sink, run_source
 from pipeline.run.step import Step
 from pipeline.run.suspects import ignore_span
@@ -48,6 +49,7 @@ class Worker:
         self.plan, self.storage = plan, storage
         self._opened: dict[tuple[int, bool], tuple[Callable[..., Any], Context]] = {}
         self._models: dict[str, Any] = {}
+        self._shared: dict[int, dict[str, Any]] = {}
         self._lock = threading.Lock()
         self._rows = 0
         self.announce: Callable[[Span | None], None] = ignore_span
@@ -68,24 +70,27 @@ class Worker:
         planned = self.plan.stages[task.stage]
         self.beat(1)
         try:
-            return Outcome(task=task, record=self._dispatch(task))
+            record, verdicts = self._dispatch(task)
+            return Outcome(task=task, record=record, verdicts=verdicts)
         except Exception as error:  # noqa: BLE001  the one place that adds stage and shard to any error
             kind, text = classify(error)
             where = f"stage {planned.name}, shard {task.shard}"
             return Outcome(task=task, failure=kind, message=text if text.startswith(where) else f"{where}: {text}")
 
-    def _dispatch(self, task: Task) -> Record:
+    def _dispatch(self, task: Task) -> tuple[Record, tuple[Record, ...]]:
         planned = self.plan.stages[task.stage]
         step = Step(
             plan=self.plan, planned=planned, task=task, folder=RunFolder(self.storage),
             open=partial(self.open, task.stage), read_source=self.read_source, beat=self.beat, announce=self.announce,
         )  # fmt: skip
+        if task.round is not None:
+            return run_round(step, task.round)
         if isinstance(planned.stage, GlobalStage):
             return run_global(step)
         if task.shard == ALL_SHARDS:
-            return run_publish(step)
+            return run_publish(step), ()
         runners = {"source": run_source, "map": run_batches, "expand": run_batches, "sink": run_sink}
-        return runners[planned.stage.kind](step)
+        return runners[planned.stage.kind](step), ()
 
     def open(self, index: int, *, is_rereading: bool = False) -> tuple[Callable[..., Any], Context]:
         """The stage's function and context, opened once. A source is opened again for stages that reread its rows."""
@@ -100,14 +105,18 @@ class Worker:
                 artifact_dir=self.storage.scratch(),
                 store=FolderStore(self.storage, f"{planned.folder}/{STORE}"),
                 is_rereading=is_rereading,
-                gatherer=Gatherer(self.plan, self.storage, planned.gathered) if planned.gathered else None,
+                shared=self._shared.setdefault(index, {}),
+                gatherer=Gatherer(self.plan, self.storage, planned) if planned.gathered else None,
                 loader=partial(self._load, placement=planned.run_on.placement),
             )
             self._opened[key] = (planned.stage.open(ctx), ctx)
         return self._opened[key]
 
     def _load(self, protocol: str, model_id: str, *, placement: dict[str, Any], **settings: Any) -> Any:
-        """The model, loaded once for all stages of this worker that need it with the same settings."""
+        """The model, made once for all stages of this worker that need it with the same placement and settings.
+
+        Its network is in memory once whatever they are, as far as they do not change its weights (`models.shared`).
+        """
         key = canonical([protocol, model_id, placement, settings])
         if key not in self._models:
             self._models[key] = load_model(protocol, model_id, placement=placement, **settings)

@@ -61,8 +61,8 @@ class Record(State):
     attempt: Count = 1
 
     def to_json(self) -> bytes:
-        """The record as stored: sorted keys, one trailing newline."""
-        return (json.dumps(self.model_dump(), sort_keys=True, indent=1) + "\n").encode()
+        """The record as stored: one line without its end, sorted keys."""
+        return json.dumps(self.model_dump(), sort_keys=True).encode()
 
     @property
     def is_consistent(self) -> bool:

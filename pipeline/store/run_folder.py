@@ -1,7 +1,7 @@
 """The layout of a run folder: names of its files, its records, and which result `dataset/` holds.
 
-Everything that reads or writes a record uses `RunFolder`. Does not know a plan: which record counts for which step is
-decided in `pipeline.build.resume`.
+Everything that reads a record uses `RunFolder`; `pipeline.store.record_log` has the format of their files, and writes
+them. Does not know a plan: which record counts for which step is decided in `pipeline.build.resume`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from core.strict_json import State
+from core.errors import DamagedFileError
+from core.strict_json import State, parse
+from pipeline.store.record_log import read_lines
 from pipeline.store.records import PUBLISHED_FILES, Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from pipeline.store.storage import FileEntry, Storage
 
@@ -29,6 +31,12 @@ DATASET = "dataset"
 STORE = "store"
 """Folder in a source stage's folder that holds the files it keeps."""
 
+EXCHANGE = "exchange"
+"""Folder in a stage's folder with rows that the rounds of the stage send to each other; removed at their end."""
+
+WHERE = "where"
+"""Folder in the folder of a stage that gathers rows, with the place of each id."""
+
 
 class Published(State):
     """The result that `dataset/` holds."""
@@ -37,14 +45,15 @@ class Published(State):
 
 
 class RunFolder:
-    """Records and files below one storage. Each folder is listed once, so use a new object for a new look.
+    """Records and files below one storage. Each folder is read once, so use a new object for a new look.
 
-    Records are always read anew. All `stage_folder` arguments are paths below the run folder, as `PlannedStage.folder`.
+    All `stage_folder` arguments are paths below the run folder, as `PlannedStage.folder`.
     """
 
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self._listings: dict[str, dict[str, int]] = {}
+        self._lines: dict[str, dict[str, bytes]] = {}
 
     def files(self, folder: str) -> dict[str, int]:
         """Name -> bytes of the files directly in `folder`, as they were at the first call."""
@@ -53,26 +62,35 @@ class RunFolder:
         return self._listings[folder]
 
     def has_record(self, stage_folder: str, shard: str) -> bool:
-        """True when the listing of the folder has a record file for the shard. The file is not read."""
-        return _record_name(shard) in self.files(stage_folder)
+        """True when there is a line about the shard among the stage's records. Its content is not checked."""
+        return shard in self._records_of(stage_folder)
 
     def record(self, stage_folder: str, shard: str) -> Record | None:
         """The record, or None when it does not exist or is damaged: the step is then done again."""
-        record = self.storage.read_state(f"{stage_folder}/{_record_name(shard)}", Record)
-        return record if record is not None and record.shard == shard and record.is_consistent else None
+        line = self._records_of(stage_folder).get(shard)
+        if line is None:
+            return None
+        try:
+            record = parse(Record, line, f"{stage_folder}/{shard}")
+        except DamagedFileError:
+            return None
+        return record if record.shard == shard and record.is_consistent else None
 
-    def records(self, stage_folder: str, shards: Iterable[str]) -> list[Record]:
+    def records(self, stage_folder: str, shards: Iterable[str]) -> Iterator[Record]:
         """The records of these shards that exist, in order."""
         found = (self.record(stage_folder, shard) for shard in shards)
-        return [record for record in found if record is not None]
+        return (record for record in found if record is not None)
 
-    def write_record(self, stage_folder: str, record: Record) -> None:
-        """Write a record. Call this last: the record is the only sign that the step is done."""
-        self.storage.write_bytes(f"{stage_folder}/{_record_name(record.shard)}", record.to_json())
+    def forget(self, stage_folder: str) -> None:
+        """Drop what was read of the folder, and of folders in it, from memory. The next call reads it again."""
+        self._lines.pop(stage_folder, None)
+        for name in [name for name in self._listings if f"{name}/".startswith(f"{stage_folder}/")]:
+            del self._listings[name]
 
-    def remove_record(self, stage_folder: str, shard: str) -> None:
-        """Remove a record. Call this before any file of the step changes."""
-        self.storage.remove(f"{stage_folder}/{_record_name(shard)}")
+    def _records_of(self, stage_folder: str) -> dict[str, bytes]:
+        if stage_folder not in self._lines:
+            self._lines[stage_folder] = read_lines(self.storage, stage_folder)
+        return self._lines[stage_folder]
 
     def has_files(self, stage_folder: str, record: Record) -> bool:
         """True when every file that the record lists has the size stated there."""
@@ -112,7 +130,3 @@ def path_of(stage_folder: str, name: str) -> str:
     if name.startswith(PUBLISHED_FILES):
         return f"{DATASET}/{name.removeprefix(PUBLISHED_FILES)}"
     return f"{stage_folder}/{name}"
-
-
-def _record_name(shard: str) -> str:
-    return f"{shard}.json"

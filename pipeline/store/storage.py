@@ -11,9 +11,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import shutil
+import threading
 import uuid
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
@@ -25,9 +29,17 @@ from core.strict_json import Count, State, parse
 from pipeline.store.scratch import Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 S = TypeVar("S", bound=State)
+A = TypeVar("A")
+B = TypeVar("B")
+
+REQUESTS_AT_ONCE = 16
+"""Requests to a remote file system that wait for an answer at the same time."""
+
+MOST_RECENT_BYTES = 64 << 20
+"""Bytes of remote files that a process keeps in memory: the next stage on a shard reads what the last one wrote."""
 
 
 class FileEntry(State):
@@ -37,6 +49,39 @@ class FileEntry(State):
 
     bytes: Count
     sha256: str
+
+
+class _Recent:
+    """Content of remote files that were written or read last, up to `MOST_RECENT_BYTES`, for several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._data: dict[str, bytes] = {}
+        self._num_bytes = 0
+
+    def get(self, rel: str) -> bytes | None:
+        with self._lock:
+            data = self._data.pop(rel, None)
+            if data is not None:
+                self._data[rel] = data  # the last one now
+            return data
+
+    def keep(self, rel: str, data: bytes) -> None:
+        with self._lock:
+            self._drop(rel)
+            self._data[rel] = data
+            self._num_bytes += len(data)
+            while self._num_bytes > MOST_RECENT_BYTES:
+                self._drop(next(iter(self._data)))
+
+    def drop(self, rel: str) -> None:
+        """Drop a file, or the files of a folder."""
+        with self._lock:
+            for name in [name for name in self._data if f"{name}/".startswith(f"{rel}/")]:
+                self._drop(name)
+
+    def _drop(self, rel: str) -> None:
+        self._num_bytes -= len(self._data.pop(rel, b""))
 
 
 class Storage:
@@ -51,6 +96,7 @@ class Storage:
         self.fs, self.root = connect(self.url)
         self.is_local = "file" in protocols(self.fs)
         self._elsewhere = None if self.is_local else Scratch(self.run_id)
+        self._recent = _Recent()
 
     def __getstate__(self) -> dict[str, str]:
         url = self.root if self.is_local else self.url  # absolute: a worker may have another current folder
@@ -74,6 +120,33 @@ class Storage:
         data: bytes = self.fs.cat_file(self.path(rel))
         return data
 
+    def read_range(self, rel: str, start: int, stop: int) -> bytes:
+        """Bytes `start` to `stop` of a file. Raises `FileNotFoundError`."""
+        data: bytes = self.fs.cat_file(self.path(rel), start=start, end=stop)
+        return data
+
+    def contents(self, rels: Iterable[str]) -> Iterator[bytes]:
+        """The whole content of each file, in order. Remote files are read ahead. Raises `FileNotFoundError`."""
+        return self.in_parallel(self.read_bytes, rels)
+
+    def in_parallel(self, function: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
+        """`function` of each item, in order: one after the other on a local disk, else `REQUESTS_AT_ONCE` at a time."""
+        if self.is_local:
+            yield from map(function, items)
+            return
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            running: deque[Future[B]] = deque()
+            try:
+                for item in items:
+                    running.append(pool.submit(function, item))
+                    if len(running) >= REQUESTS_AT_ONCE:
+                        yield running.popleft().result()
+                while running:
+                    yield running.popleft().result()
+            finally:
+                for future in running:
+                    future.cancel()
+
     def read_state(self, rel: str, model: type[S]) -> S | None:
         """The file as `model`, or None when it does not exist or cannot be read as one."""
         try:
@@ -86,14 +159,20 @@ class Storage:
         handle: IO[bytes] = open(self.path(rel), "rb") if self.is_local else self.fs.open(self.path(rel), "rb")  # noqa: SIM115, PTH123  the caller closes it
         return handle
 
+    def open_whole(self, rel: str) -> IO[bytes]:
+        """As `open`, for a file that is read as a whole: a remote one is fetched at once, or was kept by `publish`."""
+        if self.is_local:
+            return self.open(rel)
+        data = self._recent.get(rel)
+        if data is None:
+            data = self.read_bytes(rel)
+            self._recent.keep(rel, data)
+        return io.BytesIO(data)
+
     def sizes(self, rel: str) -> dict[str, int]:
         """Name -> bytes of the files directly in folder `rel`, or empty when the folder does not exist."""
         if self.is_local:
-            try:
-                with os.scandir(self.path(rel)) as entries:
-                    return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-            except FileNotFoundError:
-                return {}
+            return _local_sizes(self.path(rel))
         self.fs.invalidate_cache()
         try:
             found: list[dict[str, Any]] = self.fs.ls(self.path(rel), detail=True)
@@ -118,7 +197,9 @@ class Storage:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-        elif self.fs.exists(self.path(rel)):
+            return
+        self._recent.drop(rel)
+        if self.fs.exists(self.path(rel)):
             self.fs.rm(self.path(rel), recursive=True)
 
     def scratch(self) -> Path:
@@ -139,8 +220,11 @@ class Storage:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def publish(self, temporary: Path, rel: str) -> None:
-        """Move a finished local file to `rel`. An existing file is replaced in one step."""
+    def publish(self, temporary: Path, rel: str, *, is_read_again: bool = False) -> None:
+        """Move a finished local file to `rel`. An existing file is replaced in one step.
+
+        With `is_read_again` this process keeps the content of a small file for `open_whole`.
+        """
         if self.is_local:
             final = Path(self.path(rel))
             try:
@@ -151,8 +235,11 @@ class Storage:
             except IsADirectoryError:  # only the engine creates files here, so it is no result
                 self.remove(rel)
                 temporary.replace(final)
-        else:
-            self.fs.put_file(str(temporary), self.path(rel))
+            return
+        self._recent.drop(rel)
+        if is_read_again and temporary.stat().st_size <= MOST_RECENT_BYTES // 16:
+            self._recent.keep(rel, temporary.read_bytes())
+        self.fs.put_file(str(temporary), self.path(rel))
 
     def write_bytes(self, rel: str, data: bytes) -> None:
         """Write a whole file at `rel`, atomically."""
@@ -201,7 +288,7 @@ class Storage:
         """Make folder `rel` hold exactly the files of a local folder and the files in `links` (name -> path here).
 
         Locally, `links` become hard links (copies where the file system has none) and the folder is replaced in one
-        step. Elsewhere the remote file system copies them.
+        step. Elsewhere the remote file system copies them, several at a time, before the other files are uploaded.
         """
         if self.is_local:
             for name, origin in links.items():
@@ -213,14 +300,16 @@ class Storage:
             folder.rename(final)
             shutil.rmtree(old, ignore_errors=True)
             return
-        stale = set(self.sizes(rel)) - set(links)
-        for name, origin in links.items():
-            self.fs.copy(self.path(origin), self.path(f"{rel}/{name}"))
-        for file in sorted(folder.iterdir()):
-            self.fs.put_file(str(file), self.path(f"{rel}/{file.name}"))
-            stale.discard(file.name)
-        for name in stale:
-            self.remove(f"{rel}/{name}")
+        made = sorted(folder.iterdir())
+        stale = set(self.sizes(rel)) - set(links) - {file.name for file in made}
+        paths = [(self.path(origin), self.path(f"{rel}/{name}")) for name, origin in links.items()]
+        puts = [(str(file), self.path(f"{rel}/{file.name}")) for file in made]
+        for _ in self.in_parallel(lambda at: self.fs.cp_file(*at), paths):
+            pass
+        for _ in self.in_parallel(lambda at: self.fs.put_file(*at), puts):
+            pass
+        for _ in self.in_parallel(self.remove, sorted(f"{rel}/{name}" for name in stale)):
+            pass
 
     def clear_scratch(self) -> None:
         """Remove temporary files of all earlier runs. Call this only while holding the lock."""
@@ -244,6 +333,15 @@ def describe_file(path: Path) -> FileEntry:
     with path.open("rb") as handle:
         sha = hashlib.file_digest(handle, "sha256").hexdigest()
     return FileEntry(bytes=path.stat().st_size, sha256=sha)
+
+
+def _local_sizes(folder: str) -> dict[str, int]:
+    sizes: dict[str, int] = {}
+    with contextlib.suppress(FileNotFoundError), os.scandir(folder) as entries:
+        for entry in entries:
+            with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                sizes |= {entry.name: entry.stat().st_size} if entry.is_file() else {}
+    return sizes
 
 
 def _link(origin: Path, to: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reads column files: one Parquet file a stage and shard, whose key is `sample_id`.
+"""Reads column files: Parquet files of one stage and shard, whose key is `sample_id`.
 
 Every file is checked while it is read; a damaged one raises `DamagedFileError` with its name.
 """
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pipeline.store.storage import Storage
 
 
+BULK_SUFFIX = ".bulk.parquet"
+"""End of the name of the file of a stage and shard that has its bulk columns. The other file ends in `.parquet`."""
 ROWS_PER_READ = 65_536
 """Rows of light columns that are read at a time."""
 
@@ -40,7 +42,7 @@ def named_damage(rel: str) -> Iterator[None]:
 
 def read_light(storage: Storage, rel: str, columns: Sequence[str] | None = None) -> pa.Table:
     """The named columns of a whole file, by default all but images. Raises `DamagedFileError`."""
-    with storage.open(rel) as handle, named_damage(rel):
+    with storage.open_whole(rel) as handle, named_damage(rel):
         file = open_table(handle)
         return checked(file.read(columns=known_columns(file, columns), use_threads=False))
 

@@ -169,7 +169,7 @@ def reread(store: ShardStore, shard: str, source: str) -> Iterator[tuple[Path, l
 
 
 def _advice(source: str, shard: str) -> str:
-    return f"remove {shard}.json in the folder of stage {source} and build again: what is damaged is downloaded anew"
+    return f"remove {shard}.parquet in the folder of stage {source} and build again: what is damaged is downloaded anew"
 
 
 def sound_images(tar: Path, statuses: Iterable[UrlStatus]) -> Iterator[tuple[str, bytes]]:

@@ -48,7 +48,8 @@ class TarIndex:
         self._next, self._suffixes = array("i"), array("I")
         self._offsets, self._sizes, self._sparse = array("Q"), array("Q"), array("B")
         self._suffix_ids: dict[str, int] = {}
-        self._num_bytes = 0
+        self.num_bytes = 0
+        """Memory of the index at most."""
 
     def add(self, key: str, suffix: str, place: Place) -> bool:
         """Keep a member, or False where its sample has the most members already.
@@ -107,10 +108,10 @@ class TarIndex:
 
     def _make_room(self, key: bytes, suffix: str) -> None:
         """Count what a member takes with a new key and a new suffix, where they are not empty."""
-        self._num_bytes += MEMBER_BYTES
-        self._num_bytes += len(key) + KEY_BYTES if key else 0
-        self._num_bytes += 4 * len(suffix) + SUFFIX_BYTES if suffix else 0
-        if self._num_bytes > MAX_INDEX_BYTES:
+        self.num_bytes += MEMBER_BYTES
+        self.num_bytes += len(key) + KEY_BYTES if key else 0
+        self.num_bytes += 4 * len(suffix) + SUFFIX_BYTES if suffix else 0
+        if self.num_bytes > MAX_INDEX_BYTES:
             raise IndexFullError
 
 

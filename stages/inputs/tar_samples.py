@@ -7,9 +7,9 @@ that of the index and of one sample, whose image has at most `max_image_bytes` a
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
-from typing import IO, TYPE_CHECKING, cast
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
 
 from fsspec.core import url_to_fs
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TEXT_SUFFIXES, JSON_SUFFIX = ("txt", "caption", "text"), "json"
 """Suffixes of the caption, of which a sample's first counts, and of the metadata."""
 MAX_KEY_CHARS = 512
+KEPT_INDEX_BYTES = 32 << 20
 
 
 @contextlib.contextmanager
@@ -36,16 +37,72 @@ def open_local(url: str) -> Iterator[IO[bytes]]:
         with open(path, "rb") as handle:  # noqa: PTH123  fsspec gives text paths
             yield handle
         return
-    with tempfile.TemporaryFile() as copy:
-        with fs.open(path, "rb") as remote:
-            shutil.copyfileobj(remote, copy, 1 << 20)
-        copy.seek(0)
-        yield cast("IO[bytes]", copy)
+    with tempfile.NamedTemporaryFile() as copy:
+        fs.get_file(path, copy.name)
+        with open(copy.name, "rb") as handle:  # noqa: PTH123  the download may have replaced the file
+            yield handle
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A tar that was read: its members by sample, its open file, and what closes it."""
+
+    handle: IO[bytes]
+    size: int
+    index: TarIndex
+    opened: contextlib.ExitStack
+
+
+class TarReader:
+    """Reads tars. It keeps the latest open with its members, since a source reads each shard twice in a short time.
+
+    A tar whose index takes more than `KEPT_INDEX_BYTES` is closed when it was read.
+    """
+
+    def __init__(self) -> None:
+        self._key = ("", "")
+        self._known: _Known | None = None
+
+    def samples(
+        self, url: str, max_image_bytes: int, notes: Counter[str], *, identity: str = ""
+    ) -> Iterator[InputSample]:
+        """All samples of a tar, in the order of their first member. Raises `ShardFailed` for no tar.
+
+        `identity` tells apart two contents of one URL; without it the tar is read anew.
+        """
+        if self._known is None or not identity or self._key != (url, identity):
+            self.close()
+            self._known, self._key = _read_index(url, notes), (url, identity)
+        handle, size = self._known.handle, self._known.size
+        for key, repeat, members in self._known.index.groups():
+            sample = InputSample(key=key[:MAX_KEY_CHARS])
+            if repeat:
+                sample.problem, sample.detail = InputReject.DUPLICATE_KEY, f"occurrence {repeat + 1} of this key"
+            if extra := _num_extra(members):
+                notes["extra members, ignored"] += extra
+            yield _fill(handle, size, sample, members, max_image_bytes)
+        if self._known is not None and self._known.index.num_bytes > KEPT_INDEX_BYTES:
+            self.close()
+
+    def close(self) -> None:
+        """Close the tar that is open."""
+        if self._known is not None:
+            self._known.opened.close()
+            self._known = None
 
 
 def read_samples(url: str, max_image_bytes: int, notes: Counter[str]) -> Iterator[InputSample]:
-    """All samples of a tar, in the order of their first member. Raises `ShardFailed` for no tar."""
-    with open_local(url) as handle:
+    """All samples of one tar, as `TarReader.samples`."""
+    reader = TarReader()
+    try:
+        yield from reader.samples(url, max_image_bytes, notes)
+    finally:
+        reader.close()
+
+
+def _read_index(url: str, notes: Counter[str]) -> _Known:
+    with contextlib.ExitStack() as stack:
+        handle = stack.enter_context(open_local(url))
         size = handle.seek(0, 2)
         if size == 0:
             raise ShardFailed(f"{url}: the archive is empty (0 bytes)")
@@ -55,13 +112,7 @@ def read_samples(url: str, max_image_bytes: int, notes: Counter[str]) -> Iterato
             raise ShardFailed(
                 f"{url}: not a tar archive ({error}); compressed tars are not read, unpack them first"
             ) from None
-        for key, repeat, members in index.groups():
-            sample = InputSample(key=key[:MAX_KEY_CHARS])
-            if repeat:
-                sample.problem, sample.detail = InputReject.DUPLICATE_KEY, f"occurrence {repeat + 1} of this key"
-            if extra := _num_extra(members):
-                notes["extra members, ignored"] += extra
-            yield _fill(handle, size, sample, members, max_image_bytes)
+        return _Known(handle, size, index, stack.pop_all())
 
 
 def _index(handle: IO[bytes], size: int, notes: Counter[str]) -> TarIndex:

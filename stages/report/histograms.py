@@ -1,8 +1,9 @@
-"""Counts of one column, in bars, from batches that pass once.
+"""Counts of one column, in bars, from batches that pass once, and from counts of other parts of the column.
 
 Owns the choice of bars. Does not own how they are drawn (`stages.report.html`).
-The result depends only on the values, not on their order or on how they were split into batches: values are counted
-in cells of a power of ten, cells are merged ten to one when there are too many, and bars are whole numbers of cells.
+The result depends only on the values, not on their order or on how they were split into batches and parts: values are
+counted in cells of a power of ten, cells are merged ten to one when there are too many, and bars are whole numbers of
+cells. More values never have narrower bars. So the counts of a part are kept in cells that its own bars are made of.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import count, pairwise
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from core.strict_json import Count, State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,6 +46,23 @@ class Histogram:
     num_other: int = 0
 
 
+class NumericCounts(State):
+    """The counts of a `NumericTally`, to store: `counts[i]` values in the cell `(first_cell + i) * 10^exponent`."""
+
+    exponent: int
+    first_cell: int
+    counts: tuple[Count, ...]
+    num_missing: Count
+    is_whole: bool
+
+
+class CategoryCounts(State):
+    """The counts of a `CategoryTally`, to store."""
+
+    counts: dict[str, Count]
+    num_missing: Count
+
+
 def numeric_histogram(values: Values, bins: int = 24, *, column: str = "", unit: str = "") -> Histogram:
     """`values` in at most `bins` bars, whose width is 1, 2 or 5 times a power of ten."""
     tally = NumericTally(column=column, unit=unit, bins=bins)
@@ -61,7 +81,7 @@ class NumericTally:
     """Numbers counted batch by batch, in bounded memory.
 
     Nulls, infinities, NaN and magnitudes over 1e15 count as missing. A column of whole numbers gets bars with whole
-    edges. `bins` is at least 2, since no single bar of these widths spans zero.
+    edges. `bins` is at least 2, since no single bar of these widths spans zero; stored counts hold for the same `bins`.
     """
 
     def __init__(self, *, column: str, unit: str, bins: int = 24) -> None:
@@ -86,6 +106,38 @@ class NumericTally:
         merge = 10 ** (self._exponent - FINEST_EXPONENT)
         for cell, num in zip(cells.tolist(), counts.tolist(), strict=True):
             self._cells[int(cell) // merge] += num
+        while len(self._cells) > MOST_CELLS:
+            self._coarsen()
+
+    def counts(self) -> NumericCounts:
+        """The counts so far, for `merge` of another tally of the same number of `bins`: a few cells for each bar."""
+        exponent, first = FINEST_EXPONENT, 0
+        counts: list[int] = []
+        if self._cells:
+            exponent = self._bar_width(min(self._cells), max(self._cells))[2]
+            merge = 10 ** (exponent - self._exponent)
+            first = min(self._cells) // merge
+            counts = [0] * (max(self._cells) // merge - first + 1)
+            for cell, num in self._cells.items():
+                counts[cell // merge - first] += num
+        return NumericCounts(
+            exponent=exponent, first_cell=first, counts=tuple(counts), num_missing=self._num_missing,
+            is_whole=self._is_whole,
+        )  # fmt: skip
+
+    def merge(self, other: NumericCounts) -> None:
+        """Add the counts of other values. The histogram is then the same as if the values had been added."""
+        self._num_missing += other.num_missing
+        self._is_whole &= other.is_whole
+        exponent, finer = other.exponent, 1
+        if other.is_whole and exponent == 0:  # each cell is one number, which may need a narrow bar among others
+            exponent, finer = FINEST_EXPONENT, 10**-FINEST_EXPONENT
+        while self._exponent < exponent:
+            self._coarsen()
+        coarser = 10 ** (self._exponent - exponent)
+        for cell, num in enumerate(other.counts, other.first_cell):
+            if num:
+                self._cells[cell * finer // coarser] += num
         while len(self._cells) > MOST_CELLS:
             self._coarsen()
 
@@ -148,6 +200,15 @@ class CategoryTally:
                 self._num_missing += pair["counts"]
             else:
                 self._counts[_category_label(pair["values"])] += pair["counts"]
+
+    def counts(self) -> CategoryCounts:
+        """The counts so far, for `merge` of another tally."""
+        return CategoryCounts(counts=dict(sorted(self._counts.items())), num_missing=self._num_missing)
+
+    def merge(self, other: CategoryCounts) -> None:
+        """Add the counts of other values."""
+        self._counts.update(other.counts)
+        self._num_missing += other.num_missing
 
     def histogram(self) -> Histogram:
         """The histogram of all values so far."""

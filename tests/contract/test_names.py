@@ -1,6 +1,7 @@
-"""Names of tests are short sentences of one claim."""
+"""Names of tests are short sentences of one claim, and no folder of tests has a name that pytest leaves out."""
 
 import ast
+from fnmatch import fnmatch
 
 import pytest
 from _sources import ROOT
@@ -25,6 +26,12 @@ def test_names_of_tests_are_at_most_70_characters():
         for path in files
         for wrong in wrong_names(path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8"))
     ] == []
+
+
+def test_pytest_looks_into_every_folder_of_tests(request):
+    left_out = request.config.getini("norecursedirs")
+    folders = {folder for path in (ROOT / "tests").rglob("test_*.py") for folder in path.relative_to(ROOT).parents}
+    assert [folder for folder in folders if any(fnmatch(folder.name, name) for name in left_out)] == []
 
 
 @pytest.mark.parametrize(

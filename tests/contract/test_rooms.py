@@ -5,11 +5,14 @@ from _sources import import_graph, sources
 
 ALLOWED = {
     "context": set(),
-    "stage": {"context"},
+    "partitions": set(),
+    "rounds": set(),
+    "sink": set(),
+    "stage": {"context", "rounds", "sink"},
     "store": set(),
-    "plan": {"stage", "store"},
-    "run": {"context", "stage", "store", "plan"},
-    "build": {"stage", "store", "plan", "run"},
+    "plan": {"stage", "rounds", "store"},
+    "run": {"context", "partitions", "rounds", "sink", "stage", "store", "plan"},
+    "build": {"stage", "sink", "store", "plan", "run"},
 }
 """Room (or a module of the contract of stages) -> the rooms that it may import besides itself."""
 

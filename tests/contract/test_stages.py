@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from _fakes import sink_shard
+from _rounds import run_rounds
 from _stage_cases import CASES
 from _stage_chains import case_of, planned, stage_of
 from pydantic import ValidationError
@@ -40,10 +42,13 @@ def kinds(*wanted):
 load_once = functools.cache(load_model)
 
 
-def opened(name, tmp_path, **settings):
+def context_of(name, tmp_path):
     made = case_of(name).context(tmp_path)
-    context = Context(**{"stage_name": name, "seed": 0, "loader": load_once, "artifact_dir": tmp_path, **made})
-    return stage_of(name, **settings).open(context)
+    return Context(**{"stage_name": name, "seed": 0, "loader": load_once, "artifact_dir": tmp_path, **made})
+
+
+def opened(name, tmp_path, **settings):
+    return stage_of(name, **settings).open(context_of(name, tmp_path))
 
 
 @pytest.fixture
@@ -291,18 +296,26 @@ def test_source_makes_the_same_typed_rows_at_every_call(name, tmp_path):
     assert len(rows) > 1, "the input of the case should reject some rows"
 
 
+def artifact_name(cls):
+    return cls.artifact if cls.kind == "global" else ""
+
+
 def artifact_of(cls, folder):
     """The bytes of the artifact's files by name, or empty when there is none."""
+    if not artifact_name(cls):
+        return {}
     path = folder / cls.artifact
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return {file.name: file.read_bytes() for file in files} if cls.artifact else {}
+    return {file.name: file.read_bytes() for file in files}
 
 
-def verdicts(name, tables, tmp_path):
+def verdicts(name, tables, tmp_path, **split):
+    if stage_class(name).kind == "partitioned":
+        return run_rounds(stage_of(name), context_of(name, tmp_path), tables, **split)
     return dict(opened(name, tmp_path)(lambda: list(tables.items())))
 
 
-@pytest.mark.parametrize("name", kinds("global"))
+@pytest.mark.parametrize("name", kinds("global", "partitioned"))
 def test_global_stage_judges_every_row_of_every_shard(name, tmp_path, any_model):
     tables = case_of(name).make_input(tmp_path)
     made, cls = planned(name, stage_of(name)), stage_class(name)
@@ -315,10 +328,18 @@ def test_global_stage_judges_every_row_of_every_shard(name, tmp_path, any_model)
             assert reasons <= {r.value for r in cls.rejects or ()}
     else:
         assert found == {}
-    assert not cls.artifact or artifact_of(cls, tmp_path)
+    assert not artifact_name(cls) or artifact_of(cls, tmp_path)
 
 
-@pytest.mark.parametrize("name", kinds("global"))
+@pytest.mark.parametrize("name", kinds("partitioned"))
+def test_verdicts_do_not_depend_on_parts_and_groups(name, tmp_path):
+    tables = case_of(name).make_input(tmp_path)
+    splits = [{"num_parts": parts, "group_size": group} for parts in (1, 3, 8) for group in (1, len(tables))]
+    seen = [verdicts(name, tables, tmp_path, **split) for split in splits]
+    assert all(found == seen[0] for found in seen)
+
+
+@pytest.mark.parametrize("name", kinds("global", "partitioned"))
 def test_verdicts_do_not_depend_on_how_rows_are_split_into_shards(name, tmp_path):
     tables = case_of(name).make_input(tmp_path)
     together = pa.concat_tables(tables.values())
@@ -331,7 +352,7 @@ def test_verdicts_do_not_depend_on_how_rows_are_split_into_shards(name, tmp_path
     assert seen[0] == seen[1] == seen[2]
 
 
-@pytest.mark.parametrize("name", kinds("global"))
+@pytest.mark.parametrize("name", kinds("global", "partitioned"))
 def test_global_stage_bears_shards_without_rows(name, tmp_path):
     tables = {shard: table.slice(0, 0) for shard, table in case_of(name).make_input(tmp_path).items()}
     found = verdicts(name, tables, tmp_path)
@@ -347,14 +368,15 @@ def test_sink_gives_every_row_back_and_the_same_bytes_for_any_batches(name, tmp_
         for number, size in enumerate((table.num_rows, rows_per_batch)):
             parts = [table.slice(start, size) for start in range(0, table.num_rows, size)]
             path = tmp_path / f"{shard}-{number}"
-            for part, result in zip(parts, opened(name, tmp_path)(shard, iter(parts), path), strict=True):
+            place = sink_shard(path, shard)
+            for part, result in zip(parts, opened(name, tmp_path)(place, iter(parts)), strict=True):
                 check_mapped(made, part[SAMPLE_ID].to_pylist(), result)
-            written.append(path.read_bytes())
+            written.append((path.read_bytes(), place.summary))
         assert written[0] == written[1]
-        assert written[0]
+        assert written[0][0]
 
 
 @pytest.mark.parametrize("name", kinds("sink"))
 def test_sink_writes_a_file_for_a_shard_without_rows(name, tmp_path):
-    list(opened(name, tmp_path)("a", iter(()), tmp_path / "empty"))
+    list(opened(name, tmp_path)(sink_shard(tmp_path / "empty"), iter(())))
     assert (tmp_path / "empty").is_file()

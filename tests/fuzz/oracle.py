@@ -125,7 +125,7 @@ def read_source(root):
     return {
         (path.stem, row["sample_id"]): row["source_key"]
         for path in root.glob("out/stages/read_*/*.parquet")
-        if not path.name.endswith(".rejects.parquet")
+        if not path.name.endswith((".rejects.parquet", ".bulk.parquet"))
         for row in read_table(path, ["sample_id", "source_key"])
     }
 

@@ -7,6 +7,7 @@ one may be left for `verify --deep` to name.
 import hashlib
 import json
 import random
+import re
 import shutil
 
 from _inputs import jpeg, sample, tar_of
@@ -16,6 +17,8 @@ from fuzz.cases import CAPTION, flipped, mutated, write_manifest
 BUILD = ["build", "manifest.toml", "--shards", "in", "--out", "out", "--executor", "inprocess"]
 COMPARED = (".tar", "shards.json", "samples.parquet", "rejects.parquet")
 LOOKS = ("status", "plan", "verify", "explain", "clean", "report", "retry")
+SHARDS = ("first", "second")
+RECORDS = re.compile(r"stages/[^/]+/records(-\d+)?\.jsonl")
 VALUES = (
     None,
     0,
@@ -44,7 +47,7 @@ TEXTS = (
 def make(rng, folder, case):
     """A healthy input of two tars, what is done to the run folder, and which commands look at it."""
     write_manifest(folder, 'use = "read_webdataset"')
-    for number, shard in enumerate(("first", "second")):
+    for number, shard in enumerate(SHARDS):
         rows = [sample(f"{shard}{n}", jpeg(10 * number + n), CAPTION if n else "bad") for n in range(4)]
         (folder / f"in/{shard}.tar").write_bytes(tar_of(*(m for row in rows for m in row)))
     for _ in range(rng.choice((1, 1, 1, 2, 5))):
@@ -66,11 +69,13 @@ def run(case, root, command):
         return [*oracle.judge_ended(first), f"exit: the healthy build ended with {first.code}"]
     before = dataset_of(root)
     ident = sample_id(root)
-    damaged = {}
+    sizes = {p: p.stat().st_size for p in sorted((root / "out").rglob("*")) if p.is_file()}
+    paths = []
     for pick, operation, seed in case.damage:
-        name, what, is_hidden = damage(root / "out", pick, operation, random.Random(seed))
-        damaged[name] = is_hidden
-        case.what.append(f"{name}: {what}")
+        path, what = damage(root / "out", pick, operation, random.Random(seed))
+        paths.append(path)
+        case.what.append(f"{path.relative_to(root / 'out')}: {what}")
+    damaged = {str(p.relative_to(root / "out")): p.is_file() and p.stat().st_size == sizes.get(p) for p in paths}
     found = []
     for (name,) in case.commands:
         found += oracle.judge_ended(command(arguments(name, ident)), name)
@@ -86,7 +91,8 @@ def judge_repair(root, before, damaged, again, verify):
     """Findings where the second build neither repaired the dataset nor named what is damaged."""
     files = [name.rpartition("/")[2] for name in damaged]
     names = {*files, *(file.split(".")[0] for file in files)}
-    names |= {"dataset/" for file in files if file == "_all.json"}  # it lists the dataset's files
+    if any(RECORDS.fullmatch(name) for name in damaged):
+        names |= {*(f"shard {shard}" for shard in (*SHARDS, "_")), "dataset/"}  # they list the dataset's files, too
     if again.code != 0:
         if any(name in again.out + again.err for name in names):
             return []
@@ -98,9 +104,7 @@ def judge_repair(root, before, damaged, again, verify):
             if is_same
             else [f"verify: agrees with another dataset than was built before the damage of {', '.join(damaged)}"]
         )
-    is_left = any(
-        is_hidden or (name.startswith("stages/") and name.endswith(".json")) for name, is_hidden in damaged.items()
-    )
+    is_left = any(is_hidden or RECORDS.fullmatch(name) for name, is_hidden in damaged.items())
     if is_left and any(name in verify.out for name in names):
         return []
     return oracle.judge_agreed(verify)
@@ -117,13 +121,11 @@ def sample_id(root):
 
 
 def damage(out, pick, operation, rng):
-    """(file, what was done, True when its size is the same) of one damaged file of the run folder."""
+    """(file, what was done) of one damaged file of the run folder."""
     files = sorted(p for p in out.rglob("*") if p.is_file())
     path = files[int(pick * len(files))]
-    size = path.stat().st_size
     done = next(o for o in OPERATIONS if o.__name__ == operation)(path, rng)
-    is_hidden = path.is_file() and path.stat().st_size == size
-    return str(path.relative_to(out)), f"{operation} {done or ''}".strip(), is_hidden
+    return path, f"{operation} {done or ''}".strip()
 
 
 def flip(path, rng):
@@ -177,11 +179,13 @@ def link_instead(path, rng):
 
 
 def unreadable_json(path, rng):
-    """Another value somewhere in the JSON of the file, or plain damage where it is no JSON."""
+    """Another value somewhere in the JSON of the file, or of one of its lines, or plain damage where it is no JSON."""
     if path.suffix not in (".json", ".jsonl"):
         return mutate(path, rng)
+    lines = path.read_bytes().splitlines() if path.suffix == ".jsonl" else [path.read_bytes()]
+    number = rng.randrange(len(lines)) if lines else 0
     try:
-        value = json.loads(path.read_text().splitlines()[0] if path.suffix == ".jsonl" else path.read_text())
+        value = json.loads(lines[number])
     except (ValueError, IndexError):
         return mutate(path, rng)
     places = list(_places(value))
@@ -195,8 +199,9 @@ def unreadable_json(path, rng):
     else:
         holder[key] = new
         described = f"{key!r} is {new!r}"
-    path.write_text(json.dumps(value, indent=1 if path.suffix == ".json" else None) + "\n")
-    return described
+    lines[number] = json.dumps(value, indent=1 if path.suffix == ".json" else None).encode()
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return f"{described} in line {number}"
 
 
 def _places(value):
@@ -206,5 +211,18 @@ def _places(value):
         yield from _places(inner)
 
 
-OPERATIONS = (flip, mutate, delete, other_text, other_text, other_file, folder_instead, link_instead,
+def cut_line(path, rng):
+    """A file of lines that ends within one of them, or lacks it, or has lines twice, as no build leaves it."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    if path.suffix != ".jsonl" or not lines:
+        return mutate(path, rng)
+    at = rng.randrange(len(lines))
+    what = rng.choice(("cut", "without", "twice"))
+    cut = lines[at][: rng.randrange(len(lines[at]))]
+    path.write_bytes(b"".join({"cut": [*lines[:at], cut], "without": lines[:at] + lines[at + 1 :],
+                               "twice": [*lines[: at + 1], *lines[at:]]}[what]))  # fmt: skip
+    return f"{what} line {at}"
+
+
+OPERATIONS = (flip, mutate, delete, other_text, other_text, other_file, folder_instead, link_instead, cut_line,
               unreadable_json, unreadable_json, unreadable_json, unreadable_json)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Both executors, kills and resumes, on the drawn scenes: the same tars whatever happened on the way."""
+"""All executors, kills and resumes, on the drawn scenes: the same tars whatever happened on the way."""
 
 import json
 import os
@@ -10,8 +10,9 @@ import time
 
 import psutil
 import pytest
-from _builds import ROOT, build, command, num_records, tars
+from _builds import ROOT, build, command, tars
 from _kernels import environment_of
+from _records import num_records, records
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +24,28 @@ def reference(tmp_path_factory):
     return tars(out)
 
 
-@pytest.fixture(scope="module")
-def on_ray(cluster, room):
-    """Flags for two workers on the shared cluster, which saves the start of a Ray of the build's own."""
-    room(2)
-    return "--address", cluster.address, "--workers", "2"
+BOTH = [pytest.param("ray", marks=pytest.mark.ray), "processes"]
+"""The executors whose workers are other processes."""
+TITLES = {"ray": "RayWorker", "processes": "pipeline.run.process_worker"}
+"""Part of the command line of a worker: Ray gives it the title of its actor's method."""
 
 
-@pytest.mark.ray
-def test_ray_with_two_workers_gives_the_same_bytes(on_ray, reference, tmp_path):
-    code, _, _ = build(tmp_path / "out", *on_ray)
+@pytest.fixture(params=BOTH)
+def executor(request):
+    return request.param
+
+
+@pytest.fixture
+def flags(executor, request):
+    """Flags for workers: Ray's are on the shared cluster, which saves the start of a Ray of the build's own."""
+    if executor == "processes":
+        return "--executor", "processes"
+    request.getfixturevalue("room")(2)
+    return "--address", request.getfixturevalue("cluster").address
+
+
+def test_two_workers_give_the_same_bytes(flags, reference, tmp_path):
+    code, _, _ = build(tmp_path / "out", *flags, "--workers", "2")
     assert code == 0
     assert tars(tmp_path / "out") == reference
 
@@ -59,59 +72,68 @@ def test_a_second_build_does_nothing_and_says_so_at_once(light, tmp_path):
 
 
 def workers(title):
-    """Processes below this one with that title: Ray gives a worker the title of its actor's method."""
+    """Processes below this one with that title."""
     return [p for p in psutil.Process().children(recursive=True) if title in " ".join(p.cmdline())]
 
 
-@pytest.mark.ray
-def test_a_killed_driver_is_resumed_without_redoing_recorded_work(light, many_shards, undisturbed, tmp_path):
+def test_a_killed_driver_is_resumed_without_redoing_recorded_work(executor, light, many_shards, undisturbed, tmp_path):
     out = tmp_path / "out"
-    driver = subprocess.Popen(
-        command(out, "--workers", "2", shards=many_shards, manifest=light), cwd=ROOT, stdout=subprocess.DEVNULL
-    )
+    line = command(out, "--executor", executor, "--workers", "2", shards=many_shards, manifest=light)
+    driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.DEVNULL)
     while num_records(out) < 6:
         assert driver.poll() is None
         time.sleep(0.02)
     driver.kill()
     driver.wait()
-    time.sleep(1)  # workers notice that their driver is gone
-    before = {p: p.stat().st_mtime_ns for p in out.glob("stages/*/*.json")}
+    time.sleep(2)  # workers notice that their driver is gone
+    assert executor == "ray" or not [p for p in psutil.process_iter() if is_worker_of(p, out)]
+    before = records(out)
     code, summary, _ = build(out, "--executor", "inprocess", shards=many_shards, manifest=light)
     assert code == 0
-    assert {p: p.stat().st_mtime_ns for p in before} == before
+    after = records(out)
+    assert {step: after[step] for step in before} == before
     assert sum(s["cached"] for s in summary["stages"]) >= 6
     assert tars(out) == undisturbed
 
 
-@pytest.mark.ray
-def test_a_killed_worker_costs_only_its_shard(on_ray, light, many_shards, tmp_path):
+def is_worker_of(process, out):
+    """True for a worker process of a build into `out`, whose log it has open."""
+    try:
+        return any(str(out) in file.path for file in process.open_files() if "worker" in file.path)
+    except psutil.Error:
+        return False
+
+
+def failures(out):
+    """Events about failed attempts."""
+    lines = [line for path in out.glob("run/events-*.jsonl") for line in path.read_text().splitlines(keepends=True)]
+    events = [json.loads(line) for line in lines if line.endswith("\n")]
+    return [event for event in events if event["event"] == "failed"]
+
+
+def test_a_killed_worker_costs_only_its_shard(executor, flags, light, many_shards, tmp_path):
     out = tmp_path / "out"
-    line = command(out, *on_ray, shards=many_shards, manifest=light)
+    line = command(out, *flags, "--workers", "2", shards=many_shards, manifest=light)
     driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    killed = False
-    while driver.poll() is None and not killed:
+    while driver.poll() is None and not failures(out):  # a worker may be killed between two steps, and costs nothing
         if num_records(out) >= 4:
-            for worker in workers("RayWorker.run"):
+            for worker in workers("RayWorker.run" if executor == "ray" else TITLES[executor])[:1]:
                 worker.send_signal(signal.SIGKILL)
-                killed = True
-                break
+                time.sleep(0.3)
         time.sleep(0.01)
     summary = json.loads(driver.communicate(timeout=200)[0])
-    assert killed
+    assert summary["ok"], summary
     assert driver.returncode == 0
-    assert summary["ok"]
-    events = [json.loads(line) for p in out.glob("run/events-*.jsonl") for line in p.read_text().splitlines()]
-    lost = [e for e in events if e["event"] == "failed"]
+    lost = failures(out)
     assert [e["failure"] for e in lost] == ["lost"]
     assert "its worker died" in lost[0]["message"]
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_interrupt_lets_shards_in_flight_end(on_ray, light, many_shards, tmp_path, number):
+def test_the_first_interrupt_lets_shards_in_flight_end(executor, flags, light, many_shards, tmp_path, number):
     out = tmp_path / "out"
-    flags = ["--workers", "2"] if number == signal.SIGINT else on_ray
-    line = command(out, *flags, shards=many_shards, manifest=light)
+    chosen = ["--executor", executor] if number == signal.SIGINT else flags
+    line = command(out, *chosen, "--workers", "2", shards=many_shards, manifest=light)
     driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True)
     while num_records(out) < 4:
         time.sleep(0.02)
@@ -128,12 +150,11 @@ def test_the_first_interrupt_lets_shards_in_flight_end(on_ray, light, many_shard
     assert code == 0
 
 
-@pytest.mark.ray
-def test_a_shard_that_always_fails_is_named_and_the_others_are_done(on_ray, light, tmp_path):
+def test_a_shard_that_always_fails_is_named_and_the_others_are_done(flags, light, tmp_path):
     folder = tmp_path / "shards"
     shutil.copytree(ROOT / "data" / "tiny", folder)
     (folder / "00009.tar").write_bytes(b"not a tar at all" * 100)
-    code, summary, _ = build(tmp_path / "out", *on_ray, shards=folder, manifest=light)
+    code, summary, _ = build(tmp_path / "out", *flags, "--workers", "2", shards=folder, manifest=light)
     assert code == 1
     assert [(f["stage"], f["shard"]) for f in summary["failures"]] == [("read_webdataset", "00009")]
     assert "not a tar archive" in summary["failures"][0]["cause"]
@@ -159,17 +180,16 @@ def test_a_second_build_on_one_folder_names_the_holder(light, many_shards, tmp_p
     assert driver.wait(timeout=100) == 0
 
 
-@pytest.mark.ray
-def test_a_worker_that_goes_silent_is_replaced(on_ray, light, many_shards, tmp_path):
+def test_a_worker_that_goes_silent_is_replaced(executor, flags, light, many_shards, tmp_path):
     impatient = tmp_path / "impatient.toml"
     impatient.write_text(light.read_text().replace('name = "light"', 'name = "light"\n[run_on]\nheartbeat_s = 2\n'))
     out = tmp_path / "out"
-    line = command(out, *on_ray[:2], "--workers", "1", shards=many_shards, manifest=impatient)
+    line = command(out, *flags, "--workers", "1", shards=many_shards, manifest=impatient)
     driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     while num_records(out) < 4:
         assert driver.poll() is None
         time.sleep(0.02)
-    silent = workers("RayWorker")[0]
+    silent = workers(TITLES[executor])[0]
     silent.send_signal(signal.SIGSTOP)
     summary = json.loads(driver.communicate(timeout=100)[0])
     if silent.is_running():

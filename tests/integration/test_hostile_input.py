@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from _builds import EDITLOOM, ROOT, build
 from _inputs import encoded, jpeg, make_image, png_chunk, png_file, sample, sparse, special, tar_of
+from _records import records
 from PIL import Image
 
 from pipeline.plan.plugins import stage_class
@@ -316,15 +317,12 @@ def test_every_reject_has_a_reason_of_its_stage_and_no_stage_raised(run):
 def test_every_row_is_accounted_for_along_the_chain(run):
     expected = Counter({shard: sum(len(run.ends[s, k]) for s, k in run.ends if s == shard) for shard in SHARDS})
     for stage in STAGES:
-        records = {}
-        for path in run.out.glob(f"stages/{stage}-*/*.json"):
-            records[path.stem] = json.loads(path.read_text())
-        records.pop("_all", None)
-        for shard, record in records.items():
+        found = {shard: record for (_, shard), record in records(run.out, stage).items() if shard[0] != "_"}
+        for shard, record in found.items():
             assert record["rows_in"] == expected[shard], (stage, shard)
             assert record["rows_in"] == record["rows_kept"] + sum(record["rejects"].values()), (stage, shard)
-        assert {s for s, n in expected.items() if n} <= set(records), stage
-        expected = Counter({shard: record["rows_out"] for shard, record in records.items()})
+        assert {s for s, n in expected.items() if n} <= set(found), stage
+        expected = Counter({shard: record["rows_out"] for shard, record in found.items()})
     assert sum(expected.values()) == len(table(run.out / "dataset" / "samples.parquet"))
 
 
@@ -390,7 +388,7 @@ def test_metadata_becomes_json_that_any_reader_takes(run):
 
 
 def test_what_is_no_row_is_noted(run):
-    notes = {p.stem: json.loads(p.read_text())["notes"] for p in run.out.glob("stages/read_webdataset-*/*.json")}
+    notes = {shard: record["notes"] for (_, shard), record in records(run.out, "read_webdataset").items()}
     assert notes["members"] == {"members that are no files, ignored": 5, "extra members, ignored": 1}
     assert notes["names"]["members without key or suffix, ignored"] == 5
     assert notes["texts"]["metadata that is not a JSON object"] == 7
@@ -427,5 +425,4 @@ def test_shards_that_are_no_tars_fail_by_name(failed):
 
 
 def test_the_other_shards_go_on_without_them(failed):
-    done = {p.stem for p in failed.out.glob("stages/filter_caption-*/*.json")}
-    assert done == {"good", "alsogood"}
+    assert {shard for _, shard in records(failed.out, "filter_caption")} == {"good", "alsogood"}

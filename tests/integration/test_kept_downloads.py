@@ -11,6 +11,7 @@ import pytest
 from _fakes import Log, manifest_of, run
 from _inputs import jpeg
 from _laion import laion_stage, rows_of
+from _records import records
 from _web import Answer, Web
 
 from pipeline.build.build import Build
@@ -128,8 +129,8 @@ def test_the_advice_on_a_byte_that_changed_in_place_leads_out(tmp_path, web):
     tar.write_bytes(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
     result = run(plan)
     [message] = result.failures.values()
-    assert "remove part-00000.json in the folder of stage readlaion and build again" in message
-    (store_of(plan).parent / "part-00000.json").unlink()
+    assert "remove part-00000.parquet in the folder of stage readlaion and build again" in message
+    (store_of(plan).parent / "part-00000.parquet").unlink()
     web.asked.clear()
     assert run(plan).ok
     assert web.asked == {"/1.jpg": 1}
@@ -147,7 +148,7 @@ def test_a_source_step_that_ends_early_leaves_no_earlier_record(tmp_path, web, m
     monkeypatch.setattr("pipeline.run.shard_output.ShardOutput.finish", full)
     assert not run(plan).ok
     assert (store_of(plan) / TAR).exists()
-    assert not (store_of(plan).parent / "part-00000.json").exists()
+    assert ("readlaion", "part-00000") not in records(plan.out)
 
 
 def test_a_touched_table_is_read_anew_and_nothing_else_is_done(tmp_path, web):

@@ -9,7 +9,6 @@ import pytest
 from _builds import ROOT
 from _fakes import id_of, write_shards
 
-pytestmark = pytest.mark.ray
 QUICK = {"deadline_s": 12, "row_deadline_s": 2, "heartbeat_s": 60}
 """The deadlines leave time for all good rows, and their write, on a busy machine too."""
 WORDS = {"a": "hang", "b": "die", "c": "pack-hang", "d": "pack-die"}
@@ -36,17 +35,20 @@ BUILDS = {
 """Name -> (shard -> its lines, settings that differ from `QUICK`)."""
 
 
-@pytest.fixture(scope="module")
-def results(cluster, room, tmp_path_factory):
+@pytest.fixture(scope="module", params=[pytest.param("ray", marks=pytest.mark.ray), "processes"])
+def results(request, tmp_path_factory):
     """The result of each build. They wait for deadlines most of the time, so they run side by side."""
-    room(sum(len(shards) for shards, _ in BUILDS.values()))
+    where = "processes"
+    if request.param == "ray":
+        request.getfixturevalue("room")(sum(len(shards) for shards, _ in BUILDS.values()))
+        where = request.getfixturevalue("cluster").address
     folders = {str(tmp_path_factory.mktemp("lost")): name for name in BUILDS}
     asked = []
     for folder, name in folders.items():
         shards, run_on = BUILDS[name]
         write_shards(Path(folder) / "in", shards)
         asked.append(json.dumps({"folder": folder, "run_on": QUICK | run_on}))
-    line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), cluster.address]
+    line = [sys.executable, str(ROOT / "tests" / "_fragile.py"), where]
     done = subprocess.run(line, cwd=ROOT, input="\n".join(asked), stdout=subprocess.PIPE, text=True, timeout=250)
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]  # Ray prints between them
     assert [one["error"] for one in found if "error" in one] == []

@@ -10,6 +10,7 @@ import time
 import pytest
 from _builds import ROOT, build, command, tars
 from _fakes import write_shards
+from _records import num_records, records
 
 pytestmark = pytest.mark.ray
 IMPATIENT = "from cli import main; from pipeline.run import ray_pools; ray_pools.SAY_EVERY_S = 2; main.main()"
@@ -41,7 +42,7 @@ def test_a_lost_node_costs_only_the_shards_it_held(cluster, one_node, light, man
     out = tmp_path / "out"
     line = command(out, "--address", cluster.address, shards=many_shards, manifest=light)
     driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while len({json.loads(p.read_text())["worker"] for p in out.glob("stages/*/*.json")}) < 2:
+    while len({record["worker"] for record in records(out).values()}) < 2:
         assert driver.poll() is None, driver.stderr.read()
         time.sleep(0.02)
     cluster.remove_node(node, allow_graceful=False)
@@ -67,14 +68,13 @@ def test_a_node_that_joins_gets_work(cluster, one_node, tmp_path):
     )
     driver.stdin.write(json.dumps({"folder": str(tmp_path), "run_on": {}}) + "\n")
     driver.stdin.flush()
-    records = "run/stages/fragile-*/*.json"
-    while not list(tmp_path.glob(records)):
+    while not num_records(tmp_path / "run", "fragile"):
         assert driver.poll() is None, driver.stderr.read()
         time.sleep(0.02)
     node = cluster.add_node(num_cpus=1)
     driver.communicate(timeout=200)
     cluster.remove_node(node)
-    workers = [json.loads(p.read_text())["worker"] for p in tmp_path.glob(records)]
+    workers = [record["worker"] for record in records(tmp_path / "run", "fragile").values()]
     assert len(workers) == 14
     assert len(set(workers)) == 2
 

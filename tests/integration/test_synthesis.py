@@ -14,7 +14,7 @@ from _builds import tars
 from _fakes import Scripted, id_of, plan_of, rows_of, run
 from PIL import Image
 
-from pipeline.plan.inputs import expand_inputs, shards_of_files
+from pipeline.plan.inputs import shards_of_files
 from pipeline.plan.manifest import StageEntry
 from pipeline.stage import SourceStage
 from pipeline.store.storage import Storage
@@ -56,7 +56,7 @@ class ReadOrders(SourceStage):
     )  # fmt: skip
 
     def list_shards(self, inputs):
-        return shards_of_files(expand_inputs(inputs, (".lines",)))
+        return shards_of_files(inputs, (".lines",))
 
     def open(self, ctx):
         def read(shard):

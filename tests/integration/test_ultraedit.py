@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from _builds import build, command, num_records, tars
+from _builds import build, command, tars
 from _datasets import samples_of
+from _records import num_records
 
 from samples.stored_images import mask_array, rgb_image
 from zoo.dataset_shards import read_samples
@@ -104,8 +105,7 @@ def test_a_killed_build_resumes_to_the_same_tars(world, built, tmp_path):
     manifest, _, whole = built[recipe]
     line = command(tmp_path, *IN_PROCESS, shards=world, manifest=manifest)
     process = subprocess.Popen(line, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    drawn = f"stages/{RECIPES[recipe]}-*/*.json"
-    while not list(tmp_path.glob(drawn)) and process.poll() is None:
+    while not num_records(tmp_path, RECIPES[recipe]) and process.poll() is None:
         time.sleep(0.02)
     time.sleep(0.3)  # into the pairs of the next shard
     process.send_signal(signal.SIGKILL)

@@ -187,6 +187,32 @@ def test_a_run_folder_that_is_not_repaired_is_found(tmp_path):
     assert states.judge_repair(tmp_path, {}, seen, good, good) == []
 
 
+def test_a_record_that_only_verify_sees_as_wrong_is_no_finding(tmp_path):
+    (tmp_path / "out/dataset").mkdir(parents=True)
+    good = child.Ended(code=0, out="", err="", peak_bytes=0, seconds=0)
+    counted = "stage emit, shard first: 3 rows in, 2 kept, 0 rejected"
+    reported = child.Ended(code=1, out=counted, err="", peak_bytes=0, seconds=0)
+    damaged = {"stages/emit-1/records.jsonl": False}
+    assert states.judge_repair(tmp_path, {}, damaged, good, reported) == []
+    assert states.judge_repair(tmp_path, {}, damaged, reported, reported) == []
+    assert "contradicts a build" in states.judge_repair(tmp_path, {}, {"run/events-1.jsonl": False}, good, reported)[0]
+
+
+def test_a_line_of_a_damaged_file_is_cut_or_lost_or_there_twice(tmp_path):
+    lines = [f'{{"shard": "{n}", "rows": {n}}}\n'.encode() for n in range(4)]
+    found = set()
+    for seed in range(60):
+        (tmp_path / "records.jsonl").write_bytes(b"".join(lines))
+        spoil = states.cut_line if seed % 2 else states.unreadable_json
+        done = spoil(tmp_path / "records.jsonl", random.Random(seed))
+        what, number = done.split()[0], int(done.split()[-1])
+        left = (tmp_path / "records.jsonl").read_bytes()
+        assert left != b"".join(lines), done
+        assert sum(line in left for line in lines) == {"cut": number, "twice": 4}.get(what, 3), done
+        found.add(what)
+    assert found >= {"cut", "without", "twice", "'rows'", "'shard'"}
+
+
 def test_findings_that_differ_in_numbers_and_names_have_one_shape():
     case = cases.Case(kind="tars", seed=0, number=0)
     lines = ("rows: 3 rows are lost, 's1x0' first", "rows: 12 rows are lost, 'a' first")

@@ -10,7 +10,16 @@ from _inputs import encoded, jpeg, make_image
 from PIL import Image, ImageOps
 
 from samples.image_limits import ImageProblem
-from samples.stored_images import centre_square, first_images, mask_array, mask_image, mask_png, rgb_image, rgb_images
+from samples.stored_images import (
+    centre_square,
+    distinct_images,
+    first_images,
+    mask_array,
+    mask_image,
+    mask_png,
+    rgb_image,
+    rgb_images,
+)
 from stages.report.thumbnails import thumbnail
 
 
@@ -49,6 +58,25 @@ def test_an_image_that_a_stage_made_larger_than_the_limit_is_read():
     assert image.size == (8192, 6200)
     del image
     assert Image.open(io.BytesIO(thumbnail(large, 32))).size == (32, 24)
+
+
+def test_a_jpeg_is_reduced_to_the_least_scale_that_keeps_the_side():
+    column = pa.chunked_array([pa.array([[jpeg(1, (400, 300))], [encoded(make_image(2, (400, 300)), "PNG")]])])
+    assert [image.size for image in first_images(column)] == [(400, 300)] * 2
+    assert [image.size for image in first_images(column, 70)] == [(100, 75), (400, 300)]
+    assert [image.size for image in first_images(column, 76)] == [(200, 150), (400, 300)]
+    targets = pa.chunked_array([pa.array([jpeg(1, (300, 400))])])
+    assert rgb_images(targets, 150)[0].size == (150, 200)
+
+
+def test_images_that_rows_share_are_decoded_once():
+    one, two = jpeg(1), jpeg(2)
+    images, places = distinct_images([two, one, two])
+    assert [
+        np.array_equal(np.asarray(image), pillow(data, "RGB")) for image, data in zip(images, (two, one), strict=True)
+    ]
+    assert (len(images), places) == (2, [0, 1, 0])
+    assert distinct_images([]) == ([], [])
 
 
 def test_columns_of_images_become_lists_of_images():

@@ -1,5 +1,6 @@
 """The dataset's tars, byte for byte, and the files next to them."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -7,24 +8,30 @@ import re
 import subprocess
 import sys
 import tarfile
+from itertools import pairwise
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from _fakes import plan_of, run, sink_shard
 from _inputs import encoded, jpeg, make_image, table
 
+from core.errors import DamagedFileError
 from pipeline.context import Context
+from pipeline.plan.inputs import shards_of_files
 from pipeline.run.rejects import REJECT_SCHEMA
-from pipeline.stage import PublishedFiles, RunSummary
+from pipeline.sink import PublishedFiles, RunSummary, SinkPart
+from pipeline.stage import SourceStage
 from samples.columns import CANDIDATE, column
 from samples.members import column_of
 from samples.shards import read_shards
 from samples.stored_arrays import npy
 from stages.emit import Emit, sample_json
+from stages.report.contact_sheet import SUFFIX as THUMBNAILS
 
 IMAGES = [jpeg(n) for n in range(3)]
-COLUMNS = ("source_images", "source_format", "duplicate_cluster_id", "caption", "source_dhash", "parent_id")
 IDS = ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb-e1", "cccccccccccccccc"]
 
 
@@ -40,9 +47,9 @@ def samples(**changes):
     return table(IDS, **(columns | changes))
 
 
-def write(tmp_path, *tables, name="shard", ctx=None):
-    path = tmp_path / f"{name}.tmp"
-    made = list(Emit().open(ctx or Context(stage_name="emit"))(name, iter(tables), path))
+def write(tmp_path, *tables, name="shard"):
+    path = tmp_path / f"{name}.tar"
+    made = list(Emit().open(Context(stage_name="emit"))(sink_shard(path, name), iter(tables)))
     return path, made
 
 
@@ -89,7 +96,7 @@ def test_every_member_of_every_sample_is_on_the_card(tmp_path):
     images = [IMAGES[:2], IMAGES, IMAGES[:1]]
     folder = collated(tmp_path, samples(source_images=images, target_image=IMAGES, target_format=["png"] * 3))
     card = (folder / "README.md").read_text("utf-8")
-    written = {m.name.split(".", 1)[1] for m, _ in members(tmp_path / "b.tmp")}
+    written = {m.name.split(".", 1)[1] for m, _ in members(tmp_path / "b.tar")}
     assert written == {"source.jpg", "source1.jpg", "source2.jpg", "target.png", "json"}
     listed = re.findall(r"^\| `<sample_id>\.(.+?)` \| \S", card, re.MULTILINE)
     assert listed == ["source.jpg", "source1.jpg", "source2.jpg", "target.png", "json"]
@@ -101,47 +108,86 @@ def test_a_shard_without_rows_is_a_valid_tar(tmp_path):
     assert (members(path), made) == ([], [])
 
 
-def test_json_has_no_number_that_readers_cannot_hold():
-    assert sample_json({"sample_id": "a", "source_dhash": 2**64 - 1, "width_px": 3, "caption": None}) == {
+def test_json_has_no_number_that_readers_cannot_hold(tmp_path):
+    path, _ = write(tmp_path, samples())
+    assert all("source_dhash" not in json.loads(content) for _, content in members(path)[1::2])
+
+
+def test_json_leaves_out_what_has_no_value():
+    assert sample_json({"sample_id": "a", "width_px": 3, "caption": None}) == {
         "sample_id": "a", "session_id": "a", "turn": 1, "width_px": 3,
     }  # fmt: skip
 
 
-def summary(tmp_path, rows, rejects=()):
-    ctx = Context(stage_name="emit")
-    path, _ = write(tmp_path, rows, name="b", ctx=ctx)
-    entry = {
-        "rows": rows.num_rows,
-        "bytes": path.stat().st_size,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
-    }
-    log = pa.Table.from_pylist([dict(zip(REJECT_SCHEMA.names, r, strict=True)) for r in rejects], schema=REJECT_SCHEMA)
-
-    def tables(shards, columns):
-        assert list(shards) in (["b"], [])
-        for start in range(0, rows.num_rows if shards else 0, 2):
-            yield "b", rows.slice(start, 2).select(["sample_id", *(c for c in columns if c != "sample_id")])
-
-    stage = {
-        "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "licences": {},
-        "rows_in": 3, "rows_kept": 3,
-        "rows_out": 3, "rejects": {}, "notes": dict(ctx.notes), "seconds": 0.5,
-    }  # fmt: skip
-    return RunSummary(
-        manifest={"name": "mine", "summary": "<b>", "license": "mit", "language": "en", "stages": []},
-        columns=tuple(n for n in rows.column_names if n != "sample_id"),
-        shard_files={"b": entry} if rows.num_rows else {},
-        stages=[stage],
-        tables=tables,
-        rejects=lambda: iter([log] if rejects else []),
-    )
+LOG = REJECT_SCHEMA.names
 
 
-def collated(tmp_path, rows, *, report_samples=240, **options):
-    folder = tmp_path / "dataset"
-    folder.mkdir()
-    Emit(report_samples=report_samples).collate(folder, summary(tmp_path, rows, **options))
-    return folder
+class Left:
+    """What the steps of shards left, as `collate` gets it. `shards` maps each name to its rows."""
+
+    def __init__(self, tmp_path, shards, report_samples=240, rejects=()):
+        self.folder, self.parts, self.read_names, self.opened = tmp_path, {}, [], []
+        self.emit, self.ctx = Emit(report_samples=report_samples), Context(stage_name="emit")
+        self.rejects = [pa.Table.from_pylist([dict(zip(LOG, r, strict=True)) for r in rejects], schema=REJECT_SCHEMA)]
+        for number, (name, rows) in enumerate(shards.items()):
+            self.add(name, rows, number, len(shards))
+
+    def add(self, name, rows, number, num_shards):
+        """Do the step of one shard in a plan of `num_shards`."""
+        shard = sink_shard(self.folder / f"{name}.tar", name, number, num_shards)
+        shard = dataclasses.replace(shard, further_file=lambda suffix: self.folder / f"{name}{suffix}")
+        tables = [rows.slice(start, 2) for start in range(0, rows.num_rows, 2)]
+        made = list(self.emit.open(self.ctx)(shard, iter(tables)))
+        if made:
+            self.parts[name] = (made, shard.summary)
+
+    def entry(self, name):
+        content = (self.folder / f"{name}.tar").read_bytes()
+        made, _ = self.parts[name]
+        return {
+            "rows": sum(t.num_rows for t in made), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
+        }  # fmt: skip
+
+    def summary(self, columns):
+        def parts():
+            for name, (made, summary) in self.parts.items():
+                yield SinkPart(shard=name, file=f"stages/emit/{name}.parquet", summary=summary, tables=iter(made))
+
+        def read(name):
+            self.read_names.append(name)
+            return (self.folder / name).read_bytes()
+
+        def opened(name):
+            self.opened.append(name)
+            return (self.folder / name).open("rb")
+
+        stage = {
+            "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "licences": {}, "rows_in": 3,
+            "rows_kept": 3, "rows_out": 3, "rejects": {}, "notes": dict(self.ctx.notes), "seconds": 0.5,
+        }  # fmt: skip
+        return RunSummary(
+            manifest={"name": "mine", "summary": "<b>", "license": "mit", "language": "en", "stages": []},
+            columns=tuple(n for n in columns if n != "sample_id"),
+            shard_files={name: self.entry(name) for name in self.parts},
+            further_files={THUMBNAILS: [n for n in self.parts if (self.folder / f"{n}{THUMBNAILS}").exists()]},
+            stages=[stage], parts=parts, rejects=lambda: iter(self.rejects), read=read, open=opened,
+        )  # fmt: skip
+
+    def collate(self, columns):
+        folder = self.folder / "dataset"
+        folder.mkdir()
+        self.emit.collate(folder, self.summary(columns))
+        return folder
+
+
+def collated(tmp_path, rows, **options):
+    return Left(tmp_path, {"b": rows}, **options).collate(rows.column_names)
+
+
+def shown(folder):
+    """The samples on the report's contact sheet."""
+    page = (folder / "report.html").read_text("utf-8")
+    return json.loads(page.split('<script type="application/json" id="payload">')[1].split("</script>")[0])["samples"]
 
 
 def test_collate_writes_tables_card_and_report(tmp_path):
@@ -150,7 +196,7 @@ def test_collate_writes_tables_card_and_report(tmp_path):
         "README.md", "rejects.parquet", "report.html", "samples.parquet", "shards.json",
     ]  # fmt: skip
     shards = json.loads((folder / "shards.json").read_text())
-    tar = tmp_path / "b.tmp"
+    tar = tmp_path / "b.tar"
     assert shards == {
         "dataset": "mine",
         "shards": [
@@ -168,9 +214,16 @@ def test_list_counts_the_samples_of_each_split(tmp_path):
     assert [shard.splits for shard in read_shards(folder).shards] == [(("out_of_domain", 1), ("train", 2))]
 
 
-def test_samples_without_a_split_are_counted_under_no_name(tmp_path):
-    folder = collated(tmp_path, samples(split=["train", None, "train"]))
+@pytest.mark.parametrize("split", [["train", None, "train"], ["train", "", "train"]])
+def test_samples_without_a_split_are_counted_under_no_name(tmp_path, split):
+    folder = collated(tmp_path, samples(split=split))
     assert [shard.splits for shard in read_shards(folder).shards] == [(("", 1), ("train", 2))]
+
+
+def test_splits_are_counted_for_each_shard(tmp_path):
+    rows = samples(split=["train", "in_domain", "train"])
+    folder = Left(tmp_path, {"a": rows.slice(0, 2), "b": rows.slice(2)}).collate(rows.column_names)
+    assert [shard.splits for shard in read_shards(folder).shards] == [(("in_domain", 1), ("train", 1)), (("train", 1),)]
 
 
 def test_examples_have_members_with_formats_of_their_own(tmp_path):
@@ -181,7 +234,7 @@ def test_examples_have_members_with_formats_of_their_own(tmp_path):
         example_target_images=[[webp, png], [], None], example_target_formats=[["webp", "png"], [], None],
     )  # fmt: skip
     folder = collated(tmp_path, rows)
-    found = {m.name: content for m, content in members(tmp_path / "b.tmp")}
+    found = {m.name: content for m, content in members(tmp_path / "b.tar")}
     examples = {name.partition(".")[2]: content for name, content in found.items() if "example" in name}
     assert examples == {
         "example_source.jpg": IMAGES[1], "example_source1.png": png, "example_target.webp": webp,
@@ -232,7 +285,7 @@ def late_values(num_rows=8):
 def test_datasets_reads_what_only_late_samples_have(tmp_path):
     rows = late_values()
     folder = collated(tmp_path, rows)
-    (tmp_path / "b.tmp").rename(folder / "b.tar")
+    (tmp_path / "b.tar").rename(folder / "b.tar")
     code = f"""
 import datasets, json
 rows = datasets.load_dataset({str(folder)!r}, split="train")
@@ -268,7 +321,7 @@ def test_sessions_of_the_input_stay_and_other_rows_are_their_own(tmp_path):
     read = pq.read_table(folder / "samples.parquet")
     assert read["session_id"].to_pylist() == ["242679", "242679", own]
     assert read["turn"].to_pylist() == [1, 2, 1]
-    with tarfile.open(tmp_path / "b.tmp") as tar:
+    with tarfile.open(tmp_path / "b.tar") as tar:
         texts = [json.loads(tar.extractfile(info).read()) for info in tar if info.name.endswith(".json")]
     assert [(text["session_id"], text["turn"]) for text in texts] == [("242679", 1), ("242679", 2), (own, 1)]
 
@@ -280,9 +333,7 @@ def test_candidates_stay_records_in_the_table(tmp_path):
 
 
 def test_the_report_shows_the_anchor_and_both_masks_of_the_region(tmp_path):
-    page = (collated(tmp_path, late_values()) / "report.html").read_text("utf-8")
-    payload = page.split('<script type="application/json" id="payload">')[1].split("</script>")[0]
-    *_, last = json.loads(payload)["samples"]
+    *_, last = shown(collated(tmp_path, late_values()))
     assert [role for role, _ in last["images"]] == [
         "anchor", "source", "target", "source_mask", "target_mask", "region_mask", "soft_mask",
     ]  # fmt: skip
@@ -315,8 +366,7 @@ def test_an_anchor_that_is_not_stored_is_on_no_page_and_in_no_tar(tmp_path):
         rows = rows.set_column(place, rows.schema.field(place), pa.nulls(rows.num_rows, rows.schema.field(place).type))
     folder = collated(tmp_path, rows)
     assert "<sample_id>.anchor" not in (folder / "README.md").read_text("utf-8")
-    payload = (folder / "report.html").read_text("utf-8").split('id="payload">')[1].split("</script>")[0]
-    *_, last = json.loads(payload)["samples"]
+    *_, last = shown(folder)
     assert "anchor" not in dict(last["images"])
     assert last["fields"]["anchor_id"] == "b" * 16
     path, _ = write(tmp_path, rows.slice(7))
@@ -358,11 +408,54 @@ def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):
     assert read["dataset_shard"].to_pylist() == ["b.tar"] * 3
 
 
-@pytest.mark.parametrize(("asked", "shown"), [(0, 0), (2, 2), (240, 3)])
-def test_the_report_shows_as_many_samples_as_asked_for(tmp_path, asked, shown):
-    page = (collated(tmp_path, samples(), report_samples=asked) / "report.html").read_text("utf-8")
-    payload = page.split('<script type="application/json" id="payload">')[1].split("</script>")[0]
-    assert len(json.loads(payload)["samples"]) == shown
+@pytest.mark.parametrize(("asked", "number"), [(0, 0), (2, 2), (240, 3)])
+def test_the_report_shows_as_many_samples_as_asked_for(tmp_path, asked, number):
+    assert len(shown(collated(tmp_path, samples(), report_samples=asked))) == number
+
+
+def test_thumbnails_come_from_the_steps_of_shards(tmp_path):
+    left = Left(tmp_path, {"a": samples(), "b": samples().slice(1)})
+    assert len(shown(left.collate(samples().column_names))) == 5
+    assert (left.read_names, left.opened) == (["a.thumbnails", "b.thumbnails"], [])
+
+
+def test_tables_and_pages_of_several_shards_are_those_of_one(tmp_path):
+    rows = late_values().append_column("instruction", pa.array(["a"] * 8))
+    folders = []
+    for name, starts in (("whole", [0, 8]), ("parts", [0, 3, 3, 7, 8])):
+        (tmp_path / name).mkdir()
+        shards = {f"s{n}": rows.slice(start, stop - start) for n, (start, stop) in enumerate(pairwise(starts))}
+        folders.append(Left(tmp_path / name, shards).collate(rows.column_names))
+    tables = [pq.read_table(folder / "samples.parquet").drop_columns(["dataset_shard"]) for folder in folders]
+    assert tables[0].equals(tables[1])
+    assert shown(folders[0]) == shown(folders[1])
+    for page in ("report.html", "README.md"):
+        texts = [(folder / page).read_text("utf-8") for folder in folders]
+        lines = [[line for line in text.splitlines() if "hard" not in line] for text in texts]
+        assert lines[0] == lines[1]
+
+
+def test_rows_are_returned_as_they_are_published(tmp_path):
+    folder = collated(tmp_path, samples())
+    _, made = write(tmp_path, samples())
+    names = ("parent_id", "session_id", "turn", "dataset_shard")
+    returned = made[0].select(["sample_id", *names]).to_pylist()
+    published = pq.read_table(folder / "samples.parquet").select(["sample_id", *names]).to_pylist()
+    assert [row | {"dataset_shard": "b.tar"} for row in returned] == published
+
+
+def test_counts_that_are_not_as_written_name_their_file(tmp_path):
+    left = Left(tmp_path, {"a": samples()})
+    left.parts["a"][1]["counts"] = '{"numbers": 5}'
+    with pytest.raises(DamagedFileError, match=r"^stages/emit/a\.parquet is not as it was written \(numbers: "):
+        left.collate(samples().column_names)
+
+
+def test_values_of_categories_are_text_in_the_report(tmp_path):
+    hostile = "</script><script>alert(1)</script>"
+    page = (collated(tmp_path, samples(edit_type=[hostile, "add", None])) / "report.html").read_text("utf-8")
+    assert hostile not in page
+    assert page.count("&lt;/script&gt;&lt;script&gt;alert(1)") >= 1
 
 
 def test_a_dataset_without_samples_has_all_its_pages(tmp_path):
@@ -373,9 +466,34 @@ def test_a_dataset_without_samples_has_all_its_pages(tmp_path):
     assert (folder / "report.html").stat().st_size > 1000
 
 
+class LateRows(SourceStage):
+    """Rows with every kind of column that `emit` takes."""
+
+    version: ClassVar = 1
+    writes: ClassVar = tuple(name for name in late_values(1).column_names if name not in ("sample_id", "parent_id"))
+
+    def list_shards(self, inputs):
+        return shards_of_files(inputs, (".lines",))
+
+    def open(self, ctx):
+        return lambda shard: iter([late_values(2)])
+
+
+def test_a_build_publishes_columns_of_every_kind(tmp_path):
+    plan = plan_of(tmp_path, [LateRows(), Emit()], {"a": ["one"]})
+    assert run(plan).ok
+    expected = late_values(2)
+    read = pq.read_table(tmp_path / "run/dataset/samples.parquet")
+    light = [name for name in LateRows.writes if not column(name).bulk]
+    assert read.select(light).equals(expected.select(light))
+    assert [len(sample["images"]) for sample in shown(tmp_path / "run/dataset")] == [1, 7]
+    named = sorted(name.name for name in (tmp_path / "run" / plan.stages[1].folder).iterdir())
+    assert [name for name in named if name.startswith("a.")] == ["a.parquet", "a.tar", "a.thumbnails"]
+
+
 def test_published_tar_of_another_size_is_reported(tmp_path):
     folder = collated(tmp_path, samples())
     sizes = {"shards.json": 1, "b.tar": 7}
     published = PublishedFiles(folder="dataset", sizes=sizes, open=lambda name: (folder / name).open("rb"))
-    size = (tmp_path / "b.tmp").stat().st_size
+    size = (tmp_path / "b.tar").stat().st_size
     assert list(Emit().check(published, deep=False)) == [f"dataset/b.tar: 7 bytes, shards.json says {size}"]

@@ -31,6 +31,26 @@ def test_latents_are_the_librarys_posterior_mode_scaled():
     np.testing.assert_allclose(got, expected.numpy(), atol=5e-3)
 
 
+def test_latents_of_a_batch_are_those_of_the_images_alone(monkeypatch):
+    images = [Image.open(io.BytesIO(jpeg(seed, (64, 64)))).convert("RGB") for seed in range(5)]
+    images.insert(2, images[0].resize((32, 32)))
+    encoder = VaeEncoder(find("zoo:sd"), Placement(device="cpu", batch_size=3))
+    calls, encode = [], encoder._vae.encode
+    monkeypatch.setattr(encoder._vae, "encode", lambda pixels: calls.append(tuple(pixels.shape)) or encode(pixels))
+    alone = encoder.encode_latents(images)
+    assert [shape[0] for shape in calls] == [1] * 6
+    calls.clear()
+    monkeypatch.setattr("models.diffusion.latents.PIXELS_AT_ONCE", {"cpu": 64 * 64 * 4})
+    together = encoder.encode_latents(images)
+    assert calls == [(3, 3, 64, 64), (2, 3, 64, 64), (1, 3, 32, 32)]
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+    calls.clear()
+    monkeypatch.setattr("models.diffusion.latents.PIXELS_AT_ONCE", {"cpu": 64 * 64 * 2 + 1})
+    assert len(encoder.encode_latents(images[3:])) == 3
+    assert [shape[0] for shape in calls] == [2, 1]
+
+
 def mask(box, size=(96, 80)):
     image = Image.new("L", size)
     image.paste(255, box)

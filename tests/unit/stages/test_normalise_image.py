@@ -11,6 +11,7 @@ import pytest
 from _inputs import apply, encoded, jpeg, make_image, png_chunk, png_file, table
 from PIL import Image
 
+from samples.images import open_image
 from samples.pixels import to_rgb
 from stages.normalise_image import ImageReject, NormaliseImage
 
@@ -241,6 +242,26 @@ def test_a_jpeg_decoded_at_reduced_scale_looks_like_one_decoded_in_full(size, mo
     difference = np.abs(pixels(reduced) - pixels(full))
     assert difference.max() <= 16
     assert difference.mean() < 1.5
+
+
+@pytest.mark.parametrize(("size", "scale"), [((300, 200), 2), ((520, 260), 4), ((130, 128), 2), ((126, 127), 1)])
+def test_reduced_jpegs_are_what_the_decoder_makes_at_the_least_scale(size, scale):
+    file = jpeg(5, size, quality=95)
+    small = Image.open(io.BytesIO(file))
+    small.draft(None, (size[0] // scale, size[1] // scale))
+    small.load()
+    assert small.size == (-(-size[0] // scale), -(-size[1] // scale))
+    row, found = only(file, shorter_side_px=64, reduced_jpegs=True, format="png", max_aspect_ratio=9)
+    side = (row["width_px"], row["height_px"])
+    assert (row["original_width_px"], row["original_height_px"]) == size
+    assert (pixels(found) == pixels(small.resize(side, Image.Resampling.BICUBIC))).all()
+
+
+def test_reduced_jpegs_are_never_smaller_than_the_side():
+    side = 48
+    for short in [number * side + more for number in (1, 2, 4, 8) for more in range(-9, 3)]:  # 94 px is a close case
+        file = jpeg(1, (short, short + 3))
+        assert min(open_image(file).load(side, oversampling=1).size) >= min(side, short), short
 
 
 def test_a_nearly_square_jpeg_on_its_side_keeps_its_original_size():

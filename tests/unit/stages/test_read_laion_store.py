@@ -144,7 +144,7 @@ def test_a_later_stage_without_a_file_names_the_fix_and_asks_no_server(downloade
 
 
 ADVICE = (
-    r"; remove part-00000\.json in the folder of stage read_laion and build again: "
+    r"; remove part-00000\.parquet in the folder of stage read_laion and build again: "
     "what is damaged is downloaded anew"
 )
 

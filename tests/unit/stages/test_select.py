@@ -1,11 +1,17 @@
 """Bounds on columns by name, and the best of each group."""
 
+import math
 import pickle
+from collections import defaultdict
 
 import pyarrow as pa
 import pytest
 from _fakes import entry, manifest_of
 from _inputs import table
+from _rounds import run_rounds
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
 from core.errors import ManifestError, PlanError
 from core.settings import checked
@@ -45,7 +51,7 @@ def verdicts(columns, ctx=None, **settings):
     stage = select(**settings)
     both = table(ids, **columns)
     shards = {"a": both.slice(0, 2), "b": both.slice(2)}
-    found = dict(stage.open(ctx or Context(stage_name="select"))(shards.items))
+    found = run_rounds(stage, ctx or Context(stage_name="select"), shards)
     assert list(found) == ["a", "b"]
     rows = pa.concat_tables(found.values()).to_pylist()
     assert [row[SAMPLE_ID] for row in rows] == ids
@@ -195,6 +201,93 @@ def test_a_later_rule_sees_only_what_the_earlier_ones_left():
     targets = {"per": "target_id", "keep": 1, "by": "target_caption_cos"}
     assert reasons(columns, best=[parents, targets]) == ["not_among_best", None, None]
     assert reasons(columns, best=[targets, parents]) == ["not_among_best", None, "not_among_best"]
+
+
+def reference(rows, options):
+    """{id: (reason, detail)} row by row, all rows in one place."""
+    stage = select(**options)
+    found = {}
+    for row in rows:
+        bounds = {**stage.bounds, **stage.bounds_by_edit_type.get(row["edit_type"] or "", {})}
+        for name in (name for name in NUMBERS if name in bounds):
+            if failed := bounds[name].failed(row[name]):
+                text = "no value" if row[name] is None else f"{row[name]:.4f}"
+                found[row[SAMPLE_ID]] = f"{failed[0]}_{name}", f"{name} {text}, bound {failed[1]}"
+                break
+    for rule in stage.best:
+        groups = defaultdict(list)
+        for row in rows:
+            group, value = row[rule.per], row[rule.by]
+            if row[SAMPLE_ID] not in found and group is not None and not (rule.per in NUMBERS and math.isnan(group)):
+                is_none = value is None or math.isnan(value)
+                rank = math.inf if is_none else -value if rule.prefer == "highest" else value
+                groups[group].append((rank, row[SAMPLE_ID]))
+        for group, pairs in groups.items():
+            detail = f"{rule.per} {group} has {rule.keep} better by {rule.by}"
+            found |= {own: ("not_among_best", detail) for _, own in sorted(pairs)[rule.keep :]}
+    return {row[SAMPLE_ID]: found.get(row[SAMPLE_ID], (None, None)) for row in rows}
+
+
+VALUES = {
+    "edit_type": st.sampled_from([None, "", "add", "remove"]),
+    "parent_id": st.sampled_from([None, "", "p", "q", "ü"]),
+    "target_id": st.sampled_from([None, "t", "u"]),
+    "turn": st.none() | st.integers(-3, 3),
+    "is_whole_image": st.none() | st.booleans(),
+    "source_dhash": st.sampled_from([None, 0, 2**64 - 1]),
+    "synthesis_seed": st.none() | st.sampled_from([-(2**63), 2**62, 2**62 + 1, 2**63 - 2]),
+    "pair_image_cos": st.none() | st.sampled_from([0.0, -0.0, 0.25, 0.3, float("nan"), float("inf"), -float("inf")]),
+    "target_caption_cos": st.none() | st.floats(-1, 1, width=32),
+}
+BOUNDS = {"pair_image_cos": {"min": 0.3, "may_be_missing": True}, "target_caption_cos": {"min": -0.5, "max": 0.5}}
+GROUPED = ("parent_id", "target_id", "turn", "is_whole_image", "source_dhash", "pair_image_cos")
+RULES = st.fixed_dictionaries({
+    "per": st.sampled_from(GROUPED), "keep": st.integers(1, 2), "prefer": st.sampled_from(["highest", "lowest"]),
+    "by": st.sampled_from(["pair_image_cos", "target_caption_cos", "turn", "synthesis_seed"]),
+})  # fmt: skip
+
+
+@hypothesis_settings(max_examples=150, deadline=None)
+@given(data=st.data(), num_parts=st.sampled_from([1, 3, 8]), group_size=st.sampled_from([1, 2, 9]))
+def test_verdicts_are_those_of_a_plain_pass_whatever_the_parts(data, num_parts, group_size):
+    drawn = data.draw(st.lists(st.tuples(*VALUES.values()), max_size=25))
+    ids = data.draw(st.permutations([f"{n % 7:x}-é{n}" for n in range(len(drawn))]))
+    columns = {name: [row[at] for row in drawn] for at, name in enumerate(VALUES)}
+    rows = table(ids, **columns) if drawn else table(["x"], **{n: [None] for n in columns}).slice(1)
+    options = {
+        "bounds": data.draw(st.sampled_from([{}, BOUNDS])),
+        "bounds_by_edit_type": data.draw(st.sampled_from([{}, {"add": {"turn": {"min": 0}}, "": BOUNDS}])),
+        "best": data.draw(st.just([]) | st.lists(RULES, min_size=2, max_size=3)),
+    }
+    cut = data.draw(st.integers(0, len(drawn)))
+    shards = {"a": rows.slice(0, cut), "b": rows.slice(0, 0), "c": rows.slice(cut)}
+    ctx = Context(stage_name="select")
+    found = run_rounds(select(**options), ctx, shards, num_parts=num_parts, group_size=group_size)
+    made = {row[SAMPLE_ID]: (row[REJECT_REASON], row[REJECT_DETAIL]) for t in found.values() for row in t.to_pylist()}
+    expected = reference(rows.to_pylist(), options)
+    assert {own: _one_zero(verdict) for own, verdict in made.items()} == {
+        own: _one_zero(verdict) for own, verdict in expected.items()
+    }
+    absent = sorted(set(options["bounds_by_edit_type"]) - {row["edit_type"] for row in rows.to_pylist()})
+    assert dict(ctx.notes) == {f"edit types with bounds that no pair has: {name}": 1 for name in absent}
+
+
+def _one_zero(verdict):
+    """The verdict with both zeros written alike: a group of them has the name of either."""
+    reason, detail = verdict
+    return reason, detail and detail.replace("pair_image_cos -0.0 has", "pair_image_cos 0.0 has")
+
+
+def test_bounds_alone_need_no_round():
+    assert select(bounds={"pair_image_cos": {"min": 0.3}}).open(Context(stage_name="select")).rounds == ()
+    rounds = select(best=[{"per": "parent_id", "keep": 1, "by": "turn"}] * 2).open(Context(stage_name="select")).rounds
+    assert [one.name for one in rounds] == ["scatter", "best_0", "best_1"]
+
+
+def test_a_row_without_a_group_in_one_rule_is_judged_by_the_next():
+    columns = {"parent_id": [None, None, "p"], "target_id": ["t", "t", "t"], "pair_image_cos": [0.1, 0.2, 0.3]}
+    rules = [{"per": per, "keep": 1, "by": "pair_image_cos"} for per in ("parent_id", "target_id")]
+    assert reasons(columns, best=rules) == ["not_among_best", "not_among_best", None]
 
 
 def test_a_bound_on_a_column_that_no_stage_writes_stops_the_plan():

@@ -32,9 +32,10 @@ def test_the_database_is_found_and_has_a_revision():
     assert len(digest) == 12
 
 
-def test_finding_and_hashing_the_database_import_no_nltk():
+def test_hashing_the_database_and_looking_a_word_up_import_no_nltk():
     code = (
         "import sys; from models import registry; from models.language import wordnet; wordnet.wordnet_revision(); "
+        "assert wordnet.WordNet().lemma('buses', 'n') == 'bus'; "
         "sys.exit('nltk' in sys.modules or 'wordfreq' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -116,7 +117,7 @@ def test_a_pickled_lexicon_opens_the_database_again(lexicon):
 
 def test_a_pickled_lexicon_keeps_the_path_that_it_was_opened_with(monkeypatch):
     opened = []
-    monkeypatch.setattr(wordnet, "_open_reader", opened.append)  # it takes seconds, and the test above opens one
+    monkeypatch.setattr(wordnet, "WordNetFiles", opened.append)
     folder = wordnet_folder()
     named = WordNet(folder)
     monkeypatch.setattr(wordnet, "search_places", tuple)

@@ -18,6 +18,7 @@ from _fakes import (
     run,
     write_shards,
 )
+from _records import put_line, remove_record
 
 from pipeline.build.build import Build
 from pipeline.plan.manifest import RunOn
@@ -238,20 +239,32 @@ def test_deleted_file_is_made_again(tmp_path):
     assert rebuild(plan) == [("upper", "a")]
 
 
-@pytest.mark.parametrize("damage", [b"", b"not a record"])
+@pytest.mark.parametrize("damage", [b"", b"not a record", b'{"shard": "a"}', b'{"shard": "a", "stage": "up', None])
 def test_damaged_record_means_the_work_is_done_again(tmp_path, damage):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     run(plan)
-    (tmp_path / "run" / plan.stages[1].folder / "a.json").write_bytes(damage)
+    put_line(plan.out, plan.stages[1].folder, "a", damage)
     assert rebuild(plan) == [("upper", "a")]
+    assert rebuild(plan) == []
 
 
-@pytest.mark.parametrize("suffix", [".json", ".parquet"])
-def test_deleted_verdict_of_a_global_stage_is_made_again(tmp_path, suffix):
+def test_lost_records_of_a_stage_mean_that_all_its_work_is_done_again(tmp_path):
+    plan = plan_of(tmp_path, CHAIN, SHARDS)
+    run(plan)
+    (tmp_path / "run" / plan.stages[1].folder / "records.jsonl").unlink()
+    assert rebuild(plan) == [("upper", shard) for shard in SHARDS]
+
+
+@pytest.mark.parametrize("lost", ["record", "file"])
+def test_deleted_verdict_of_a_global_stage_is_made_again(tmp_path, lost):
     plan = plan_of(tmp_path, [ReadLines(), Best(), Upper()], SHARDS)
     run(plan)
-    (tmp_path / "run" / plan.stages[1].folder / f"a{suffix}").unlink()
+    if lost == "record":
+        remove_record(plan.out, plan.stages[1].folder, "a")
+    else:
+        (tmp_path / "run" / plan.stages[1].folder / "a.parquet").unlink()
     assert rebuild(plan) == [("best", ALL_SHARDS)]
+    assert rebuild(plan) == []
 
 
 def test_deleted_artifact_is_made_again(tmp_path):

@@ -7,21 +7,24 @@ import sys
 import tarfile
 
 import pytest
+from _records import put_line, record_line, records, stage_folders
 from _tiny_chain import CAPTIONS, write_tar
 from _tiny_chain import CHAIN as CHAIN_WITHOUT_WORDS
 
 from cli import main as cli
 
 CHAIN = CHAIN_WITHOUT_WORDS.replace('use = "emit"', 'use = "count_words"\n[[stage]]\nuse = "emit"')
-STATE = (
-    "run/plan.json", "run/published.json", "run/lock.json", "stages/read_webdataset-*/a.json",
-    "stages/dedup-*/_all.json", "stages/dedup-*/a.json", "stages/count_words-*/_all.json", "stages/emit-*/a.json",
-    "stages/emit-*/_all.json", "dataset/shards.json",
-)  # fmt: skip
+STATE = ("run/plan.json", "run/published.json", "run/lock.json", "dataset/shards.json")
+RECORDS = ("read_webdataset a", "dedup _", "dedup a", "count_words _all", "emit a", "emit _all")
+"""A stage and the start of a shard's name: the record of the last such shard."""
+RECORD_FILES = ("records.jsonl", "records-000001.jsonl")
 EVERY = int(os.environ.get("EDITLOOM_EVERY_FIELD", "25"))
 """One in so many wrong fields is tried."""
 NUM_FLIPS = int(os.environ.get("EDITLOOM_NUM_FLIPS", "8"))
-TABLES = ("stages/filter_caption-*/a.rejects.parquet", "stages/normalise_image-*/a.parquet", "stages/dedup-*/a.parquet")
+TABLES = (
+    "stages/filter_caption-*/a.rejects.parquet", "stages/normalise_image-*/a.parquet",
+    "stages/normalise_image-*/a.bulk.parquet", "stages/dedup-*/a.parquet",
+)  # fmt: skip
 COMMANDS = ("status", "plan", "verify --deep", "explain", "report", "clean", "retry", "build", "verify")
 
 
@@ -41,18 +44,24 @@ def every_field(value):
             yield {**value, key: changed}
 
 
-def contents(right):
-    """Contents that a JSON file may have: (name, bytes, or None for a folder)."""
+def texts(right):
+    """Contents that a file of JSON, or of lines of JSON, may have: (name, bytes, or None for a folder)."""
     text = right.decode()
-    yield from {
+    return {
         "empty": b"", "null": b"null", "list": b"[]", "list of lists": b"[[], 1]", "text": b'"text"', "number": b"7",
         "object": b"{}", "nan": b"NaN", "deep": b"[" * 100_000, "deep object": b'{"shards":' * 5000,
         "huge number": b"1" + b"0" * 6000, "not UTF-8": b"\xff\xfe" + right, "cut": right[: len(right) // 2],
         "zeros": bytes(len(right)), "twice": (text.rstrip()[:-1] + "," + text.lstrip()[1:]).encode(),
         "nan in a field": text.replace("0,", "NaN,").encode(), "folder": None,
     }.items()  # fmt: skip
+
+
+def contents(right):
+    """The same for one JSON value, and some of its fields each with a wrong value."""
+    yield from texts(right)
     for number, value in enumerate(every_field(json.loads(right))):
-        yield f"field {number}", json.dumps(value).encode()
+        if not number % EVERY:
+            yield f"field {number}", json.dumps(value).encode()
 
 
 def put(path, content):
@@ -91,13 +100,17 @@ def call(folder, run, command, sample="0" * 16):
         sys.argv = before
 
 
-def outcomes(world, tmp_path, capsys, pattern, content):
-    """(command, exit code, all that was printed) of every command on a copy of the run folder with that file."""
+def one(run, pattern):
+    (path,) = run.glob(pattern)
+    return path
+
+
+def outcomes(world, tmp_path, capsys, damage):
+    """(command, exit code, all that was printed) of every command on a copy of the run folder that was damaged."""
     folder, sample = world
     run = tmp_path / "run"
     shutil.copytree(folder / "run", run)
-    (path,) = run.glob(pattern)
-    put(path, content)
+    damage(run)
     for command in COMMANDS:
         code = call(folder, run, command, sample)
         captured = capsys.readouterr()
@@ -112,18 +125,42 @@ def check(name, command, code, text):
 
 
 def original(world, pattern):
-    (path,) = (world[0] / "run").glob(pattern)
-    return path.read_bytes()
+    return one(world[0] / "run", pattern).read_bytes()
+
+
+def check_repaired(world, tmp_path, capsys, name, damage):
+    """Check every command on the damaged folder: the build repairs it, and the last one, `verify`, agrees."""
+    for command, code, text in outcomes(world, tmp_path, capsys, damage):
+        check(name, command, code, text)
+    assert code == 0, (name, text)
 
 
 @pytest.mark.parametrize("pattern", STATE)
 def test_file_of_state_of_any_content_gives_no_traceback(world, tmp_path, capsys, pattern):
-    for number, (name, content) in enumerate(contents(original(world, pattern))):
-        if name.startswith("field") and number % EVERY:
-            continue
-        for command, code, text in outcomes(world, tmp_path, capsys, pattern, content):
-            check(name, command, code, text)
-        assert code == 0, (name, text)
+    for name, content in contents(original(world, pattern)):
+        check_repaired(world, tmp_path, capsys, name, lambda run, to=content: put(one(run, pattern), to))
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_record_of_any_content_gives_no_traceback(world, tmp_path, capsys, record):
+    stage, start = record.split()
+    shard = max(shard for _, shard in records(world[0] / "run", stage) if shard.startswith(start))
+    (folder,) = stage_folders(world[0] / "run", stage)
+    for name, content in contents(record_line(world[0] / "run", folder, shard)):
+        check_repaired(world, tmp_path, capsys, name, lambda run, to=content: put_line(run, folder, shard, to))
+
+
+@pytest.mark.parametrize("file", RECORD_FILES)
+@pytest.mark.parametrize("stage", ["dedup", "emit"])
+def test_file_of_records_of_any_content_gives_no_traceback(world, tmp_path, capsys, stage, file):
+    for name, content in texts(original(world, f"stages/{stage}-*/records.jsonl")):
+
+        def damage(run, to=content):
+            path = one(run, f"stages/{stage}-*/records.jsonl").with_name(file)
+            path.touch()
+            put(path, to)
+
+        check_repaired(world, tmp_path, capsys, name, damage)
 
 
 def damages(right):
@@ -139,14 +176,16 @@ def damages(right):
 @pytest.mark.parametrize("pattern", TABLES)
 def test_damaged_table_gives_no_traceback(world, tmp_path, capsys, pattern):
     for name, content in damages(original(world, pattern)).items():
-        for command, code, text in outcomes(world, tmp_path, capsys, pattern, content):
+        damage = lambda run, to=content: put(one(run, pattern), to)  # noqa: E731
+        for command, code, text in outcomes(world, tmp_path, capsys, damage):
             check(name, command, code, text)
 
 
 def test_damaged_table_is_named_with_what_to_do(world, tmp_path, capsys):
     (pattern, *_) = TABLES
     zeros = bytes(len(original(world, pattern)))
-    found = {command: text for command, _, text in outcomes(world, tmp_path, capsys, pattern, zeros)}
+    damaged = outcomes(world, tmp_path, capsys, lambda run: put(one(run, pattern), zeros))
+    found = {command: text for command, _, text in damaged}
     assert "a.rejects.parquet cannot be read as Parquet (" in found["explain"]
     assert "); remove it and build again" in found["explain"]
     assert "a.rejects.parquet is not what was written (sha256 differs)" in found["verify --deep"]

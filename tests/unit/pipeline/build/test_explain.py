@@ -23,6 +23,7 @@ def test_explain_lists_a_sample_and_its_children_stage_by_stage(tmp_path):
     assert stages_of(child) == [("readlines", "kept"), ("upper", "kept"), ("twins", "kept"), ("pack", "kept")]
     assert child[2]["row"]["instruction"] == "2 one"
     assert child[2]["row"]["parent_id"] == id_of("one")
+    assert sorted(child[3]["row"]) == ["dataset_shard", "sample_id"]
 
 
 def test_explain_shows_where_a_sample_was_rejected_and_why(tmp_path):

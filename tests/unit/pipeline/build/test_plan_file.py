@@ -16,7 +16,7 @@ def plan(tmp_path):
 
 def first_shard_of(plan, *, is_limited):
     shard = plan.shards[0]
-    return replace(plan, shards=(shard,), shard_index={shard.name: 0}, is_limited=is_limited)
+    return replace(plan, shards=(shard,), is_limited=is_limited)
 
 
 def test_plan_file_lists_stages_and_shards(plan, tmp_path):

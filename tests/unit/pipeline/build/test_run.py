@@ -53,7 +53,7 @@ def test_first_signal_lets_steps_finish_and_the_next_build_resumes(tmp_path, mon
         if task.stage == 1:
             signal.raise_signal(number)
 
-    monkeypatch.setattr("pipeline.build.run._executor", lambda name, storage, *_: Scripted(storage, on_submit=at_upper))
+    monkeypatch.setattr("pipeline.build.run._executor", lambda name, plan, storage, *_: Scripted(storage, on_submit=at_upper))
     before = signal.getsignal(number)
     result = build_in_process(plan)
     assert signal.getsignal(number) is before
@@ -72,7 +72,7 @@ def test_second_signal_ends_at_once_and_releases_the_lock(tmp_path, monkeypatch)
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("pipeline.build.run._executor", lambda name, storage, *_: Scripted(storage, on_submit=twice))
+    monkeypatch.setattr("pipeline.build.run._executor", lambda name, plan, storage, *_: Scripted(storage, on_submit=twice))
     with pytest.raises(KeyboardInterrupt):
         build_in_process(plan)
     assert read_holder(Storage(plan.out)) is None
@@ -104,7 +104,7 @@ def test_trial_run_does_not_replace_a_larger_build(tmp_path):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
     build_in_process(plan)
     first = plan.shards[:1]
-    trial = replace(plan, shards=first, shard_index={first[0].name: 0}, is_limited=True)
+    trial = replace(plan, shards=first, is_limited=True)
     with pytest.raises(PlanError, match="holds a build of 2 shards, which --limit 1 would replace"):
         build_in_process(trial)
     build_in_process(replace(trial, out=str(tmp_path / "trial")))

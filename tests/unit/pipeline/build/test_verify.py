@@ -3,6 +3,7 @@ import tarfile
 
 import pytest
 from _fakes import Best, Pack, ReadLines, Upper, id_of, plan_of, run
+from _records import edit_record
 
 from pipeline.build.verify import verify
 from pipeline.store.run_folder import RunFolder
@@ -71,25 +72,21 @@ def test_verify_finds_a_flipped_byte_only_when_it_looks_deep(built):
     ]
 
 
-def edit_record(path, **changes):
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
 def test_verify_finds_rows_that_do_not_add_up(built):
     plan, storage, out = built
-    edit_record(out / plan.stages[1].folder / "a.json", rows_kept=0)
+    edit_record(out, plan.stages[1].folder, "a", rows_kept=0)
     assert verify(plan, storage, deep=False) == ["stage upper, shard a: 2 rows in, 0 kept, 1 rejected"]
 
 
 def test_verify_finds_rows_lost_between_stages(built):
     plan, storage, out = built
-    edit_record(out / plan.stages[1].folder / "a.json", rows_in=5, rows_kept=4)
+    edit_record(out, plan.stages[1].folder, "a", rows_in=5, rows_kept=4)
     assert verify(plan, storage, deep=False) == ["stage upper, shard a: 5 rows came in, the stage before left 2"]
 
 
 def test_verify_finds_a_record_of_another_result(built):
     plan, storage, out = built
-    edit_record(out / plan.stages[1].folder / "a.json", fingerprint="f" * 64)
+    edit_record(out, plan.stages[1].folder, "a", fingerprint="f" * 64)
     assert verify(plan, storage, deep=False) == ["stage upper, shard a: the record is of another result (ffffffffffff)"]
 
 

@@ -3,12 +3,22 @@ import os
 import re
 import shutil
 import uuid
+from typing import ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from core.errors import PlanError
-from pipeline.plan.inputs import MAX_NAME, expand_braces, expand_inputs, file_identity, name_shards, shards_of_files
+from pipeline.plan.inputs import (
+    MAX_NAME,
+    expand_braces,
+    expand_inputs,
+    file_identity,
+    identify_inputs,
+    name_shards,
+    shards_of_files,
+)
 
 
 def touch(folder, *names):
@@ -181,7 +191,7 @@ def test_identity_of_a_missing_file_is_refused(tmp_path):
 
 def test_each_file_is_a_shard_with_its_size(tmp_path):
     touch(tmp_path, "a.tar", "b.tar")
-    shards = shards_of_files([str(tmp_path / "b.tar"), str(tmp_path / "a.tar")])
+    shards = shards_of_files([str(tmp_path / "b.tar"), str(tmp_path / "a.tar")], (".tar",))
     assert [(s.name, s.num_bytes) for s in shards] == [("a", 5), ("b", 5)]
 
 
@@ -292,3 +302,55 @@ def test_glob_over_folders_leaves_run_folders_out(tmp_path):
     touch(tmp_path, "one/metadata.csv")
     run_folder(tmp_path / "out")
     assert expand_inputs([f"{tmp_path}/*"], ()) == [str(tmp_path / "one")]
+
+
+class Counted(MemoryFileSystem):
+    """A memory file system of its own that counts what it is asked."""
+
+    protocol = "counted"
+    store: ClassVar = {}
+    pseudo_dirs: ClassVar = [""]
+    asked: ClassVar = []
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.removeprefix("counted:/"))
+
+    def info(self, path, **options):
+        self.asked.append(path)
+        return super().info(path, **options)
+
+    def exists(self, path, **options):
+        self.asked.append(path)
+        return super().exists(path, **options)
+
+
+@pytest.fixture
+def counted():
+    fsspec.register_implementation("counted", Counted, clobber=True)
+    Counted.store.clear()
+    return Counted()
+
+
+@pytest.mark.parametrize("inputs", ["counted://in", "counted://in/*.tar", "counted://in/{000..199}.tar"])
+def test_identities_come_from_one_listing(counted, inputs):
+    for number in range(200):
+        counted.pipe_file(f"/in/{number:03d}.tar", b"x" * number)
+    Counted.asked.clear()
+    found = identify_inputs([inputs], (".tar",))
+    assert len(found) == 200
+    assert len(Counted.asked) < 10
+    assert found["counted://in/007.tar"] == file_identity("counted://in/007.tar")
+
+
+def test_many_names_of_a_folder_that_cannot_be_listed_are_asked_for(counted, monkeypatch):
+    for number in range(20):
+        counted.pipe_file(f"/in/{number:03d}.tar", b"x")
+    monkeypatch.setattr(Counted, "ls", _cannot_list)
+    assert len(identify_inputs(["counted://in/{000..019}.tar"], (".tar",))) == 20
+    with pytest.raises(PlanError, match="shard 'counted://in/020.tar' is not there"):
+        identify_inputs(["counted://in/{000..020}.tar"], (".tar",))
+
+
+def _cannot_list(self, path, detail=True, **options):
+    raise NotImplementedError

@@ -1,6 +1,7 @@
+import pytest
 from _fakes import Best, Join, NumWords, Pack, ReadLines, Twins, Upper, Words, plan_of
 
-from pipeline.plan.steps import input_digest, needs_of, steps
+from pipeline.plan.steps import groups, input_digest, num_parts, steps
 from pipeline.store.records import ALL_SHARDS
 
 SHARDS = {"a": ["one"], "b": ["two"]}
@@ -15,20 +16,6 @@ def test_global_stages_and_sinks_have_a_step_over_all_shards(tmp_path):
     assert list(steps(plan)) == [
         (0, "a"), (0, "b"), (1, ALL_SHARDS), (2, "a"), (2, "b"), (3, "a"), (3, "b"), (3, ALL_SHARDS),
     ]  # fmt: skip
-
-
-def test_each_step_waits_for_what_it_reads(tmp_path):
-    plan = plan_of(tmp_path, [ReadLines(), Words(), Best(), NumWords(), Pack()], SHARDS)
-    assert needs_of(plan, (0, "a")) == []
-    assert needs_of(plan, (1, ALL_SHARDS)) == [(0, "a"), (0, "b")]
-    assert needs_of(plan, (2, ALL_SHARDS)) == [(0, "a"), (0, "b")], "an artifact stage hands no rows on"
-    assert sorted(needs_of(plan, (3, "a"))) == [(1, ALL_SHARDS), (2, ALL_SHARDS)]
-    assert needs_of(plan, (4, "b")) == [(3, "b")]
-
-
-def test_last_step_waits_for_artifacts_too_since_it_reports_them(tmp_path):
-    plan = plan_of(tmp_path, [ReadLines(), Words(), Pack()], SHARDS)
-    assert sorted(needs_of(plan, (2, ALL_SHARDS))) == [(1, ALL_SHARDS), (2, "a"), (2, "b")]
 
 
 def test_digest_changes_with_the_output_of_any_stage_that_is_read(tmp_path):
@@ -74,3 +61,16 @@ def test_digest_of_the_dataset_depends_on_all_before_and_on_the_card(tmp_path):
     assert input_digest(plan, (2, ALL_SHARDS), outputs | {(2, ALL_SHARDS): "other"}) == base
     licensed = plan_of(tmp_path, [ReadLines(), Upper(), Pack()], SHARDS, license="mit")
     assert input_digest(licensed, (2, ALL_SHARDS), outputs) != base
+
+
+@pytest.mark.parametrize(("rows", "parts"), [(0, 1), (4096, 1), (4097, 2), (1_000_000, 16), (10**9, 495)])
+def test_parts_grow_with_the_root_of_the_rows(rows, parts):
+    assert num_parts(rows) == parts
+
+
+@pytest.mark.parametrize(("shards", "parts"), [(1, 1), (3, 8), (8, 1), (100, 3), (1000, 8), (10_001, 495)])
+def test_groups_cover_all_shards_once_and_in_order(shards, parts):
+    found = groups(shards, parts)
+    assert [n for first, last in found for n in range(first, last)] == list(range(shards))
+    assert all(0 < last - first <= 64 for first, last in found)
+    assert len(found) >= min(parts, shards)

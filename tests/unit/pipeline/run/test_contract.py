@@ -1,13 +1,13 @@
 import pyarrow as pa
 import pytest
-from _fakes import Best, ReadLines, Twins, Upper, manifest_of, source_table
+from _fakes import Best, Pack, Pixels, ReadLines, Twins, Upper, manifest_of, source_table
 
 from core.errors import ContractError
 from pipeline.plan.plan import plan_stages
-from pipeline.run.contract import check_expanded, check_mapped, check_source, row_schema
+from pipeline.run.contract import bulk_schema, check_expanded, check_mapped, check_source, row_schema
 from samples.columns import PARENT_ID, SAMPLE_ID, arrow_schema
 
-READ, UPPER, TWINS, BEST = plan_stages(manifest_of(ReadLines(), Upper(), Twins(), Best()))
+READ, UPPER, TWINS, BEST, PACK = plan_stages(manifest_of(ReadLines(), Upper(), Twins(), Best(), Pack()))
 
 
 def mapped(ids, **columns):
@@ -96,3 +96,24 @@ def test_source_without_a_column_is_found():
 def test_row_file_has_keys_and_stored_columns_only():
     assert row_schema(READ) == arrow_schema((SAMPLE_ID, "source_sha256", "source_size_bytes", "caption"))
     assert row_schema(TWINS) == arrow_schema((SAMPLE_ID, PARENT_ID, "instruction"))
+
+
+def test_row_file_of_a_sink_has_the_light_columns_that_it_gets():
+    assert row_schema(PACK) == arrow_schema((SAMPLE_ID, "dataset_shard", "caption"))
+
+
+class TwinPixels(Twins):
+    writes = ("instruction", "source_images")
+
+
+def test_bulk_columns_are_in_a_file_of_their_own():
+    _, pixels, twins, pack = plan_stages(manifest_of(ReadLines(), Pixels(), TwinPixels(), Pack()))
+    assert row_schema(pixels) == arrow_schema((SAMPLE_ID,))
+    assert bulk_schema(pixels) == arrow_schema((SAMPLE_ID, "source_images"))
+    assert row_schema(twins) == arrow_schema((SAMPLE_ID, PARENT_ID, "instruction"))
+    assert bulk_schema(twins) == arrow_schema((SAMPLE_ID, "source_images"))
+    assert bulk_schema(pack) is None
+
+
+def test_stage_without_stored_bulk_columns_has_no_file_of_them():
+    assert [bulk_schema(stage) for stage in (READ, UPPER, TWINS, BEST, PACK)] == [None] * 5

@@ -1,5 +1,5 @@
 from pipeline.plan.manifest import RunOn
-from pipeline.run.ray_deadlines import TaskClock
+from pipeline.run.deadlines import TaskClock
 from pipeline.run.suspects import Suspects
 from pipeline.run.task import Task
 

@@ -3,42 +3,22 @@
 from typing import ClassVar
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pytest
-from _fakes import Best, ReadLines, Upper, id_of, plan_of, rows_of, run
+from _fakes import Best, Pixels, ReadLines, Upper, id_of, plan_of, rows_of, run
+from _fakes_over_shards import Pointer
 
 from core.errors import ContractError, PlanError
 from pipeline.run.gather import Gatherer
-from pipeline.stage import MapStage
 from pipeline.store.storage import Storage
 from samples.columns import SAMPLE_ID
 
 SHARDS = {"a": ["one", "two"], "b": ["three", "four"], "c": ["five"]}
 
 
-class Pointer(MapStage):
-    """Gives each row the row whose caption is 'one' or, for that one, 'five'."""
-
-    version: ClassVar = 1
-    reads: ClassVar = ("caption",)
-    gathers: ClassVar = ("source_caption", "caption")
-    writes: ClassVar = ("target_caption",)
-
-    def open(self, ctx):
-        def point(batch):
-            ids = [id_of("five" if caption == "one" else "one") for caption in batch["caption"].to_pylist()]
-            found = ctx.gather(ids)
-            assert found[SAMPLE_ID].to_pylist() == ids
-            both = pc.binary_join_element_wise(found["caption"], found["source_caption"], "/")
-            return batch.append_column("target_caption", both)
-
-        return point
-
-
 def gatherer(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper(), Best(), Pointer()], SHARDS)
     assert run(plan).ok
-    return plan, Gatherer(plan, Storage(plan.out), plan.stages[3].gathered)
+    return plan, Gatherer(plan, Storage(plan.out), plan.stages[3])
 
 
 def test_a_stage_gets_columns_of_rows_of_other_shards(tmp_path):
@@ -85,3 +65,34 @@ def test_rows_that_are_too_large_together_halve_the_batch(tmp_path, monkeypatch)
     with pytest.raises(MemoryError, match="have more than 60 bytes"):
         gather([id_of(line) for lines in SHARDS.values() for line in lines])
     assert gather([id_of("one")]).num_rows == 1
+
+
+class PointerToImages(Pointer):
+    gathers: ClassVar = ("source_images", "caption", "source_caption")
+
+    def open(self, ctx):
+        def point(batch):
+            found = ctx.gather(batch[SAMPLE_ID].to_pylist()[::-1])
+            images = [f"{c}/{i[0].decode()}" for c, i in zip(*(found[n].to_pylist() for n in NAMES), strict=True)]
+            return batch.append_column("target_caption", pa.array(images))
+
+        return point
+
+
+NAMES = ("source_caption", "source_images")
+
+
+@pytest.mark.parametrize("group_bytes", [1, 1 << 19])
+def test_bulk_and_light_columns_of_several_stages_belong_together(tmp_path, monkeypatch, group_bytes):
+    monkeypatch.setattr("pipeline.store.column_writer.BULK_GROUP_BYTES", group_bytes)
+    plan = plan_of(tmp_path, [ReadLines(), Pixels(), Upper(), Best(), PointerToImages()], SHARDS)
+    assert run(plan).ok
+    for shard, lines in SHARDS.items():
+        found = [row["target_caption"] for row in rows_of(plan, "pointertoimages", shard)]
+        assert found == [f"{line.upper()}/{line}" for line in lines[::-1]]
+    gather = Gatherer(plan, Storage(plan.out), plan.stages[4])
+    lines = ["four", "one", "five", "one"]
+    found = gather([id_of(line) for line in lines])
+    assert found.column_names == [SAMPLE_ID, "source_images", "caption", "source_caption"]
+    assert found["source_images"].to_pylist() == [[line.encode()] for line in lines]
+    assert found["caption"].to_pylist() == lines

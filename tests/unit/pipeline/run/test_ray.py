@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.plan.manifest import RunOn
 from pipeline.run.ray import RayExecutor, _Actor
-from pipeline.run.ray_deadlines import TaskClock
+from pipeline.run.deadlines import TaskClock
 from pipeline.run.suspects import Suspects
 from pipeline.run.task import Task
 

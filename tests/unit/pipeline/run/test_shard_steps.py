@@ -2,12 +2,29 @@ import json
 
 import pyarrow as pa
 import pytest
-from _fakes import Best, Pack, ReadLines, Twins, Upper, Words, entry, id_of, plan_of, rows_of, run
+from _fakes import (
+    Bad,
+    Best,
+    Log,
+    Pack,
+    Pixels,
+    ReadLines,
+    Twins,
+    Upper,
+    Words,
+    entry,
+    id_of,
+    plan_of,
+    reasons,
+    rows_of,
+    run,
+    table_at,
+)
 
 from pipeline.plan.manifest import RunOn
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.storage import Storage
-from samples.columns import SAMPLE_ID
+from samples.columns import REJECT_REASON, SAMPLE_ID
 
 
 def stopped(plan):
@@ -91,8 +108,8 @@ class SkipsATable(Pack):
     def open(self, ctx):
         write = super().open(ctx)
 
-        def first_only(shard, tables, path):
-            results = list(write(shard, tables, path))
+        def first_only(shard, tables):
+            results = list(write(shard, tables))
             yield results[0]
 
         return first_only
@@ -102,8 +119,8 @@ class OneTableTooMany(Pack):
     def open(self, ctx):
         write = super().open(ctx)
 
-        def again(shard, tables, path):
-            for result in write(shard, tables, path):
+        def again(shard, tables):
+            for result in write(shard, tables):
                 yield result
                 yield result
 
@@ -184,7 +201,7 @@ def test_record_names_the_worker_and_lists_its_files(tmp_path):
     assert (record.stage, record.shard, record.fingerprint) == ("upper", "a", planned.fingerprint)
     assert (record.rows_in, record.rows_kept, record.rows_out, record.rejects) == (2, 1, 1, {"dropped": 1})
     assert {name: entry.bytes for name, entry in record.files.items()} == {
-        name: size for name, size in storage.sizes(planned.folder).items() if name != "a.json"
+        name: size for name, size in storage.sizes(planned.folder).items() if name != "records.jsonl"
     }
     assert ":" in record.worker
 
@@ -199,3 +216,51 @@ def test_many_bytes_of_rejects_are_written_before_the_end(tmp_path, monkeypatch)
     assert run(again).ok
     assert rows_of(again, "upper", "a", ".rejects.parquet") == at_once
     assert len(at_once) == 30
+
+
+class PickyPixels(Pixels):
+    """Rejects what `Upper` drops."""
+
+    reads = ("source_raw", "caption")
+    rejects = Bad
+
+    def open(self, ctx):
+        work = super().open(ctx)
+
+        def picky(batch):
+            return work(batch).append_column(REJECT_REASON, reasons(batch["caption"].to_pylist(), "drop", Bad.DROPPED))
+
+        return picky
+
+
+def test_light_and_bulk_columns_of_a_shard_are_in_two_files_of_the_same_rows(tmp_path):
+    lines = ["one", "drop it", "two", "three"]
+    plan = plan_of(tmp_path, [ReadLines(), entry(PickyPixels(), rows_per_batch=1), Pack()], {"a": lines, "b": ["drop"]})
+    assert run(plan).ok
+    storage, folder = Storage(plan.out), plan.stages[1].folder
+    names = ["a.bulk.parquet", "a.parquet", "a.rejects.parquet"]
+    for shard, ids in (("a", [id_of(line) for line in ("one", "two", "three")]), ("b", [])):
+        light, bulk = (table_at(storage, f"{folder}/{shard}{suffix}") for suffix in (".parquet", ".bulk.parquet"))
+        assert light.column_names == [SAMPLE_ID]
+        assert bulk.column_names == [SAMPLE_ID, "source_images"]
+        assert light[SAMPLE_ID].to_pylist() == bulk[SAMPLE_ID].to_pylist() == ids
+        record = RunFolder(storage).record(folder, shard)
+        assert sorted(record.files) == [name.replace("a", shard, 1) for name in names]
+        assert RunFolder(storage).has_files(folder, record)
+    assert [r["source_images"] for r in rows_of(plan, "pickypixels", "a")] == [[b"one"], [b"two"], [b"three"]]
+    assert not [name for name in storage.sizes(plan.stages[0].folder) if "bulk" in name], (
+        "virtual columns are not stored"
+    )
+
+
+@pytest.mark.parametrize("lost", ["a.parquet", "a.bulk.parquet", "a.rejects.parquet"])
+def test_step_is_done_again_when_any_of_its_files_is_gone(tmp_path, lost):
+    plan = plan_of(tmp_path, [ReadLines(), PickyPixels(), Pack()], {"a": ["one", "drop it"], "b": ["two"]})
+    assert run(plan).ok
+    path = tmp_path / "run" / plan.stages[1].folder / lost
+    content = path.read_bytes()
+    path.unlink()
+    log = Log()
+    assert run(plan, on_event=log).ok
+    assert log.of("started") == [("pickypixels", "a")]
+    assert path.read_bytes() == content

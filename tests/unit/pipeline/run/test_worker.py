@@ -141,3 +141,12 @@ def test_bug_in_a_wrapper_is_not_reported_as_a_missing_model(monkeypatch):
     monkeypatch.setattr(registry, "load", lambda *args: {}["x"])
     with pytest.raises(KeyError):
         load_model("Speaker", "zoo:fake")
+
+
+def test_stages_with_other_batch_sizes_share_a_network(tmp_path):
+    worker = Worker(plan_of(tmp_path, [ReadLines()]), Storage(str(tmp_path / "run")))
+    placements = [{"device": "cpu", "dtype": "auto", "batch_size": size} for size in (4, 16, 4)]
+    one, other, again = (worker._load("ImageTextEncoder", "zoo:clip", placement=each) for each in placements)
+    assert one is again
+    assert one is not other
+    assert one._model is other._model

@@ -1,10 +1,12 @@
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 
 from pipeline.store.column_writer import ColumnWriter
 from pipeline.store.storage import Storage
 from pipeline.store.tables import read_light
-from samples.columns import SAMPLE_ID, arrow_schema
+from samples.columns import COLUMNS, SAMPLE_ID, arrow_schema
 
 
 def table(ids):
@@ -75,3 +77,61 @@ def test_a_row_group_ends_with_the_row_that_fills_it_however_rows_came(tmp_path,
     assert written[0] == written[1] == written[2]
     groups = pq.ParquetFile(tmp_path / "1.parquet").metadata
     assert [groups.row_group(g).num_rows for g in range(groups.num_row_groups)] == [4, 3, 2, 3, 2, 3, 2, 1]
+
+
+def test_named_texts_are_stored_beside_the_rows(tmp_path):
+    writer = ColumnWriter(tmp_path / "a.parquet", arrow_schema((SAMPLE_ID,)))
+    writer.write(table("ab"))
+    writer.add_metadata({})
+    writer.add_metadata({"counts": '{"caf\u00e9": 1}'})
+    writer.close()
+    found = pq.read_metadata(tmp_path / "a.parquet").metadata
+    assert found[b"counts"].decode() == '{"caf\u00e9": 1}'
+    assert read_light(Storage(str(tmp_path)), "a.parquet", [SAMPLE_ID])[SAMPLE_ID].to_pylist() == ["a", "b"]
+
+
+def group_sizes(path):
+    found = pq.ParquetFile(path).metadata
+    return [found.row_group(group).num_rows for group in range(found.num_row_groups)]
+
+
+def written(path, rows, batch):
+    writer = ColumnWriter(path, rows.schema)
+    for start in range(0, rows.num_rows, batch):
+        writer.write(rows.slice(start, batch))
+    writer.close()
+    return path.read_bytes()
+
+
+IMAGE_SIZES = [200_000, 200_000, 200_000, 1, 700_000, 10, 20, 523_500, 1000, 400]
+
+
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_row_group_of_bulk_columns_ends_with_the_row_that_fills_half_a_megabyte(tmp_path, batch):
+    images = pa.array([[b"x" * size] for size in IMAGE_SIZES], pa.list_(pa.binary()))
+    rows = pa.table({SAMPLE_ID: [f"{n}" for n in range(len(IMAGE_SIZES))], "source_images": images})
+    content = written(tmp_path / "a.parquet", rows, batch)
+    assert group_sizes(tmp_path / "a.parquet") == [3, 2, 4, 1]
+    assert content == written(tmp_path / "b.parquet", rows, 10)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 10])
+def test_row_group_of_vectors_ends_with_the_row_that_fills_it(tmp_path, monkeypatch, batch):
+    monkeypatch.setattr("pipeline.store.column_writer.BULK_GROUP_BYTES", 1000)
+    vectors = pa.array([np.full(40, 0.5, np.float16)] * 10, COLUMNS["image_embedding"].type)
+    rows = pa.table({SAMPLE_ID: [f"{n}" for n in range(10)], "image_embedding": vectors})
+    content = written(tmp_path / "a.parquet", rows, batch)
+    assert group_sizes(tmp_path / "a.parquet") == [3, 3, 3, 1]
+    assert content == written(tmp_path / "b.parquet", rows, 10)
+
+
+def test_row_group_of_light_columns_has_as_many_rows_as_a_batch_may_have_bytes(tmp_path, monkeypatch):
+    rows = pa.table({SAMPLE_ID: [f"{n}" for n in range(10)], "caption": ["c" * size for size in IMAGE_SIZES]})
+    written(tmp_path / "a.parquet", rows, 3)
+    assert group_sizes(tmp_path / "a.parquet") == [10]
+    monkeypatch.setattr("pipeline.store.column_writer.ROW_GROUP_ROWS", 4)
+    written(tmp_path / "a.parquet", rows, 3)
+    assert group_sizes(tmp_path / "a.parquet") == [4, 4, 2]
+    bulk = pa.table({SAMPLE_ID: rows[SAMPLE_ID], "source_raw": [b"1"] * 10})
+    written(tmp_path / "b.parquet", bulk, 3)
+    assert group_sizes(tmp_path / "b.parquet") == [4, 4, 2]

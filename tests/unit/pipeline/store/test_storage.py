@@ -1,10 +1,14 @@
+import os
 import pickle
+import threading
+import time
 import uuid
+from pathlib import Path
 
 import pytest
 
 from pipeline.store.scratch import IN_USE
-from pipeline.store.storage import Storage, describe_file
+from pipeline.store.storage import REQUESTS_AT_ONCE, Storage, describe_file
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -84,6 +88,17 @@ def test_published_folder_holds_exactly_the_files_given(storage, tmp_path):
     assert storage.read_bytes("stages/x/a.tar") == b"tar"
 
 
+def test_published_folder_takes_files_of_any_name(storage, tmp_path):
+    names = [f"part-[{n}]*?.tar" for n in range(40)]
+    for name in names:
+        storage.write_bytes(f"stages/x/{name}", name.encode())
+    made = tmp_path / "made"
+    made.mkdir()
+    storage.publish_folder(made, "dataset", {name: f"stages/x/{name}" for name in names})
+    assert sorted(storage.sizes("dataset")) == sorted(names)
+    assert storage.read_bytes(f"dataset/{names[7]}") == names[7].encode()
+
+
 def test_fetched_file_has_the_content(storage, tmp_path):
     storage.write_bytes("a/b.txt", b"one")
     assert storage.fetch("a/b.txt", tmp_path / "into").read_bytes() == b"one"
@@ -147,3 +162,212 @@ def test_file_is_described_by_size_and_sha256(tmp_path):
     described = describe_file(tmp_path / "f")
     assert described.bytes == 3
     assert described.sha256 == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_part_of_a_file_is_read(storage):
+    storage.write_bytes("a.txt", b"0123456789")
+    assert storage.read_range("a.txt", 2, 5) == b"234"
+    assert storage.read_range("a.txt", 0, 10) == b"0123456789"
+    assert storage.read_range("a.txt", 7, 100) == b"789"
+    with pytest.raises(FileNotFoundError):
+        storage.read_range("b.txt", 0, 1)
+
+
+def test_contents_are_in_the_order_of_the_names(storage):
+    names = [f"x/{n}.txt" for n in (3, 1, 2, *range(4, 60))]
+    for name in names:
+        storage.write_bytes(name, name.encode())
+    assert list(storage.contents(iter(names))) == [name.encode() for name in names]
+    assert list(storage.contents([])) == []
+
+
+def test_missing_file_among_contents_raises_at_its_place(storage):
+    for name in ("a", "c"):
+        storage.write_bytes(name, b"1")
+    found = storage.contents(["a", "b", "c"])
+    assert next(found) == b"1"
+    with pytest.raises(FileNotFoundError):
+        next(found)
+
+
+@pytest.fixture
+def remote():
+    made = Storage(f"memory://{uuid.uuid4().hex}/run")
+    yield made
+    made.close()
+
+
+def test_local_work_is_done_one_after_the_other_when_asked_for(tmp_path):
+    done = []
+    results = Storage(str(tmp_path)).in_parallel(lambda n: (done.append(n), n * n)[1], range(5))
+    assert done == []
+    assert next(results) == 0
+    assert done == [0]
+    assert list(results) == [1, 4, 9, 16]
+
+
+def test_remote_work_is_done_so_many_at_once_and_in_order(remote):
+    running, most, lock = set(), [], threading.Lock()
+
+    def slow(number):
+        with lock:
+            running.add(number)
+            most.append(len(running))
+        time.sleep(0.002 * (number % 3))
+        with lock:
+            running.discard(number)
+        return number
+
+    assert list(remote.in_parallel(slow, range(100))) == list(range(100))
+    assert 1 < max(most) <= REQUESTS_AT_ONCE
+
+
+def test_fault_of_one_request_is_raised_in_its_turn_and_ends_the_rest(remote):
+    done = []
+
+    def faulty(number):
+        if number == 3:
+            raise ValueError("three")
+        done.append(number)
+        return number
+
+    results = remote.in_parallel(faulty, range(1000))
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="three"):
+        list(results)
+    assert len(done) < 3 + 2 * REQUESTS_AT_ONCE
+
+
+def test_results_that_nobody_takes_are_not_made(remote):
+    done = []
+    results = remote.in_parallel(lambda n: (done.append(n), n)[1], range(1000))
+    assert next(results) == 0
+    results.close()
+    assert len(done) <= REQUESTS_AT_ONCE
+
+
+def reads_of(monkeypatch, storage):
+    """The names of files that are fetched from now on."""
+    fetched, real = [], storage.fs.cat_file
+    monkeypatch.setattr(storage.fs, "cat_file", lambda rel, **how: (fetched.append(rel), real(rel, **how))[1])
+    return fetched
+
+
+def whole(storage, rel):
+    with storage.open_whole(rel) as handle:
+        return handle.read()
+
+
+def publish(storage, rel, content, **how):
+    temporary = storage.scratch() / uuid.uuid4().hex
+    temporary.write_bytes(content)
+    storage.publish(temporary, rel, **how)
+    temporary.unlink(missing_ok=True)
+
+
+def test_whole_file_is_open_for_reading_at_any_place(storage):
+    storage.write_bytes("a/b.txt", b"one")
+    with storage.open_whole("a/b.txt") as handle:
+        handle.seek(1)
+        assert handle.read() == b"ne"
+    storage.write_bytes("a/b.txt", b"two")
+    assert whole(storage, "a/b.txt") == b"two"
+    with pytest.raises(FileNotFoundError):
+        storage.open_whole("a/c.txt")
+
+
+def test_remote_file_is_fetched_once_or_not_at_all_if_this_process_wrote_it(remote, monkeypatch):
+    publish(remote, "x/a", b"own", is_read_again=True)
+    publish(remote, "x/b", b"other")
+    fetched = reads_of(monkeypatch, remote)
+    assert [whole(remote, rel) for rel in ("x/a", "x/b", "x/a", "x/b")] == [b"own", b"other"] * 2
+    assert fetched == [remote.path("x/b")]
+
+
+def test_kept_content_is_dropped_when_the_file_changes_or_goes(remote):
+    for name in ("a", "b", "bc"):
+        publish(remote, f"x/{name}", b"1", is_read_again=True)
+    publish(remote, "x/a", b"2")
+    assert whole(remote, "x/a") == b"2"
+    publish(remote, "x/a", b"3", is_read_again=True)
+    assert whole(remote, "x/a") == b"3"
+    remote.remove("x/b")
+    with pytest.raises(FileNotFoundError):
+        remote.open_whole("x/b")
+    assert whole(remote, "x/bc") == b"1"
+    remote.remove("x")
+    with pytest.raises(FileNotFoundError):
+        remote.open_whole("x/a")
+
+
+def test_kept_content_has_a_limit_and_the_oldest_goes_first(remote, monkeypatch):
+    monkeypatch.setattr("pipeline.store.storage.MOST_RECENT_BYTES", 64)
+    for name in "abcd":
+        publish(remote, name, name.encode() * 4, is_read_again=True)
+    publish(remote, "large", b"l" * 5, is_read_again=True)
+    fetched = reads_of(monkeypatch, remote)
+    assert whole(remote, "large") == b"l" * 5
+    assert fetched == [remote.path("large")], "too large a part of the limit to be kept"
+    remote.write_bytes("more", b"m" * 51)
+    for rel in ("a", "more", "a", "more", "b", "a"):  # with a, large and more there is room for one of the others
+        whole(remote, rel)
+    assert fetched == [remote.path(rel) for rel in ("large", "more", "b")]
+    assert remote._recent._num_bytes == sum(map(len, remote._recent._data.values())) <= 64
+
+
+def test_kept_content_is_counted_right_by_many_threads(remote, monkeypatch):
+    monkeypatch.setattr("pipeline.store.storage.MOST_RECENT_BYTES", 400)
+    for n in range(40):
+        remote.write_bytes(f"x/{n}", bytes([n]) * 25)
+
+    def mixed(number):
+        rel = f"x/{number % 40}"
+        if number % 7 == 0:
+            publish(remote, rel, bytes([number % 40]) * 25, is_read_again=True)
+        return whole(remote, rel)
+
+    found = list(remote.in_parallel(mixed, range(2000)))
+    assert found == [bytes([number % 40]) * 25 for number in range(2000)]
+    assert remote._recent._num_bytes == sum(map(len, remote._recent._data.values())) <= 400
+
+
+def test_pickled_storage_has_no_kept_content(remote, monkeypatch):
+    publish(remote, "a", b"own", is_read_again=True)
+    again = pickle.loads(pickle.dumps(remote))
+    fetched = reads_of(monkeypatch, again)
+    assert whole(again, "a") == b"own"
+    assert fetched == [again.path("a")]
+
+
+def test_file_that_goes_away_while_its_folder_is_listed_is_left_out(tmp_path, monkeypatch):
+    storage = Storage(str(tmp_path))
+    for name in ("a", "b", "c"):
+        storage.write_bytes(name, b"123")
+    real = os.scandir
+
+    class Entries:
+        def __init__(self, path):
+            self.found = real(path)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *exc):
+            self.found.close()
+
+        def __iter__(self):
+            entries = [Gone(entry) if entry.name == "b" else entry for entry in self.found]
+            Path(storage.path("b")).unlink()
+            return iter(entries)
+
+    class Gone:
+        name = "b"
+
+        def __init__(self, entry):
+            self.path, self.is_file = entry.path, lambda: True
+
+        def stat(self):
+            return Path(self.path).stat()
+
+    monkeypatch.setattr("os.scandir", Entries)
+    assert storage.sizes("") == {"a": 3, "c": 3}

@@ -103,3 +103,78 @@ def test_too_few_bars_are_refused():
         numeric_histogram([1], bins=1)
     with pytest.raises(ValueError, match="most is 0: expected 1 or more"):
         category_counts(["a"], most=0)
+
+
+def stored(tally):
+    """The tally's counts as they come back from a file."""
+    return type(tally.counts()).model_validate_json(tally.counts().model_dump_json())
+
+
+def drawn_values(rng):
+    """Values of one column, in parts: of one scale or of several, whole or not, with and without gaps."""
+    scale = 10.0 ** rng.randint(-4, 14)
+    digits = rng.choice([None, 0, 1, 3])
+    parts = []
+    for _ in range(rng.randint(1, 6)):
+        centre, spread = rng.uniform(-scale, scale), scale * 10 ** rng.uniform(-6, 0.5)
+        values = [rng.gauss(centre, spread) for _ in range(rng.choice([0, 1, 2, 50, 500]))]
+        if digits is not None and rng.random() < 0.8:
+            values = [round(v, digits) for v in values]
+        parts.append([*values, *rng.choices([None, float("nan"), 1e300, 0.0, -0.0, 7], k=rng.randint(0, 2))])
+    return parts
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_merged_counts_of_parts_give_the_histogram_of_all_values(seed):
+    rng = random.Random(seed)
+    parts, bins = drawn_values(rng), rng.choice([2, 3, 10, 24, 40])
+    merged = NumericTally(column="c", unit="u", bins=bins)
+    for part in parts:
+        tally = NumericTally(column="c", unit="u", bins=bins)
+        tally.add(part)
+        merged.merge(stored(tally))
+    assert merged.histogram() == numeric_histogram([v for part in parts for v in part], bins, column="c", unit="u")
+
+
+def test_whole_numbers_and_fractions_of_other_parts_are_merged():
+    whole, fractions, merged = (NumericTally(column="", unit="") for _ in range(3))
+    whole.add([3, 4, 4, 5])
+    fractions.add([3.5, 4.25])
+    for part in (whole, fractions):
+        merged.merge(stored(part))
+    assert merged.histogram() == numeric_histogram([3, 4, 4, 5, 3.5, 4.25])
+    assert not merged.histogram().labels[0].isdigit()
+
+
+def test_merged_counts_can_be_stored_and_merged_again():
+    rng = random.Random(1)
+    values = [rng.gauss(0, 3) for _ in range(4000)]
+    level = []
+    for start in range(0, 4000, 500):
+        level.append(NumericTally(column="", unit=""))
+        level[-1].add(values[start : start + 500])
+    while len(level) > 1:
+        pairs, level = zip(level[::2], level[1::2], strict=True), []
+        for pair in pairs:
+            level.append(NumericTally(column="", unit=""))
+            for one in pair:
+                level[-1].merge(stored(one))
+    assert level[0].histogram() == numeric_histogram(values)
+
+
+@pytest.mark.parametrize("spread", [1e-3, 1, 1e6, 1e15])
+def test_stored_counts_are_a_few_for_each_bar(spread):
+    rng = random.Random(2)
+    tally = NumericTally(column="", unit="")
+    tally.add([rng.uniform(-spread, spread) for _ in range(5000)])
+    assert len(tally.counts().counts) <= 24 * 5 + 5
+
+
+def test_merged_categories_are_those_of_all_values():
+    values = ["b", "a", None, "c", "c", "", None, "</script>"]
+    merged = CategoryTally(column="", unit="", most=3)
+    for part in (values[:3], values[3:4], [], values[4:]):
+        tally = CategoryTally(column="", unit="", most=3)
+        tally.add(pa.array(part, pa.string()))
+        merged.merge(stored(tally))
+    assert merged.histogram() == category_counts(values, 3)
