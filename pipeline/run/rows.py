@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from pipeline.store.cursor import Cursor, ReadAhead
+from pipeline.store.cursor import AlignedCursor, Cursor, ReadAhead
 from pipeline.store.row_sizes import BATCH_BYTES, num_fitting
-from pipeline.store.tables import BULK_SUFFIX, read_batches, read_light
+from pipeline.store.tables import BULK_SUFFIX, batches_of, open_columns, read_light
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from pipeline.plan.plan import Plan, PlannedStage
     from pipeline.stage import Shard
+    from pipeline.store.cursor import RowCursor
     from pipeline.store.storage import Storage
 
 UNKNOWN_ROWS = 16
@@ -40,6 +41,8 @@ class ShardRows:
         self.plan, self.storage, self.stage, self.shard = plan, storage, stage, shard
         self._read_source = read_source
         self._heaviest = 0.0
+        self._parents: dict[int, dict[str, str]] = {}
+        """Index of an expand stage -> the parent of each of its rows."""
         self.ids = self._kept_ids()
 
     def __len__(self) -> int:
@@ -89,7 +92,7 @@ class ShardRows:
 
     def _cursor(
         self, provider: int, columns: list[str], virtual: bool, rows_per_batch: int, stack: contextlib.ExitStack
-    ) -> Cursor:
+    ) -> RowCursor:
         stage = self.plan.stages[provider]
         origin = f"{stage.name}/{self.shard}"
         if virtual:
@@ -100,7 +103,11 @@ class ShardRows:
         is_bulk = COLUMNS[columns[0]].bulk
         rel = f"{stage.folder}/{self.shard}{BULK_SUFFIX if is_bulk else '.parquet'}"
         handle = stack.enter_context(open_copy(self.storage, rel) if is_bulk else self.storage.open_whole(rel))
-        return Cursor(read_batches(handle, [SAMPLE_ID, *columns], rows_per_batch, rel), columns, origin)
+        file, known = open_columns(handle, [SAMPLE_ID, *columns], rel)
+        if file.metadata.num_rows == len(self.ids) and not self._expands_after(provider):
+            # no row was rejected since, and rows keep their order: these are the same rows
+            return AlignedCursor(batches_of(file, columns, rows_per_batch, rel), columns, origin)
+        return Cursor(batches_of(file, known, rows_per_batch, rel), columns, origin)
 
     def _kept_ids(self) -> list[str]:
         upstream = self.plan.stages[self.stage.upstream]
@@ -111,12 +118,18 @@ class ShardRows:
     def _ids_at(self, provider: int) -> list[str]:
         """The ids that these rows had at stage `provider`: the `parent_id` of each expand in between."""
         ids = self.ids
-        for stage in reversed(self.plan.stages[provider + 1 : self.stage.upstream + 1]):
-            if stage.stage.kind == "expand":
+        for stage in reversed(self._expands_after(provider)):
+            if stage.index not in self._parents:
                 table = read_light(self.storage, f"{stage.folder}/{self.shard}.parquet", [SAMPLE_ID, PARENT_ID])
-                parent = dict(zip(table[SAMPLE_ID].to_pylist(), table[PARENT_ID].to_pylist(), strict=True))
-                ids = [parent[i] for i in ids]
+                both = table[SAMPLE_ID].to_pylist(), table[PARENT_ID].to_pylist()
+                self._parents[stage.index] = dict(zip(*both, strict=True))
+            ids = [self._parents[stage.index][i] for i in ids]
         return ids
+
+    def _expands_after(self, provider: int) -> list[PlannedStage]:
+        """The expand stages between the provider and this stage."""
+        between = self.plan.stages[provider + 1 : self.stage.upstream + 1]
+        return [stage for stage in between if stage.stage.kind == "expand"]
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ Every stage keeps the order of its rows, so each file is read once, batch by bat
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +19,44 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
+
+
+class RowCursor(Protocol):
+    """Reads rows forward."""
+
+    def take(self, ids: Sequence[str], room: float = float("inf")) -> pa.Table:
+        """The cursor's columns for `ids`, in that order, up to and including the row that fills `room` bytes."""
+
+
+class AlignedCursor:
+    """Reads tables forward whose rows are exactly those that are asked for, so that their ids need not be read."""
+
+    def __init__(self, batches: Iterable[pa.Table], columns: Sequence[str], origin: str) -> None:
+        self._batches, self._columns, self._origin = iter(batches), list(columns), origin
+        self._table = arrow_table(columns)
+        self._sizes = np.empty(0, np.int64)
+
+    def take(self, ids: Sequence[str], room: float = float("inf")) -> pa.Table:
+        """The next rows, one for each of `ids`, up to and including the row that fills `room` bytes."""
+        pieces: list[pa.Table] = []
+        left = len(ids)
+        while left and room > 0:
+            if not len(self._sizes):
+                self._advance(ids[len(ids) - left])
+                continue
+            num = int(np.searchsorted(np.cumsum(self._sizes[:left]), room)) + 1
+            num = min(num, left, len(self._sizes))
+            pieces.append(self._table.slice(0, num))
+            room -= int(self._sizes[:num].sum())
+            self._table, self._sizes, left = self._table.slice(num), self._sizes[num:], left - num
+        return pa.concat_tables(pieces) if pieces else arrow_table(self._columns)
+
+    def _advance(self, wanted: str) -> None:
+        table = next(self._batches, None)
+        if table is None:
+            raise ContractError(f"{self._origin}: row {wanted!r} is missing or out of order")
+        self._table = table.select(self._columns)
+        self._sizes = row_bytes(self._table)
 
 
 class Cursor:
@@ -68,7 +106,7 @@ class Cursor:
 class ReadAhead:
     """Rows of a cursor for a list of ids, read ahead up to `BATCH_BYTES`, so that several cursors stay aligned."""
 
-    def __init__(self, cursor: Cursor, ids: Sequence[str]) -> None:
+    def __init__(self, cursor: RowCursor, ids: Sequence[str]) -> None:
         self._cursor, self._ids, self._next = cursor, ids, 0
         self._held: pa.Table | None = None
         self._sizes = np.empty(0, np.int64)

@@ -49,9 +49,19 @@ def read_light(storage: Storage, rel: str, columns: Sequence[str] | None = None)
 
 def read_batches(handle: IO[bytes], columns: Sequence[str] | None, rows_per_batch: int, rel: str) -> Iterator[pa.Table]:
     """Batches of the open Parquet file `rel`, in order. A batch ends where a row group does."""
+    file, known = open_columns(handle, columns, rel)
+    yield from batches_of(file, known, rows_per_batch, rel)
+
+
+def open_columns(handle: IO[bytes], columns: Sequence[str] | None, rel: str) -> tuple[pq.ParquetFile, list[str]]:
+    """The open Parquet file `rel` and the columns to read, which it has. Raises `DamagedFileError`."""
     with named_damage(rel):
         file = open_table(handle)
-        known = known_columns(file, columns)
+        return file, known_columns(file, columns)
+
+
+def batches_of(file: pq.ParquetFile, known: list[str], rows_per_batch: int, rel: str) -> Iterator[pa.Table]:
+    """Batches of these columns, in order. A batch ends where a row group does."""
     for group in range(file.num_row_groups):
         with named_damage(rel):
             batches = file.iter_batches(rows_per_batch, row_groups=[group], columns=known, use_threads=False)

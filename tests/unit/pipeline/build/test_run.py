@@ -45,6 +45,10 @@ def test_inprocess_executor_has_no_workers_to_choose(tmp_path):
         build_in_process(plan, workers=4)
 
 
+def scripted(on_submit):
+    return lambda name, plan, storage, *_: Scripted(storage, on_submit=on_submit)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_first_signal_lets_steps_finish_and_the_next_build_resumes(tmp_path, monkeypatch, number):
     plan = plan_of(tmp_path, CHAIN, SHARDS)
@@ -53,7 +57,7 @@ def test_first_signal_lets_steps_finish_and_the_next_build_resumes(tmp_path, mon
         if task.stage == 1:
             signal.raise_signal(number)
 
-    monkeypatch.setattr("pipeline.build.run._executor", lambda name, plan, storage, *_: Scripted(storage, on_submit=at_upper))
+    monkeypatch.setattr("pipeline.build.run._executor", scripted(at_upper))
     before = signal.getsignal(number)
     result = build_in_process(plan)
     assert signal.getsignal(number) is before
@@ -72,7 +76,7 @@ def test_second_signal_ends_at_once_and_releases_the_lock(tmp_path, monkeypatch)
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("pipeline.build.run._executor", lambda name, plan, storage, *_: Scripted(storage, on_submit=twice))
+    monkeypatch.setattr("pipeline.build.run._executor", scripted(twice))
     with pytest.raises(KeyboardInterrupt):
         build_in_process(plan)
     assert read_holder(Storage(plan.out)) is None

@@ -348,7 +348,7 @@ def test_many_names_of_a_folder_that_cannot_be_listed_are_asked_for(counted, mon
         counted.pipe_file(f"/in/{number:03d}.tar", b"x")
     monkeypatch.setattr(Counted, "ls", _cannot_list)
     assert len(identify_inputs(["counted://in/{000..019}.tar"], (".tar",))) == 20
-    with pytest.raises(PlanError, match="shard 'counted://in/020.tar' is not there"):
+    with pytest.raises(PlanError, match=r"shard 'counted://in/020\.tar' is not there"):
         identify_inputs(["counted://in/{000..020}.tar"], (".tar",))
 
 

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from pipeline.plan.manifest import RunOn
-from pipeline.run.ray import RayExecutor, _Actor
 from pipeline.run.deadlines import TaskClock
+from pipeline.run.ray import RayExecutor, _Actor
 from pipeline.run.suspects import Suspects
 from pipeline.run.task import Task
 

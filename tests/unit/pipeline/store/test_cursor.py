@@ -2,7 +2,7 @@ import pyarrow as pa
 import pytest
 
 from core.errors import ContractError
-from pipeline.store.cursor import Cursor
+from pipeline.store.cursor import AlignedCursor, Cursor
 from samples.columns import SAMPLE_ID, arrow_schema
 
 
@@ -59,3 +59,22 @@ def test_a_cursor_stops_with_the_row_that_fills_the_room():
     assert taken(reader.take("abcdef", 2 * weight)) == ["A", "B"]
     assert taken(reader.take("bbcdef", weight * 2 + 1)) == ["B", "B", "C"]
     assert taken(reader.take("def")) == ["D", "E", "F"]
+
+
+def test_aligned_cursor_gives_the_next_rows_across_tables():
+    reader = AlignedCursor([table(g) for g in ("abc", "", "d", "ef") if g], ["caption"], "upper/a")
+    assert taken(reader.take("ab")) == ["A", "B"]
+    assert taken(reader.take("cde")) == ["C", "D", "E"]
+    assert taken(reader.take("f")) == ["F"]
+    with pytest.raises(ContractError, match=r"^upper/a: row 'g' is missing or out of order$"):
+        reader.take("g")
+
+
+@pytest.mark.parametrize("room", [1, 9, 10, 18, 19, 27, 1000])
+def test_aligned_cursor_stops_where_the_other_one_does(room):
+    both = [kind([table("abc"), table("de")], ["caption"], "x") for kind in (AlignedCursor, Cursor)]
+    left = "abcde"
+    while left:
+        first, second = (taken(cursor.take(left, room)) for cursor in both)
+        assert first == second != []
+        left = left[len(first) :]
