@@ -28,6 +28,14 @@ def as_rgb(images: Iterable[Image]) -> list[Image]:
     return [image if image.mode == "RGB" else image.convert("RGB") for image in images]
 
 
+def prepared(model: Any, images: Sequence[Image]) -> Any:
+    """The images made ready for `model` by its `prepare_images`, or the images where it has no such method.
+
+    The result takes the place of the images in a call of the model, see `models.protocols`.
+    """
+    return model.prepare_images(images) if images and hasattr(model, "prepare_images") else images
+
+
 def unit_rows(emb_BD: Any) -> list[Floats]:
     """The rows of a torch tensor (B, D) as float32 in numpy on the CPU, each divided by its length."""
     emb: Any = emb_BD.float()

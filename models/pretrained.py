@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from models.shared import shared
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,12 +15,19 @@ if TYPE_CHECKING:
 
 
 def load_pretrained(processor_class: Any, model_class: Any, weights: Weights, placement: Placement) -> tuple[Any, Any]:
-    """(processor, model) of a checkpoint, the model in evaluation mode, both of transformers' classes."""
+    """(processor, model) of a checkpoint, both of transformers' classes.
+
+    The model is in evaluation mode and shared with the other wrappers of the process: nothing may change it.
+    """
     arguments = weights.pretrained_arguments()
+
+    def load() -> Any:
+        model = model_class.from_pretrained(weights.location, dtype=placement.torch_dtype(), **arguments)
+        return model.to(placement.torch_device()).eval()
+
     with no_progress_bars():
         processor = processor_class.from_pretrained(weights.location, **arguments)
-        model = model_class.from_pretrained(weights.location, dtype=placement.torch_dtype(), **arguments)
-    return processor, model.to(placement.torch_device()).eval()
+        return processor, shared(weights, placement, model_class, load)
 
 
 @contextmanager

@@ -4,6 +4,10 @@ Images are RGB PIL images of any size, one or many; sizes may differ within a ca
 CPU. Wrappers batch inside: callers pass what they have. A shape suffix names the axes: B rows, D embedding, N boxes,
 H W pixels of the image that was passed in. DifferentiableImageText, ImageTextTokens and PerceptualFeatures are for
 losses: image tensors (B, 3, H, W) from 0 to 1 in, tensors with gradients out, and the batch is the caller's.
+
+Besides its task a wrapper may have `prepare_images(images)`: the part of its work on images that needs no network, on
+the CPU, safe in any thread. What it returns may be passed in the place of the images and gives the same numbers, and
+`prepare_images` returns that unchanged. Stages call it by `models.batches.prepared`.
 """
 
 from __future__ import annotations

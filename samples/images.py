@@ -81,18 +81,18 @@ class ImageFile:
         """Pillow's name of what makes the image upright, or None when it is."""
         return None if self.format == "TIFF" else UPRIGHT.get(orientation(self.image))  # Pillow turns a TIFF itself
 
-    def load(self, side: int | None = None) -> Image:
-        """The image as it is stored, decoded once. The shorter side of a reduced JPEG stays above `side`.
+    def load(self, side: int | None = None, *, oversampling: int = DRAFT_OVERSAMPLING) -> Image:
+        """The image as it is stored, decoded once. The shorter side of a reduced JPEG stays at `side` or longer.
 
-        Raises ImageProblem for a file that cannot be decoded. OSError with an errno and MemoryError are faults of the
-        machine.
+        A JPEG is reduced to 1/2, 1/4 or 1/8 where that leaves at least `oversampling` pixels for each of `side`. Raises
+        ImageProblem for a file that cannot be decoded. OSError with an errno and MemoryError are faults of the machine.
         """
         from PIL import Image
 
         try:
             if side is not None and self.format in ("JPEG", "MPO"):
-                scale = side * DRAFT_OVERSAMPLING / min(self.size)
-                self.image.draft(None, (max(1, int(self.size[0] * scale)), max(1, int(self.size[1] * scale))))
+                scale = side * oversampling / min(self.size)
+                self.image.draft(None, (max(side, int(self.size[0] * scale)), max(side, int(self.size[1] * scale))))
             self.image.load()
         except Image.DecompressionBombError as error:
             raise ImageProblem(Problem.PIXEL_BOMB, str(error)) from None
@@ -101,15 +101,15 @@ class ImageFile:
         check_pixels(self.image.size, self.format, self.max_pixels)  # an icon's header may be wrong
         return self.image
 
-    def decode(self, side: int | None = None) -> Decoded:
+    def decode(self, side: int | None = None, *, oversampling: int = DRAFT_OVERSAMPLING) -> Decoded:
         """Decode the image, turn it upright and convert it to sRGB, three channels.
 
-        Call this once: afterwards this object holds no image. Raises the same errors as `load`.
+        Call this once: afterwards this object holds no image. Arguments and errors are those of `load`.
         """
         from PIL import Image
 
         size = self.size
-        image = self.load(side)
+        image = self.load(side, oversampling=oversampling)
         size = size if self.format in ("JPEG", "MPO") else image.size
         turn = self.turn
         profile = self.profile or image.info.get("icc_profile", b"")

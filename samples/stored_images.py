@@ -14,6 +14,8 @@ from samples.images import open_image
 from samples.members import PILLOW_FORMATS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -73,14 +75,34 @@ def mask_array(encoded: bytes) -> NDArray[np.bool_]:
     return inside_HW
 
 
-def first_images(column: pa.ChunkedArray) -> list[Image]:
-    """The first image of each row of `source_images`, in mode RGB."""
-    return [rgb_image(images[0].as_py(), MAX_MADE_PIXELS) for images in column]
+def distinct_images(encoded: Sequence[bytes], reduced_px: int | None = None) -> tuple[list[Image], list[int]]:
+    """(the images, each once, in mode RGB; the place of each row's image among them). See `made_image`."""
+    place_of = {one: place for place, one in enumerate(dict.fromkeys(encoded))}
+    return [made_image(one, reduced_px) for one in place_of], [place_of[one] for one in encoded]
 
 
-def rgb_images(column: pa.ChunkedArray) -> list[Image]:
-    """The image of each row of `target_image`, in mode RGB."""
-    return [rgb_image(image.as_py(), MAX_MADE_PIXELS) for image in column]
+def first_encoded(column: pa.ChunkedArray) -> list[bytes]:
+    """The first image of each row of `source_images`, encoded."""
+    return [images[0].as_py() for images in column]
+
+
+def first_images(column: pa.ChunkedArray, reduced_px: int | None = None) -> list[Image]:
+    """The first image of each row of `source_images`, in mode RGB. See `made_image`."""
+    return [made_image(encoded, reduced_px) for encoded in first_encoded(column)]
+
+
+def rgb_images(column: pa.ChunkedArray, reduced_px: int | None = None) -> list[Image]:
+    """The image of each row of `target_image`, in mode RGB. See `made_image`."""
+    return [made_image(image.as_py(), reduced_px) for image in column]
+
+
+def made_image(encoded: bytes, reduced_px: int | None = None) -> Image:
+    """An image that a stage of this run made, in mode RGB.
+
+    With `reduced_px` a JPEG is decoded at the smallest of its scales that keeps its shorter side at least so long.
+    """
+    at_least = None if reduced_px is None else (reduced_px, reduced_px)
+    return rgb_image(encoded, MAX_MADE_PIXELS, at_least=at_least)
 
 
 def centre_square(image: Image, side_px: int) -> Image:

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
+from models.batches import prepared
 from models.protocols import Captioner
-from pipeline.stage import MapStage, Serves
+from pipeline.stage import MapStage, Serves, TwoPart
 from samples.columns import REJECT_REASON
 from samples.stored_images import first_images
 from stages.inputs.rows import clean_caption
 
 if TYPE_CHECKING:
+    from typing import Any
+
     from pipeline.context import Context
     from pipeline.stage import BatchFn
 
@@ -47,16 +50,23 @@ class Caption(MapStage):
     max_new_tokens: int = Field(default=30, ge=1)
     """Longest caption, in tokens of the model."""
 
+    reduced_jpeg_px: int | None = Field(default=None, ge=1)
+    """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves its shorter side this long; none: whole. Give
+    at least the side that the model sees: 384 px for BLIP."""
+
     def open(self, ctx: Context) -> BatchFn:
         """Load the model once."""
         settings = {"prompt": self.prompt} if self.prompt else {}
         captioner = ctx.load(Captioner, self.model, max_new_tokens=self.max_new_tokens, **settings)
 
-        def caption(batch: pa.Table) -> pa.Table:
-            captions = captioner.caption(first_images(batch["source_images"])) if batch.num_rows else []
+        def get_ready(batch: pa.Table) -> Any:
+            return prepared(captioner, first_images(batch["source_images"], self.reduced_jpeg_px))
+
+        def caption(batch: pa.Table, images: Any) -> pa.Table:
+            captions = captioner.caption(images) if batch.num_rows else []
             texts = [clean_caption(" ".join(text.split())) for text in captions]
             reasons = [None if text else CaptionReject.EMPTY.value for text in texts]
             batch = batch.append_column("generated_caption", pa.array(texts, pa.string()))
             return batch.append_column(REJECT_REASON, pa.array(reasons, pa.string()))
 
-        return caption
+        return TwoPart(prepare=get_ready, finish=caption)

@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import pyarrow as pa
 from pydantic import Field
 
+from models.batches import prepared
 from models.protocols import LatentEncoder
 from models.registry import revision
-from pipeline.stage import MapStage, Serves
+from pipeline.stage import MapStage, Serves, TwoPart
 from samples.stored_arrays import npy
 from samples.stored_images import MAX_MADE_PIXELS, centre_square, first_images, mask_image, rgb_images
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from PIL.Image import Image
 
@@ -59,26 +61,38 @@ class EncodeLatents(MapStage):
         encoder = ctx.load(LatentEncoder, self.model)
         pinned = revision(self.model)
 
-        def encoded(images: list[Image]) -> list[bytes]:
-            squares = [centre_square(image, self.size_px) for image in images]
-            return [npy(latent_Chw) for latent_Chw in encoder.encode_latents(squares)]
+        def squares(images: Iterable[Image]) -> Any:
+            return prepared(encoder, [centre_square(image, self.size_px) for image in images])
 
-        def encode(batch: pa.Table) -> pa.Table:
+        def encoded(images: Any) -> list[bytes]:
+            return [npy(latent_Chw) for latent_Chw in encoder.encode_latents(images)]
+
+        def get_ready(batch: pa.Table) -> Any:
+            masks = self._distinct_masks(batch)
+            return (
+                squares(first_images(batch["source_images"])),
+                squares(rgb_images(batch["target_image"])),
+                squares(mask_image(mask, MAX_MADE_PIXELS) for mask in masks),
+            )
+
+        def encode(batch: pa.Table, ready: Any) -> pa.Table:
+            sources, targets, regions = ready
+            by_mask: dict[bytes | None, bytes] = dict(zip(self._distinct_masks(batch), encoded(regions), strict=True))
+            masks = batch["region_mask_png"].to_pylist() if by_mask else [None] * batch.num_rows
             values: dict[str, Sequence[bytes | None]] = {
-                "source_latent": encoded(first_images(batch["source_images"])),
-                "target_latent": encoded(rgb_images(batch["target_image"])),
-                "region_latent": [None] * batch.num_rows,
+                "source_latent": encoded(sources),
+                "target_latent": encoded(targets),
+                "region_latent": [by_mask.get(mask) for mask in masks],
             }
-            if self.with_region:
-                masks = batch["region_mask_png"].to_pylist()
-                distinct = list(dict.fromkeys(mask for mask in masks if mask is not None))  # many are all white
-                latents = encoded([mask_image(mask, MAX_MADE_PIXELS) for mask in distinct])
-                by_mask = dict(zip(distinct, latents, strict=True))
-                values["region_latent"] = [by_mask.get(mask) for mask in masks]
             for name, arrays in values.items():
                 batch = batch.append_column(name, pa.array(arrays, pa.binary()))
             for name, value in (("latent_model", self.model), ("latent_revision", pinned)):
                 batch = batch.append_column(name, pa.array([value] * batch.num_rows, pa.string()))
             return batch.append_column("latent_size_px", pa.array([self.size_px] * batch.num_rows, pa.int32()))
 
-        return encode
+        return TwoPart(prepare=get_ready, finish=encode)
+
+    def _distinct_masks(self, batch: pa.Table) -> list[bytes]:
+        """The region masks to encode, each once: many are all white."""
+        masks = batch["region_mask_png"].to_pylist() if self.with_region else []
+        return list(dict.fromkeys(mask for mask in masks if mask is not None))

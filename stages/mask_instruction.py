@@ -17,13 +17,15 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import InstructionSegmenter
-from pipeline.stage import MapStage, Serves
+from pipeline.stage import MapStage, Serves, TwoPart
 from samples.columns import column
 from samples.stored_images import first_images, mask_png, rgb_images
 from stages.regions.by_instruction import masks_of
 from stages.regions.shapes import with_margin
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pipeline.context import Context
     from pipeline.stage import BatchFn
 
@@ -49,10 +51,13 @@ class MaskInstruction(MapStage):
         """Load the model once."""
         segmenter = ctx.load(InstructionSegmenter, self.model)
 
-        def mask(batch: pa.Table) -> pa.Table:
-            images, texts = first_images(batch["source_images"]), batch["instruction"].to_pylist()
+        def get_ready(batch: pa.Table) -> list[Image]:
+            targets = rgb_images(batch["target_image"]) if set(TARGET) <= set(batch.column_names) else []
+            return first_images(batch["source_images"]) + targets
+
+        def mask(batch: pa.Table, images: list[Image]) -> pa.Table:
+            texts = batch["instruction"].to_pylist()
             if set(TARGET) <= set(batch.column_names):
-                images += rgb_images(batch["target_image"])
                 texts += batch["reverse_instruction"].to_pylist()
             masks = masks_of(segmenter, images, texts, self.threshold)
             masks = [with_margin(mask_HW, self.margin_frac * min(mask_HW.shape)) for mask_HW in masks]
@@ -65,4 +70,4 @@ class MaskInstruction(MapStage):
                     batch = batch.append_column(name, pa.array(values, column(name).type))
             return batch
 
-        return mask
+        return TwoPart(prepare=get_ready, finish=mask)

@@ -16,12 +16,14 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import BoxSegmenter, Detector
-from pipeline.stage import MapStage, Needs, Serves
-from samples.stored_images import mask_png
+from pipeline.stage import MapStage, Needs, Serves, TwoPart
+from samples.stored_images import first_encoded, mask_png
 from stages.regions.boxes import find_boxes, segment_boxes, shared_images
 from stages.regions.shapes import union
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pipeline.context import Context
     from pipeline.stage import BatchFn
 
@@ -49,9 +51,10 @@ class MaskObject(MapStage):
         """Load both models once."""
         detector, segmenter = ctx.load(Detector, self.detector), ctx.load(BoxSegmenter, self.segmenter)
 
-        def mask(batch: pa.Table) -> pa.Table:
-            sources = [images[0].as_py() for images in batch["source_images"]]
-            images = shared_images(sources + batch["target_image"].to_pylist())
+        def get_ready(batch: pa.Table) -> list[Image]:
+            return shared_images(first_encoded(batch["source_images"]) + batch["target_image"].to_pylist())
+
+        def mask(batch: pa.Table, images: list[Image]) -> pa.Table:
             phrases = batch["source_phrase"].to_pylist() + batch["target_phrase"].to_pylist()
             found = find_boxes(
                 detector, images, [[phrase] if phrase else [] for phrase in phrases],
@@ -67,4 +70,4 @@ class MaskObject(MapStage):
                 batch = batch.append_column(f"{side}_mask_frac", pa.array(shares, pa.float32()))
             return batch
 
-        return mask
+        return TwoPart(prepare=get_ready, finish=mask)

@@ -16,10 +16,12 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import TextSegmenter
-from pipeline.stage import MapStage, Serves
+from pipeline.stage import MapStage, Serves, TwoPart
 from samples.stored_images import first_images, mask_png, rgb_images
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from pipeline.context import Context
     from pipeline.stage import BatchFn
 
@@ -40,8 +42,10 @@ class MaskPhrase(MapStage):
         """Load the model once."""
         segmenter = ctx.load(TextSegmenter, self.model)
 
-        def mask(batch: pa.Table) -> pa.Table:
-            images = first_images(batch["source_images"]) + rgb_images(batch["target_image"])
+        def get_ready(batch: pa.Table) -> list[Image]:
+            return first_images(batch["source_images"]) + rgb_images(batch["target_image"])
+
+        def mask(batch: pa.Table, images: list[Image]) -> pa.Table:
             phrases = batch["source_phrase"].to_pylist() + batch["target_phrase"].to_pylist()
             found = segmenter.segment_phrases(images, [phrase or "" for phrase in phrases])
             masks = [prob_HW > self.threshold for prob_HW in found]
@@ -53,4 +57,4 @@ class MaskPhrase(MapStage):
                 batch = batch.append_column(f"{side}_mask_frac", pa.array(shares, pa.float32()))
             return batch
 
-        return mask
+        return TwoPart(prepare=get_ready, finish=mask)

@@ -15,12 +15,14 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import PanopticSegmenter, TextGenerator
-from pipeline.stage import MapStage, Serves
+from pipeline.stage import MapStage, Serves, TwoPart
 from samples.columns import column
 from samples.stored_images import mask_png, rgb_images
 from stages.regions.details import DETAILED, DetailLabels
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from models.protocols import Bools, Segments
     from pipeline.context import Context
     from pipeline.stage import BatchFn
@@ -55,8 +57,11 @@ class MaskSelectiveArea(MapStage):
         asked = None if self.language_model is None else ctx.load(TextGenerator, self.language_model)
         details = DetailLabels(self.labels, asked)
 
-        def mask(batch: pa.Table) -> pa.Table:
-            found = segmenter.segment_panoptic(rgb_images(batch["target_image"]))
+        def get_ready(batch: pa.Table) -> list[Image]:
+            return rgb_images(batch["target_image"])
+
+        def mask(batch: pa.Table, images: list[Image]) -> pa.Table:
+            found = segmenter.segment_panoptic(images)
             chosen = details.chosen(label for segments in found for label in segments.labels)
             areas = [self._area(segments, chosen) for segments in found]
             values = {
@@ -68,7 +73,7 @@ class MaskSelectiveArea(MapStage):
                 batch = batch.append_column(name, pa.array(made, column(name).type))
             return batch
 
-        return mask
+        return TwoPart(prepare=get_ready, finish=mask)
 
     def _area(self, segments: Segments, chosen: frozenset[str]) -> tuple[Bools, list[str]]:
         """The mask of the segments that count, and their labels, each once, in alphabetical order."""

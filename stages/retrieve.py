@@ -14,7 +14,6 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
@@ -23,7 +22,7 @@ from models.protocols import ImageTextEncoder
 from models.vector_index.index import VectorIndex, VectorIndexError, list_indexes
 from pipeline.stage import MapStage, Needs, Serves
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, column
-from stages.retrieval.embeddings import embeddings_of
+from stages.retrieval.embeddings import embeddings_of, unit
 from stages.retrieval.neighbours import DECIMALS, find_neighbours
 
 if TYPE_CHECKING:
@@ -85,7 +84,7 @@ class Retrieve(MapStage):
             raise RunStopped(str(error)) from error
 
         def retrieve(batch: pa.Table) -> pa.Table:
-            source_BD = _unit(embeddings_of(batch).astype(np.float32))
+            source_BD = unit(embeddings_of(batch))
             query_BD = self._queries(source_BD, encoder, batch["target_caption"].to_pylist())
             own_ids = [sha256[:ID_HEX_DIGITS] for sha256 in batch["source_sha256"].to_pylist()]
             found = find_neighbours(
@@ -115,7 +114,7 @@ class Retrieve(MapStage):
             return source_BD
         places = {text: place for place, text in enumerate(dict.fromkeys(caption or "" for caption in captions))}
         text_BD = encoder.encode_texts(list(places))[[places[caption or ""] for caption in captions]]
-        return _unit((1 - self.text_weight) * source_BD + self.text_weight * text_BD)
+        return unit((1 - self.text_weight) * source_BD + self.text_weight * text_BD)
 
     def _with_columns(self, batch: pa.Table, found: Sequence[Sequence[Neighbour]]) -> pa.Table:
         best = [near[0] if near else None for near in found]
@@ -139,10 +138,3 @@ class Retrieve(MapStage):
             return NoTarget.NO_NEIGHBOUR.value
         is_far = self.min_retrieval_cos is not None and -best.far < self.min_retrieval_cos
         return NoTarget.BELOW_MIN_COS.value if is_far else None
-
-
-def _unit(vectors_BD: Floats) -> Floats:
-    """Rows brought to length 1. One without length stays as it is."""
-    lengths_B1 = np.linalg.norm(vectors_BD, axis=1, keepdims=True)
-    unit_BD: Floats = (vectors_BD / np.maximum(lengths_B1, np.finfo(np.float32).tiny)).astype(np.float32)
-    return unit_BD

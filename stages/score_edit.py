@@ -15,17 +15,20 @@ Source  Brooks et al. 2023, InstructPix2Pix, section 3.1.2; Zhao et al. 2024, Ul
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import pyarrow as pa
 
+from models.batches import prepared
 from models.protocols import ImageEncoder, ImageTextEncoder
-from pipeline.stage import MapStage, Serves
+from pipeline.stage import MapStage, Serves, TwoPart
 from samples.columns import column
-from samples.stored_images import first_images, mask_array, rgb_images
-from stages.pair_scores.scores import DINO_SCORE, PAIR_SCORES, Pair, Scores, score_steps
+from samples.stored_images import distinct_images, first_encoded, mask_array
+from stages.pair_scores.scores import DINO_SCORE, PAIR_SCORES, Scores, cosine_scores, dino_scores, pixel_scores
 
 if TYPE_CHECKING:
+    from models.protocols import Bools, Floats
     from pipeline.context import Context
     from pipeline.stage import BatchFn
 
@@ -51,33 +54,55 @@ class ScoreEdit(MapStage):
         """Load the models once."""
         encoder = ctx.load(ImageTextEncoder, self.encoder)
         image_encoder = ctx.load(ImageEncoder, self.image_encoder) if self.image_encoder else None
-        steps = score_steps(encoder, image_encoder)
 
-        def score(batch: pa.Table) -> pa.Table:
-            pairs = _pairs(batch, encoder)
-            scores: list[Scores] = [{} for _ in pairs]
-            for step in steps:
-                for row, found in zip(scores, step.measure(pairs) if pairs else (), strict=True):
-                    row.update(found)
+        def get_ready(batch: pa.Table) -> _Ready:
+            shown = [*first_encoded(batch["source_images"]), *batch["target_image"].to_pylist()]
+            images, places = distinct_images(shown)
+            rows = [images[place] for place in places]
+            both = zip(rows[: batch.num_rows], rows[batch.num_rows :], _regions(batch), strict=True)
+            return _Ready(
+                places=places,
+                images=prepared(encoder, images),
+                dino_images=prepared(image_encoder, images),
+                pixels=[pixel_scores(source, target, region) for source, target, region in both],
+            )
+
+        def score(batch: pa.Table, ready: _Ready) -> pa.Table:
+            said_BD, asked_BD = (
+                encoder.encode_texts([text or "" for text in batch[name].to_pylist()])
+                for name in ("source_caption", "target_caption")
+            )
+            cosines = cosine_scores(*_sides(encoder.encode_images(ready.images), ready.places), said_BD, asked_BD)
+            dino: list[Scores] = [{DINO_SCORE: None} for _ in cosines]
+            if image_encoder is not None:
+                dino = dino_scores(*_sides(image_encoder.encode_images(ready.dino_images), ready.places))
+            rows = zip(cosines, dino, ready.pixels, strict=True)
+            scores = [cosine | of_dino | of_pixels for cosine, of_dino, of_pixels in rows]
             for name in self.writes:
                 batch = batch.append_column(name, pa.array([row[name] for row in scores], column(name).type))
             return batch
 
-        return score
+        return TwoPart(prepare=get_ready, finish=score)
 
 
-def _pairs(batch: pa.Table, encoder: ImageTextEncoder) -> list[Pair]:
-    texts = [
-        encoder.encode_texts([text or "" for text in batch[name].to_pylist()])
-        for name in ("source_caption", "target_caption")
-    ]
-    has_regions = "region_mask_png" in batch.column_names
-    regions = batch["region_mask_png"].to_pylist() if has_regions else [None] * batch.num_rows
-    images = zip(first_images(batch["source_images"]), rgb_images(batch["target_image"]), strict=True)
-    return [
-        Pair(
-            source=source, target=target, source_text_D=said_D, target_text_D=asked_D,
-            region=None if png is None else mask_array(png),
-        )
-        for (source, target), said_D, asked_D, png in zip(images, *texts, regions, strict=True)
-    ]  # fmt: skip
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Ready:
+    """The images of a batch, each once, made ready for both encoders, and the scores that need no encoder."""
+
+    places: list[int]
+    """Of each row's source among the images, then of each row's target."""
+    images: Any
+    dino_images: Any
+    pixels: list[Scores]
+
+
+def _regions(batch: pa.Table) -> list[Bools | None]:
+    if "region_mask_png" not in batch.column_names:
+        return [None] * batch.num_rows
+    return [None if png is None else mask_array(png) for png in batch["region_mask_png"].to_pylist()]
+
+
+def _sides(emb_ND: Floats, places: list[int]) -> tuple[Floats, Floats]:
+    """(B, D) of the sources and of the targets, from the vectors of the distinct images."""
+    num_rows = len(places) // 2
+    return emb_ND[places[:num_rows]], emb_ND[places[num_rows:]]

@@ -17,8 +17,6 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402  run from a checkout
-import pyarrow as pa  # noqa: E402
-import pyarrow.parquet as pq  # noqa: E402
 
 from benchmarks.iedit_data.truth import (  # noqa: E402
     caption_is_true,
@@ -27,8 +25,7 @@ from benchmarks.iedit_data.truth import (  # noqa: E402
     scene_at,
     shows_change,
 )
-from pipeline.plan.manifest import load_manifest  # noqa: E402
-from pipeline.plan.plan import plan_stages  # noqa: E402
+from benchmarks.left_rows import stage_rows  # noqa: E402
 from zoo.world import facts_of  # noqa: E402
 
 if TYPE_CHECKING:
@@ -39,14 +36,6 @@ if TYPE_CHECKING:
 MANIFEST = ROOT / "manifests" / "tiny" / "iedit.toml"
 EDIT_COLUMNS = ["sample_id", "parent_id", "source_caption", "target_caption", "source_phrase", "target_phrase",
                 "edit_type"]  # fmt: skip
-
-
-def stage_rows(out: Path, manifest: Path, name: str, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """All rows that a stage left, of all shards."""
-    folder = next(stage.folder for stage in plan_stages(load_manifest(manifest)) if stage.name == name)
-    files = sorted((out / folder).glob("*.parquet"))
-    tables = [pq.read_table(f, columns=columns) for f in files if not f.name.endswith(".rejects.parquet")]
-    return list(pa.concat_tables(tables).to_pylist())
 
 
 def share(values: Iterable[bool]) -> float:

@@ -41,7 +41,7 @@ def main() -> None:
         for stage in chain(what, rows)
     )
     plan = make_plan(Manifest(name="bench-partitions", stages=entries), out, ["made"])
-    result = run_build(plan, Storage(out), executor="ray", workers=workers, quiet=True)
+    result = run_build(plan, Storage(out), executor="processes", workers=workers, quiet=True)
     if not result.ok:
         sys.exit(f"the build failed: {result.stopped or result.failures}")
     (log,) = Path(out).glob("run/events-*.jsonl")

@@ -1,4 +1,4 @@
-"""A million rows of light columns through dedup, select and gather on Ray: memory a worker, and two workers against one.
+"""A million rows of light columns through dedup, select and gather: memory a worker, and two workers against one.
 
 `make bench-partitions`. Rows are made by code (benchmarks/partitions/rows.py), 100 shards of 10,000. Times are of the
 stage alone, from its first step to its last. The bars: a worker takes at most 400 MB, and two workers take at most
@@ -37,7 +37,7 @@ def build(what: str, folder: Path, rows: int, workers: int) -> tuple[dict[str, o
     if process.returncode:
         sys.exit(f"{what} failed; see {log.name}")
     shutil.rmtree(out)
-    return json.loads(output.splitlines()[-1]), watch.peak_bytes["RayWorker"] / 1e6
+    return json.loads(output.splitlines()[-1]), watch.peak_bytes["process_worker"] / 1e6
 
 
 def main() -> None:

@@ -25,12 +25,10 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402  run from a checkout
-import pyarrow.parquet as pq  # noqa: E402
 from PIL import Image  # noqa: E402
 
+from benchmarks.left_rows import rejected_rows, stage_folder, stage_rows  # noqa: E402
 from benchmarks.regions_photos.checkpoints import save_clip, save_grounding_dino, save_sam  # noqa: E402
-from pipeline.plan.manifest import load_manifest  # noqa: E402
-from pipeline.plan.plan import plan_stages  # noqa: E402
 from samples.stored_images import mask_array  # noqa: E402
 
 if TYPE_CHECKING:
@@ -133,10 +131,9 @@ def build(manifest: Path, work: Path) -> None:
 
 def report(manifest: Path, out: Path) -> list[str]:
     """Print the figures and the faults of all rows, and return the faults."""
-    rows = {
-        name: list(stage_rows(manifest, out, name)) for name in (*STAGES, "edit_caption_wordnet", "normalise_image")
-    }
-    rejected = {name: Counter(rejects_of(manifest, out, name)) for name in STAGES}
+    rows = {name: stage_rows(out, manifest, name) for name in (*STAGES, "edit_caption_wordnet", "normalise_image")}
+    rejects = {name: rejected_rows(stage_folder(out, manifest, name)) for name in STAGES}
+    rejected = {name: Counter(row["reject_reason"] for row in found) for name, found in rejects.items()}
     for name in STAGES:
         print(f"{name}: {len(rows[name])} rows, rejects {dict(rejected[name])}")
     merged = {row["sample_id"]: row for row in rows["edit_caption_wordnet"]}
@@ -152,26 +149,6 @@ def report(manifest: Path, out: Path) -> list[str]:
     print(f"regions: {dict(kinds)}; members of the tars: {dict(members_of(out))}")
     print("\n".join(faults) or "every row is as promised")
     return faults
-
-
-def stage_rows(manifest: Path, out: Path, name: str) -> Iterator[Row]:
-    """All rows that a stage left."""
-    for file in parquet_files(manifest, out, name):
-        if not file.name.endswith(".rejects.parquet"):
-            yield from pq.read_table(file).to_pylist()
-
-
-def rejects_of(manifest: Path, out: Path, name: str) -> Iterator[str]:
-    """The reason of each reject of a stage."""
-    for file in parquet_files(manifest, out, name):
-        if file.name.endswith(".rejects.parquet"):
-            yield from pq.read_table(file, columns=["reject_reason"])["reject_reason"].to_pylist()
-
-
-def parquet_files(manifest: Path, out: Path, name: str) -> list[Path]:
-    """The files of a stage in the run folder."""
-    folder = next(stage.folder for stage in plan_stages(load_manifest(manifest)) if stage.name == name)
-    return sorted((out / folder).glob("*.parquet"))
 
 
 def members_of(out: Path) -> Counter[str]:

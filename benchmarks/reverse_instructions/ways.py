@@ -8,9 +8,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow.parquet as pq
-
 from benchmarks.instructions.answers import FROM_FILE, answer_server, read_labels
+from benchmarks.left_rows import left_rows, rejected_rows
 from benchmarks.reverse_instructions.judging import Way
 from benchmarks.reverse_instructions.labels import TEXTS, Reverse
 from pipeline.build.run import run_build
@@ -59,10 +58,11 @@ def all_ways(shards: str) -> list[Way]:
         settings = "\n".join(f"{name} = {value}" for name, value in FROM_FILE.items())
         with answer_server(read_labels(ANSWERS)) as model_id:
             plan = _built(READ + WRITE.format(model_id=model_id, settings=settings), shards, Path(folder, "model"))
-        edits = {row["sample_id"]: row for row in _rows(plan, "write_edits")}
-        ruled = [edits[row["sample_id"]] | row for row in _rows(plan, "write_reverse")]
-        reasons = Counter(row["reject_reason"] for row in _rows(plan, "write_reverse", rejects=True))
-        by_wordnet = _rows(_built(READ + WORDNET, shards, Path(folder, "wordnet")), "edit_caption_wordnet")
+        edits = {row["sample_id"]: row for row in left_rows(_folder(plan, "write_edits"))}
+        ruled = [edits[row["sample_id"]] | row for row in left_rows(_folder(plan, "write_reverse"))]
+        reasons = Counter(row["reject_reason"] for row in rejected_rows(_folder(plan, "write_reverse")))
+        wordnet = _built(READ + WORDNET, shards, Path(folder, "wordnet"))
+        by_wordnet = left_rows(_folder(wordnet, "edit_caption_wordnet"))
     ids = _caption_ids()
     return [
         Way(name="model", reverses=_reverses(list(edits.values()), ids), without=Counter()),
@@ -99,9 +99,6 @@ def _built(chain: str, shards: str, folder: Path) -> Plan:
     return plan
 
 
-def _rows(plan: Plan, name: str, *, rejects: bool = False) -> list[dict[str, Any]]:
-    """All rows that a stage left, or all that it turned away."""
-    folder = next(stage.folder for stage in plan.stages if stage.name == name)
-    files = sorted(Path(plan.out, folder).glob("*.parquet"))
-    chosen = [file for file in files if file.name.endswith(".rejects.parquet") == rejects]
-    return [row for file in chosen for row in pq.read_table(file).to_pylist()]
+def _folder(plan: Plan, name: str) -> Path:
+    """The folder of a stage in the run folder of the plan."""
+    return Path(plan.out, next(stage.folder for stage in plan.stages if stage.name == name))

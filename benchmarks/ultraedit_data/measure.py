@@ -9,9 +9,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
-from benchmarks.iedit_data.run import share, stage_rows
+from benchmarks.iedit_data.run import share
+from benchmarks.left_rows import rejected_rows, stage_folder, stage_rows
 from benchmarks.ultraedit_data.anchors import of_sources
 from benchmarks.ultraedit_data.readers import READERS, things_of
 from benchmarks.ultraedit_data.truth import anchor_scene, edit_fault, outside_ssim, region_iou, verdict
@@ -141,9 +141,8 @@ def region_figures(build: Build, sources: Sequence[Image], targets: Sequence[Ima
 
 def num_candidates(build: Build) -> int:
     """Of all edits: those that gave a pair, and those that gave none, which are among the rejects."""
-    folder = next(s.folder for s in plan_stages(load_manifest(build.manifest)) if s.name == build.synthesis)
-    rejects = [pq.read_table(file, columns=["row"]) for file in sorted((build.out / folder).glob("*.rejects.parquet"))]
-    rows = [json.loads(row) for table in rejects for row in table["row"].to_pylist()]
+    rejects = rejected_rows(stage_folder(build.out, build.manifest, build.synthesis))
+    rows = [json.loads(reject["row"]) for reject in rejects]
     rows += build.rows(build.synthesis, ["candidates"])
     return sum(len(row["candidates"] or ()) for row in rows)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from models.batches import as_rgb
+from models.captioners.shared_prompt import prompt_inputs
+from models.pixels import prepared_pixels
 from models.placement import in_batches
 from models.pretrained import load_pretrained
 
@@ -39,8 +40,12 @@ class Blip2:
         self._processor, self._model = load_pretrained(AutoProcessor, Blip2ForConditionalGeneration, weights, placement)
         _check_image_token(weights.model_id, self._processor, self._model.config)
         self._batch_size = placement.batch_size
-        self._prompt = prompt
+        self._prompt = prompt_inputs(self._processor, prompt)
         self._decoding = {"num_beams": num_beams, "max_new_tokens": max_new_tokens, "do_sample": False}
+
+    def prepare_images(self, images: Sequence[Image]) -> Any:
+        """(B, C, H, W) of images, or of what was prepared already, in the precision of the model, on the CPU."""
+        return prepared_pixels(self._processor.image_processor, images, self._model.dtype)
 
     def caption(self, images: Sequence[Image]) -> list[str]:
         """One caption an image, stripped."""
@@ -49,9 +54,9 @@ class Blip2:
     def _caption(self, images: Sequence[Image]) -> list[str]:
         import torch
 
-        texts = {"text": [self._prompt] * len(images)} if self._prompt else {}
-        inputs = self._processor(images=as_rgb(images), **texts, return_tensors="pt").to(self._model.device)
-        inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
+        pixels_BCHW = self.prepare_images(images).to(self._model.device)
+        texts = {name: ids_L.expand(len(images), -1).to(self._model.device) for name, ids_L in self._prompt.items()}
+        inputs = {"pixel_values": pixels_BCHW, **texts}
         with torch.inference_mode():
             tokens_BL = self._model.generate(**inputs, **self._decoding)
         if (

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from models.batches import as_rgb
+from models.batches import alike, as_rgb
 from models.placement import in_batches
+from models.shared import shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,12 @@ if TYPE_CHECKING:
     from models.protocols import Floats
     from models.schemes.weights import Weights
 
-# B rows, C channels of a latent, H W pixels, h w of a latent
+# B rows, C channels of an image or latent, H W pixels, h w of a latent
+
+PIXELS_AT_ONCE = {"cuda": 16 * 512**2}
+"""Pixels of the images that are encoded together, by kind of device, and one image where it has more or the device is
+not listed: at 512 px the first layers take about half a gigabyte an image in float32. A CPU takes one at a time: from
+128 px on it is no slower, and a latent is the same whatever its neighbours."""
 
 
 class VaeEncoder:
@@ -28,31 +34,52 @@ class VaeEncoder:
     def __init__(self, weights: Weights, placement: Placement) -> None:
         from diffusers import AutoencoderKL
 
-        vae: Any = AutoencoderKL.from_pretrained(
-            weights.location, subfolder="vae", torch_dtype=placement.torch_dtype(), **weights.pretrained_arguments()
-        )
-        self._vae = vae.to(placement.torch_device()).eval()
-        self.factor: int = 2 ** (len(vae.config.block_out_channels) - 1)
+        def load() -> Any:
+            arguments = weights.pretrained_arguments()
+            vae: Any = AutoencoderKL.from_pretrained(
+                weights.location, subfolder="vae", torch_dtype=placement.torch_dtype(), **arguments
+            )
+            return vae.to(placement.torch_device()).eval()
+
+        self._vae = shared(weights, placement, AutoencoderKL, load)
+        self._batch_size = placement.batch_size
+        self.factor: int = 2 ** (len(self._vae.config.block_out_channels) - 1)
         """Pixels of an image, along each side, for one pixel of its latent."""
 
-    def encode_latents(self, images: Sequence[Image]) -> list[Floats]:
-        """(C, h, w) for each image, all of one size: the mode of the posterior times the checkpoint's scaling factor.
+    def prepare_images(self, images: Sequence[Image]) -> Any:
+        """(H, W, C) of each image, 0 to 255, or what was prepared already. Raises ValueError as `encode_latents`."""
+        import numpy as np
+        import torch
 
-        Raises ValueError for an image whose sides are no multiples of `factor`.
-        """
+        if images and isinstance(images[0], torch.Tensor):
+            return images
         for image in images:
             if image.width % self.factor or image.height % self.factor:
                 raise ValueError(
                     f"image of {image.width} x {image.height} px: sides must be multiples of {self.factor}"
                 )
-        return in_batches(self._encode, images, batch_size=1)  # so that a latent does not depend on its neighbours
+        return [torch.from_numpy(np.array(image)) for image in as_rgb(images)]
 
-    def _encode(self, images: Sequence[Image]) -> list[Floats]:
-        import numpy as np
+    def encode_latents(self, images: Sequence[Image]) -> list[Floats]:
+        """(C, h, w) for each image: the mode of the posterior times the checkpoint's scaling factor.
+
+        On a GPU images of one size are encoded together, so that a latent hangs on its neighbours by rounding. Raises
+        ValueError for an image whose sides are no multiples of `factor`.
+        """
+        pixels = self.prepare_images(images)
+        found: dict[int, Floats] = {}
+        for rows in alike(pixel_HWC.shape for pixel_HWC in pixels):
+            height, width, _ = pixels[rows[0]].shape
+            fitting = max(1, PIXELS_AT_ONCE.get(self._vae.device.type, 0) // (height * width))
+            latents = in_batches(self._encode, [pixels[row] for row in rows], min(self._batch_size, fitting))
+            found |= zip(rows, latents, strict=True)
+        return [found[row] for row in range(len(pixels))]
+
+    def _encode(self, pixels: Sequence[Any]) -> list[Floats]:
         import torch
 
-        pixels_BHWC = np.stack([np.asarray(image, np.float32) for image in as_rgb(images)]) / 127.5 - 1
-        pixels_BCHW = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._vae.device, self._vae.dtype)
+        pixels_BCHW = torch.stack(list(pixels)).to(self._vae.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.inference_mode():
-            latent_BChw: Any = self._vae.encode(pixels_BCHW).latent_dist.mode() * self._vae.config.scaling_factor
+            posterior: Any = self._vae.encode(pixels_BCHW.to(self._vae.dtype)).latent_dist
+            latent_BChw = posterior.mode() * self._vae.config.scaling_factor
         return list(latent_BChw.float().cpu().numpy())

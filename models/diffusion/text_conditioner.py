@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from models.diffusion.text_conditions import PENULTIMATE, encoder_outputs
 from models.placement import in_batches
 from models.pretrained import no_progress_bars
+from models.shared import shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,10 +69,14 @@ def _load(name: str, weights: Weights, placement: Placement) -> tuple[Any, Any]:
     encoder_class: Any = CLIPTextModelWithProjection if name == SECOND else CLIPTextModel
     arguments = weights.pretrained_arguments()
     tokenizer = CLIPTokenizer.from_pretrained(weights.location, subfolder=TOKENIZERS[name], **arguments)
-    encoder = encoder_class.from_pretrained(
-        weights.location, subfolder=name, dtype=placement.torch_dtype(), **arguments
-    )
-    return tokenizer, encoder.to(placement.torch_device()).eval()
+
+    def load() -> Any:
+        encoder = encoder_class.from_pretrained(
+            weights.location, subfolder=name, dtype=placement.torch_dtype(), **arguments
+        )
+        return encoder.to(placement.torch_device()).eval()
+
+    return tokenizer, shared(weights, placement, name, load)
 
 
 def _floats(values: Any) -> list[Floats]:

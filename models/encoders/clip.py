@@ -5,9 +5,10 @@ Source  Radford et al. 2021, CLIP; Zhai et al. 2023, SigLIP. Preprocessing is th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from models.batches import as_rgb, stacked, unit_rows
+from models.batches import stacked, unit_rows
+from models.pixels import prepared_pixels
 from models.placement import in_batches
 from models.pretrained import load_pretrained
 
@@ -43,6 +44,10 @@ class Clip:
         self.dim = getattr(config, "projection_dim", None) or config.vision_config.hidden_size
         self._is_siglip = config.model_type.startswith("siglip")
 
+    def prepare_images(self, images: Sequence[Image]) -> Any:
+        """(B, C, H, W) of images, or of what was prepared already, in the precision of the model, on the CPU."""
+        return prepared_pixels(self._processor.image_processor, images, self._model.dtype)
+
     def encode_images(self, images: Sequence[Image]) -> Floats:
         """(B, D), each row of length 1."""
         return stacked(in_batches(self._encode_images, images, self._batch_size), self.dim)
@@ -54,8 +59,7 @@ class Clip:
     def _encode_images(self, images: Sequence[Image]) -> list[Floats]:
         import torch
 
-        inputs = self._processor(images=as_rgb(images), return_tensors="pt")
-        pixels_BCHW = inputs["pixel_values"].to(self._model.device, self._model.dtype)
+        pixels_BCHW = self.prepare_images(images).to(self._model.device)
         with torch.inference_mode():
             return unit_rows(self._model.get_image_features(pixel_values=pixels_BCHW).pooler_output)
 

@@ -83,7 +83,7 @@ class OpenClipTokens:
         from open_clip.model import CLIP
         from open_clip.transformer import VisionTransformer
 
-        loaded = load_open_clip(weights, placement)
+        self._loaded = loaded = load_open_clip(weights, placement)
         model = loaded.model
         if not (isinstance(model, CLIP) and isinstance(model.visual, VisionTransformer)):
             raise ValueError(  # noqa: TRY004  a wrong checkpoint, not a wrong type of argument

@@ -5,9 +5,10 @@ Source  Caron et al. 2021, DINO; Oquab et al. 2023, DINOv2. Preprocessing is the
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from models.batches import as_rgb, stacked, unit_rows
+from models.batches import stacked, unit_rows
+from models.pixels import prepared_pixels
 from models.placement import in_batches
 from models.pretrained import load_pretrained
 
@@ -37,6 +38,10 @@ class DinoEncoder:
         self._batch_size = placement.batch_size
         self.dim = self._model.config.hidden_size
 
+    def prepare_images(self, images: Sequence[Image]) -> Any:
+        """(B, C, H, W) of images, or of what was prepared already, in the precision of the model, on the CPU."""
+        return prepared_pixels(self._processor, images, self._model.dtype)
+
     def encode_images(self, images: Sequence[Image]) -> Floats:
         """(B, D), each row of length 1."""
         return stacked(in_batches(self._encode, images, self._batch_size), self.dim)
@@ -44,7 +49,6 @@ class DinoEncoder:
     def _encode(self, images: Sequence[Image]) -> list[Floats]:
         import torch
 
-        inputs = self._processor(images=as_rgb(images), return_tensors="pt")
-        pixels_BCHW = inputs["pixel_values"].to(self._model.device, self._model.dtype)
+        pixels_BCHW = self.prepare_images(images).to(self._model.device)
         with torch.inference_mode():
             return unit_rows(self._model(pixel_values=pixels_BCHW).last_hidden_state[:, 0])

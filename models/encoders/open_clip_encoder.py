@@ -6,11 +6,13 @@ becomes such a folder by `python -m models.encoders.convert_clip`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb, stacked, unit_rows
 from models.placement import in_batches
 from models.schemes.open_clip import checkpoint, known_tag
+from models.shared import shared
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +27,12 @@ PRECISIONS = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 """torch's names of dtypes to open_clip's."""
 
 
-class LoadedOpenClip(NamedTuple):
-    """A model of open_clip in evaluation mode, with the preprocessing and the tokenizer that belong to its weights."""
+@dataclass(frozen=True, eq=False)
+class LoadedOpenClip:
+    """A model of open_clip in evaluation mode, with the preprocessing and the tokenizer that belong to its weights.
+
+    Wrappers of one process share it as long as one of them keeps this value.
+    """
 
     model: Any
     preprocess: Any
@@ -39,7 +45,14 @@ class LoadedOpenClip(NamedTuple):
 
 
 def load_open_clip(weights: Weights, placement: Placement) -> LoadedOpenClip:
-    """The model on its device. Raises ModelError for a name that open_clip does not know or that is not downloaded."""
+    """The model on its device, shared with the other wrappers of the process: nothing may change it.
+
+    Raises ModelError for a name that open_clip does not know or that is not downloaded.
+    """
+    return shared(weights, placement, LoadedOpenClip, lambda: _load(weights, placement))
+
+
+def _load(weights: Weights, placement: Placement) -> LoadedOpenClip:
     import open_clip
 
     name, source = _source(weights)
@@ -63,10 +76,18 @@ class OpenClip:
 
     def __init__(self, weights: Weights, placement: Placement) -> None:
         """Load the weights. Raises ModelError for a name that open_clip does not know or that is not downloaded."""
-        loaded = load_open_clip(weights, placement)
+        self._loaded = loaded = load_open_clip(weights, placement)
         self._model, self._preprocess, self._tokenize = loaded.model, loaded.preprocess, loaded.tokenize
         self._input_dtype, self.dim = loaded.input_dtype, loaded.dim
         self._device, self._batch_size = placement.torch_device(), placement.batch_size
+
+    def prepare_images(self, images: Sequence[Image]) -> Any:
+        """(B, C, H, W) of images, or of what was prepared already, in the precision of the model, on the CPU."""
+        import torch
+
+        if isinstance(images, torch.Tensor):
+            return images
+        return torch.stack([self._preprocess(image) for image in as_rgb(images)]).to(self._input_dtype)
 
     def encode_images(self, images: Sequence[Image]) -> Floats:
         """(B, D), each row of length 1."""
@@ -79,9 +100,9 @@ class OpenClip:
     def _encode_images(self, images: Sequence[Image]) -> list[Floats]:
         import torch
 
-        image_BCHW = torch.stack([self._preprocess(image) for image in as_rgb(images)])
+        image_BCHW = self.prepare_images(images).to(self._device)
         with torch.inference_mode():
-            return unit_rows(self._model.encode_image(image_BCHW.to(self._device, self._input_dtype)))
+            return unit_rows(self._model.encode_image(image_BCHW))
 
     def _encode_texts(self, texts: Sequence[str]) -> list[Floats]:
         import torch

@@ -15,6 +15,7 @@ from models.language.prompts import prompt_ids, system_turns
 from models.language.sampling import SeededChoice, checked_seeds, plain_generation
 from models.placement import in_batches
 from models.pretrained import no_progress_bars
+from models.shared import shared
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,12 +43,16 @@ class TransformersText:
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         folder, arguments = _source(weights)
+
+        def load() -> Any:
+            model = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.torch_dtype(), **arguments)
+            return model.to(placement.torch_device()).eval()
+
         with no_progress_bars():
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **arguments)
             self._system = system_turns(self._tokenizer, system_prompt)
-            model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=placement.torch_dtype(), **arguments)
-        self._model = model.to(placement.torch_device()).eval()
-        self._stops = torch.tensor(plain_generation(model, self._tokenizer), dtype=torch.long)
+            self._model: Any = shared(weights, placement, AutoModelForCausalLM, load)
+        self._stops = torch.tensor(plain_generation(self._model, self._tokenizer), dtype=torch.long)
         self._batch_size = placement.batch_size
         self._json: JsonGrammar | None = None
 

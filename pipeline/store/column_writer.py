@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROW_GROUP_ROWS = 16_384
-BULK_GROUP_BYTES = 1 << 19
+BULK_GROUP_ROWS, BULK_GROUP_BYTES = 64, 1 << 19
 """A row group is the least that is read: of bulk columns, a few images. The same rows always give the same bytes."""
 
 
@@ -29,7 +29,7 @@ class ColumnWriter:
     """Writes batches to one Parquet file: bulk columns uncompressed, all others compressed.
 
     A row group ends after a fixed number of rows, or with the row that fills it to `BATCH_BYTES`. With bulk columns it
-    ends with the row that fills it to `BULK_GROUP_BYTES`.
+    ends sooner, after `BULK_GROUP_ROWS` rows or `BULK_GROUP_BYTES`.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -37,7 +37,9 @@ class ColumnWriter:
         paths = {n: (f"{n}.list.element" if pa.types.is_list(schema.field(n).type) else n) for n in schema.names}
         self.schema = schema
         self.rows = 0
-        self._bytes_per_group = BATCH_BYTES if len(light) == len(schema) else BULK_GROUP_BYTES
+        is_light = len(light) == len(schema)
+        self._bytes_per_group = BATCH_BYTES if is_light else BULK_GROUP_BYTES
+        self._rows_per_group = ROW_GROUP_ROWS if is_light else BULK_GROUP_ROWS
         self._held: list[pa.Table] = []
         self._num_held = self._held_bytes = 0
         self._writer = pq.ParquetWriter(
@@ -57,11 +59,11 @@ class ColumnWriter:
         self.rows += rows.num_rows
         sizes, start = row_bytes(rows), 0
         while start < rows.num_rows:
-            ends = self._held_bytes + np.cumsum(sizes[start : start + ROW_GROUP_ROWS - self._num_held])
+            ends = self._held_bytes + np.cumsum(sizes[start : start + self._rows_per_group - self._num_held])
             num = min(len(ends), int(np.searchsorted(ends, self._bytes_per_group)) + 1)
             self._held.append(rows.slice(start, num))
             self._num_held, self._held_bytes, start = self._num_held + num, int(ends[num - 1]), start + num
-            if self._num_held == ROW_GROUP_ROWS or self._held_bytes >= self._bytes_per_group:
+            if self._num_held == self._rows_per_group or self._held_bytes >= self._bytes_per_group:
                 self._write_group()
 
     def _write_group(self) -> None:

@@ -1,7 +1,7 @@
 """All scores of a pair, in steps from cheap to dear: of a pair that failed at one, a caller need not take the next.
 
-Each step takes many pairs at once. Scores are rounded to `DECIMALS`. Bounds on scores are in
-`stages.pair_scores.bounds`.
+Each step takes many pairs at once. `pixel_scores`, `cosine_scores` and `dino_scores` are the same without steps, for
+callers that have the vectors. Scores are rounded to `DECIMALS`. Bounds on scores are in `stages.pair_scores.bounds`.
 """
 
 from __future__ import annotations
@@ -70,39 +70,53 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else float(np.round(np.float32(value), DECIMALS))
 
 
+def pixel_scores(source: Image, target: Image, region: Bools | None) -> Scores:
+    """`L1_SCORES` and `SSIM_SCORES` of two images in mode RGB; no values where they differ in size."""
+    l1 = _of_pixels(L1_SCORES, source, target, region, l1_scores)
+    return {**l1, **_of_pixels(SSIM_SCORES, source, target, region, ssim_scores)}
+
+
+def cosine_scores(source_BD: Floats, target_BD: Floats, said_BD: Floats, asked_BD: Floats) -> list[Scores]:
+    """`CAPTION_SCORES` of each row, from the vectors of the images and of their captions."""
+    found = caption_scores(source_BD, target_BD, said_BD, asked_BD)
+    return [{name: rounded(values_B[row]) for name, values_B in found.items()} for row in range(len(source_BD))]
+
+
+def dino_scores(source_BD: Floats, target_BD: Floats) -> list[Scores]:
+    """`DINO_SCORE` of each row, from the vectors of the images."""
+    return [{DINO_SCORE: rounded(value)} for value in (source_BD * target_BD).sum(1)]
+
+
 def _measure_l1(pairs: Sequence[Pair]) -> list[Scores]:
-    return [_of_pixels(L1_SCORES, pair, l1_scores) for pair in pairs]
+    return [_of_pixels(L1_SCORES, pair.source, pair.target, pair.region, l1_scores) for pair in pairs]
 
 
 def _measure_ssim(pairs: Sequence[Pair]) -> list[Scores]:
-    return [_of_pixels(SSIM_SCORES, pair, ssim_scores) for pair in pairs]
+    return [_of_pixels(SSIM_SCORES, pair.source, pair.target, pair.region, ssim_scores) for pair in pairs]
 
 
-def _of_pixels(names: tuple[str, ...], pair: Pair, compare: Callable[..., tuple[float | None, ...]]) -> Scores:
+def _of_pixels(
+    names: tuple[str, ...], source: Image, target: Image, region: Bools | None,
+    compare: Callable[..., tuple[float | None, ...]],
+) -> Scores:  # fmt: skip
     """The scores, or no values where the two images differ in size. A region of another size is left out."""
-    if pair.source.size != pair.target.size:
+    if source.size != target.size:
         return dict.fromkeys(names)
-    fits = pair.region is not None and pair.region.shape == pair.source.size[::-1]
-    found = compare(pixels_of(pair.source), pixels_of(pair.target), pair.region if fits else None)
+    fits = region is not None and region.shape == source.size[::-1]
+    found = compare(pixels_of(source), pixels_of(target), region if fits else None)
     return {name: rounded(value) for name, value in zip(names, found, strict=True)}
 
 
 def _measure_captions(encoder: ImageTextEncoder, pairs: Sequence[Pair]) -> list[Scores]:
     source_BD, target_BD = _image_vectors(encoder, pairs)
-    found = caption_scores(
-        source_BD,
-        target_BD,
-        np.stack([pair.source_text_D for pair in pairs]),
-        np.stack([pair.target_text_D for pair in pairs]),
-    )
-    return [{name: rounded(values_B[row]) for name, values_B in found.items()} for row in range(len(pairs))]
+    texts = (np.stack([getattr(pair, name) for pair in pairs]) for name in ("source_text_D", "target_text_D"))
+    return cosine_scores(source_BD, target_BD, *texts)
 
 
 def _measure_dino(encoder: ImageEncoder | None, pairs: Sequence[Pair]) -> list[Scores]:
     if encoder is None:
         return [{DINO_SCORE: None} for _ in pairs]
-    source_BD, target_BD = _image_vectors(encoder, pairs)
-    return [{DINO_SCORE: rounded(value)} for value in (source_BD * target_BD).sum(1)]
+    return dino_scores(*_image_vectors(encoder, pairs))
 
 
 def _image_vectors(encoder: ImageTextEncoder | ImageEncoder, pairs: Sequence[Pair]) -> tuple[Floats, Floats]:

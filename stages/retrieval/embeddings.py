@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pyarrow as pa
 
+    from models.protocols import Floats
+
+
+def unit(vectors_BD: npt.NDArray[Any]) -> Floats:
+    """Rows brought to length 1, in single precision. One without length stays as it is."""
+    vectors_BD = vectors_BD.astype(np.float32)
+    lengths_B1 = np.linalg.norm(vectors_BD, axis=1, keepdims=True)
+    unit_BD: Floats = (vectors_BD / np.maximum(lengths_B1, np.finfo(np.float32).tiny)).astype(np.float32)
+    return unit_BD
+
 
 def embeddings_of(table: pa.Table) -> npt.NDArray[np.float16]:
     """(B, D) float16, a row of the table each, or (0, 0) for no rows.

@@ -53,3 +53,31 @@ def test_a_caption_is_stripped_and_one_that_says_nothing_is_a_reject():
     assert found["generated_caption"].to_pylist() == ["a dog", ""]
     assert found[REJECT_REASON].to_pylist() == [None, "empty_caption"]
     assert asked == {"protocol": "Captioner", "model": "zoo:blip", "prompt": "a photo of", "max_new_tokens": 30}
+
+
+class Sizes:
+    """Notes the sizes of the images that it is given."""
+
+    dim = 2
+
+    def __init__(self):
+        self.seen = []
+
+    def encode_images(self, images):
+        self.seen = [image.size for image in images]
+        return np.ones((len(images), 2), np.float32)
+
+    def caption(self, images):
+        return [str(image.size) for image in images]
+
+
+def test_large_jpegs_are_decoded_smaller_where_that_is_asked_for():
+    rows = table(["a", "b"], source_images=[[jpeg(1, (640, 480))], [jpeg(2, (100, 90))]])
+    model = Sizes()
+    ctx = Context(stage_name="embed", loader=lambda *_, **__: model)
+    Embed(model="zoo:clip").open(ctx)(rows)
+    assert model.seen == [(640, 480), (100, 90)]
+    Embed(model="zoo:clip", reduced_jpeg_px=64).open(ctx)(rows)
+    assert model.seen == [(160, 120), (100, 90)]
+    captions = Caption(model="zoo:blip", reduced_jpeg_px=200).open(ctx)(rows)
+    assert captions["generated_caption"].to_pylist() == ["(320, 240)", "(100, 90)"]

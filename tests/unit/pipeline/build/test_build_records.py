@@ -138,7 +138,7 @@ def test_records_that_cannot_be_joined_count_and_are_joined_later(tmp_path, monk
     assert record_files(plan) == [["records.jsonl"]] * 3
 
 
-def test_remote_build_writes_records_together_and_before_steps_that_read_them(tmp_path):
+def test_remote_build_writes_records_before_steps_that_read_them(tmp_path):
     plan = replace(plan_of(tmp_path, [ReadLines(), Best(), Pack()], SHARDS), out=f"memory://{uuid.uuid4().hex}/run")
     storage = Storage(plan.out)
     seen = {}

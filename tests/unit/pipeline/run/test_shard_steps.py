@@ -233,7 +233,7 @@ class PickyPixels(Pixels):
         return picky
 
 
-def test_light_and_bulk_columns_of_a_shard_are_in_two_files_of_the_same_rows(tmp_path):
+def test_light_and_bulk_columns_are_in_two_files_of_the_same_rows(tmp_path):
     lines = ["one", "drop it", "two", "three"]
     plan = plan_of(tmp_path, [ReadLines(), entry(PickyPixels(), rows_per_batch=1), Pack()], {"a": lines, "b": ["drop"]})
     assert run(plan).ok

@@ -107,7 +107,7 @@ IMAGE_SIZES = [200_000, 200_000, 200_000, 1, 700_000, 10, 20, 523_500, 1000, 400
 
 
 @pytest.mark.parametrize("batch", [1, 3, 10])
-def test_row_group_of_bulk_columns_ends_with_the_row_that_fills_half_a_megabyte(tmp_path, batch):
+def test_row_group_of_bulk_columns_ends_at_half_a_megabyte(tmp_path, batch):
     images = pa.array([[b"x" * size] for size in IMAGE_SIZES], pa.list_(pa.binary()))
     rows = pa.table({SAMPLE_ID: [f"{n}" for n in range(len(IMAGE_SIZES))], "source_images": images})
     content = written(tmp_path / "a.parquet", rows, batch)
@@ -125,7 +125,7 @@ def test_row_group_of_vectors_ends_with_the_row_that_fills_it(tmp_path, monkeypa
     assert content == written(tmp_path / "b.parquet", rows, 10)
 
 
-def test_row_group_of_light_columns_has_as_many_rows_as_a_batch_may_have_bytes(tmp_path, monkeypatch):
+def test_row_group_of_light_columns_ends_at_its_rows_or_many_bytes(tmp_path, monkeypatch):
     rows = pa.table({SAMPLE_ID: [f"{n}" for n in range(10)], "caption": ["c" * size for size in IMAGE_SIZES]})
     written(tmp_path / "a.parquet", rows, 3)
     assert group_sizes(tmp_path / "a.parquet") == [10]

@@ -276,7 +276,7 @@ def test_whole_file_is_open_for_reading_at_any_place(storage):
         storage.open_whole("a/c.txt")
 
 
-def test_remote_file_is_fetched_once_or_not_at_all_if_this_process_wrote_it(remote, monkeypatch):
+def test_remote_file_is_fetched_once_or_kept_when_it_is_written(remote, monkeypatch):
     publish(remote, "x/a", b"own", is_read_again=True)
     publish(remote, "x/b", b"other")
     fetched = reads_of(monkeypatch, remote)
