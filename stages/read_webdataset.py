@@ -45,7 +45,6 @@ class ReadWebdataset(SourceStage):
 
     def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
         """A function that reads one tar, in bounded memory."""
-
         reader: TarReader = ctx.shared.setdefault("reader", TarReader())
 
         def read(shard: Shard) -> Iterator[pa.Table]:

@@ -1,8 +1,8 @@
 """A stage and a sink that hang or kill their process on some rows, and builds of them on Ray or in processes.
 
-Run as a program: `python _fragile.py ADDRESS`, on the Ray cluster at that address, or with `processes` in its place. Each
-line of its input is a build, `{"folder": …, "run_on": {…}}` over the shards in folder/in. Builds run side by side; each
-prints one line when it ends.
+Run as a program: `python _fragile.py ADDRESS`, on the Ray cluster at that address, or with `processes` in its place.
+Each line of its input is a build, `{"folder": …, "run_on": {…}}` over the shards in folder/in. Builds run side by side;
+each prints one line when it ends.
 """
 
 import contextlib

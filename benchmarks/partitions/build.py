@@ -1,10 +1,11 @@
-"""One build of the benchmark, as a process of its own: `python build.py WHAT OUT ROWS WORKERS`; prints its times as JSON."""
+"""One build of the benchmark as a process of its own: `python build.py WHAT OUT ROWS WORKERS`. Prints times as JSON."""
 
 from __future__ import annotations
 
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -13,11 +14,13 @@ from benchmarks.partitions.stages import FollowTarget, MadeImages, MadePairs  # 
 from pipeline.build.run import run_build  # noqa: E402
 from pipeline.plan.manifest import Manifest, StageEntry, StageRunOn  # noqa: E402
 from pipeline.plan.plan import make_plan  # noqa: E402
-from pipeline.stage import Stage  # noqa: E402
 from pipeline.store.storage import Storage  # noqa: E402
 from stages.dedup import Dedup  # noqa: E402
 from stages.pair_scores.best_rows import Best  # noqa: E402
 from stages.select import Select  # noqa: E402
+
+if TYPE_CHECKING:
+    from pipeline.stage import Stage
 
 ROWS_PER_SHARD = 10_000
 BEST = (

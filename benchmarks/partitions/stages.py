@@ -1,4 +1,4 @@
-"""Stages of this benchmark: sources that make their rows by code, and one that gathers a row of another shard for each."""
+"""Stages of this benchmark: sources that make their rows by code, and one that gathers a row of another shard."""
 
 from __future__ import annotations
 
@@ -34,10 +34,12 @@ class _MadeRows(SourceStage):
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """All shards: nothing is read."""
+        del inputs
         return [Shard(name=name, uri=f"memory://made/{name}", identity="made") for _, name in self.size.shards()]
 
     def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
         """A function that makes the rows of one shard."""
+        del ctx
 
         def make(shard: Shard) -> Iterator[pa.Table]:
             yield self.table(int(shard.name))
@@ -69,7 +71,8 @@ class MadePairs(_MadeRows):
     """What `select` reads: scores of candidates by parent."""
 
     writes: ClassVar = (
-        "source_key", "target_id", "edit_type", "source_caption_cos", "target_caption_cos", "pair_image_cos", "pair_direction_cos",
+        "source_key", "target_id", "edit_type", "source_caption_cos", "target_caption_cos", "pair_image_cos",
+        "pair_direction_cos",
     )  # fmt: skip
 
     def table(self, shard: int) -> pa.Table:

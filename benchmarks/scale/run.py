@@ -1,6 +1,6 @@
 """What a further shard costs: time a step, memory of the driver, requests on an object store; and 10^5 shards computed.
 
-`make bench-scale`. Builds of 10, 100, 1,000 and 10,000 tiny shards with both executors give the time of a further step
+`make bench-scale`. Builds of 10, 100, 1,000 and 10,000 tiny shards with each executor give the time of a further step
 and the driver's memory; builds on a store with 30 ms a request (benchmarks/scale/slow_store.py) give the requests and
 the seconds of a further shard; status, verify and a build with nothing to do are timed on the largest run folder. From
 these a table for 10^5 shards is computed.
@@ -27,6 +27,7 @@ from benchmarks.shards import make_shards  # noqa: E402
 
 EDITLOOM = str(Path(sys.executable).with_name("editloom"))
 MANIFEST = ROOT / "benchmarks" / "scale" / "manifest.toml"
+EXECUTORS = ("inprocess", "processes", "ray")
 STAGES = 6
 SAMPLES, SIZE_PX = 3, (96, 72)
 FEW, MANY, DELAY_S = 40, 120, 0.03
@@ -36,11 +37,11 @@ REPEATS = {10: 5, 100: 3}
 LARGE = 100_000
 
 
-def build(shards: str, out: Path, executor: str) -> tuple[float, float, dict[str, float]]:
-    """Seconds from the first step to the end, megabytes of the driver, seconds of the commands on the finished folder."""
+def build(shards: str, out: Path, executor: str) -> tuple[float, float]:
+    """Seconds from the first step to the end, and megabytes of the driver."""
     shutil.rmtree(out, ignore_errors=True)
     command = [EDITLOOM, "build", str(MANIFEST), "--shards", shards, "--out", str(out), "--json"]
-    command += ["--executor", "inprocess"] if executor == "inprocess" else ["--workers", "2"]
+    command += ["--executor", executor, *(["--workers", "2"] if executor != "inprocess" else [])]
     with out.with_suffix(".log").open("wb") as log:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log, cwd=ROOT)
         watch = MemoryWatch(process.pid)
@@ -50,7 +51,7 @@ def build(shards: str, out: Path, executor: str) -> tuple[float, float, dict[str
     (events,) = (out / "run").glob("events-*.jsonl")
     lines = [json.loads(line) for line in events.read_text().splitlines()]
     began = next(line["time"] for line in lines if line["event"] == "started")
-    return lines[-1]["time"] - began, watch.peak_bytes["driver"] / 1e6, {}
+    return lines[-1]["time"] - began, watch.peak_bytes["driver"] / 1e6
 
 
 def timed_command(*arguments: str) -> float:
@@ -63,7 +64,7 @@ def timed_command(*arguments: str) -> float:
 def steps_table(sizes: list[int], folder: Path) -> dict[str, float]:
     """Print time and memory by number of shards. Returns seconds of commands at the largest size, and of a step."""
     found: dict[str, float] = {}
-    for executor in ("inprocess", "ray"):
+    for executor in EXECUTORS:
         print(f"\n{executor}: shards, seconds from the first step, ms for each further step, driver MB")
         before: tuple[int, float] | None = None
         for size in sizes:
@@ -94,7 +95,7 @@ def requests_table(folder: Path) -> dict[str, Cost]:
 
 
 def projection(steps: dict[str, float], store: dict[str, Cost]) -> None:
-    """Print what follows for `LARGE` shards. Everything here is computed from what a further shard was measured to take."""
+    """Print what follows for `LARGE` shards: computed from what a further shard was measured to take."""
     print(f"\ncomputed for {LARGE:,} shards on an object store, from the figures above")
     for name in ("plan", "build", "build again", "status", "verify"):
         cost = store[name]

@@ -36,7 +36,9 @@ class SlowStore(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         if self.delay_s:
             time.sleep(self.delay_s * count)
 
-    def find(self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **_: Any) -> Any:  # noqa: FBT001, FBT002  fsspec's signature
+    def find(
+        self, path: str, maxdepth: int | None = None, withdirs: bool = False, detail: bool = False, **_: Any
+    ) -> Any:
         """All objects below a prefix, and with `withdirs` the folders that their names imply."""
         root = self._strip_protocol(path)
         prefix = f"{root}/" if root else ""
@@ -52,7 +54,7 @@ class SlowStore(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         self._request("list", -(-max(1, len(found)) // NAMES_PER_REQUEST))
         return dict(sorted(found.items())) if detail else sorted(found)
 
-    def ls(self, path: str, detail: bool = True, **_: Any) -> Any:  # noqa: FBT001, FBT002  fsspec's signature
+    def ls(self, path: str, detail: bool = True, **_: Any) -> Any:
         """Objects and folders directly below a name."""
         root = self._strip_protocol(path)
         prefix = f"{root}/" if root else ""
@@ -61,7 +63,8 @@ class SlowStore(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
             if name.startswith(prefix):
                 first, _, rest = name.removeprefix(prefix).partition("/")
                 own = prefix + first
-                found[own] = {"name": own, "size": 0, "type": "directory"} if rest else self._entry(name)
+                folder: dict[str, Any] = {"name": own, "size": 0, "type": "directory"}
+                found[own] = folder if rest else self._entry(name)
         self._request("list", -(-max(1, len(found)) // NAMES_PER_REQUEST))
         if not found:
             if root in self.objects:
@@ -116,7 +119,7 @@ class SlowStore(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         """Copy within the store."""
         self.cp_file(path1, path2)
 
-    def rm(self, path: str, recursive: bool = False, **_: Any) -> None:  # noqa: FBT001, FBT002  fsspec's signature
+    def rm(self, path: str, recursive: bool = False, **_: Any) -> None:
         """Remove an object, or all below a prefix."""
         root = self._strip_protocol(path)
         names = [n for n in list(self.objects) if n == root or (recursive and n.startswith(f"{root}/"))]

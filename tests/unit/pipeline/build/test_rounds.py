@@ -90,6 +90,15 @@ def test_verdicts_are_those_of_all_shards_together(tmp_path):
     assert rebuild(plan) == []
 
 
+def test_counts_of_events_in_rounds_reach_the_summary(tmp_path):
+    plan = plan_of(tmp_path, CHAIN, SHARDS)
+    result = run(plan)
+    assert result.tallies[2].notes == {"shards sent": 6}
+    notes = [records(plan.out, "repeats")["repeats", step]["notes"] for step in STEPS]
+    assert notes == [{"shards sent": 3}] * 2 + [{}] * 7
+    assert run(plan).tallies[2].notes == {}, "a build in which the last round is done reads no others"
+
+
 def test_rounds_follow_each_other_and_their_steps_run_side_by_side(tmp_path):
     executor = Scripted(Storage(str(tmp_path / "run")), width=10)
     assert run(plan_of(tmp_path, [ReadLines(), Repeats()], SHARDS), executor).ok

@@ -158,7 +158,8 @@ def test_damaged_file_fails_the_build_by_name_and_its_removal_helps(tmp_path, mo
     storage.remove(f"{plan.stages[3].folder}/a.parquet")
     [message] = run(plan).failures.values()
     assert message == (
-        f"stage pointer, shard a: {folder_of(plan)}/00000.npy names a shard that is not there; remove it and build again"
+        f"stage pointer, shard a: {folder_of(plan)}/00000.npy names a shard that is not there; "
+        "remove it and build again"
     )
     path.unlink()
     assert run(plan).ok

@@ -132,6 +132,7 @@ def test_row_group_of_light_columns_ends_at_its_rows_or_many_bytes(tmp_path, mon
     monkeypatch.setattr("pipeline.store.column_writer.ROW_GROUP_ROWS", 4)
     written(tmp_path / "a.parquet", rows, 3)
     assert group_sizes(tmp_path / "a.parquet") == [4, 4, 2]
+    monkeypatch.setattr("pipeline.store.column_writer.BULK_GROUP_ROWS", 4)
     bulk = pa.table({SAMPLE_ID: rows[SAMPLE_ID], "source_raw": [b"1"] * 10})
     written(tmp_path / "b.parquet", bulk, 3)
     assert group_sizes(tmp_path / "b.parquet") == [4, 4, 2]
