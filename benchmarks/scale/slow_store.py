@@ -61,7 +61,7 @@ class SlowStore(AbstractFileSystem):  # type: ignore[misc]  # fsspec has no type
         found: dict[str, dict[str, Any]] = {}
         for name in list(self.objects):
             if name.startswith(prefix):
-                first, _, rest = name.removeprefix(prefix).partition("/")
+                first, _slash, rest = name.removeprefix(prefix).partition("/")
                 own = prefix + first
                 folder: dict[str, Any] = {"name": own, "size": 0, "type": "directory"}
                 found[own] = folder if rest else self._entry(name)

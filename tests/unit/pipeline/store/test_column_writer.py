@@ -133,6 +133,11 @@ def test_row_group_of_light_columns_ends_at_its_rows_or_many_bytes(tmp_path, mon
     written(tmp_path / "a.parquet", rows, 3)
     assert group_sizes(tmp_path / "a.parquet") == [4, 4, 2]
     monkeypatch.setattr("pipeline.store.column_writer.BULK_GROUP_ROWS", 4)
-    bulk = pa.table({SAMPLE_ID: rows[SAMPLE_ID], "source_raw": [b"1"] * 10})
-    written(tmp_path / "b.parquet", bulk, 3)
-    assert group_sizes(tmp_path / "b.parquet") == [4, 4, 2]
+
+
+@pytest.mark.parametrize("batch", [1, 50, 150])
+def test_row_group_of_small_bulk_columns_ends_after_64_rows(tmp_path, batch):
+    rows = pa.table({SAMPLE_ID: [f"{n}" for n in range(150)], "source_raw": [b"1"] * 150})
+    content = written(tmp_path / "a.parquet", rows, batch)
+    assert group_sizes(tmp_path / "a.parquet") == [64, 64, 22]
+    assert content == written(tmp_path / "b.parquet", rows, 150)
