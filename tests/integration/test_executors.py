@@ -1,5 +1,6 @@
 """All executors, kills and resumes, on the drawn scenes: the same tars whatever happened on the way."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -72,8 +73,12 @@ def test_a_second_build_does_nothing_and_says_so_at_once(light, tmp_path):
 
 
 def workers(title):
-    """Processes below this one with that title."""
-    return [p for p in psutil.Process().children(recursive=True) if title in " ".join(p.cmdline())]
+    """Processes below this one with that title. Some may end meanwhile."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            found += [process] if title in " ".join(process.cmdline()) else []
+    return found
 
 
 def test_a_killed_driver_is_resumed_without_redoing_recorded_work(executor, light, many_shards, undisturbed, tmp_path):
