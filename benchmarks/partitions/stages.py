@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 import pyarrow as pa
@@ -46,9 +47,9 @@ class _MadeRows(SourceStage):
 
         return make
 
+    @abstractmethod
     def table(self, shard: int) -> pa.Table:
         """The rows of one shard."""
-        raise NotImplementedError
 
 
 class MadeImages(_MadeRows):

@@ -18,7 +18,7 @@ from pipeline.build.resume import DoneSteps, verdict_shards
 from pipeline.build.schedule import Schedule
 from pipeline.plan.steps import Key, steps
 from pipeline.run.task import run_name
-from pipeline.stage import PartitionedStage, SinkStage
+from pipeline.stage import SinkStage
 from pipeline.store.record_log import FLUSH_S, RecordWriter
 from pipeline.store.records import ALL_SHARDS
 from pipeline.store.run_folder import EXCHANGE, WHERE, RunFolder
@@ -246,7 +246,7 @@ class Build:
 
     def _count(self, task: Task, records: Sequence[Record], *, cached: bool) -> None:
         planned, tally, own = self.plan.stages[task.stage], self.tallies[task.stage], records[-1]
-        counted = records[:-1] if isinstance(planned.stage, PartitionedStage) else [own]
+        counted: Sequence[Record] = [own]
         if task.round is not None:
             tally.seconds += own.duration_s
             tally.notes.update(own.notes)

@@ -223,6 +223,8 @@ def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dic
 def _resolve_gathered(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:
     """As `_resolve_columns`. All shards of those columns must be there, so a global stage must be between."""
     written = {c: p.index for p in before for c in p.stage.writes if not column(c).virtual}
+    if stage.gathers and isinstance(stage, GlobalStage | PartitionedStage):
+        raise PlanError(f"stage {name} gathers columns by id, which only stages that work on one shard can do")
     for wanted in stage.gathers:
         if wanted not in written:
             raise PlanError(

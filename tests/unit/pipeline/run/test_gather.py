@@ -52,6 +52,14 @@ def test_gathering_without_a_stage_that_waits_for_all_shards_is_refused(tmp_path
         plan_of(tmp_path, [ReadLines(), Upper(), Pointer()], SHARDS)
 
 
+def test_a_stage_over_all_shards_cannot_gather(tmp_path):
+    class Both(Best):
+        gathers = ("caption",)
+
+    with pytest.raises(PlanError, match="which only stages that work on one shard can do"):
+        plan_of(tmp_path, [ReadLines(), Best(), Both()], SHARDS)
+
+
 def test_gathering_a_column_that_no_stage_stores_is_refused(tmp_path):
     with pytest.raises(PlanError, match="gathers column 'source_caption', which no stage before it stores"):
         plan_of(tmp_path, [ReadLines(), Best(), Pointer()], SHARDS)
