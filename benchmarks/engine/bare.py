@@ -113,9 +113,10 @@ def main() -> None:
     parser.add_argument("shards", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--side", type=int, required=True)
+    parser.add_argument("--first", type=int, help="tars to read, by name; all, if not given")
     options = parser.parse_args()
     options.out.mkdir(parents=True)
-    shards = sorted(options.shards.glob("*.tar"))
+    shards = sorted(options.shards.glob("*.tar"))[: options.first]
     with multiprocessing.Pool(2) as pool:
         rows = [r for part in pool.imap(first_pass, [(s, options.out, options.side) for s in shards]) for r in part]
         dropped = duplicates(rows)

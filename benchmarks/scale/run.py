@@ -37,8 +37,8 @@ REPEATS = {10: 5, 100: 3}
 LARGE = 100_000
 
 
-def build(shards: str, out: Path, executor: str) -> tuple[float, float]:
-    """Seconds from the first step to the end, and megabytes of the driver."""
+def build(shards: str, out: Path, executor: str) -> tuple[float, float, float]:
+    """Seconds from the first step to the end, and megabytes of the driver and of the largest worker."""
     shutil.rmtree(out, ignore_errors=True)
     command = [EDITLOOM, "build", str(MANIFEST), "--shards", shards, "--out", str(out), "--json"]
     command += ["--executor", executor, *(["--workers", "2"] if executor != "inprocess" else [])]
@@ -51,7 +51,8 @@ def build(shards: str, out: Path, executor: str) -> tuple[float, float]:
     (events,) = (out / "run").glob("events-*.jsonl")
     lines = [json.loads(line) for line in events.read_text().splitlines()]
     began = next(line["time"] for line in lines if line["event"] == "started")
-    return lines[-1]["time"] - began, watch.peak_bytes["driver"] / 1e6
+    worker = max(watch.peak_bytes["process_worker"], watch.peak_bytes["RayWorker"])
+    return lines[-1]["time"] - began, watch.peak_bytes["driver"] / 1e6, worker / 1e6
 
 
 def timed_command(*arguments: str) -> float:
@@ -65,14 +66,14 @@ def steps_table(sizes: list[int], folder: Path) -> dict[str, float]:
     """Print time and memory by number of shards. Returns seconds of commands at the largest size, and of a step."""
     found: dict[str, float] = {}
     for executor in EXECUTORS:
-        print(f"\n{executor}: shards, seconds from the first step, ms for each further step, driver MB")
+        print(f"\n{executor}: shards, seconds from the first step, ms a further step, MB of driver and of a worker")
         before: tuple[int, float] | None = None
         for size in sizes:
             shards = f"{folder}/shards/{{00000..{size - 1:05d}}}.tar"
             runs = [build(shards, folder / "out", executor) for _ in range(REPEATS.get(size, 1))]
-            seconds, memory = statistics.median(r[0] for r in runs), statistics.median(r[1] for r in runs)
+            seconds, driver, worker = (statistics.median(run[i] for run in runs) for i in range(3))
             each = (seconds - before[1]) / ((size - before[0]) * STAGES) * 1000 if before else float("nan")
-            print(f"{size:7,d} {seconds:9.2f} s {each:8.2f} ms {memory:7.0f} MB", flush=True)
+            print(f"{size:7,d} {seconds:9.2f} s {each:8.2f} ms {driver:7.0f} {worker:7.0f} MB", flush=True)
             before = size, seconds
             found[f"step {executor}"] = each / 1000
     size, given = sizes[-1], (str(MANIFEST), "--out", str(folder / "out"))

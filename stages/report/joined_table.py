@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 ROWS_PER_GROUP = 65_536
 """A group of this size, or of `BATCH_BYTES`: readers skip groups, and the footer has an entry for each."""
+MOST_PIECES = 64
+"""Tables that are held apart: one of a few rows takes as much memory as one of hundreds."""
 
 
 class JoinedTable:
@@ -23,18 +25,27 @@ class JoinedTable:
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
         self._names = schema.names
         self._held: list[pa.Table] = []
+        self._pieces: list[pa.Table] = []
         self._num_held = self._held_bytes = 0
 
     def write(self, rows: pa.Table) -> None:
         """Add rows with at least the columns of the schema."""
         rows = rows.select(self._names)
-        self._held.append(rows)
+        self._pieces.append(rows)
+        if len(self._pieces) == MOST_PIECES:
+            self._join_pieces()
         self._num_held += rows.num_rows
         self._held_bytes += rows.nbytes
         if self._num_held >= ROWS_PER_GROUP or self._held_bytes >= BATCH_BYTES:
             self._write_group()
 
+    def _join_pieces(self) -> None:
+        if self._pieces:
+            self._held.append(pa.concat_tables(self._pieces).combine_chunks())
+        self._pieces = []
+
     def _write_group(self) -> None:
+        self._join_pieces()
         if self._num_held:
             self._writer.write_table(pa.concat_tables(self._held))
         self._held, self._num_held, self._held_bytes = [], 0, 0
