@@ -54,7 +54,8 @@ class ScorePair(MapStage):
     reuse_embedding: bool = False
     """Take the source's vector from `image_embedding`, which `embed` made with the same model: half of the images need
     not be encoded. Stored vectors have three digits: cosines change by about 0.00001, `pair_direction_cos` by a
-    thousandth where the images are alike. The first row of each call is checked."""
+    thousandth where the images are alike. `reduced_jpeg_px` must be that of `embed`. The first row of each call is
+    checked."""
     reduced_jpeg_px: int | None = Field(default=None, ge=1)
     """A JPEG is decoded at 1/2, 1/4 or 1/8 of its size where that leaves its shorter side this long; none: whole. Give
     at least the side that the model sees (224 px for most CLIPs)."""
@@ -102,6 +103,7 @@ class ScorePair(MapStage):
             found = f"a cosine of {cos:.3f}" if is_alike else f"{stored_BD.shape[1]} numbers, not {first_BD.shape[1]}"
             raise RunStopped(
                 f"sample {batch[SAMPLE_ID][0].as_py()}: image_embedding is not the vector of its source image by "
-                f"{self.model!r} ({found}); name the model that made it, or set reuse_embedding = false"
+                f"{self.model!r} ({found}); give the model and the reduced_jpeg_px that made it, or set "
+                f"reuse_embedding = false"
             )
         return stored_BD

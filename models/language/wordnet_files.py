@@ -13,7 +13,7 @@ import zipfile
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from core.errors import ModelError
+from core.errors import ModelError, one_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +77,8 @@ class Lemma:
     def key(self) -> str:
         """The key of the sense, such as `dog%1:05:00::`."""
         synset = self._synset
-        head = synset.similar_tos()[0].lemmas()[0] if synset.pos == "s" else None
+        heads = synset.similar_tos() if synset.pos == "s" else []
+        head = heads[0].lemmas()[0] if heads else None
         tail = f"{head.name()}:{head.lex_id:02d}" if head else ":"
         number = NUMBERS[synset.pos]
         return f"{self._name}%{number}:{synset.lexname_number:02d}:{self.lex_id:02d}:{tail}".lower()
@@ -206,7 +207,10 @@ class WordNetFiles:
         if line is None:
             return []
         columns = line.split()
-        found = [int(offset) for offset in columns[-int(columns[2]) :]]
+        try:
+            found = [int(offset) for offset in columns[-int(columns[2]) :]]
+        except (ValueError, IndexError):
+            raise self.damaged(f"index.{SUFFIXES[pos]}", f"no places of {word!r}") from None
         return [offset for offset in found if self.synset_at("a", offset).pos == "s"] if pos == "s" else found
 
     def synset_at(self, pos: str, offset: int) -> Synset:
@@ -217,14 +221,21 @@ class WordNetFiles:
             buffer = self._buffer(name)
             line = buffer[offset : buffer.find(b"\n", offset)]
             if not line.startswith(b"%08d " % offset):
-                raise ModelError(f"WordNet's file {name} in {self._path} is damaged: no entry at byte {offset}")
-            self._synsets[key] = Synset(self, line.partition(b" | ")[0].decode().split())
+                raise self.damaged(name, f"no entry at byte {offset}")
+            try:
+                self._synsets[key] = Synset(self, line.partition(b" | ")[0].decode().split())
+            except (ValueError, IndexError):
+                raise self.damaged(name, f"no columns of an entry at byte {offset}") from None
         return self._synsets[key]
 
     def count(self, key: str) -> int:
         """Occurrences of a sense in WordNet's concordance, by its key."""
         line = self._line("cntlist.rev", key)
         return 0 if line is None else int(line.split()[-1])
+
+    def damaged(self, name: str, what: str) -> ModelError:
+        """The error that a file of the database is not what it should be."""
+        return ModelError(f"WordNet's file {name} in {self._path} is damaged: {what}")
 
     def _exceptions_of(self, pos: str) -> dict[str, list[str]]:
         if pos not in self._exceptions:
@@ -254,7 +265,10 @@ class WordNetFiles:
 
     def _buffer(self, name: str) -> Buffer:
         if name not in self._buffers:
-            self._buffers[name] = _mapped(self._path, name)
+            try:
+                self._buffers[name] = _mapped(self._path, name)
+            except (ValueError, KeyError, zipfile.BadZipFile) as error:
+                raise self.damaged(name, one_line(error)) from None
         return self._buffers[name]
 
 

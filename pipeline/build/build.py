@@ -137,17 +137,19 @@ class Build:
         """As `_dispatch`, without retries. Returns True when there were steps that are done already."""
         were_done = False
         for planned in reversed(self.plan.stages):
+            starting: list[Task] = []
             while self._schedule.has_ready(planned.index) and not self._is_over:
                 task = self._schedule.pop(planned.index)
                 if task.key not in self._missing and self._complete_if_done(task):
                     were_done = True
                     continue
                 self._missing.add(task.key)
-                if not self._has_room(planned.index):
+                if self._room(planned.index) <= len(starting):
                     self._schedule.put_back(task)
                     break
                 self._missing.discard(task.key)
-                self._start(task)
+                starting.append(task)
+            self._start(planned.folder, starting)
         return were_done
 
     def _dispatch_retries(self) -> None:
@@ -155,15 +157,15 @@ class Build:
         late: list[tuple[float, int, Task]] = []
         while self._retries and self._retries[0][0] <= time.monotonic() and not self._is_over:
             entry = heapq.heappop(self._retries)
-            if self._has_room(entry[2].stage):
-                self._start(entry[2])
+            if self._room(entry[2].stage) > 0:
+                self._start(self.plan.stages[entry[2].stage].folder, [entry[2]])
             else:
                 late.append(entry)
         for entry in late:
             heapq.heappush(self._retries, entry)
 
-    def _has_room(self, index: int) -> bool:
-        """True when a step of the stage can start now. The first call makes the workers."""
+    def _room(self, index: int) -> int:
+        """Number of steps of the stage that can start now. The first call makes the workers."""
         if not self._started:
             self.on_event("executor_starting", {})
             self._is_starting = True
@@ -173,24 +175,23 @@ class Build:
                 self._is_starting = False
             self._started = True
         most = self.plan.stages[index].run_on.workers
-        if most is not None and self.tallies[index].running >= most:
-            return False
-        return self.executor.slots(index) > 0
+        slots = self.executor.slots(index)
+        return slots if most is None else min(slots, most - self.tallies[index].running)
 
-    def _start(self, task: Task) -> None:
-        """Submit a task, after the records were removed whose files it may replace."""
-        folder = self.plan.stages[task.stage].folder
-        names = (task.shard, *verdict_shards(self.plan, task))
-        if task.attempt == 1:
-            self._records.remove(folder, [name for name in names if self._folder.has_record(folder, name)])
-        if task.shard not in self.plan.shard_numbers:
+    def _start(self, folder: str, tasks: Sequence[Task]) -> None:
+        """Submit tasks of one stage, after the records were removed whose files they may replace."""
+        names = [(task.shard, *verdict_shards(self.plan, task)) for task in tasks]
+        old = [name for task, own in zip(tasks, names, strict=True) if task.attempt == 1 for name in own]
+        self._records.remove(folder, [name for name in old if self._folder.has_record(folder, name)])
+        if any(task.shard not in self.plan.shard_numbers for task in tasks):
             self._records.flush()  # steps over several shards read the records of others
-        there = self._folder.files(folder)
-        is_clean = task.attempt == 1 and not any(f"{name}.parquet" in there for name in names)
-        self._running[task.key] = task
-        self.tallies[task.stage].running += 1
-        self.on_event("started", {**self._names(task), "attempt": task.attempt})
-        self.executor.submit(replace(task, has_leftovers=not is_clean))
+        there = self._folder.files(folder) if tasks else ()
+        for task, own in zip(tasks, names, strict=True):
+            has_leftovers = task.has_leftovers or any(f"{name}.parquet" in there for name in own)
+            self._running[task.key] = task
+            self.tallies[task.stage].running += 1
+            self.on_event("started", {**self._names(task), "attempt": task.attempt})
+            self.executor.submit(replace(task, has_leftovers=has_leftovers))
 
     def _wait(self) -> None:
         if not self._running and self._retries:
@@ -286,6 +287,7 @@ class Build:
 
     def _retry(self, again: Task, delay_s: float = 0.0) -> None:
         self._num_retries += 1
+        again = replace(again, has_leftovers=True)
         heapq.heappush(self._retries, (time.monotonic() + delay_s, self._num_retries, again))
 
     def _names(self, task: Task) -> dict[str, object]:

@@ -26,7 +26,9 @@ class DoneSteps:
         self.plan, self._folder = plan, folder
         self.waiting: set[Key] = set()
         """Steps that `each` found not done though all that they need is."""
-        self.of_rounds: defaultdict[int, list[str]] = defaultdict(list)
+        self.waiting_stages: set[int] = set()
+        """The stages of these steps."""
+        self.of_rounds: defaultdict[int, set[str]] = defaultdict(set)
         """Stage -> steps of rounds that `each` found done, and the shards that these gave their verdict on."""
 
     def find(self, task: Task) -> Sequence[Record] | None:
@@ -69,7 +71,7 @@ class DoneSteps:
                 found = found or self._popped(schedule, planned.index)
                 for task, records in found:
                     if task.round is not None:
-                        self.of_rounds[task.stage] += [record.shard for record in records]
+                        self.of_rounds[task.stage].update(record.shard for record in records)
                     yield from (((task.stage, record.shard), record) for record in records)
             self._folder.forget(planned.folder)
 
@@ -79,6 +81,7 @@ class DoneSteps:
         records = self.find(task)
         if records is None:
             self.waiting.add(task.key)
+            self.waiting_stages.add(task.stage)
             return []
         schedule.done(task, records)
         return [(task, records)]

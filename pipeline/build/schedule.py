@@ -10,6 +10,8 @@ from collections import defaultdict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pipeline.plan.steps import DoneOutputs, Phase, groups, input_digest, num_parts, phases, round_step
 from pipeline.run.task import RoundStep, Task
 from pipeline.stage import PartitionedStage, SinkStage
@@ -51,14 +53,14 @@ class Schedule:
     """Gives out the steps of a plan as tasks when all that they need is done."""
 
     def __init__(self, plan: Plan, find: Find) -> None:
-        """`find` is asked for the steps of a stage's rounds before they start: a later round may be done already."""
+        """`find` is asked for the steps of a stage's last round before its first: they may be done already."""
         self._plan, self._find = plan, find
         self.outputs = DoneOutputs(plan)
         self.found: list[tuple[Task, Sequence[Record]]] = []
         """Steps of rounds that were done already. The caller takes them out."""
         self.on_rounds: Callable[[int, str], None] = lambda _stage, _digest: None
-        """Called before the first round of a stage starts, with the digest of its input, and when its last one has
-        ended, with an empty text."""
+        """Called before the first round of a stage starts, unless it is done, with the digest of its input, and when
+        the last one has ended, with an empty text."""
         self._queues = [self._queue(planned) for planned in plan.stages]
         self._followers: defaultdict[int, list[int]] = defaultdict(list)
         for planned in plan.stages:
@@ -152,19 +154,19 @@ class Schedule:
             queue.ready.append(Task(stage=stage, shard=ALL_SHARDS, input_digest=queue.digest))
             return
         read = set(planned.gathered.values()) or {planned.upstream}
-        rows = max(int(self.outputs.rows(index).sum()) for index in read)
+        rows = max(int(self.outputs.rows(index).sum(dtype=np.float64)) for index in read)
         queue.num_parts = num_parts(rows)
         queue.groups = groups(len(self._plan.shards), queue.num_parts)
         rounds = [phase for phase in queue.phases if phase.kind == "round"]
-        for phase in reversed(rounds):
-            found = self._found(stage, phase)
-            if found is not None:
-                self.found += found
-                queue.round, queue.left_in_round = phase.number, len(found)
-                for task, records in found:
-                    self.done(task, records)
-                return
-        self.on_rounds(stage, queue.digest)
+        found = self._found(stage, rounds[-1])
+        if found is not None:  # what it left is complete; a round before it counts only after those before that
+            self.found += found
+            queue.round, queue.left_in_round = rounds[-1].number, len(found)
+            for task, records in found:
+                self.done(task, records)
+            return
+        if self._found(stage, rounds[0]) is None:
+            self.on_rounds(stage, queue.digest)
         self._start_round(stage, 0)
 
     def _found(self, stage: int, phase: Phase) -> list[tuple[Task, Sequence[Record]]] | None:

@@ -72,7 +72,7 @@ def _wrong_places(planned: PlannedStage, folder: RunFolder, steps: DoneSteps, *,
         return
     if any(index == planned.index and shard not in steps.plan.shard_numbers for index, shard in steps.waiting):
         yield f"stage {planned.name}: the places of the rows that it gathers are not there, or out of date; build again"
-    for name in steps.of_rounds[planned.index]:
+    for name in sorted(steps.of_rounds[planned.index]):
         record = folder.record(planned.folder, name)
         for problem in _wrong_stage_files(planned, record, folder, deep=deep) if record is not None else ():
             yield f"stage {planned.name}: {problem}"
@@ -83,8 +83,7 @@ def _is_out_of_date(planned: PlannedStage, shard: str, steps: DoneSteps) -> bool
     if isinstance(planned.stage, SinkStage) and shard == ALL_SHARDS:
         return False
     if isinstance(planned.stage, PartitionedStage):
-        is_waiting = any(index == planned.index for index, _ in steps.waiting)
-        return is_waiting and shard not in steps.of_rounds[planned.index]
+        return planned.index in steps.waiting_stages and shard not in steps.of_rounds[planned.index]
     return (planned.index, shard) in steps.waiting
 
 

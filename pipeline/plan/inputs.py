@@ -126,7 +126,7 @@ def _look_up(urls: Sequence[str]) -> Iterator[tuple[str, Mapping[str, Any] | Non
         if count >= MANY_NAMES:
             with contextlib.suppress(OSError, NotImplementedError, ValueError):
                 listed = file_systems[own].ls(folder, detail=True)
-                known |= {(own, str(info["name"]).rstrip("/")): info for info in listed}
+                known |= {(own, str(info["name"]).rstrip("/")): info for info in listed if not info.get("islink")}
 
     def details(place: tuple[str, Any, str]) -> Mapping[str, Any] | None:
         _, fs, path = place
@@ -171,7 +171,20 @@ def _existing(text: str, info: Mapping[str, Any], suffixes: tuple[str, ...]) -> 
     if not files:
         aside = " (run folders aside)" if runs else ""
         raise PlanError(f"folder {text!r} holds no {' or '.join(suffixes)} file{aside}")
-    return {_with_protocol(text, name): (name, below[name]) for name in files}
+    return {_with_protocol(text, name): (name, _followed(fs, name, below[name])) for name in files}
+
+
+def _followed(fs: Any, path: str, info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Details of the file behind a symbolic link, of which listings describe the link itself."""
+    return _described(fs, path) if info.get("islink") else info
+
+
+def _described(fs: Any, path: str) -> Mapping[str, Any]:
+    try:
+        info: Mapping[str, Any] = fs.info(path)
+    except OSError as error:
+        raise PlanError(f"shard {path!r} cannot be looked at: {error}") from None
+    return info
 
 
 def _matching(text: str, pattern: str) -> dict[str, _Details]:
@@ -197,7 +210,7 @@ def _matching(text: str, pattern: str) -> dict[str, _Details]:
     files = [name for name in found if not is_result(name)]
     if not files:
         raise PlanError(f"shards {text!r} match no file{' (run folders aside)' if found else ''}")
-    return {_with_protocol(text, name): (name, found[name]) for name in files}
+    return {_with_protocol(text, name): (name, _followed(fs, name, found[name])) for name in files}
 
 
 def _above(name: str) -> list[str]:
@@ -231,11 +244,7 @@ def file_identity(url: str) -> tuple[str, int]:
     Raises `PlanError` when the file system does not describe it.
     """
     fs, path = connect(url)
-    try:
-        info = fs.info(path)
-    except OSError as error:
-        raise PlanError(f"shard {url!r} cannot be looked at: {error}") from None
-    return _identity(path, info)
+    return _identity(path, _described(fs, path))
 
 
 def _identity(path: str, info: Mapping[str, Any]) -> tuple[str, int]:

@@ -30,6 +30,8 @@ Key = tuple[int, str]
 
 ROWS_OF_ONE_PART = 4096
 """Rows from which a stage works in several parts. Parts and rows a part both grow with the root of the rows."""
+MOST_PARTS = 1 << 16
+"""More would be needed from 10^13 rows on; counts in records may be wrong."""
 MOST_SHARDS_PER_GROUP, FEWEST_SHARDS_PER_GROUP, USUAL_GROUPS = 64, 4, 8
 """Bounds on the shards of one step, and the number of steps that a few shards are cut into."""
 
@@ -121,7 +123,7 @@ def round_step(number: int, index: int) -> str:
 
 def num_parts(rows: int) -> int:
     """Number of parts that `rows` rows are cut into: 1 up to 4,096 rows, 16 for a million, 495 for 10^9."""
-    return max(1, math.ceil(math.sqrt(rows / ROWS_OF_ONE_PART)))
+    return min(MOST_PARTS, max(1, math.ceil(math.sqrt(rows / ROWS_OF_ONE_PART))))
 
 
 def groups(num_shards: int, parts: int) -> list[tuple[int, int]]:

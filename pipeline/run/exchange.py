@@ -122,7 +122,7 @@ class Inbox:
             if first < begin:
                 tail, begin = self._storage.read_range(rel, first, last), first
             return [(to, _table(tail[a - begin : b - begin], crc)) for to, a, b, crc in wanted]
-        except (ValueError, zlib.error) as error:
+        except (ValueError, TypeError, IndexError, RecursionError, zlib.error) as error:
             raise DamagedFileError(f"{rel} cannot be read ({error}); remove it and build again") from None
 
 

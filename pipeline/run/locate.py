@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from tokenize import TokenError
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 import numpy as np
 import pyarrow as pa
@@ -105,9 +106,9 @@ class Places:
             path = self._storage.fetch(rel, self._storage.scratch())
             try:
                 known = np.load(path, mmap_mode="r", allow_pickle=False)
-            except (ValueError, EOFError, SyntaxError, TokenError) as error:
+            except (ValueError, EOFError, SyntaxError, TokenError, BadZipFile) as error:
                 raise DamagedFileError(f"{rel} cannot be read ({error}); remove it and build again") from None
-            if known.dtype != PLACE or known.ndim != 1:
+            if not isinstance(known, np.ndarray) or known.dtype != PLACE or known.ndim != 1:
                 raise DamagedFileError(f"{rel} has no places of rows; remove it and build again")
             self._parts[number] = known
         return self._parts[number]

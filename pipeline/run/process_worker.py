@@ -50,7 +50,8 @@ class Driver:
 
 def main() -> None:
     """Serve one driver."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the driver lets running steps finish
+    for number in (signal.SIGINT, signal.SIGTERM):  # terminals and schedulers send them to the whole group
+        signal.signal(number, signal.SIG_IGN)  # the driver lets running steps finish, and ends this process
     driver = Driver(Connection(int(sys.argv[1])))
     plan, storage = driver.receive()
     import pyarrow as pa

@@ -12,12 +12,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
+from glob import glob
 from multiprocessing.connection import Connection, Pipe, wait
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from core.errors import RunStopped
+from core.errors import RunStopped, one_line
 from pipeline.run.deadlines import TaskClock
 from pipeline.run.task import Outcome
 
@@ -54,13 +58,15 @@ class _Worker:
 
 
 class ProcessExecutor:
-    """Runs tasks in `workers` processes, by default one for each core that this process may use."""
+    """Runs tasks in `workers` processes, by default as many as the cores and the memory serve at once."""
 
     def __init__(self, storage: Storage, workers: int | None = None) -> None:
         self._storage = storage
-        self._num_workers = workers or _num_cores()
+        self._num_workers = workers
         self._workers: list[_Worker] = []
         self._failed_starts = 0
+        self._fault: RunStopped | None = None
+        """Ends the build at the next `wait`, after the outcomes of the one before."""
         self._free: dict[_Worker, None] = {}
         self._latest: dict[str, _Worker] = {}
         """Shard -> the worker whose latest task was on it: it may have the shard's files in memory."""
@@ -68,23 +74,28 @@ class ProcessExecutor:
     def start(self, plan: Plan) -> None:
         """Start the processes. They import what they need side by side, while the driver goes on."""
         self._plan = plan
-        for _ in range(min(self._num_workers, max(1, len(plan.shards)))):
-            self._spawn()
+        self._setup = bytes(ForkingPickler.dumps((plan, self._storage)))
+        try:
+            for _ in range(min(self._num_workers or _num_served(plan), max(1, len(plan.shards)))):
+                self._spawn()
+        except BaseException:
+            self.close()
+            raise
 
     def _spawn(self) -> None:
         ours, theirs = Pipe()
         log = self._storage.scratch() / f"worker-{len(self._workers)}-{time.monotonic_ns()}.log"
-        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+        environment = {"OMP_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths}
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  this interpreter
-                [sys.executable, "-m", "pipeline.run.process_worker", str(theirs.fileno())],
+                [sys.executable, "-P", "-m", "pipeline.run.process_worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
             )  # fmt: skip
         theirs.close()
         worker = _Worker(process, ours, str(log), time.monotonic())
         self._workers.append(worker)
-        with contextlib.suppress(OSError):  # it died at once: `wait` finds that
-            ours.send((self._plan, self._storage))
+        threading.Thread(target=_send, args=(ours, self._setup), daemon=True).start()  # waits until the process reads
 
     def slots(self, stage: int) -> int:
         """Number of idle workers."""
@@ -105,15 +116,29 @@ class ProcessExecutor:
             worker.connection.send(task)
 
     def wait(self, timeout_s: float) -> list[Outcome]:
-        """Outcomes of tasks that ended, and of those whose worker died, does not answer or is late."""
+        """Outcomes of tasks that ended, and of those whose worker died, does not answer or is late.
+
+        Raises `RunStopped` where workers cannot be started.
+        """
+        if self._fault is not None:
+            raise self._fault
         heard = set(wait([worker.connection for worker in self._workers], timeout_s))
         outcomes: list[Outcome] = []
         for worker in list(self._workers):
-            outcome = self._hear(worker) if worker.connection in heard else None
-            if outcome is None and worker.clock is not None:
-                outcome = self._late(worker, worker.clock)
+            try:
+                outcome = self._hear(worker) if worker.connection in heard else None
+                if outcome is None and worker.clock is not None:
+                    outcome = self._late(worker, worker.clock)
+            except RunStopped as stopped:
+                self._fault = stopped
+                break
+            except OSError as error:
+                self._fault = RunStopped(f"a worker cannot be started: {one_line(error)}")
+                break
             if outcome is not None:
                 outcomes.append(outcome)
+        if self._fault is not None and not outcomes:
+            raise self._fault
         return outcomes
 
     def _hear(self, worker: _Worker) -> Outcome | None:
@@ -182,13 +207,33 @@ class ProcessExecutor:
 
     def close(self) -> None:
         """End all workers."""
+        for worker in self._workers:
+            worker.process.kill()
         for worker in list(self._workers):
             self._remove(worker)
 
 
-def _num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _send(connection: Connection, message: bytes) -> None:
+    with contextlib.suppress(OSError, TypeError):  # it died, and may be closed here: `wait` finds that
+        connection.send_bytes(message)
+
+
+def _num_served(plan: Plan) -> int:
+    """Workers that the cores and the memory serve at once, each with the needs of the stage that has most."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    needs = [planned.stage.needs for planned in plan.stages]
+    by_cores = cores / max(1.0, *(need.cpu for need in needs))
+    by_memory = _memory_bytes() / max(1, *(need.memory_bytes for need in needs))
+    return max(1, int(min(by_cores, by_memory)))
+
+
+def _memory_bytes() -> int:
+    """Memory of this machine, or of the container in which this process runs."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"):
+        with contextlib.suppress(OSError, ValueError):  # no such file, or the word "max"
+            found = min(found, int(Path(limit).read_text(encoding="ascii")))
+    return found
 
 
 def _last_words(log: str) -> str:
@@ -204,5 +249,6 @@ def _last_words(log: str) -> str:
 
 
 def has_gpu() -> bool:
-    """True when this machine has a GPU of NVIDIA that processes may use."""
-    return os.path.exists("/dev/nvidia0") and os.environ.get("CUDA_VISIBLE_DEVICES") != ""  # noqa: PTH110
+    """True when this machine has a GPU that torch may use: of NVIDIA, of AMD, or of the system that runs a Linux."""
+    devices = [*glob("/dev/nvidia[0-9]*"), *glob("/dev/kfd"), *glob("/dev/dxg")]  # noqa: PTH207  a container may have any
+    return bool(devices) and os.environ.get("CUDA_VISIBLE_DEVICES") != ""

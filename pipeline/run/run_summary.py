@@ -5,6 +5,7 @@ Each record and each file is read once. Files are read a few at a time ahead, wh
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -40,15 +41,18 @@ def summarise(plan: Plan, folder: RunFolder, beat: Callable[[int], None] = lambd
     rejected: dict[str, FileEntry] = {}
     stages = []
     for stage in plan.stages:
-        counts = RowCounts()
+        counts, num_shards = RowCounts(), 0
         for record in _records(plan, folder, stage):
             _count(counts, stage, record)
+            num_shards += record.shard in plan.shard_numbers
             entry = record.files.get(f"{record.shard}{REJECTS}")
             if entry is not None:
                 rejected[f"{stage.folder}/{record.shard}{REJECTS}"] = entry
             if stage is planned and record.rows_out:
                 left.add(record)
         folder.forget(stage.folder)
+        if stage.has_rows and num_shards < len(plan.shards):  # a shared disk that is late shows them the next time
+            raise OSError(errno.ESTALE, f"{len(plan.shards) - num_shards} records are not there", stage.folder)
         stages.append(_described(stage, counts))
     own = planned.stage.suffix
     return RunSummary(

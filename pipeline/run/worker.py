@@ -73,6 +73,7 @@ class Worker:
             record, verdicts = self._dispatch(task)
             return Outcome(task=task, record=record, verdicts=verdicts)
         except Exception as error:  # noqa: BLE001  the one place that adds stage and shard to any error
+            self.storage.forget_recent()
             kind, text = classify(error)
             where = f"stage {planned.name}, shard {task.shard}"
             return Outcome(task=task, failure=kind, message=text if text.startswith(where) else f"{where}: {text}")

@@ -6,12 +6,13 @@ about a shard counts. At its end a build joins all of them into `records.jsonl`,
 last: a build that is killed in between leaves lines that say the same twice. A line that was cut off is no record.
 
 On a local disk one file grows by a line at a time. Elsewhere lines are collected for `FLUSH_S` seconds, so a killed
-build may do again what was finished in these seconds.
+build may do again what was finished in these seconds. Where many such files have come together, they become one.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import time
 from typing import IO, TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 RECORDS = "records.jsonl"
 FLUSH_S = 5.0
 MOST_ADDED = 256
-"""Files that a build adds to one stage before it joins them."""
+"""Files that a build adds to one stage before they become one."""
 _ADDED = re.compile(r"records-\d{6,}\.jsonl")
 _REMOVED = "removed"
 _ATTEMPTS = 5
@@ -81,8 +82,11 @@ class _Added:
     def __init__(self, storage: Storage, folder: str) -> None:
         self._storage, self._folder = storage, folder
         self._pending: list[bytes] = []
-        self._number = self._num_joined = 0
+        self._number = 0
+        self._small: list[str] = []
+        """Remote files that are to become one."""
         self._handle: IO[bytes] | None = None
+        self._is_synced = True
 
     def write(self, line: bytes) -> None:
         self._pending.append(line + b"\n")
@@ -94,15 +98,17 @@ class _Added:
             return
         data = b"".join(self._pending)
         if not self._storage.is_local:
-            self._storage.write_bytes(self._next_file(), data)
+            self._small.append(self._next_file())
+            self._storage.write_bytes(self._small[-1], data)
             self._pending.clear()
-            if self._number - self._num_joined >= MOST_ADDED:
-                self.join()
+            if len(self._small) >= MOST_ADDED:
+                self._merge()
             return
         if self._handle is None:
             rel = self._next_file()
             self._storage.write_bytes(rel, b"")
             self._handle = open(self._storage.path(rel), "ab", buffering=0)  # noqa: SIM115, PTH123  closed in `join`
+        self._is_synced = False
         try:
             while data:  # a disk that gets full takes a part of it
                 data = data[self._handle.write(data) :]
@@ -111,6 +117,20 @@ class _Added:
             self._handle = None  # later lines go to a new file, not behind one that is cut off
             raise
         self._pending.clear()
+
+    def sync(self) -> None:
+        """Write what is held so that other machines see it, and no crash of this one loses it."""
+        self.flush()
+        if self._handle is not None and not self._is_synced:
+            os.fsync(self._handle.fileno())  # on NFS, others see lines then
+            self._is_synced = True
+
+    def _merge(self) -> None:
+        """Put the lines of the last small files into one behind them, in their order."""
+        small, self._small = self._small, []
+        self._storage.write_bytes(self._next_file(), b"".join(self._storage.contents(small)))
+        for _ in self._storage.in_parallel(self._storage.remove, small):
+            pass
 
     def _next_file(self) -> str:
         self._number += 1
@@ -126,10 +146,10 @@ class _Added:
         if added:
             lines = read_lines(self._storage, self._folder)
             joined = b"".join(lines[shard] + b"\n" for shard in sorted(lines))
-            self._storage.write_bytes(f"{self._folder}/{RECORDS}", joined)
-            for name in added:
+            self._storage.write_bytes(f"{self._folder}/{RECORDS}", joined, survives_crash=True)
+            for name in added:  # one after the other: lines of an earlier file must not outlive those of a later one
                 self._storage.remove(f"{self._folder}/{name}")
-        self._num_joined = self._number  # numbers go on: a reader that listed a file must not find another one
+        self._small = []  # numbers go on: a reader that listed a file must not find another one
 
 
 class RecordWriter:
@@ -153,12 +173,12 @@ class RecordWriter:
             self._of(folder).flush()
 
     def flush(self, *, older_than_s: float = 0.0) -> None:
-        """Write what is held, unless the last write was less than `older_than_s` ago."""
+        """Write what is held for all machines to see, unless the last write was less than `older_than_s` ago."""
         now = time.monotonic()
         if now - self._flushed_at >= older_than_s:
             self._flushed_at = now
             for added in self._added.values():
-                added.flush()
+                added.sync()
 
     def close(self, folders: Iterable[str] = ()) -> None:
         """Write what is held and join the files of each stage. `folders` may have files of a killed build, too."""

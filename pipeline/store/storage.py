@@ -237,14 +237,21 @@ class Storage:
                 temporary.replace(final)
             return
         self._recent.drop(rel)
+        self.fs.put_file(str(temporary), self.path(rel))
         if is_read_again and temporary.stat().st_size <= MOST_RECENT_BYTES // 16:
             self._recent.keep(rel, temporary.read_bytes())
-        self.fs.put_file(str(temporary), self.path(rel))
 
-    def write_bytes(self, rel: str, data: bytes) -> None:
-        """Write a whole file at `rel`, atomically."""
-        with self.writing(rel) as temporary:
-            temporary.write_bytes(data)
+    def forget_recent(self) -> None:
+        """Drop what is kept in memory of files: after a failed step another process may write them anew."""
+        self._recent = _Recent()
+
+    def write_bytes(self, rel: str, data: bytes, *, survives_crash: bool = False) -> None:
+        """Write a whole file at `rel`, atomically: with `survives_crash` also where the machine fails in between."""
+        with self.writing(rel) as temporary, temporary.open("wb") as out:
+            out.write(data)
+            if survives_crash:
+                out.flush()
+                os.fsync(out.fileno())
 
     def fetch(self, rel: str, into: Path) -> Path:
         """A local path of the file, or of the folder of files: a copy where the run folder is remote."""

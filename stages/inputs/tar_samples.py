@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
@@ -20,7 +21,6 @@ from stages.inputs.tar_headers import FULL_NOTE, NoTarError, TarWalk
 from stages.inputs.tar_index import IndexFullError, Place, TarIndex, split_key
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import Iterator
 
 TEXT_SUFFIXES, JSON_SUFFIX = ("txt", "caption", "text"), "json"
@@ -39,8 +39,9 @@ def open_local(url: str) -> Iterator[IO[bytes]]:
         return
     with tempfile.NamedTemporaryFile() as copy:
         fs.get_file(path, copy.name)
-        with open(copy.name, "rb") as handle:  # noqa: PTH123  the download may have replaced the file
-            yield handle
+        handle = open(copy.name, "rb")  # noqa: SIM115, PTH123  the download may have replaced the file
+    with handle:  # it has no name any more: nothing is left of it, however this process ends
+        yield handle
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ class _Known:
     handle: IO[bytes]
     size: int
     index: TarIndex
+    notes: Counter[str]
+    """Of what was left out or ignored: they belong to each reading."""
     opened: contextlib.ExitStack
 
 
@@ -72,17 +75,26 @@ class TarReader:
         """
         if self._known is None or not identity or self._key != (url, identity):
             self.close()
-            self._known, self._key = _read_index(url, notes), (url, identity)
-        handle, size = self._known.handle, self._known.size
-        for key, repeat, members in self._known.index.groups():
+            self._known, self._key = _read_index(url), (url, identity)
+        notes.update(self._known.notes)
+        try:
+            yield from self._samples(self._known, max_image_bytes, notes)
+        except OSError:
+            self.close()  # a handle of a network disk may be out of date
+            raise
+        if self._known is not None and self._known.index.num_bytes > KEPT_INDEX_BYTES:
+            self.close()
+
+    @staticmethod
+    def _samples(known: _Known, max_image_bytes: int, notes: Counter[str]) -> Iterator[InputSample]:
+        handle, size = known.handle, known.size
+        for key, repeat, members in known.index.groups():
             sample = InputSample(key=key[:MAX_KEY_CHARS])
             if repeat:
                 sample.problem, sample.detail = InputReject.DUPLICATE_KEY, f"occurrence {repeat + 1} of this key"
             if extra := _num_extra(members):
                 notes["extra members, ignored"] += extra
             yield _fill(handle, size, sample, members, max_image_bytes)
-        if self._known is not None and self._known.index.num_bytes > KEPT_INDEX_BYTES:
-            self.close()
 
     def close(self) -> None:
         """Close the tar that is open."""
@@ -100,7 +112,8 @@ def read_samples(url: str, max_image_bytes: int, notes: Counter[str]) -> Iterato
         reader.close()
 
 
-def _read_index(url: str, notes: Counter[str]) -> _Known:
+def _read_index(url: str) -> _Known:
+    notes: Counter[str] = Counter()
     with contextlib.ExitStack() as stack:
         handle = stack.enter_context(open_local(url))
         size = handle.seek(0, 2)
@@ -112,7 +125,7 @@ def _read_index(url: str, notes: Counter[str]) -> _Known:
             raise ShardFailed(
                 f"{url}: not a tar archive ({error}); compressed tars are not read, unpack them first"
             ) from None
-        return _Known(handle, size, index, stack.pop_all())
+        return _Known(handle, size, index, notes, stack.pop_all())
 
 
 def _index(handle: IO[bytes], size: int, notes: Counter[str]) -> TarIndex:

@@ -71,3 +71,21 @@ def test_a_damaged_file_is_named_with_the_place(files, tmp_path):
     (tmp_path / "data.noun").write_bytes(b"0" * 100)
     with pytest.raises(ModelError, match=r"WordNet's file data\.noun in .* is damaged: no entry at byte \d+"):
         WordNetFiles(tmp_path).synset("bus.n.01")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("index.noun", b"", "cannot mmap an empty file"),
+        ("index.noun", b"bus n x\n", "no places of 'bus'"),
+        ("index.noun", b"bus n\n", "no places of 'bus'"),
+        ("data.noun", b"00000000 06 n 0z bus 0 000 | a vehicle\n", "no columns of an entry at byte 0"),
+        ("data.noun", b"00000000 06 n\n", "no columns of an entry at byte 0"),
+    ],
+)
+def test_a_file_with_other_content_is_named(tmp_path, name, content, said):
+    (tmp_path / "lexnames").write_bytes((wordnet_folder() / "lexnames").read_bytes())
+    (tmp_path / "index.noun").write_bytes(b"bus n 1 0 1 0 00000000\n")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ModelError, match=rf"WordNet's file {name} in .* is damaged: .*{said}"):
+        WordNetFiles(tmp_path).synset("bus.n.01")

@@ -15,7 +15,7 @@ from pipeline.build.status import status
 from pipeline.build.verify import verify
 from pipeline.plan.manifest import RunOn
 from pipeline.plan.plan import make_plan
-from pipeline.rounds import Rounds
+from pipeline.rounds import Round, Rounds
 from pipeline.run.task import run_name
 from pipeline.store.records import ALL_SHARDS
 from pipeline.store.run_folder import EXCHANGE, WHERE
@@ -414,3 +414,30 @@ def test_build_killed_again_and_again_ends_the_same(tmp_path, undisturbed):
     assert kills > 8
     assert run(plan).ok
     check_whole(plan, expected)
+
+
+class Silent(Repeats):
+    """As `Repeats`, with a round before the verdict that sends nothing."""
+
+    def open(self, ctx):
+        rounds = super().open(ctx)
+        silent = Round(name="silent", over="parts", receives=(), run=lambda given, send: None)
+        return Rounds(rounds=(*rounds.rounds, silent), judge=rounds.judge, judge_receives=rounds.judge_receives)
+
+
+def test_lost_verdict_behind_a_round_that_sends_nothing_is_made_from_what_all_rounds_send(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper(), Silent(), Pack()], SHARDS)
+    assert run(plan).ok
+    expected = all_rows(plan)
+    (tmp_path / "run" / folder_of(plan, "silent") / "a.parquet").unlink()
+    assert {step[:2] for stage, step in rebuild(plan) if stage == "silent"} == {"_0", "_1", "_2", "_4"}
+    assert all_rows(plan) == expected
+
+
+def test_sent_rows_that_are_lost_in_between_are_sent_again(tmp_path):
+    plan = plan_of(tmp_path, CHAIN, SHARDS)
+    run(plan, Scripted(Storage(plan.out), {("repeats", "_3-00001"): ["shard"]}, width=3))
+    [sent] = (tmp_path / "run" / folder_of(plan) / EXCHANGE).rglob("words/_0-00000.blocks")
+    sent.unlink()
+    assert ("repeats", "_0-00000") in rebuild(plan)
+    assert kept(plan) == verdicts_of(without_dropped(SHARDS))

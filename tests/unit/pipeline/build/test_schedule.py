@@ -1,3 +1,4 @@
+import pytest
 from _fakes import Best, NumWords, Pack, ReadLines, Upper, Words, plan_of
 from _fakes_over_shards import Pointer, Repeats
 
@@ -107,12 +108,13 @@ def test_finished_last_round_needs_no_earlier_one(tmp_path):
     assert called == [(1, False)]
 
 
-def test_rounds_go_on_behind_the_last_one_that_is_whole(tmp_path):
+@pytest.mark.parametrize(("done", "expected"), [(0, []), (1, [(1, True)])])
+def test_rounds_go_on_from_the_first_one(tmp_path, done, expected):
     plan = plan_of(tmp_path, [ReadLines(), Repeats()], SHARDS)
-    schedule, called = started(plan, lambda task: [record_of(task.shard)] if task.round.number == 1 else None)
-    assert [task.key for task, _ in schedule.found] == [(1, "_1-00000")]
-    assert ready(schedule, plan) == [(1, "_2-00000")]
-    assert called == [], "what was sent is needed still"
+    schedule, called = started(plan, lambda task: [record_of(task.shard)] if task.round.number == done else None)
+    assert schedule.found == []
+    assert ready(schedule, plan) == [(1, "_0-00000")], "a later round counts only after those before it"
+    assert called == expected, "what a finished first round sent is needed still"
 
 
 def test_places_of_ids_are_found_before_the_first_shard_that_gathers(tmp_path):

@@ -354,3 +354,32 @@ def test_many_names_of_a_folder_that_cannot_be_listed_are_asked_for(counted, mon
 
 def _cannot_list(self, path, detail=True, **options):
     raise NotImplementedError
+
+
+def test_identity_is_that_of_the_file_behind_a_link_however_it_is_named(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "in").mkdir()
+    for number in range(9):
+        (tmp_path / f"real/{number}.tar").write_bytes(b"one")
+        (tmp_path / f"in/{number}.tar").symlink_to(tmp_path / f"real/{number}.tar")
+    paths = [str(tmp_path / f"in/{number}.tar") for number in range(9)]
+
+    def identities():
+        ways = [[str(tmp_path / "in")], [str(tmp_path / "in/*.tar")], [str(tmp_path / "in/{0..8}.tar")], paths[:1]]
+        return [identify_inputs(way, (".tar",))[paths[0]] for way in ways]
+
+    before = identities()
+    assert len(set(before)) == 1
+    (tmp_path / "real/0.tar").write_bytes(b"two")
+    os.utime(tmp_path / "real/0.tar", (1, 1))
+    after = identities()
+    assert len(set(after)) == 1
+    assert after[0] != before[0]
+
+
+@pytest.mark.parametrize("given", ["in", "in/*.tar"])
+def test_link_to_nothing_is_refused(tmp_path, given):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in/a.tar").symlink_to(tmp_path / "gone.tar")
+    with pytest.raises(PlanError, match=r"shard '.*in/a\.tar' cannot be looked at"):
+        identify_inputs([str(tmp_path / given)], (".tar",))

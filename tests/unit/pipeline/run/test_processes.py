@@ -1,5 +1,6 @@
 """How worker processes start and end. What they do is tested in tests/integration."""
 
+import fnmatch
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ from _fakes import ReadLines, Upper, plan_of, rows_of, run
 from core.errors import PlanError, RunStopped
 from pipeline.build import run as runs
 from pipeline.build.build import Build
+from pipeline.run import processes
 from pipeline.run.processes import MOST_FAILED_STARTS, ProcessExecutor
 from pipeline.store.storage import Storage
 
@@ -123,3 +125,60 @@ def test_processes_take_no_address(tmp_path):
     plan = plan_of(tmp_path, [ReadLines()], {"a": ["one"]})
     with pytest.raises(PlanError, match="has workers on this machine only; use --executor ray"):
         runs._executor("processes", plan, Storage(plan.out), 1, "10.0.0.1:6379")
+
+
+def test_workers_import_nothing_from_the_current_folder(tmp_path, monkeypatch):
+    for package in ("samples", "stages", "models"):
+        (tmp_path / "here" / package).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "here")
+    plan = plan_of(tmp_path, [ReadLines()], {"a": ["one"]})
+    storage = Storage(plan.out)
+    result = Build(plan, storage, ProcessExecutor(storage, 1), lambda *_: None).run()
+    storage.close()
+    assert result.ok, result.stopped
+
+
+def test_worker_outlives_a_sigterm_to_its_group(one_worker):
+    until(one_worker, lambda: one_worker.slots(0) == 1)
+    process = one_worker._workers[0].process
+    os.kill(process.pid, signal.SIGTERM)
+    time.sleep(0.3)
+    assert process.poll() is None
+
+
+def test_failed_start_of_a_worker_comes_after_the_outcomes(one_worker, monkeypatch):
+    until(one_worker, lambda: one_worker.slots(0) == 1)
+    worker = one_worker._workers[0]
+
+    def fails():
+        raise OSError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(one_worker, "_spawn", fails)
+    worker.process.kill()
+    with pytest.raises(RunStopped, match=r"a worker cannot be started: resource temporarily unavailable"):
+        until(one_worker, lambda: False)
+
+
+class Large(Upper):
+    needs = Upper.needs.__class__(memory_bytes=3 << 30)
+
+
+@pytest.mark.parametrize(("memory_gib", "expected"), [(64, 8), (12, 4), (2, 1)])
+def test_workers_are_as_many_as_cores_and_memory_serve(tmp_path, monkeypatch, memory_gib, expected):
+    monkeypatch.setattr(processes, "_memory_bytes", lambda: memory_gib << 30)
+    monkeypatch.setattr(processes.os, "sched_getaffinity", lambda _: range(8))
+    plan = plan_of(tmp_path, [ReadLines(), Large()], {"a": ["one"]})
+    assert processes._num_served(plan) == expected
+
+
+def test_memory_is_that_of_this_machine_at_most():
+    assert 0 < processes._memory_bytes() <= os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+@pytest.mark.parametrize("device", ["/dev/nvidia0", "/dev/nvidia3", "/dev/dxg", "/dev/kfd"])
+def test_gpu_is_found_by_any_of_its_devices(monkeypatch, device):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(processes, "glob", lambda pattern: fnmatch.filter([device, "/dev/nvidiactl"], pattern))
+    assert processes.has_gpu()
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not processes.has_gpu()

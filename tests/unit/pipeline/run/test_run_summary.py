@@ -4,9 +4,11 @@ from typing import ClassVar
 import pyarrow as pa
 import pytest
 from _fakes import Best, Pack, ReadLines, Upper, Words, plan_of, run
+from _records import remove_record
 
 from pipeline.rounds import Round, Rounds
 from pipeline.run.run_summary import stage_summary, summarise
+from pipeline.run.worker import classify
 from pipeline.stage import PartitionedStage
 from pipeline.store.run_folder import RunFolder
 from pipeline.store.storage import Storage
@@ -75,3 +77,11 @@ def test_summary_names_shards_with_rows_and_their_files(tmp_path):
     with found.open("a.tar") as handle:
         assert handle.read() == found.read("a.tar")
     assert [part.shard for part in found.parts()] == ["a"]
+
+
+def test_record_that_is_not_there_is_no_shard_less(tmp_path):
+    plan = built(tmp_path, ReadLines(), Upper(), Pack())
+    remove_record(plan.out, plan.stages[1].folder, "03")
+    with pytest.raises(OSError, match="1 records are not there") as caught:
+        summary_of(plan)
+    assert classify(caught.value)[0] == "retry"

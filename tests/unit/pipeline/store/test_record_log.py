@@ -197,11 +197,11 @@ def kill_at(monkeypatch, storage, number, *, is_after):
     for name in ("write_bytes", "remove"):
         real = getattr(storage, name)
 
-        def counted(rel, *content, real=real, name=name):
+        def counted(rel, *content, real=real, name=name, **how):
             seen.append((name, rel.rpartition("/")[2]))
             if len(seen) == number and not is_after:
                 raise Killed
-            real(rel, *content)
+            real(rel, *content, **how)
             if len(seen) == number:
                 raise Killed
 
@@ -281,16 +281,16 @@ def test_file_behind_number_999999_counts_last(storage):
     assert read_lines(storage, FOLDER) == {"a": line_of("a", rows=2)}
 
 
-def test_many_files_of_a_long_remote_build_are_joined_on_the_way(remote, monkeypatch):
+def test_many_files_of_a_long_remote_build_become_one_on_the_way(remote, monkeypatch):
     monkeypatch.setattr("pipeline.store.record_log.MOST_ADDED", 3)
     writer = RecordWriter(remote)
-    most = 0
+    counts = []
     for number in range(10):
         writer.add(FOLDER, record_of(f"{number:02d}"))
         writer.flush()
         assert len(read_lines(remote, FOLDER)) == number + 1
-        most = max(most, len(files(remote)))
-    assert most == 3
+        counts.append(len(files(remote)))
+    assert counts == [1, 2, 1, 2, 3, 2, 3, 4, 3, 4]
     writer.close()
     assert files(remote) == [RECORDS]
     assert len(read_lines(remote, FOLDER)) == 10
@@ -398,3 +398,35 @@ def test_any_name_of_a_shard_is_one_line(storage, name):
     writer.remove(FOLDER, [name])
     assert read_lines(storage, FOLDER).keys() == {"b"}
     writer.close()
+
+
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5])
+def test_kill_while_files_become_one_changes_no_record(remote, monkeypatch, number, is_after):
+    monkeypatch.setattr("pipeline.store.record_log.MOST_ADDED", 3)
+    put(remote, RECORDS, line_of("a", rows=1), line_of("b", rows=1))
+    writer = RecordWriter(remote)
+    writer.remove(FOLDER, ["a", "b"])
+    writer.add(FOLDER, record_of("a", rows=2))
+    writer.remove(FOLDER, ["a"])
+    writer.add(FOLDER, record_of("c", rows=2))
+    with monkeypatch.context() as patch:
+        kill_at(patch, remote, number, is_after=is_after)
+        with pytest.raises(Killed):
+            writer.flush()
+    is_written = number > 1 or is_after
+    assert read_lines(remote, FOLDER) == ({"c": line_of("c", rows=2)} if is_written else {})
+
+
+def test_flush_of_a_local_file_reaches_the_disk_once(local, monkeypatch):
+    synced = []
+    monkeypatch.setattr("pipeline.store.record_log.os.fsync", synced.append)
+    writer = RecordWriter(local)
+    writer.add(FOLDER, record_of("a"))
+    assert synced == []
+    writer.flush()
+    writer.flush()
+    assert len(synced) == 1
+    writer.add(FOLDER, record_of("b"))
+    writer.flush()
+    assert len(synced) == 2
