@@ -65,7 +65,7 @@ class MemoryWatch(threading.Thread):
 def _kind(process: psutil.Process, root: int) -> str:
     if process.pid == root:
         return "driver"
-    line = " ".join(process.cmdline()[:3])
+    line = " ".join(process.cmdline()[:4])
     for mark in ("process_worker", "RayWorker", "raylet/raylet", "gcs_server", "bare.py"):
         if mark in line:
             return mark.rsplit("/", maxsplit=1)[-1]

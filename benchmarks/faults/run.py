@@ -86,7 +86,7 @@ def victims(driver: subprocess.Popen[bytes], kind: str, executor: str) -> list[p
         return [psutil.Process(driver.pid)]
     below = psutil.Process(driver.pid).children(recursive=True)
     mark = MARKS[kind if kind == "raylet" else f"{executor} {kind}"]
-    return [p for p in below if any(mark in part for part in p.cmdline()[:3])]
+    return [p for p in below if any(mark in part for part in p.cmdline()[:4])]
 
 
 def wait_for_record(driver: subprocess.Popen[bytes], out: Path) -> None:

@@ -24,6 +24,8 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.engine.run import MemoryWatch  # noqa: E402  the repository is not a package
 from benchmarks.scale.requests import Cost, costs, per_shard  # noqa: E402
 from benchmarks.shards import make_shards  # noqa: E402
+from pipeline.plan.steps import MOST_SHARDS_PER_GROUP  # noqa: E402
+from pipeline.store.records import ALL_SHARDS  # noqa: E402
 
 EDITLOOM = str(Path(sys.executable).with_name("editloom"))
 MANIFEST = ROOT / "benchmarks" / "scale" / "manifest.toml"
@@ -62,10 +64,10 @@ def timed_command(*arguments: str) -> float:
     return time.monotonic() - began
 
 
-def steps_table(sizes: list[int], folder: Path) -> dict[str, float]:
+def steps_table(sizes: list[int], executors: list[str], folder: Path) -> dict[str, float]:
     """Print time and memory by number of shards. Returns seconds of commands at the largest size, and of a step."""
     found: dict[str, float] = {}
-    for executor in EXECUTORS:
+    for executor in executors:
         print(f"\n{executor}: shards, seconds from the first step, ms a further step, MB of driver and of a worker")
         before: tuple[int, float] | None = None
         for size in sizes:
@@ -104,21 +106,24 @@ def projection(steps: dict[str, float], store: dict[str, Cost]) -> None:
         alone = f"{seconds / 60:8.1f} min" if name != "build" else f"{seconds / 3600:8.1f} h of one worker"
         print(f"{name:42s} {cost.requests * LARGE:12,.0f} requests {alone}")
     for name, cost in store.items():
-        if name.startswith("longest step"):
-            print(f"{name:42s} {max(0.0, cost.seconds) * LARGE / 60:8.1f} min")
-    print(f"steps that one driver on Ray hands out {1 / steps['step ray']:12,.0f} a second")
+        if name.startswith("longest step"):  # steps of `dedup` over groups of shards are cut where they get longer
+            num_shards = LARGE if name.endswith(ALL_SHARDS) else MOST_SHARDS_PER_GROUP
+            print(f"{name:42s} {max(0.0, cost.seconds) * num_shards:8.1f} s for {num_shards:,} shards")
+    for executor in (name for name in EXECUTORS if f"step {name}" in steps):
+        print(f"steps a second that one driver was seen to hand out, {executor}: {1 / steps[f'step {executor}']:,.0f}")
 
 
 def main() -> None:
     """Run all parts, or those asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10, 100, 1000, 10_000])
+    parser.add_argument("--executors", nargs="+", choices=EXECUTORS, default=list(EXECUTORS))
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "bench-scale")
     options = parser.parse_args()
     os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
     make_shards(options.folder / "shards", max(*options.sizes, MANY), SAMPLES, size_px=SIZE_PX)
     store = requests_table(options.folder)
-    steps = steps_table(options.sizes, options.folder)
+    steps = steps_table(options.sizes, options.executors, options.folder)
     projection(steps, store)
 
 
