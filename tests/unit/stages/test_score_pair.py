@@ -124,8 +124,8 @@ def test_vectors_of_another_model_or_picture_stop_the_run():
     with pytest.raises(RunStopped) as caught:
         scored(Encoder([X, Y]), edits([1], [2], [HALF]), reuse_embedding=True)
     assert str(caught.value) == (
-        "sample 0: image_embedding is not the vector of its source image by 'zoo:clip' (a cosine of 0.707); name the "
-        "model that made it, or set reuse_embedding = false"
+        "sample 0: image_embedding is not the vector of its source image by 'zoo:clip' (a cosine of 0.707); give the "
+        "model and the reduced_jpeg_px that made it, or set reuse_embedding = false"
     )
     with pytest.raises(RunStopped, match=r"\(4 numbers, not 3\)"):
         scored(Encoder([X, Y]), edits([1], [2], [np.float32([1, 0, 0, 0])]), reuse_embedding=True)

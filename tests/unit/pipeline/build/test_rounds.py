@@ -425,7 +425,7 @@ class Silent(Repeats):
         return Rounds(rounds=(*rounds.rounds, silent), judge=rounds.judge, judge_receives=rounds.judge_receives)
 
 
-def test_lost_verdict_behind_a_round_that_sends_nothing_is_made_from_what_all_rounds_send(tmp_path):
+def test_lost_verdict_behind_a_silent_round_is_made_from_what_all_send(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper(), Silent(), Pack()], SHARDS)
     assert run(plan).ok
     expected = all_rows(plan)
