@@ -120,17 +120,20 @@ def test_a_killed_worker_costs_only_its_shard(executor, flags, light, many_shard
     out = tmp_path / "out"
     line = command(out, *flags, "--workers", "2", shards=many_shards, manifest=light)
     driver = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    num_kills = 0
     while driver.poll() is None and not failures(out):  # a worker may be killed between two steps, and costs nothing
         if num_records(out) >= 4:
             for worker in workers("RayWorker.run" if executor == "ray" else TITLES[executor])[:1]:
                 worker.send_signal(signal.SIGKILL)
+                num_kills += 1
                 time.sleep(0.3)
         time.sleep(0.01)
     summary = json.loads(driver.communicate(timeout=200)[0])
     assert summary["ok"], summary
     assert driver.returncode == 0
     lost = failures(out)
-    assert [e["failure"] for e in lost] == ["lost"]
+    assert {e["failure"] for e in lost} == {"lost"}
+    assert len(lost) <= num_kills
     assert "its worker died" in lost[0]["message"]
 
 
