@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import mmap
 import zipfile
+import zlib
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.errors import ModelError, one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 SUFFIXES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv", "s": "adj"}
@@ -180,7 +180,10 @@ class WordNetFiles:
         self._buffers: dict[str, Buffer] = {}
         self._synsets: dict[tuple[str, int], Synset] = {}
         self._exceptions: dict[str, dict[str, list[str]]] = {}
-        self.lexnames = [line.split()[1] for line in self._text("lexnames")]
+        try:
+            self.lexnames = [line.split()[1] for line in self._text("lexnames")]
+        except IndexError:
+            raise self.damaged("lexnames", "a line without a name") from None
 
     def synset(self, name: str) -> Synset:
         """The synset called `name`, such as `bus.n.01`. Raises ModelError for a name that WordNet does not have."""
@@ -231,7 +234,10 @@ class WordNetFiles:
     def count(self, key: str) -> int:
         """Occurrences of a sense in WordNet's concordance, by its key."""
         line = self._line("cntlist.rev", key)
-        return 0 if line is None else int(line.split()[-1])
+        try:
+            return 0 if line is None else int(line.split()[-1])
+        except ValueError:
+            raise self.damaged("cntlist.rev", f"no count of {key!r}") from None
 
     def damaged(self, name: str, what: str) -> ModelError:
         """The error that a file of the database is not what it should be."""
@@ -260,14 +266,17 @@ class WordNetFiles:
                 high = start
         return None
 
-    def _text(self, name: str) -> Iterator[str]:
-        return (line for line in self._buffer(name)[:].decode().splitlines() if line.strip())
+    def _text(self, name: str) -> list[str]:
+        try:
+            return [line for line in self._buffer(name)[:].decode().splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
+            raise self.damaged(name, one_line(error)) from None
 
     def _buffer(self, name: str) -> Buffer:
         if name not in self._buffers:
             try:
                 self._buffers[name] = _mapped(self._path, name)
-            except (ValueError, KeyError, zipfile.BadZipFile) as error:
+            except (ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile) as error:
                 raise self.damaged(name, one_line(error)) from None
         return self._buffers[name]
 

@@ -149,6 +149,10 @@ class Build:
                     break
                 self._missing.discard(task.key)
                 starting.append(task)
+            if self._is_over:  # since the first of them was looked at
+                for task in reversed(starting):
+                    self._schedule.put_back(task)
+                break
             self._start(planned.folder, starting)
         return were_done
 

@@ -8,6 +8,7 @@ out among workers.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import subprocess
@@ -95,7 +96,11 @@ class ProcessExecutor:
         theirs.close()
         worker = _Worker(process, ours, str(log), time.monotonic())
         self._workers.append(worker)
-        threading.Thread(target=_send, args=(ours, self._setup), daemon=True).start()  # waits until the process reads
+        sender = threading.Thread(target=_send, args=(ours, self._setup), daemon=True)  # waits until the process reads
+        try:
+            sender.start()
+        except RuntimeError as error:  # as many threads as the system allows
+            raise OSError(errno.EAGAIN, str(error)) from None
 
     def slots(self, stage: int) -> int:
         """Number of idle workers."""

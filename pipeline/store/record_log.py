@@ -98,8 +98,9 @@ class _Added:
             return
         data = b"".join(self._pending)
         if not self._storage.is_local:
-            self._small.append(self._next_file())
-            self._storage.write_bytes(self._small[-1], data)
+            rel = self._next_file()
+            self._storage.write_bytes(rel, data)
+            self._small.append(rel)
             self._pending.clear()
             if len(self._small) >= MOST_ADDED:
                 self._merge()

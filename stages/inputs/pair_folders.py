@@ -7,6 +7,7 @@ published one lists folders that are not there.
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import re
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from stages.inputs.rows import MAX_TEXT_BYTES, InputSample
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 PROMPT_FILE, METADATA_FILE = "prompt.json", "metadata.jsonl"
 ROLES = {"0": "source_image", "1": "target_image", "mask": "mask_image"}
@@ -50,7 +51,7 @@ def list_pair_folders(url: str) -> list[PairFolder]:
     for folder, _, files in fs.walk(root, detail=True):
         seeds = {match[1] for name in files if (match := _PAIR.fullmatch(name)) and match[2] == "0"}
         if seeds and (PROMPT_FILE in files or METADATA_FILE in files):
-            stamps = sorted((name, int(info.get("size") or 0), file_stamp(info)) for name, info in files.items())
+            stamps = sorted((name, int(info.get("size") or 0), _stamp(fs, info)) for name, info in files.items())
             name = "" if folder == root else posixpath.relpath(folder, root)
             found.append(
                 PairFolder(
@@ -59,6 +60,14 @@ def list_pair_folders(url: str) -> list[PairFolder]:
                 )
             )  # fmt: skip
     return sorted(found, key=lambda one: one.name)
+
+
+def _stamp(fs: Any, info: Mapping[str, Any]) -> str:
+    """The stamp of a file: of that behind a symbolic link, of which a listing gives the link's own."""
+    if info.get("islink"):
+        with contextlib.suppress(OSError):
+            info = fs.info(info["name"])
+    return file_stamp(info)
 
 
 def read_pairs(url: str, folder: PairFolder, max_bytes: int, notes: Counter[str]) -> Iterator[InputEdit]:

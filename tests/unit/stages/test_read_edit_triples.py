@@ -1,6 +1,7 @@
 """The reader of published edits: InstructPix2Pix's folders, UltraEdit's and HQ-Edit's tables, and inputs that lie."""
 
 import json
+import os
 import tracemalloc
 
 import pyarrow as pa
@@ -145,6 +146,19 @@ def test_folder_that_changed_after_the_plan_is_refused(tmp_path):
     with pytest.raises(ShardFailed, match="the folder was changed after the plan; run the same command again"):
         list(stage.open(Context(stage_name="test"))(shard))
     assert list_pair_folders(str(tmp_path / "data"))[0].num_pairs == 2
+
+
+def test_identity_of_a_folder_is_that_of_the_files_behind_links(tmp_path):
+    (tmp_path / "real.jpg").write_bytes(jpeg(1))
+    folder = tmp_path / "data/7"
+    folder.mkdir(parents=True)
+    (folder / "prompt.json").write_text(json.dumps(PROMPT))
+    for name in ("1_0.jpg", "1_1.jpg"):
+        (folder / name).symlink_to(tmp_path / "real.jpg")
+    (folder / "2_0.jpg").symlink_to(tmp_path / "gone.jpg")
+    before = list_pair_folders(str(tmp_path / "data"))[0].identity
+    os.utime(tmp_path / "real.jpg", (1, 1))
+    assert list_pair_folders(str(tmp_path / "data"))[0].identity != before
 
 
 def test_table_of_ultraedit_is_read_with_masks_and_scores(tmp_path):

@@ -81,6 +81,8 @@ def test_a_damaged_file_is_named_with_the_place(files, tmp_path):
         ("index.noun", b"bus n\n", "no places of 'bus'"),
         ("data.noun", b"00000000 06 n 0z bus 0 000 | a vehicle\n", "no columns of an entry at byte 0"),
         ("data.noun", b"00000000 06 n\n", "no columns of an entry at byte 0"),
+        ("lexnames", b"03\n", "a line without a name"),
+        ("lexnames", b"\xff x\n", "codec can't decode"),
     ],
 )
 def test_a_file_with_other_content_is_named(tmp_path, name, content, said):

@@ -159,6 +159,18 @@ def test_failed_start_of_a_worker_comes_after_the_outcomes(one_worker, monkeypat
         until(one_worker, lambda: False)
 
 
+def test_thread_that_cannot_start_is_a_worker_that_cannot(tmp_path, monkeypatch):
+    def fails(self):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(processes.threading.Thread, "start", fails)
+    plan = plan_of(tmp_path, [ReadLines()], {"a": ["one"]})
+    executor = ProcessExecutor(Storage(plan.out), 1)
+    with pytest.raises(OSError, match="can't start new thread"):
+        executor.start(plan)
+    assert executor._workers == []
+
+
 class Large(Upper):
     needs = Upper.needs.__class__(memory_bytes=3 << 30)
 
