@@ -8,6 +8,7 @@ Checkpoints: the miniature CLIP, whose forward pass costs about as much as decod
 and random weights, whose forward pass is nearly all of the work on a CPU. Sides alternate over rounds; figures are
 medians. "embed/s" counts the time that workers spend in steps of `embed`, without the start and without loading the
 model, and of the loop the same; "in all/s" the whole command. Prints a table, writes runs/bench-embed/result.json.
+Fails where embedding by the build is less than 1.2 times as fast as the loop.
 """
 
 from __future__ import annotations
@@ -181,6 +182,8 @@ def main() -> None:
         result[name] = measure(name, shards, given)
         show(name, result[name])
     (given.folder / "result.json").write_text(json.dumps(result, indent=1) + "\n")
+    missed = [name for name in given.models if result[name]["loop"]["ratio_part_s"] < BAR]
+    sys.exit(f"embedding with {', '.join(missed)} is less than {BAR} times as fast as the loop" if missed else 0)
 
 
 if __name__ == "__main__":

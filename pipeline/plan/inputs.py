@@ -171,11 +171,14 @@ def _existing(text: str, info: Mapping[str, Any], suffixes: tuple[str, ...]) -> 
     if not files:
         aside = " (run folders aside)" if runs else ""
         raise PlanError(f"folder {text!r} holds no {' or '.join(suffixes)} file{aside}")
-    return {_with_protocol(text, name): (name, _followed(fs, name, below[name])) for name in files}
+    return {_with_protocol(text, name): (name, followed(fs, name, below[name])) for name in files}
 
 
-def _followed(fs: Any, path: str, info: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Details of the file behind a symbolic link, of which listings describe the link itself."""
+def followed(fs: Any, path: str, info: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Details of a listed file: of that behind a symbolic link, of which a listing describes the link itself.
+
+    Raises `PlanError` where the link leads nowhere.
+    """
     return _described(fs, path) if info.get("islink") else info
 
 
@@ -210,7 +213,7 @@ def _matching(text: str, pattern: str) -> dict[str, _Details]:
     files = [name for name in found if not is_result(name)]
     if not files:
         raise PlanError(f"shards {text!r} match no file{' (run folders aside)' if found else ''}")
-    return {_with_protocol(text, name): (name, _followed(fs, name, found[name])) for name in files}
+    return {_with_protocol(text, name): (name, followed(fs, name, found[name])) for name in files}
 
 
 def _above(name: str) -> list[str]:

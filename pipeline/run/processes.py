@@ -254,6 +254,6 @@ def _last_words(log: str) -> str:
 
 
 def has_gpu() -> bool:
-    """True when this machine has a GPU that torch may use: of NVIDIA, of AMD, or of the system that runs a Linux."""
+    """True when this machine has a GPU that torch may use: of NVIDIA, of AMD, or that Windows lends to its Linux."""
     devices = [*glob("/dev/nvidia[0-9]*"), *glob("/dev/kfd"), *glob("/dev/dxg")]  # noqa: PTH207  a container may have any
     return bool(devices) and os.environ.get("CUDA_VISIBLE_DEVICES") != ""

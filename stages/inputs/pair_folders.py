@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from fsspec.core import url_to_fs
 
-from pipeline.plan.inputs import file_stamp
+from core.errors import PlanError
+from pipeline.plan.inputs import file_stamp, followed
 from pipeline.store.records import digest
 from samples.images import IMAGE_SUFFIXES
 from stages.inputs.edit_rows import EditReject, InputEdit
@@ -63,10 +64,8 @@ def list_pair_folders(url: str) -> list[PairFolder]:
 
 
 def _stamp(fs: Any, info: Mapping[str, Any]) -> str:
-    """The stamp of a file: of that behind a symbolic link, of which a listing gives the link's own."""
-    if info.get("islink"):
-        with contextlib.suppress(OSError):
-            info = fs.info(info["name"])
+    with contextlib.suppress(PlanError):  # a link that leads nowhere may be no file of a pair
+        info = followed(fs, info["name"], info)
     return file_stamp(info)
 
 
