@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 
+from core.machine import num_cores
+
 MOST = 8
 """A core decodes about 40 samples a second at 512 px (`make bench-loader`): eight keep up with any GPU."""
 
@@ -19,16 +21,9 @@ def default_readers(device: str, num_local_ranks: int) -> int:
     """
     if device == "cpu":
         return 0
-    return max(0, min(MOST, _num_cores() // num_local_ranks - 1))
+    return max(0, min(MOST, num_cores() // num_local_ranks - 1))
 
 
 def num_local_ranks(num_ranks: int) -> int:
     """Training processes on this machine, as torchrun and accelerate say it; without them all are here."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", num_ranks))
-
-
-def _num_cores() -> int:
-    """Cores that this process may use: fewer than the machine has, where it is bound to some."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -9,7 +9,6 @@ sums in float32 do.
 from __future__ import annotations
 
 import json
-import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from core.machine import num_cores
 from models.vector_index.gpu import num_gpus
 from models.vector_index.rules import ROWS_PER_CHUNK, IndexSettings, Rule, choose_rule, choose_threads, query_bytes
 from models.vector_index.store import VectorStore
@@ -57,7 +57,7 @@ def build_index(
     index_file = index_path(folder, name)
     index_file.unlink(missing_ok=True)
     if rule.kind == "ivf_pq":
-        threads = num_threads or usable_cores()
+        threads = num_threads or num_cores()
         trained = _train(store, rule, settings.seed, threads, uses_gpus=device != "cpu" and num_gpus() > 0)
         index = _fill(trained, store, choose_threads(threads, rule, count, dim, settings))
         faiss.write_index(index, str(index_file))
@@ -68,11 +68,6 @@ def build_index(
     }  # fmt: skip
     meta_path(folder, name).write_text(json.dumps(meta, indent=1) + "\n", encoding="utf-8")
     return meta
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def index_path(folder: Path, name: str) -> Path:

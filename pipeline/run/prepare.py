@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from core.machine import num_cores
 from pipeline.plan.plugins import on_gpu
 from pipeline.stage import TwoPart
 
@@ -51,18 +52,14 @@ def threads_ahead(step: Step) -> int:
     if step.task.suspects or step.task.halvings:
         return 0
     if on_gpu(step.planned.run_on.placement):
-        return min(MOST_THREADS, max(1, _num_cores() // 2))
+        return min(MOST_THREADS, max(1, num_cores() // 2))
     return int(_num_own_cores() > 1)
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _num_own_cores() -> int:
     """Cores that this worker may use. Executors of several workers set OMP_NUM_THREADS to the cores of one."""
     given = os.environ.get("OMP_NUM_THREADS", "")
-    return int(given) if given.isdecimal() else _num_cores()
+    return int(given) if given.isdecimal() else num_cores()
 
 
 class WholeBatches:

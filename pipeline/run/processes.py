@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.errors import RunStopped, one_line
+from core.machine import num_cores
 from pipeline.run.deadlines import TaskClock
 from pipeline.run.task import Outcome
 
@@ -225,9 +226,8 @@ def _send(connection: Connection, message: bytes) -> None:
 
 def _num_served(plan: Plan) -> int:
     """Workers that the cores and the memory serve at once, each with the needs of the stage that has most."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     needs = [planned.stage.needs for planned in plan.stages]
-    by_cores = cores / max(1.0, *(need.cpu for need in needs))
+    by_cores = num_cores() / max(1.0, *(need.cpu for need in needs))
     by_memory = _memory_bytes() / max(1, *(need.memory_bytes for need in needs))
     return max(1, int(min(by_cores, by_memory)))
 

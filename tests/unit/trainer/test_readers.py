@@ -21,7 +21,7 @@ from trainer.readers import default_readers, num_local_ranks
     ],
 )
 def test_readers_take_the_cores_that_the_training_leaves(monkeypatch, device, num_cores, ranks, expected):
-    monkeypatch.setattr(readers, "_num_cores", lambda: num_cores)
+    monkeypatch.setattr(readers, "num_cores", lambda: num_cores)
     assert default_readers(device, ranks) == expected
 
 

@@ -275,7 +275,7 @@ def step(suspects=(), halvings=0):
      (16, "1", True, 4), (4, "1", True, 2), (1, "1", True, 1)],
 )  # fmt: skip
 def test_threads_are_used_beside_a_gpu_and_on_cores_of_ones_own(monkeypatch, cores, given, gpu, expected):
-    monkeypatch.setattr(prepare, "_num_cores", lambda: cores)
+    monkeypatch.setattr(prepare, "num_cores", lambda: cores)
     monkeypatch.setattr(prepare, "on_gpu", lambda placement: gpu)
     monkeypatch.setenv("OMP_NUM_THREADS", given)
     assert prepare.threads_ahead(step()) == expected
