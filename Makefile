@@ -26,7 +26,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
   bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
-  regions-image bench-embed
+  regions-image bench-embed bench-target-rows
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -126,6 +126,9 @@ bench-download: setup-dev ## Downloads a second beside img2dataset, three kinds 
 
 bench-loader: setup-dev ## The loader of trainings beside the raw limit and webdataset (benchmarks/loader)
 	@$(BIN)/python benchmarks/loader/run.py
+
+bench-target-rows: setup data/nltk_data/.done ## Builds that end at a number of rows: shards read, workers, kills (benchmarks/target_rows)
+	@$(BIN)/python benchmarks/target_rows/run.py --image docs/images/target-rows.png
 
 bench-embed: setup-dev ## Vectors of images by a build beside a DataLoader loop, two checkpoints of CLIP (benchmarks/embed)
 	@$(BIN)/python benchmarks/embed/run.py

@@ -37,14 +37,18 @@ LimitOption = Annotated[int | None, typer.Option("--limit", min=1, help="Take on
 
 
 def _open(
-    manifest: Path, out: str | None, shards: list[str] | None, only: str | None = None, limit: int | None = None
-) -> tuple[Plan, Storage]:
+    manifest: Path, out: str | None, shards: list[str] | None, only: str | None = None, limit: int | None = None,
+    *, all_shards: bool = False,
+) -> tuple[Plan, Storage]:  # fmt: skip
+    """The plan and its run folder. With a quota the plan has the shards that were built, unless `all_shards`."""
+    from pipeline.build.quota import within_quota
     from pipeline.plan.manifest import default_out, load_manifest
     from pipeline.plan.plan import make_plan
     from pipeline.store.storage import Storage
 
     plan = make_plan(load_manifest(manifest), out or default_out(manifest), shards, only=only, limit=limit)
-    return plan, Storage(plan.out)
+    storage = Storage(plan.out)
+    return plan if all_shards else within_quota(plan, storage), storage
 
 
 def plan_command(
@@ -92,9 +96,9 @@ def build_command(
     from pipeline.build.run import run_build
     from pipeline.build.summary import build_summary
 
-    made, storage = _open(manifest, out, shards, only, limit)
+    made, storage = _open(manifest, out, shards, only, limit, all_shards=True)
     result = run_build(made, storage, executor=executor, workers=workers, address=address, quiet=as_json)
-    summary = build_summary(made, result)
+    summary = build_summary(result)
     if as_json:
         say(json.dumps(summary))
     else:

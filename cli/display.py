@@ -29,6 +29,12 @@ def _plain(text: str) -> None:
     _console().print(text, markup=False)
 
 
+def _lines(*lines: str | None) -> None:
+    for line in lines:
+        if line:
+            _plain(line)
+
+
 def _table(title: str, columns: Sequence[str]) -> Table:
     table = Table(title=escape(title), title_justify="left")
     for i, name in enumerate(columns):
@@ -88,8 +94,21 @@ def show_build(summary: Mapping[str, Any]) -> None:
         _plain(f"dataset: {summary['dataset']}")
         _plain(f"look at it: open {summary['dataset']}/report.html in a browser")
     _show_empty(summary["empty"], may_be=summary["ok"])
-    if summary["few_left"]:
-        _plain(summary["few_left"])
+    _lines(summary["few_left"], _quota_line(summary["quota"]))
+
+
+def _quota_line(quota: Mapping[str, Any] | None) -> str | None:
+    """Whether all wanted rows are there, or the input ended before. None for a build without a quota."""
+    if quota is None:
+        return None
+    wanted, kept, rows = quota["target_rows"], quota["kept"], quota["rows"]
+    read, all_shards = quota["shards_read"], quota["shards_of_input"]
+    if not quota["is_met"]:
+        ended = f"the input ended: {kept:,} of {wanted:,} rows, all {all_shards:,} shards were read"
+    else:
+        ended = f"all {wanted:,} rows are there, from {read:,} of {all_shards:,} shards"
+    lost = f"; later stages failed on {kept - rows:,} of them, see rejects.parquet" if rows < kept else ""
+    return f"target_rows: {ended}{lost}"
 
 
 def _show_empty(empty: str | None, *, may_be: bool) -> None:

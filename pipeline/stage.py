@@ -236,6 +236,18 @@ class PartitionedStage(Stage):
         return tuple(one.over for one in self.open(Context(stage_name="")).rounds)
 
 
+class QuotaStage(PartitionedStage):
+    """Keeps a number of rows and rejects the rest, so that a build reads no more shards than that number takes.
+
+    Its verdict on a row depends on that row and on rows before it, in the order of shards. No stage between it and the
+    sink may reject or add rows. See `pipeline.build.quota`.
+    """
+
+    @abstractmethod
+    def num_wanted(self) -> int:
+        """Rows that it keeps at most. The build reads further shards until it keeps so many, or the input ends."""
+
+
 class SinkStage(Stage):
     """Writes one file a shard, then the files about all shards.
 

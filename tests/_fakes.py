@@ -383,4 +383,4 @@ def build_in_process(plan, **how):
 
 
 def summarised(plan):
-    return build_summary(plan, build_in_process(plan))
+    return build_summary(build_in_process(plan))

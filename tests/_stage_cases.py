@@ -140,6 +140,7 @@ CASES = {
         settings={"model": "path:pipeline"},
         context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
     ),
+    "take_rows": Case(scored, {"target_rows": 5}, settings={"target_rows": {"change_colour": 5}}),
     "tag_objects": Case(
         lambda tmp_path: edited(tmp_path).append_column("caption", pa.array(["a car", None, "a dog", "a tree"])),
         {

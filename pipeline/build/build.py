@@ -93,8 +93,9 @@ class Build:
         self._close_records()
         left = sum(t.total - t.done for t in self.tallies)
         return BuildResult(
-            tallies=self.tallies, failures=self.failures, stopped=self._stopped, interrupted=self.interrupted,
-            num_left=left, shards_without_rows=sorted(self._without_rows), elapsed_s=time.monotonic() - began,
+            plan=self.plan, tallies=self.tallies, failures=self.failures, stopped=self._stopped,
+            interrupted=self.interrupted, num_left=left,
+            shards_without_rows=sorted(self._without_rows), elapsed_s=time.monotonic() - began,
         )  # fmt: skip
 
     @property

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from pipeline.store.row_counts import RowCounts
 
 if TYPE_CHECKING:
+    from pipeline.build.quota import QuotaResult
+    from pipeline.plan.plan import Plan
     from pipeline.plan.steps import Key
 
 
@@ -27,6 +29,8 @@ class StageTally(RowCounts):
 class BuildResult:
     """The end of a build. `ok` is true only when every step of every stage has a record."""
 
+    plan: Plan
+    """The plan that was built. With a quota it has only the shards of the last portion."""
     tallies: list[StageTally]
     failures: dict[Key, str]
     stopped: str | None = None
@@ -35,6 +39,8 @@ class BuildResult:
     shards_without_rows: list[str] = field(default_factory=list)
     """Names of the shards of which the last stage kept no row."""
     elapsed_s: float = 0.0
+    quota: QuotaResult | None = None
+    """How a build with a quota ended, once its rows are counted."""
 
     @property
     def ok(self) -> bool:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 from core.errors import PlanError
 from pipeline.build.build import Build
 from pipeline.build.plan_file import refuse_to_shrink, write_plan
+from pipeline.build.portions import build_portions
 from pipeline.build.progress import Progress
+from pipeline.build.quota import within_quota
 from pipeline.run.processes import has_gpu
 from pipeline.store.events import EventLog
 from pipeline.store.lock import hold
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from pipeline.build.result import BuildResult
     from pipeline.plan.plan import Plan
     from pipeline.run.executor import Executor
+    from pipeline.store.lock import Lock
     from pipeline.store.storage import Storage
 
 
@@ -31,32 +34,47 @@ def run_build(
     quiet: bool = False,
 ) -> BuildResult:  # fmt: skip
     """Build while holding the lock. At the first Ctrl-C running steps finish, and the second one exits at once."""
-    runs_on = _executor(executor, plan, storage, workers, address)
+
+    def new_executor() -> Executor:
+        return _executor(executor, plan, storage, workers, address)
+
+    new_executor()  # refuses what it cannot do before the folder is touched
     with ExitStack() as stack:
         stack.enter_context(redirect_stdout(sys.stderr))  # Ray and stages print; stdout has only the result
         lock = stack.enter_context(hold(storage))
         stack.callback(storage.close)
         storage.clear_scratch()
-        refuse_to_shrink(plan, storage)
-        write_plan(plan, storage)
+        refuse_to_shrink(within_quota(plan, storage), storage)
         log = stack.enter_context(EventLog(storage))
-
-        def on_event(event: str, fields: dict[str, object]) -> None:
-            if event == "tick":
-                lock.renew()
-                progress.tick()
-                return
-            log.write(event, fields)
-            if event in ("failed", "waiting"):
-                progress.say(str(fields["message"]))
-
-        build = Build(plan, storage, runs_on, on_event)
-        progress = stack.enter_context(Progress(plan.manifest.name, build.tallies, quiet=quiet))
-        stack.enter_context(_interruptible(build.interrupt, progress.say))
         log.write("build_started", {"executor": executor, "shards": len(plan.shards)})
-        result = build.run()
+
+        def run_once(part: Plan) -> BuildResult:
+            write_plan(part, storage)
+            return _run_once(part, storage, new_executor(), lock, log, quiet=quiet)
+
+        result = build_portions(plan, storage, run_once)
         log.write("build_ended", {"ok": result.ok, "stopped": result.stopped, "left": result.num_left})
     return result
+
+
+def _run_once(
+    plan: Plan, storage: Storage, executor: Executor, lock: Lock, log: EventLog, *, quiet: bool
+) -> BuildResult:
+    def on_event(event: str, fields: dict[str, object]) -> None:
+        if event == "tick":
+            lock.renew()
+            progress.tick()
+            return
+        log.write(event, fields)
+        if event in ("failed", "waiting"):
+            progress.say(str(fields["message"]))
+
+    build = Build(plan, storage, executor, on_event)
+    with (
+        Progress(plan.manifest.name, build.tallies, quiet=quiet) as progress,
+        _interruptible(build.interrupt, progress.say),
+    ):
+        return build.run()
 
 
 def _executor(name: str, plan: Plan, storage: Storage, workers: int | None, address: str | None) -> Executor:

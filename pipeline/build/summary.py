@@ -9,12 +9,13 @@ from pipeline.stage import SinkStage
 from pipeline.store.run_folder import DATASET
 
 if TYPE_CHECKING:
+    from pipeline.build.quota import QuotaResult
     from pipeline.build.result import BuildResult
-    from pipeline.plan.plan import Plan
 
 
-def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
+def build_summary(result: BuildResult) -> dict[str, Any]:
     """The result of a build as plain data, for people and for `--json`."""
+    plan = result.plan
     stages = [
         {
             "stage": tally.stage, "done": tally.done, "total": tally.total, "cached": tally.cached,
@@ -33,7 +34,7 @@ def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
         "ok": result.ok and (not empty or plan.manifest.allow_empty),
         "empty": empty,
         "few_left": few_left(result.tallies) if result.ok and not empty else None,
-        "shards_without_rows": result.shards_without_rows if result.ok and not empty else [],
+        "shards_without_rows": result.shards_without_rows if result.ok and not empty and not result.quota else [],
         "num_shards": len(plan.shards),
         "manifest": plan.manifest.name,
         "out": plan.out,
@@ -45,4 +46,12 @@ def build_summary(plan: Plan, result: BuildResult) -> dict[str, Any]:
         "steps_left": result.num_left,
         "stages": stages,
         "elapsed_s": round(result.elapsed_s, 2),
+        "quota": _quota(result.quota) if result.quota and result.ok else None,
     }
+
+
+def _quota(quota: QuotaResult) -> dict[str, Any]:
+    return {
+        "stage": quota.stage, "target_rows": quota.wanted, "kept": quota.kept, "rows": quota.rows,
+        "is_met": quota.is_met, "shards_read": quota.num_shards, "shards_of_input": quota.num_input_shards,
+    }  # fmt: skip

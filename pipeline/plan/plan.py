@@ -6,7 +6,7 @@ there, every input exists. Estimates live in `pipeline.build.probe`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from core.errors import MissingDependencyError, PlanError, nearest
@@ -14,7 +14,7 @@ from core.locations import lies_in
 from core.missing import missing_package, refusal
 from pipeline.plan.fingerprint import fingerprint, stage_folder
 from pipeline.plan.plugins import model_licence, model_missing, model_refusal, model_revision, packages_missing
-from pipeline.stage import GlobalStage, PartitionedStage, SinkStage, SourceStage
+from pipeline.stage import GlobalStage, PartitionedStage, QuotaStage, SinkStage, SourceStage
 from pipeline.store.records import ModelEntry
 from samples.columns import PARENT_ID, column
 
@@ -89,6 +89,14 @@ class Plan:
     def shard(self, name: str) -> Shard:
         """The shard of that name."""
         return self.shards[self.shard_numbers[name]]
+
+    def first(self, num_shards: int) -> Plan:
+        """The plan of the first shards alone."""
+        return replace(self, shards=self.shards[:num_shards])
+
+    def until(self, index: int) -> Plan:
+        """The plan of the stages up to this one, which included."""
+        return replace(self, stages=self.stages[: index + 1])
 
     @property
     def num_input_bytes(self) -> int:
@@ -174,6 +182,12 @@ def _check_place(name: str, stage: Stage, before: list[PlannedStage]) -> None:
         raise PlanError(f"stage {name} is placed after {before[-1].name}, which ends the chain; move it before")
     if any(p.name == name for p in before):
         raise PlanError(f"stage {name} is twice in the chain; its columns would replace each other")
+    quota = next((p.name for p in before if isinstance(p.stage, QuotaStage)), None)
+    if quota and (stage.rejects is not None or stage.kind == "expand"):
+        raise PlanError(
+            f"stage {name} rejects or adds rows, so it cannot be placed after {quota}, which counts them; "
+            "move it before"
+        )
     for written in stage.writes:
         column(written)
 

@@ -18,7 +18,7 @@ def test_a_run_folder_on_an_object_store_is_built_resumed_and_verified(light):
     plan = make_plan(load_manifest(light), OUT, [str(ROOT / "data" / "tiny")])
     assert run_build(plan, Storage(OUT), executor="inprocess", quiet=True).ok
     again = run_build(plan, Storage(OUT), executor="inprocess", quiet=True)
-    assert build_summary(plan, again)["nothing_to_do"]
+    assert build_summary(again)["nothing_to_do"]
     assert verify(plan, Storage(OUT), deep=True) == []
     assert status(plan, Storage(OUT))["complete"]
     files = [path.rsplit("/", 1)[-1] for path in fsspec.filesystem("memory").find("/remote-run/dataset")]

@@ -3,7 +3,7 @@ import pytest
 from cli import display
 
 BUILD = {
-    "ok": True, "empty": None, "few_left": None, "shards_without_rows": [], "num_shards": 2,
+    "ok": True, "empty": None, "few_left": None, "quota": None, "shards_without_rows": [], "num_shards": 2,
     "manifest": "fake", "out": "runs/x", "dataset": "runs/x/dataset", "nothing_to_do": False,
     "interrupted": False, "stopped": None, "failures": [], "steps_left": 0, "elapsed_s": 1.5,
     "stages": [
@@ -103,3 +103,25 @@ def test_times_are_in_the_unit_that_fits(count, text):
 def test_shards_without_rows_are_counted_and_the_first_are_named(shown):
     text = shown(display.show_build, {**BUILD, "shards_without_rows": list("abcdefg"), "num_shards": 1000})
     assert "note: 7 of 1,000 shards kept no row: a, b, c, d, e and 2 more\n" in text
+
+
+@pytest.mark.parametrize(
+    ("quota", "line"),
+    [
+        ({"kept": 1000, "rows": 1000, "is_met": True}, "target_rows: all 1,000 rows are there, from 7 of 20 shards"),
+        (
+            {"kept": 834, "rows": 834, "is_met": False},
+            "target_rows: the input ended: 834 of 1,000 rows, all 20 shards were read",
+        ),
+        (
+            {"kept": 1000, "rows": 998, "is_met": True},
+            (
+                "target_rows: all 1,000 rows are there, from 7 of 20 shards; later stages failed on 2 of them, see "
+                "rejects.parquet"
+            ),
+        ),
+    ],
+)
+def test_last_line_says_whether_all_wanted_rows_are_there(quota, line, shown):
+    full = {"stage": "take_rows", "target_rows": 1000, "shards_read": 7, "shards_of_input": 20, **quota}
+    assert shown(display.show_build, {**BUILD, "quota": full}).splitlines()[-1] == line

@@ -61,7 +61,7 @@ def test_first_signal_lets_steps_finish_and_the_next_build_resumes(tmp_path, mon
     before = signal.getsignal(number)
     result = build_in_process(plan)
     assert signal.getsignal(number) is before
-    summary = build_summary(plan, result)
+    summary = build_summary(result)
     assert summary["interrupted"] is True
     assert summary["ok"] is False
     assert [s["done"] for s in summary["stages"]] == [1, 1, 0], "the shard in flight ended, no other was begun"
