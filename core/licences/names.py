@@ -53,8 +53,13 @@ _PORTED = re.compile(r"(?<=\d)-([a-z]{2}|igo)$")
 
 
 def clean(text: str) -> str:
-    """A text from outside on one line of at most `MAX_CHARS` characters, without any that controls a terminal."""
-    line = " ".join(text[: 2 * MAX_CHARS].split())[:MAX_CHARS]
+    """A text from outside on one line of at most `MAX_CHARS` characters, without any that controls a terminal.
+
+    A text that was cut ends in "…", so that its beginning is not taken for a licence.
+    """
+    line = " ".join(text[: 2 * MAX_CHARS].split())
+    if len(text) > 2 * MAX_CHARS or len(line) > MAX_CHARS:
+        line = f"{line[: MAX_CHARS - 1]}…"
     return "".join(character if character.isprintable() else "?" for character in line)
 
 
@@ -119,9 +124,14 @@ def _creative_commons(plain: str) -> str | None:
     if words[0] not in _CC_FIRST:
         return None
     versions = [word.removeprefix("v") for word in words if word.removeprefix("v") in CC_VERSIONS]
-    terms = {_CC_WORDS[word] for word in words if word in _CC_WORDS}
+    terms = [_CC_WORDS[word] for word in words if word in _CC_WORDS]
     rest = [word for word in words if word not in _CC_WORDS and word not in _CC_FILLING]
-    if "by" not in terms or len(versions) > 1 or [word.removeprefix("v") for word in rest] != versions:
+    if (
+        "by" not in terms
+        or len(terms) > len(set(terms))
+        or len(versions) > 1
+        or [word.removeprefix("v") for word in rest] != versions
+    ):
         return None
     named = "-".join(["cc", *(term for term in ("by", "nc", "nd", "sa") if term in terms)])
     return "-".join([named, *versions])

@@ -1,8 +1,8 @@
 """The licence that a model card states: README.md of a checkpoint, with YAML between two lines of dashes at its top.
 
 The Hub knows `license`, an id or a list of ids, and for `license: other` the name in `license_name`. Cards hold more
-than that: a name beside a known id, a list over several lines, comments. Only these two keys are read, so no YAML parser
-is needed.
+than that: a name beside a known id, a list over several lines, comments. Only these two keys are read, without a parser
+of YAML.
 """
 
 from __future__ import annotations

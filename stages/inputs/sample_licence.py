@@ -30,7 +30,7 @@ def licence_in(metadata: Mapping[str, Any]) -> str | None:
 def _text(value: Any) -> str:
     """The value as one line. Several licences are joined by commas, and a number is the name that the input uses."""
     if isinstance(value, list):
-        return ", ".join(text for text in (_text(one) for one in value[:MAX_CHARS]) if text)[:MAX_CHARS]
+        return clean(", ".join(text for text in (_text(one) for one in value[:MAX_CHARS]) if text))
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     return clean(str(value))
