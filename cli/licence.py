@@ -48,12 +48,13 @@ def licence_command(
 def _classes(text: str) -> list[LicenceClass]:
     from core.licences.classes import LicenceClass
 
+    known = [one.value for one in LicenceClass]
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        if name not in list(LicenceClass):
-            raise UsageError(f"--allow {name!r} is no class of licences{nearest(name, list(LicenceClass))}")
+        if name not in known:
+            raise UsageError(f"--allow {name!r} is no class of licences{nearest(name, known)}")
     if not names:
-        raise UsageError(f"--allow {text!r} names no class; expected some of {', '.join(LicenceClass)}")
+        raise UsageError(f"--allow {text!r} names no class; expected some of {', '.join(known)}")
     return [LicenceClass(name) for name in names]
 
 
