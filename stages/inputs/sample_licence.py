@@ -22,7 +22,9 @@ NO_LICENCE = frozenset({"", "?", "-", "none", "null", "nan", "n/a", "na", "unkno
 
 def licence_in(metadata: Mapping[str, Any]) -> str | None:
     """The text of the licence on one line of at most `MAX_CHARS` characters, or None where the metadata state none."""
-    known = {plain_name(name): value for name, value in reversed(metadata.items()) if len(name) <= MAX_CHARS}
+    known: dict[str, Any] = {}
+    for name, value in metadata.items():
+        known.setdefault(plain_name(name[:MAX_CHARS]), value)
     texts = (_text(known.get(name)) for name in LICENCE_NAMES)
     return next((text for text in texts if text.lower() not in NO_LICENCE), None)
 
