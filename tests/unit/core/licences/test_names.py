@@ -65,7 +65,7 @@ def test_joined_licences_all_apply_and_a_choice_gives_the_freest():
 
 
 def test_one_unknown_part_makes_the_whole_text_unknown():
-    for text in ("mit, other", "MIT OR my own", "mit and secret"):
+    for text in ("mit, other", "mit, gemma, other", "MIT OR my own", "mit and secret"):
         (found,) = find(text)
         assert (found.id, found.is_known) == (text, False)
 
