@@ -59,12 +59,13 @@ def plan_command(
 ) -> None:  # fmt: skip
     """Type-check the chain and show stages, fingerprints and what is cached. Nothing is run without --probe."""
     from pipeline.build.status import status
+    from pipeline.plan.licences import expected_licences
 
     made, storage = _open(manifest, out, shards, only, limit)
     report = status(made, storage)
     result: dict[str, Any] = {
         "manifest": made.manifest.name, "out": made.out, "shards": len(made.shards),
-        "input_bytes": made.num_input_bytes, "stages": report["stages"],
+        "input_bytes": made.num_input_bytes, "stages": report["stages"], "licences": expected_licences(made),
     }  # fmt: skip
     if probe:
         from pipeline.build.probe import probe as run_probe

@@ -67,6 +67,15 @@ def show_plan(result: Mapping[str, Any]) -> None:
         console.print(f"in all about {size_text(total_bytes)} of disk and {_seconds(total_s)} of one worker")
     else:
         console.print("rows, disk and time: unknown; --probe 64 measures them on a sample")
+    _show_licences(result["licences"])
+
+
+def _show_licences(found: Mapping[str, Any]) -> None:
+    """The expected verdict on the licences, and what contradicts the manifest."""
+    for line in found["lines"] or ["no model is used, and no licence of the input is stated"]:
+        _plain(f"licences of {found['covers']}: {line}")
+    for warning in found["warnings"]:
+        _plain(f"warning: {warning}")
 
 
 def show_build(summary: Mapping[str, Any]) -> None:

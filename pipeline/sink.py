@@ -55,8 +55,9 @@ class RunSummary:
     further_files: Mapping[str, Sequence[str]]
     """Suffix of a further file -> the shards with rows that have one, in order."""
     stages: Sequence[Mapping[str, Any]]
-    """For each stage, in order: name, fingerprint, settings, models, licences, rows_in, rows_kept, rows_out, rejects,
-    notes, seconds. `models` has the revision of each model id, `licences` the licence where one is stated."""
+    """For each stage, in order: name, fingerprint, settings, models, licences, roles, rows_in, rows_kept, rows_out,
+    rejects, notes, seconds. `models` has the revision of each model id, `licences` the licence where the model states
+    one, `roles` its `Role` in the dataset."""
     parts: Callable[[], Iterator[SinkPart]]
     """Call for a pass over what the sink left of each shard with rows, in the order of shards."""
     rejects: Callable[[], Iterator[pa.Table]]

@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 import pyarrow as pa
 
+from core.licences.uses import Role
 from core.settings import Settings
 
 if TYPE_CHECKING:
@@ -86,6 +87,8 @@ class Serves:
     """
 
     protocol: type
+    only_scores: bool = False
+    """True where nothing that the model makes is in the dataset: its scores measure or choose samples."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +169,18 @@ class Stage(Settings):
         """Model ids that these settings use. Their revisions enter the fingerprint."""
         used = [getattr(self, name) for name in self.model_settings()]
         return tuple(dict.fromkeys(model for model in used if model is not None))
+
+    def model_roles(self) -> dict[str, Role]:
+        """The role of each model that these settings use. It only scores where every setting that names it says so."""
+        makes = {
+            getattr(self, name)
+            for name, info in type(self).model_fields.items()
+            if any(isinstance(mark, Serves) and not mark.only_scores for mark in info.metadata)
+        }
+        marked = {getattr(self, name) for name in self.model_settings()}
+        return {
+            model: Role.MAKES if model in makes or model not in marked else Role.SCORES for model in self.needs_models()
+        }
 
     @abstractmethod
     def open(self, ctx: Context) -> Any:

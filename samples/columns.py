@@ -73,6 +73,7 @@ COLUMNS: dict[str, Column] = _columns(
     _c("source_size_bytes", pa.int64(), "bytes", "size of the input image's file"),
     _c("source_url", pa.string(), "URL", "where the input says that the image came from"),
     _c("source_metadata", pa.string(), "JSON object", "the input's own metadata, as found"),
+    _c("source_licence", pa.string(), "text", "licence of the sample, as the input states it"),
     _c("caption", pa.string(), "text", "caption of the input image, as found"),
     _c("target_raw", pa.binary(), "encoded image as found", "target image of the input, read from there on demand",
        bulk=True, virtual=True),
@@ -155,6 +156,7 @@ COLUMNS: dict[str, Column] = _columns(
     # attach_target
     _c("target_image", pa.binary(), "encoded image", "target image, normalised", bulk=True),
     _c("target_format", pa.string(), "jpg, png or webp", "encoding of target_image"),
+    _c("target_licence", pa.string(), "text", "licence of a retrieved target image, as the input states it"),
     # mask_phrase
     _c("source_mask_png", pa.binary(), "8-bit PNG, 255 inside", "where source_phrase is on the source", bulk=True),
     _c("target_mask_png", pa.binary(), "8-bit PNG, 255 inside", "where target_phrase is on the target", bulk=True),

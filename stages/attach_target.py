@@ -1,7 +1,7 @@
 """Fetch the retrieved image, wherever it lies in the collection, as the target image of the pair.
 
 Reads   target_id (string)
-Writes  target_image (binary), target_format (string)
+Writes  target_image (binary), target_format (string), target_licence (string)
 Drops   nothing
 Source  Bodur et al. 2023, iEdit (arXiv 2305.05947), section 3.1: the retrieved image is the pseudo-target.
 """
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 class AttachTarget(MapStage):
-    """Pixels of the target: the normalised source image of the row `target_id`."""
+    """Pixels and licence of the target: the normalised source image of the row `target_id`."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar = ("target_id",)
-    gathers: ClassVar = ("source_images", "source_format")
-    writes: ClassVar = ("target_image", "target_format")
+    gathers: ClassVar = ("source_images", "source_format", "source_licence")
+    writes: ClassVar = ("target_image", "target_format", "target_licence")
 
     def open(self, ctx: Context) -> BatchFn:
         """A function that gathers the targets of a batch at once. Large batches read each row group once."""
@@ -35,6 +35,7 @@ class AttachTarget(MapStage):
         def attach(batch: pa.Table) -> pa.Table:
             found = ctx.gather(batch["target_id"].to_pylist())
             batch = batch.append_column("target_image", pc.list_element(found["source_images"], 0))
-            return batch.append_column("target_format", found["source_format"])
+            batch = batch.append_column("target_format", found["source_format"])
+            return batch.append_column("target_licence", found["source_licence"])
 
         return attach

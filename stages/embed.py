@@ -33,7 +33,7 @@ class Embed(MapStage):
     reads: ClassVar = ("source_images",)
     writes: ClassVar = ("image_embedding",)
 
-    model: Annotated[str, Serves(ImageTextEncoder)]
+    model: Annotated[str, Serves(ImageTextEncoder, only_scores=True)]
     """An ImageTextEncoder: `zoo:clip`, `open_clip:ViT-L-14/openai`, `hf:openai/clip-vit-large-patch14@<commit>` …"""
 
     reduced_jpeg_px: int | None = Field(default=None, ge=1)

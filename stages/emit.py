@@ -1,4 +1,4 @@
-"""Write the dataset: WebDataset tars, a table of everything but pixels, the rejects, a data card and a report.
+"""Write the dataset: WebDataset tars, a table of everything but pixels, rejects, licences, data card and report.
 
 Reads   source_images (list<binary>), source_format (string), duplicate_cluster_id (string: each image is there once),
         and every other column that some stage wrote, among them target_image (binary), source_mask_png (binary),
@@ -22,6 +22,7 @@ from core.strict_json import parse
 from pipeline.run.rejects import REJECT_SCHEMA
 from pipeline.stage import SinkStage
 from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, arrow_schema
+from samples.licence_file import LICENCE_FILE
 from samples.members import JSON, MEMBERS
 from samples.shard_check import wrong_shards
 from samples.shards import SHARD_LIST, SPLIT
@@ -29,6 +30,7 @@ from samples.tar_writer import TarWriter
 from stages.report.contact_sheet import ContactSheet, leave_thumbnails
 from stages.report.dataset_card import is_in_json
 from stages.report.joined_table import JoinedTable
+from stages.report.licences import licences_of
 from stages.report.pages import further_member, write_card, write_report
 from stages.report.tallies import ShardCounts, Tallies
 
@@ -47,7 +49,7 @@ _ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)
 class Emit(SinkStage):
     """One tar a shard, members `<id>.source.<format>` to `<id>.json`. Their bytes depend on the samples alone."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     reads: ClassVar = ("source_images", "source_format", "duplicate_cluster_id")
     reads_if_present: ClassVar = (
         *(n for n in MEMBERS if n != "source_images"),
@@ -78,7 +80,7 @@ class Emit(SinkStage):
         return write
 
     def collate(self, folder: Path, run: RunSummary) -> None:
-        """samples.parquet, rejects.parquet, shards.json, README.md and report.html."""
+        """samples.parquet, rejects.parquet, shards.json, licences.json, README.md and report.html."""
         light = _light(run.columns)
         columns = (SAMPLE_ID, *(n for n in self.writes if n not in light), *light)
         tallies, sheet = Tallies(light), ContactSheet(run, self.report_samples, self.suffix)
@@ -96,8 +98,10 @@ class Emit(SinkStage):
                 rejects.write(table)
         shards = {"dataset": run.manifest["name"], "shards": _shard_list(run, splits, self.suffix)}
         (folder / SHARD_LIST).write_text(json.dumps(shards, indent=1) + "\n", encoding="utf-8")
-        write_card(folder / "README.md", run, columns, tallies)
-        write_report(folder / "report.html", run, tallies, sheet.samples)
+        licences = licences_of(run, tallies)
+        (folder / LICENCE_FILE).write_text(licences.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        write_card(folder / "README.md", run, columns, tallies, licences)
+        write_report(folder / "report.html", run, tallies, sheet.samples, licences)
 
     def check(self, published: PublishedFiles, *, deep: bool) -> Iterator[str]:
         """Yield each fault of shards.json and the tars. `deep` hashes and reads every tar."""

@@ -47,7 +47,7 @@ class GroupByInstruction(GlobalStage):
 
     text_column: Literal["unified_instruction", "instruction"] = "unified_instruction"
     """The instruction that is compared."""
-    encoder: Annotated[str | None, Serves(ImageTextEncoder)] = None
+    encoder: Annotated[str | None, Serves(ImageTextEncoder, only_scores=True)] = None
     """An ImageTextEncoder, by whose vectors instructions of other words are one; none: only equal words are."""
     near_cos: float = Field(default=0.95, ge=-1, le=1)
     """Least cosine of an instruction and the one that leads its group; used with an encoder only."""

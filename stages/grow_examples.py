@@ -53,7 +53,7 @@ class GrowExamples(AskingSettings, GlobalStage):
     """Rounds of asking; new examples are shown from the next round on."""
     captions_per_round: int = Field(default=512, ge=1)
     """Captions that a round asks one edit of."""
-    encoder: Annotated[str | None, Serves(ImageTextEncoder)] = None
+    encoder: Annotated[str | None, Serves(ImageTextEncoder, only_scores=True)] = None
     """Encoder by whose vectors near-duplicates are found, or none: only by equal words."""
     max_cos: float = Field(default=0.95, ge=-1, le=1)
     """An instruction nearer than this to another one of the pool is left out."""

@@ -1,9 +1,9 @@
 """Read edits of published datasets that have no images: caption, instruction, caption after the edit.
 
 Reads   JSON lines, InstructPix2Pix's (`caption` or `input`, `edit`, `output`, `url`) or UltraEdit's, one edit a line
-Writes  source_key (string), source_url (string), source_metadata (string, JSON), caption (string),
-        source_caption (string), target_caption (string), instruction (string), reverse_instruction (string),
-        edit_object (string), edit_type (string), edit_writer (string)
+Writes  source_key (string), source_url (string), source_metadata (string, JSON), source_licence (string),
+        caption (string), source_caption (string), target_caption (string), instruction (string),
+        reverse_instruction (string), edit_object (string), edit_type (string), edit_writer (string)
 Drops   lines that are no JSON object, and those without instruction or without one of the two captions
 Source  Brooks et al. 2023, InstructPix2Pix; Zhao et al. 2024, UltraEdit: their released files of text.
 """
@@ -37,7 +37,7 @@ SUFFIXES = (".jsonl", ".ndjson")
 class ReadEditTexts(SourceStage):
     """Edits without images, one shard for every `rows_per_shard` lines. Ids are those of the texts."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     writes: ClassVar = TEXT_ROW_COLUMNS
     rejects: ClassVar = EditReject
 

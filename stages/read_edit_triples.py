@@ -4,10 +4,10 @@ Reads   Parquet tables or JSON lines in UltraEdit's, HQ-Edit's or MagicBrush's l
         Face's `datasets` store them, or as names of files beside the table), or InstructPix2Pix's folders of pairs, as
         `layout` says
 Writes  source_raw (binary, virtual: read again on demand), source_sha256 (string), source_key (string),
-        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), caption (string),
-        target_raw (binary, virtual), mask_raw (binary, virtual), source_caption (string), target_caption (string),
-        instruction (string), reverse_instruction (string), edit_object (string), edit_type (string),
-        edit_writer (string), session_id (string), turn (int32)
+        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), source_licence (string),
+        caption (string), target_raw (binary, virtual), mask_raw (binary, virtual), source_caption (string),
+        target_caption (string), instruction (string), reverse_instruction (string), edit_object (string),
+        edit_type (string), edit_writer (string), session_id (string), turn (int32)
 Drops   edits without instruction, caption or image, those with an image that is empty, too big, unreadable, or outside
         of the folder, and those whose turn is none
 Source  Brooks et al. 2023, InstructPix2Pix; Zhang et al. 2023, MagicBrush; Zhao et al. 2024, UltraEdit; Hui et al.
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 class ReadEditTriples(SourceStage):
     """Edits with their images, one shard for about every `rows_per_shard` of them."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     writes: ClassVar = TRIPLE_COLUMNS
     rejects: ClassVar = EditReject
     needs: ClassVar = Needs(memory_bytes=1 << 30)

@@ -3,7 +3,8 @@
 Reads   a captions file (csv, tsv, jsonl, a JSON list or Parquet; Hugging Face's `metadata.jsonl` by default) that names
         images relative to its own folder; SHARDS may be the folder or the captions file
 Writes  source_raw (binary, virtual: read again on demand), source_sha256 (string), source_key (string),
-        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), caption (string)
+        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), source_licence (string),
+        caption (string)
 Drops   lines without caption, images that are not there, empty, too big, or outside the folder
 Source  Hugging Face `imagefolder` layout.
 """
@@ -43,7 +44,7 @@ MAX_KEY_CHARS = 512
 class ReadImageFolder(SourceStage):
     """Image-caption samples of a folder, one shard for every `rows_per_shard` lines of its captions file."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     writes: ClassVar = SOURCE_COLUMNS
     rejects: ClassVar = InputReject
 

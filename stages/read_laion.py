@@ -3,7 +3,8 @@
 Reads   Parquet files with a column of URLs and one of captions; similarity, punsafe, pwatermark, WIDTH and HEIGHT where
         a filter asks for them; all further columns go to source_metadata
 Writes  source_raw (binary, virtual: read again from the downloaded shard), source_sha256 (string), source_key (string),
-        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), caption (string)
+        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), source_licence (string),
+        caption (string)
 Drops   rows that a filter refuses, that have no caption or no URL, and URLs that give no image that may be used; each
         with its reason
 Source  Schuhmann et al. 2022, LAION-5B; file layout and opt-out of img2dataset.
@@ -43,7 +44,7 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
     differ.
     """
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     writes: ClassVar = SOURCE_COLUMNS
     rejects: ClassVar = LaionReject
     retryable: ClassVar[frozenset[str]] = frozenset(reason.value for reason in TRANSIENT)

@@ -3,7 +3,8 @@
 Reads   `<key>.<suffix of samples.images>`, `<key>.txt` (or `.caption`, `.text`), `<key>.json` in each tar, or tars put
         together; without a text the caption is the JSON's `caption`, or the text under usual names
 Writes  source_raw (binary, virtual: read again on demand), source_sha256 (string), source_key (string),
-        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), caption (string)
+        source_size_bytes (int64), source_url (string), source_metadata (string, JSON), source_licence (string),
+        caption (string)
 Drops   samples without a usable image or caption, repeated keys, what lies behind a cut in the archive
 Source  webdataset and img2dataset file layouts.
 """
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 class ReadWebdataset(SourceStage):
     """Image-caption samples of WebDataset tars, one shard a tar."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     writes: ClassVar = SOURCE_COLUMNS
     rejects: ClassVar = InputReject
 

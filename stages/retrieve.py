@@ -58,7 +58,7 @@ class Retrieve(MapStage):
     rejects: ClassVar[type[StrEnum] | None] = NoTarget
     needs: ClassVar[Needs] = Needs(gpu=0.25, memory_bytes=2 << 30, packages=("faiss",), extra="cpu")
 
-    model: Annotated[str, Serves(ImageTextEncoder)]
+    model: Annotated[str, Serves(ImageTextEncoder, only_scores=True)]
     """The ImageTextEncoder that made `image_embedding`."""
     text_weight: float = Field(default=0.5, ge=0, le=1)
     """Share of the caption in the query; one half is the paper's plain mean."""

@@ -41,9 +41,9 @@ class ScoreEdit(MapStage):
     reads_if_present: ClassVar = ("region_mask_png",)
     writes: ClassVar = PAIR_SCORES
 
-    encoder: Annotated[str, Serves(ImageTextEncoder)]
+    encoder: Annotated[str, Serves(ImageTextEncoder, only_scores=True)]
     """An ImageTextEncoder: `zoo:clip`, `open_clip:ViT-L-14/openai` …"""
-    image_encoder: Annotated[str | None, Serves(ImageEncoder)] = None
+    image_encoder: Annotated[str | None, Serves(ImageEncoder, only_scores=True)] = None
     """An ImageEncoder for `pair_dino_cos`: `zoo:dino`, `hf:facebook/dinov2-with-registers-large@<commit>` …"""
 
     def writes_empty(self) -> tuple[str, ...]:

@@ -49,7 +49,7 @@ class ScorePair(MapStage):
     reads: ClassVar = ("source_images", "target_image", "source_caption", "target_caption")
     writes: ClassVar = CAPTION_SCORES
 
-    model: Annotated[str, Serves(ImageTextEncoder)]
+    model: Annotated[str, Serves(ImageTextEncoder, only_scores=True)]
     """An ImageTextEncoder: `zoo:clip`, `open_clip:ViT-L-14/openai` …"""
     reuse_embedding: bool = False
     """Take the source's vector from `image_embedding`, which `embed` made with the same model: half of the images need

@@ -196,13 +196,14 @@ def pairs_by_id(ids):
 
 
 def images_by_id(ids):
-    """A gatherer of `source_images` and `source_format` for the ids a, b, c."""
+    """A gatherer of `source_images`, `source_format` and `source_licence` for the ids a, b, c."""
     images = {"a": png(1), "b": png(2), "c": png(3)}
     return pa.table(
         {
             SAMPLE_ID: pa.array(list(ids), pa.string()),
             "source_images": pa.array([[images[i]] for i in ids], pa.list_(pa.binary())),
             "source_format": pa.array(["png"] * len(ids), pa.string()),
+            "source_licence": pa.array(["cc-by-4.0"] * len(ids), pa.string()),
         }
     )
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from core.errors import ModelError, one_line
-from models.schemes.snapshot import card_licence
+from models.schemes.model_card import card_licence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

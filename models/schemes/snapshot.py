@@ -1,10 +1,9 @@
-"""Files of a checkpoint: which hold weights, what a folder lacks, what pins its content, which licence it states."""
+"""Files of a checkpoint: which hold weights, what a folder lacks, what pins its content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -60,23 +59,6 @@ def content_pin(root: Path) -> str:
 def _sha256(file: Path, _size_bytes: int, _mtime_ns: int) -> str:
     with file.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def licence_in(readme: str) -> str | None:
-    """The value of `license` in YAML front matter, or of `license_name` where that is `other`."""
-    front = re.match(r"\s*---\s*\n(.*?)\n---\s*(\n|$)", readme, re.DOTALL)
-    if front is None:
-        return None
-    found = dict(re.findall(r"^(license|license_name):[ \t]*(?:\n[ \t]*-[ \t]*)?([^\n]*)$", front[1], re.MULTILINE))
-    values = {key: value.strip().strip("'\"[]") for key, value in found.items()}
-    return card_licence(values)
-
-
-def card_licence(card: Any) -> str | None:
-    """The licence that a model card states by `license`, or by `license_name` where that is `other`."""
-    licence = card.get("license")
-    found = (card.get("license_name") if licence == "other" else None) or licence
-    return ", ".join(map(str, found)) if isinstance(found, list) else str(found) if found else None
 
 
 def gaps(folder: Path) -> list[str]:

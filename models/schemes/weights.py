@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.missing import Missing
-from models.schemes.snapshot import licence_in
+from models.schemes.model_card import licence_of_readme
 
 DOWNLOAD_VARIABLE = "EDITLOOM_DOWNLOAD"
 OFFLINE_VARIABLE = "HF_HUB_OFFLINE"
@@ -46,8 +46,7 @@ class Weights:
         if self.stated_licence is not None or not self.is_local:
             return self.stated_licence
         root = Path(self.location)
-        readme = (root.parent if root.is_file() else root) / "README.md"
-        return licence_in(readme.read_text(encoding="utf-8", errors="replace")) if readme.is_file() else None
+        return licence_of_readme((root.parent if root.is_file() else root) / "README.md")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

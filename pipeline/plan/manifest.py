@@ -4,6 +4,9 @@ name = "instructions"            summary, licence and language go to the data ca
 shards = "data/{00000..00003}.tar"   default input; the command line's --shards replaces it
 seed = 0
 allow_empty = false              true: a build that keeps no row is no failure
+[stated_licences]                of input and models that state none themselves; they change no result
+input = "cc-by-4.0"
+models = { "openai:…" = "apache-2.0" }   by model id, or by a name in [models]
 [run_on]                         what only decides speed and patience: attempts, deadline_s …
 [models]                         names for model ids, for stages to refer to: model = "clip"
 clip = "zoo:clip"
@@ -20,14 +23,18 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from core.errors import ManifestError, nearest
+from core.licences.names import MAX_CHARS
 from core.settings import NONE, Settings, checked, may_be_none, refuse_unknown
 from pipeline.plan.plugins import stage_class
 from pipeline.stage import Stage
+
+LicenceText = Annotated[str, Field(min_length=1, max_length=MAX_CHARS, pattern=r"^\S(.*\S)?$")]
+"""The text of a licence, on one line."""
 
 
 class StageRunOn(Settings):
@@ -67,6 +74,16 @@ class RunOn(Settings):
     max_quarantined_frac: float = Field(default=0.1, ge=0, le=1)
 
 
+class StatedLicences(Settings):
+    """Licences that the manifest states: of the input's samples that name none, and of models by their ids.
+
+    They count in the verdict and touch no fingerprint: stating a licence runs no stage again but the sink's last step.
+    """
+
+    input: LicenceText | None = None
+    models: dict[str, LicenceText] = Field(default_factory=dict)
+
+
 class StageEntry(Settings):
     """One stage of the chain: its catalogue name, its value, its speed."""
 
@@ -89,6 +106,7 @@ class Manifest(Settings):
     allow_empty: bool = False
     """Whether a build that keeps no row is a success; else it ends with exit code 1."""
     run_on: RunOn = RunOn()
+    stated_licences: StatedLicences = StatedLicences()
     stages: tuple[StageEntry, ...]
 
     def plain(self) -> dict[str, Any]:
@@ -145,9 +163,23 @@ def load_manifest(path: str | Path) -> Manifest:
     run_on = checked(RunOn, raw.pop("run_on", {}), f"{path}: run_on", ManifestError)
     models = ModelNames(raw.pop("models", {}), str(path))
     stages = tuple(_stage_entry(entry, f"{path}: stage {i}", models) for i, entry in enumerate(entries, 1))
+    licences = _stated_licences(raw.pop("stated_licences", {}), f"{path}: stated_licences", models, stages)
     models.refuse_unused()
-    found = {**raw, "path": str(path), "run_on": run_on, "stages": stages}
+    found = {**raw, "path": str(path), "run_on": run_on, "stated_licences": licences, "stages": stages}
     return checked(Manifest, found, str(path), ManifestError)
+
+
+def _stated_licences(table: Any, where: str, models: ModelNames, stages: tuple[StageEntry, ...]) -> StatedLicences:
+    """The table with names of models replaced by their ids. Raises `ManifestError` for a model that no stage uses."""
+    stated = checked(StatedLicences, table, where, ManifestError)
+    used = {model for entry in stages for model in entry.stage.needs_models()}
+    found: dict[str, str] = {}
+    for name, licence in stated.models.items():
+        model = models.id_of(name, f"{where}: models")
+        if model not in used:
+            raise ManifestError(f"{where}: models: no stage uses {model!r}{nearest(model, used)}")
+        found[model] = licence
+    return stated.model_copy(update={"models": found})
 
 
 def default_out(manifest: str | Path) -> str:

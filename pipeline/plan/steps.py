@@ -148,8 +148,11 @@ def input_digest(plan: Plan, key: Key, outputs: Outputs) -> str:
     if shard in plan.shard_numbers and not isinstance(stage.stage, PartitionedStage):
         return digest(_shard_inputs(stage, shard, outputs))
     if isinstance(stage.stage, SinkStage):
-        about = canonical(plan.manifest.model_dump(include={"name", "summary", "license", "language"}))
-        return digest([about, *(f"{k} {outputs[k]}" for k in _with_output(plan, index))])
+        about = canonical(
+            plan.manifest.model_dump(include={"name", "summary", "license", "language", "stated_licences"})
+        )
+        licences = canonical([{name: model.licence for name, model in s.models.items()} for s in plan.stages])
+        return digest([about, licences, *(f"{k} {outputs[k]}" for k in _with_output(plan, index))])
     return whole_digest(plan, stage, outputs)
 
 

@@ -83,6 +83,7 @@ def _described(stage: PlannedStage, counts: RowCounts) -> dict[str, Any]:
         "settings": stage.stage.model_dump(mode="json"),
         "models": {name: model.revision for name, model in stage.models.items()},
         "licences": {name: model.licence for name, model in stage.models.items() if model.licence},
+        "roles": stage.stage.model_roles(),
         **counts.plain_rows(),
         "notes": dict(sorted(counts.notes.items())),
         "seconds": round(counts.seconds, 3),

@@ -55,9 +55,9 @@ class SynthesisStage(ExpandStage):
 
     model: Annotated[str, Serves(PairSynthesizer)]
     """A PairSynthesizer: `zoo:sd`, `hf:stabilityai/sdxl-turbo@<commit>` …"""
-    encoder: Annotated[str, Serves(ImageTextEncoder)]
+    encoder: Annotated[str, Serves(ImageTextEncoder, only_scores=True)]
     """The ImageTextEncoder that scores: `zoo:clip`, `open_clip:ViT-L-14/openai` …"""
-    image_encoder: Annotated[str | None, Serves(ImageEncoder)] = None
+    image_encoder: Annotated[str | None, Serves(ImageEncoder, only_scores=True)] = None
     """The ImageEncoder of `pair_dino_cos`: `zoo:dino`, `hf:facebook/dinov2-with-registers-large@<commit>` …"""
     size_px: int | None = Field(default=None, ge=8)
     """Longer side at which the model draws; none: the side that it was made for. Pairs have the anchor's size."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.inputs.edit_texts import NOTHING, SESSION_NAMES, TEXT_COLUMNS, Names, session_in, texts_in
 from stages.inputs.image_values import ImageValue, TooLarge
-from stages.inputs.rows import SOURCE_COLUMNS, InputSample, json_text, printable, to_row
+from stages.inputs.rows import SOURCE_COLUMNS, InputSample, json_text, licence_text, printable, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from stages.inputs.folder_images import ImageFolder
 
 TRIPLE_COLUMNS = (*SOURCE_COLUMNS, "target_raw", "mask_raw", *TEXT_COLUMNS, *SESSION_NAMES)
-TEXT_ROW_COLUMNS = ("source_key", "source_url", "source_metadata", "caption", *TEXT_COLUMNS)
+TEXT_ROW_COLUMNS = ("source_key", "source_url", "source_metadata", "source_licence", "caption", *TEXT_COLUMNS)
 MAX_KEY_CHARS = 512
 EDIT_DIGITS = 8
 """Hex digits of an edit in the id of its row: several edits may have one source image."""
@@ -132,7 +132,8 @@ def text_row(edit: InputEdit, shard: str, names: Names) -> dict[str, Any]:
     return {
         SAMPLE_ID: own, "source_key": printable(edit.key[:MAX_KEY_CHARS]),
         "source_url": printable(url) if isinstance(url, str) else None,
-        "source_metadata": json_text(metadata) if metadata else None, "caption": texts["source_caption"], **texts,
+        "source_metadata": json_text(metadata) if metadata else None, "source_licence": licence_text(metadata),
+        "caption": texts["source_caption"], **texts,
         REJECT_REASON: reason, REJECT_DETAIL: detail,
     }  # fmt: skip
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
+from stages.inputs.sample_licence import licence_in
 from stages.inputs.table_columns import CAPTION_NAMES, plain_name
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 SOURCE_COLUMNS = (
-    "source_raw", "source_sha256", "source_key", "source_size_bytes", "source_url", "source_metadata", "caption",
+    "source_raw", "source_sha256", "source_key", "source_size_bytes", "source_url", "source_metadata",
+    "source_licence", "caption",
 )  # fmt: skip
 
 TABLE_BYTES = 8 << 20
@@ -101,6 +103,7 @@ def _caption(sample: InputSample, row: dict[str, Any]) -> tuple[str | None, Inpu
         sample.notes.append("metadata too long, left out")
     url = metadata.get("url") if metadata else None
     row["source_url"] = printable(url) if isinstance(url, str) else None
+    row["source_licence"] = licence_text(metadata)
     if sample.text is not None:
         try:
             caption = sample.text.decode("utf-8-sig")
@@ -197,6 +200,12 @@ class _Plain:
         if isinstance(value, float):
             return value if math.isfinite(value) else None
         return value if value is None or isinstance(value, int) else str(value)
+
+
+def licence_text(metadata: dict[str, Any] | None) -> str | None:
+    """The licence that metadata state, as a row has it."""
+    found = licence_in(metadata) if metadata else None
+    return None if found is None else printable(found)
 
 
 def printable(text: str) -> str:

@@ -28,6 +28,8 @@ from stages.report.html import StageCount, clean_text, template_environment
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
+    from stages.report.licences import ShownLicences
+
 TASKS = ("image-to-image", "text-to-image")
 TAGS = ("image-editing", "instruction-based-image-editing", "webdataset", "editloom")
 HUB_LICENCES = frozenset({
@@ -67,6 +69,8 @@ class Card:
     provenance: str = ""
     languages: Sequence[str] = ("en",)
     tags: Sequence[str] = ()
+    licences: ShownLicences | None = None
+    """The verdict on the licences of images and models, where they were gathered."""
 
 
 def render_card(card: Card) -> str:

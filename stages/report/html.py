@@ -26,6 +26,8 @@ from stages.report.histograms import Histogram, number_label
 if TYPE_CHECKING:
     import jinja2
 
+    from stages.report.licences import ShownLicences
+
 IMAGE_ROLES = ("anchor", "source", "target", "source_mask", "target_mask", "region_mask", "soft_mask")
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -94,6 +96,8 @@ class Report:
     num_samples_total: int
     lacks_target: bool = False
     """The samples are edits, and none has a target image."""
+    licences: ShownLicences | None = None
+    """The verdict on the licences of images and models, where they were gathered."""
 
 
 def render_report(report: Report) -> str:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 from samples.members import JSON, MEMBERS
 from stages.report.dataset_card import Card, lacks_target, render_card
 from stages.report.html import Report, ReportSample, StageCount, render_report
+from stages.report.licences import shown_licences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
     from pipeline.sink import RunSummary
+    from samples.licence_file import DatasetLicences
     from stages.report.tallies import Tallies
 
 
@@ -22,7 +24,9 @@ def further_member(role: str, number: int) -> str:
     return f"samples with a member {role}{number}"
 
 
-def write_card(path: Path, run: RunSummary, columns: Sequence[str], tallies: Tallies) -> None:
+def write_card(
+    path: Path, run: RunSummary, columns: Sequence[str], tallies: Tallies, licences: DatasetLicences
+) -> None:  # fmt: skip
     """The Hugging Face data card. `columns` are those of samples.parquet, `tallies` the counts of all shards."""
     card = Card(
         name=str(run.manifest["name"]),
@@ -35,11 +39,14 @@ def write_card(path: Path, run: RunSummary, columns: Sequence[str], tallies: Tal
         columns=columns,
         stages=_stage_counts(run, with_seconds=False),
         manifest=run.manifest,
+        licences=shown_licences(licences),
     )
     path.write_text(render_card(card), encoding="utf-8")
 
 
-def write_report(path: Path, run: RunSummary, tallies: Tallies, samples: Sequence[ReportSample]) -> None:
+def write_report(
+    path: Path, run: RunSummary, tallies: Tallies, samples: Sequence[ReportSample], licences: DatasetLicences
+) -> None:  # fmt: skip
     """The HTML report: `tallies` are the counts of all shards, `samples` those on the contact sheet."""
     report = Report(
         title=str(run.manifest["name"]),
@@ -50,6 +57,7 @@ def write_report(path: Path, run: RunSummary, tallies: Tallies, samples: Sequenc
         samples=samples,
         num_samples_total=_num_samples(run),
         lacks_target=lacks_target(run.columns, _members(run, tallies)),
+        licences=shown_licences(licences),
     )
     path.write_text(render_report(report), encoding="utf-8")
 

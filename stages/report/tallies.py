@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
     from stages.report.histograms import Histogram
 
-CATEGORY_COLUMNS = ("edit_type", "edit_writer", "reverse_writer", "original_format", "target_pool", "split")
+CATEGORY_COLUMNS = (
+    "edit_type", "edit_writer", "reverse_writer", "original_format", "target_pool", "split", "source_licence",
+    "target_licence",
+)  # fmt: skip
 NO_HISTOGRAM = ("source_dhash", "latent_size_px", "synthesis_seed")
 FORMAT_COLUMNS = frozenset(member.format_column for member in MEMBERS.values()) - {""}
 """Columns of which the card needs every value."""
@@ -89,6 +92,11 @@ class Tallies:
         """The values of a column of formats, sorted; none where the dataset has no such column."""
         self._count()
         return sorted(self._formats.get(name, ()))
+
+    def values(self, name: str) -> dict[str, int]:
+        """Rows by the value of a column of categories; none where the dataset has no such column."""
+        self._count()
+        return dict(self._categories[name].counts().counts) if name in self._categories else {}
 
     def histograms(self) -> Iterator[Histogram]:
         """A histogram of each measured column and of each column of categories, in the order of the columns."""

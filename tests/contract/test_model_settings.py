@@ -9,6 +9,7 @@ from _stage_chains import planned, stage_of
 
 from core.errors import PlanError
 from pipeline.plan.plugins import stage_class, stage_names
+from pipeline.stage import Serves
 
 NAMES = stage_names()
 SERVED = {
@@ -29,6 +30,7 @@ SERVED = {
     "WordNet": "zoo:clip",
 }
 """Protocol -> a model on this machine that cannot serve it."""
+ONLY_SCORES = {"ImageEncoder", "ImageTextEncoder"}
 MODEL_FIELDS = [
     (name, field, protocol) for name in NAMES for field, protocol in stage_class(name).model_settings().items()
 ]
@@ -67,3 +69,10 @@ def test_plan_refuses_a_model_that_cannot_serve_the_stage(name, field, protocol)
     assert message.startswith(f"stage {name}: {field} = {wrong!r} is of kind {kind!r}, which cannot serve {protocol} ")
     assert message.endswith("); name another model")
     assert "(served by: " in message
+
+
+@pytest.mark.parametrize(("name", "field", "protocol"), MODEL_FIELDS)
+def test_only_encoders_are_marked_as_models_that_only_score(name, field, protocol):
+    """Their vectors are in no dataset. The role decides whether a model's licence counts in the verdict."""
+    (mark,) = [one for one in stage_class(name).model_fields[field].metadata if isinstance(one, Serves)]
+    assert mark.only_scores == (protocol in ONLY_SCORES)

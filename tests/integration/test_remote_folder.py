@@ -23,4 +23,12 @@ def test_a_run_folder_on_an_object_store_is_built_resumed_and_verified(light):
     assert status(plan, Storage(OUT))["complete"]
     files = [path.rsplit("/", 1)[-1] for path in fsspec.filesystem("memory").find("/remote-run/dataset")]
     tars = [f"{n:05d}.tar" for n in range(4)]
-    assert files == [*tars, "README.md", "rejects.parquet", "report.html", "samples.parquet", "shards.json"]
+    assert files == [
+        *tars,
+        "README.md",
+        "licences.json",
+        "rejects.parquet",
+        "report.html",
+        "samples.parquet",
+        "shards.json",
+    ]

@@ -56,6 +56,7 @@ def test_interrupted_build_says_so(shown):
 PLAN = {
     "manifest": "fake", "out": "runs/x", "shards": 3, "input_bytes": 1500,
     "stages": [{"stage": "upper", "fingerprint": "0123456789abcdef", "done": 0, "total": 3}],
+    "licences": {"covers": "models", "lines": ["verdict: permissive: mit (m)"], "warnings": ["no [b]such[/b] claim"]},
 }  # fmt: skip
 
 
@@ -65,6 +66,15 @@ def test_plan_without_a_probe_says_what_is_unknown(shown):
     assert "0123456789ab" in text
     assert "0/3" in text
     assert "rows, disk and time: unknown; --probe 64 measures them on a sample" in text
+
+
+def test_plan_shows_the_expected_verdict_and_warnings(shown):
+    text = shown(display.show_plan, PLAN)
+    assert "licences of models: verdict: permissive: mit (m)" in text
+    assert "warning: no [b]such[/b] claim" in text
+    empty = {"covers": "models", "lines": [], "warnings": []}
+    text = shown(display.show_plan, {**PLAN, "licences": empty})
+    assert "licences of models: no model is used, and no licence of the input is stated" in text
 
 
 def test_plan_with_a_probe_shows_rows_disk_and_time(shown):

@@ -162,11 +162,14 @@ class Left:
             return (self.folder / name).open("rb")
 
         stage = {
-            "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "licences": {}, "rows_in": 3,
-            "rows_kept": 3, "rows_out": 3, "rejects": {}, "notes": dict(self.ctx.notes), "seconds": 0.5,
+            "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "licences": {}, "roles": {},
+            "rows_in": 3, "rows_kept": 3, "rows_out": 3, "rejects": {}, "notes": dict(self.ctx.notes), "seconds": 0.5,
         }  # fmt: skip
         return RunSummary(
-            manifest={"name": "mine", "summary": "<b>", "license": "mit", "language": "en", "stages": []},
+            manifest={
+                "name": "mine", "summary": "<b>", "license": "mit", "language": "en", "stages": [],
+                "stated_licences": {"input": None, "models": {}},
+            },
             columns=tuple(n for n in columns if n != "sample_id"),
             shard_files={name: self.entry(name) for name in self.parts},
             further_files={THUMBNAILS: [n for n in self.parts if (self.folder / f"{n}{THUMBNAILS}").exists()]},
@@ -193,7 +196,7 @@ def shown(folder):
 def test_collate_writes_tables_card_and_report(tmp_path):
     folder = collated(tmp_path, samples(), rejects=[("b", "dedup", "x", "duplicate_near", "kept a", "{}")])
     assert sorted(p.name for p in folder.iterdir()) == [
-        "README.md", "rejects.parquet", "report.html", "samples.parquet", "shards.json",
+        "README.md", "licences.json", "rejects.parquet", "report.html", "samples.parquet", "shards.json",
     ]  # fmt: skip
     shards = json.loads((folder / "shards.json").read_text())
     tar = tmp_path / "b.tar"

@@ -36,7 +36,7 @@ def test_a_row_of_the_table_becomes_a_row_with_image_caption_and_metadata(tmp_pa
     assert row == {
         "sample_id": sha[:16], "source_raw": jpeg(0), "source_sha256": sha, "source_key": "000000000",
         "source_size_bytes": len(jpeg(0)), "source_url": web.url("/0.jpg"), "caption": "caption 0",
-        "reject_reason": None, "reject_detail": None,
+        "source_licence": None, "reject_reason": None, "reject_detail": None,
     }  # fmt: skip
     assert metadata == {
         "similarity": 0.31, "NSFW": "UNLIKELY", "url": web.url("/0.jpg"), "caption": "caption 0", "key": "000000000",

@@ -50,7 +50,7 @@ def test_a_sample_becomes_a_row_with_its_bytes_hash_and_metadata(tmp_path):
     sha = hashlib.sha256(IMAGE).hexdigest()
     assert row == {
         "sample_id": sha[:16], "source_raw": IMAGE, "source_sha256": sha, "source_key": "a/000",
-        "source_size_bytes": len(IMAGE), "source_url": "http://x/y", "caption": "a dog",
+        "source_size_bytes": len(IMAGE), "source_url": "http://x/y", "source_licence": None, "caption": "a dog",
         "source_metadata": '{"n": 1, "url": "http://x/y"}', "reject_reason": None, "reject_detail": None,
     }  # fmt: skip
 

@@ -273,3 +273,33 @@ def test_manifest_knows_its_file_and_the_data_card_does_not(tmp_path):
     assert manifest.path == str(tmp_path / "m.toml")
     assert "path" not in manifest.plain()
     assert "unknown key 'path'" in refusal(tmp_path, 'name = "x"\npath = "y"' + CHAIN)
+
+
+STATED = 'name = "x"\n[stated_licences]\n'
+EDITS = CHAIN + '[[stage]]\nuse = "edit_caption_wordnet"\n'
+
+
+def test_stated_licences_name_models_by_id_or_short_name(tmp_path):
+    text = STATED + 'input = "cc-by-4.0"\nmodels = { "wordnet:3.0" = "mit" }\n' + EDITS
+    assert load(tmp_path, text).stated_licences.models == {"wordnet:3.0": "mit"}
+    named = 'models = { words = "mit" }\n[models]\nwords = "wordnet:3.0"' + EDITS + 'lexicon = "words"\n'
+    stated = load(tmp_path, STATED + named).stated_licences
+    assert (stated.input, stated.models) == (None, {"wordnet:3.0": "mit"})
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('models = { "wordnet:3.1" = "mit" }', "models: no stage uses 'wordnet:3.1' (did you mean 'wordnet:3.0'?)"),
+        ('inputs = "mit"', "unknown key 'inputs' (did you mean 'input'?)"),
+        ('models = { words = "mit" }', "models: 'words' is no model id and no name in [models] (there are none)"),
+        ("input = 3", "input: input should be a valid string, got 3"),
+    ],
+)
+def test_stated_licences_that_state_nothing_are_refused(tmp_path, table, expected):
+    assert refusal(tmp_path, STATED + table + EDITS) == f"m.toml: stated_licences: {expected}"
+
+
+@pytest.mark.parametrize("text", ["", " mit", "a" * 201, "a\\nb", "a\\u0000\\n"])
+def test_text_of_a_stated_licence_is_one_line_and_bounded(tmp_path, text):
+    assert refusal(tmp_path, f'{STATED}input = "{text}"{CHAIN}').startswith("m.toml: stated_licences: input: ")

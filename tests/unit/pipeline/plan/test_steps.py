@@ -1,6 +1,7 @@
 import pytest
 from _fakes import Best, Join, NumWords, Pack, ReadLines, Twins, Upper, Words, plan_of
 
+from pipeline.plan.manifest import StatedLicences
 from pipeline.plan.steps import groups, input_digest, num_parts, steps
 from pipeline.store.records import ALL_SHARDS
 
@@ -61,6 +62,9 @@ def test_digest_of_the_dataset_depends_on_all_before_and_on_the_card(tmp_path):
     assert input_digest(plan, (2, ALL_SHARDS), outputs | {(2, ALL_SHARDS): "other"}) == base
     licensed = plan_of(tmp_path, [ReadLines(), Upper(), Pack()], SHARDS, license="mit")
     assert input_digest(licensed, (2, ALL_SHARDS), outputs) != base
+    stated = plan_of(tmp_path, [ReadLines(), Upper(), Pack()], SHARDS, stated_licences=StatedLicences(input="mit"))
+    assert input_digest(stated, (2, ALL_SHARDS), outputs) != base
+    assert input_digest(stated, (1, "a"), outputs) == input_digest(licensed, (1, "a"), outputs)
 
 
 @pytest.mark.parametrize(("rows", "parts"), [(0, 1), (4096, 1), (4097, 2), (1_000_000, 16), (10**9, 495)])
