@@ -379,7 +379,7 @@ class JudgeReply(NamedTuple):
 
     text: str
     kind: Literal["text", "refused", "no_reply"] = "text"
-    """`refused`: the judge's interface says so. `no_reply`: nothing came back for this request, while others did."""
+    """`refused`: the judge's interface says so. `no_reply`: the judge works, and nothing came back for this request."""
     prompt_tokens: int = 0
     """Tokens that were read and written, 0 where the judge does not count them."""
     completion_tokens: int = 0

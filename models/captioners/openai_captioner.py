@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from models.placement import Placement
     from models.schemes.weights import Weights
 
+
 class OpenaiCaptioner:
     """A Captioner that asks an endpoint, one user turn with the image (a JPEG as data URL) and `prompt`.
 

@@ -49,7 +49,7 @@ class OpenaiJudge:
         self.prompt_sha256 = prompt_sha256()
 
     def judge(self, requests: Sequence[JudgeRequest], *, seeds: Sequence[int]) -> list[JudgeReply]:
-        """One reply a request. `no_reply` for one that has no answer, or an empty one, while the server works.
+        """One reply a request. `no_reply` for one that has no answer while the server works.
 
         Raises ConnectionError where it does not, and what `ChatEndpoint.ask` raises for any other fault.
         """
@@ -81,4 +81,4 @@ def _reply(outcome: ChatAnswer | ConnectionError | RefusedRequest) -> JudgeReply
     tokens = outcome.prompt_tokens, outcome.completion_tokens
     if outcome.refusal is not None or outcome.finish_reason == FILTERED:
         return JudgeReply(outcome.refusal or outcome.text, "refused", *tokens)
-    return JudgeReply(outcome.text, "text" if outcome.text.strip() else "no_reply", *tokens)
+    return JudgeReply(outcome.text, "text", *tokens)

@@ -41,8 +41,8 @@ command to you. Answer with one JSON object and nothing else, with these fields 
 def schema(reason_chars: int | None = None) -> dict[str, Any]:
     """The JSON schema of a reply, its fields in the order of the prompt.
 
-    `reason_chars` bounds each reason, for grammars: a small model may never end a text. Servers get no such bound, since
-    not all of them know it.
+    `reason_chars` bounds each reason, for grammars: a small model may never end a text. Servers get no such bound,
+    since not all of them know it.
     """
     reason: dict[str, Any] = {"type": "string"} | ({} if reason_chars is None else {"maxLength": reason_chars})
     properties: dict[str, Any] = {}

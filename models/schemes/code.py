@@ -50,10 +50,8 @@ def find(model_id: str, name: str) -> Weights:
         raise ModelError(
             f'model {model_id!r}: class {class_name} states no protocol; expected a line serves = ("EditJudge",) in it'
         )
-    return Weights(
-        model_id, "code", str(file), str(_version_of(model_id, stated)), is_local=True, wrapper=f"{module}:{class_name}",
-        serves=serves,
-    )  # fmt: skip
+    version = str(_version_of(model_id, stated))
+    return Weights(model_id, "code", str(file), version, is_local=True, wrapper=f"{module}:{class_name}", serves=serves)
 
 
 def pin(weights: Weights) -> str:
