@@ -68,17 +68,16 @@ def _version_of(model_id: str, stated: dict[str, Any]) -> int:
 
 def _file_of(parts: Sequence[str]) -> Path | None:
     """The source file of a module, found without importing its packages, or None."""
-    places: Any = None
-    spec = None
-    for end in range(1, len(parts) + 1):
-        name = ".".join(parts[:end])
-        finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
-        spec = next((found for finder in finders if (found := finder.find_spec(name, places))), None)
-        if spec is None or (end < len(parts) and spec.submodule_search_locations is None):
-            return None
-        places = spec.submodule_search_locations
-    is_source = spec is not None and spec.origin is not None and spec.origin.endswith(".py")
-    return Path(str(spec.origin)).resolve() if spec is not None and is_source else None
+    top, *inner = parts
+    finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+    spec: Any = next((found for finder in finders if (found := finder.find_spec(top, None))), None)
+    if spec is None:
+        return None
+    files = [Path(str(spec.origin))]
+    if inner:
+        folders = [Path(place).joinpath(*inner[:-1]) for place in spec.submodule_search_locations or ()]
+        files = [folder / name for folder in folders for name in (f"{inner[-1]}/__init__.py", f"{inner[-1]}.py")]
+    return next((file.resolve() for file in files if file.suffix == ".py" and file.is_file()), None)
 
 
 def _stated(model_id: str, file: Path, class_name: str) -> dict[str, Any]:
