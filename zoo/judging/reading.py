@@ -55,8 +55,8 @@ class Reading:
 def read_scene(pixels: Pixels) -> Reading:
     """The scene of a square RGB image, (size, size, 3).
 
-    Things may touch, and one thing may be in several pieces. So parts are looked for in several ways, until one of
-    them explains the image: pieces that are close are one part, or not, or the image is cut between the slots of things.
+    Things may touch, and one thing may be in several pieces. So parts are looked for in several ways until one of them
+    explains the image: pieces that are close are one part, or are not, or the image is cut between the slots.
     """
     size_px = len(pixels)
     place, style, horizon = _read_background(pixels)
