@@ -25,6 +25,8 @@ EDGE_PX = 2
 """Pixels around a changed thing that may change too: its soft edge, and the strokes of a sketch."""
 LEVELS_A_POINT = 2.0
 """Mean change in levels outside of the changed things that costs one point."""
+POINTS_A_FACT = 5
+"""What each fact costs that changed without need: a thing, its noun or colour, the place, the style."""
 HALF_DONE, OTHERWISE_DONE = 5, 3
 """Points for a change that is a part of the wanted one, and for another change at the right place."""
 
@@ -69,29 +71,24 @@ def thing_named(wish: Wish, scene: Scene) -> Thing | None:
     return next((thing for thing in alike if wish.old_colour in (None, thing.colour)), None)
 
 
-def kept_frac(wish: Wish, before: Scene, after: Scene) -> Verdict:
-    """How many of the facts that the wish does not name are the same: things and their places, place and style."""
+def kept_facts(wish: Wish, before: Scene, after: Scene) -> Verdict:
+    """Whether what the wish does not name is the same: things at their places, the place and the style."""
     old = thing_named(wish, before) if wish.old else None
     lost = []
-    total = 0
     for thing in before.things:
         here = next((one for one in after.things if _is_near(one, thing)), None)
-        if thing is old:
-            still = {"replace_noun": "colour", "change_colour": "noun"}.get(wish.kind)
-            total += still is not None
-            if still and (here is None or getattr(here, still) != getattr(thing, still)):
-                lost.append(f"{still} of the {thing.noun}")
-            continue
-        total += 1
-        if here is None or (here.noun, here.colour) != (thing.noun, thing.colour):
-            lost.append(f"the {thing.phrase}")
+        if thing is not old:
+            is_kept = here is not None and (here.noun, here.colour) == (thing.noun, thing.colour)
+            lost += [] if is_kept else [f"the {thing.phrase}"]
+        elif still := {"replace_noun": "colour", "change_colour": "noun"}.get(wish.kind):
+            is_kept = here is not None and getattr(here, still) == getattr(thing, still)
+            lost += [] if is_kept else [f"{still} of the {thing.noun}"]
     for name, kind in (("place", "change_background"), ("style", "change_style")):
-        total += wish.kind != kind
         if wish.kind != kind and getattr(before, name) != getattr(after, name):
             lost.append(name)
     lost += ["nothing more than asked for"] * max(0, len(after.things) - _num_wanted(wish, before))
-    share = max(0.0, 1 - len(lost) / max(1, total))
-    return Verdict(round(10 * share), f"not kept: {', '.join(lost)}"[:200] if lost else "all else is kept")
+    reason = f"not kept: {', '.join(lost)}" if lost else "all else is kept"
+    return Verdict(max(0, 10 - POINTS_A_FACT * len(lost)), reason)
 
 
 def kept_pixels(

@@ -13,7 +13,7 @@ import numpy as np
 
 from models.batches import as_rgb
 from models.protocols import JudgeReply
-from zoo.judging.comparing import Verdict, followed, kept_frac, kept_pixels
+from zoo.judging.comparing import Verdict, followed, kept_facts, kept_pixels
 from zoo.judging.reading import read_scene
 from zoo.judging.wishes import read_wish
 
@@ -59,12 +59,13 @@ def _reply(request: JudgeRequest) -> str:
     seen, made = read_scene(before), read_scene(after)
     if seen.misfit > MAX_MISFIT:
         return "Image 1 is no scene that I know."
-    is_same = float(np.abs(before.astype(np.int16) - after).mean()) < SAME_LEVELS
-    instruction = Verdict(0, "both images are equal") if is_same else followed(wish, seen.scene, made.scene)
+    instruction = followed(wish, seen.scene, made.scene)
     if instruction is None:
         return f"I see no {wish.old} in image 1."
+    if float(np.abs(before.astype(np.int16) - after).mean()) < SAME_LEVELS:
+        instruction = Verdict(0, "both images are equal")
     kept = min(
-        kept_frac(wish, seen.scene, made.scene),
+        kept_facts(wish, seen.scene, made.scene),
         kept_pixels(wish, (seen.scene, before), (made.scene, after), request.region),
         key=lambda verdict: verdict.score,
     )
