@@ -86,7 +86,8 @@ def kept_facts(wish: Wish, before: Scene, after: Scene) -> Verdict:
     for name, kind in (("place", "change_background"), ("style", "change_style")):
         if wish.kind != kind and getattr(before, name) != getattr(after, name):
             lost.append(name)
-    lost += ["nothing more than asked for"] * max(0, len(after.things) - _num_wanted(wish, before))
+    num_wanted = len(before.things) + (wish.kind == "add")
+    lost += ["nothing more than asked for"] * max(0, len(after.things) - num_wanted)
     reason = f"not kept: {', '.join(lost)}" if lost else "all else is kept"
     return Verdict(max(0, 10 - POINTS_A_FACT * len(lost)), reason)
 
@@ -114,10 +115,6 @@ def kept_pixels(
         return Verdict(10, "all pixels may change")
     levels = float(np.abs(before[1].astype(np.int16) - after[1])[~may_change].mean())
     return Verdict(max(0, 10 - round(levels / LEVELS_A_POINT)), f"{levels:.1f} levels changed elsewhere")
-
-
-def _num_wanted(wish: Wish, before: Scene) -> int:
-    return len(before.things) + {"add": 1, "remove": -1}.get(wish.kind, 0)
 
 
 def _added(wish: Wish, before: Scene, after: Scene) -> Verdict:
