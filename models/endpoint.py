@@ -38,7 +38,7 @@ SETUP = {
 class RefusedRequest(ValueError):
     """A request that the server does not carry out, as it is. `code` is what OpenAI's interface calls the reason."""
 
-    def __init__(self, message: str, code: str | None) -> None:
+    def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
         self.code = code
 

@@ -16,11 +16,11 @@ from zoo.write_edits import EditOrder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from zoo.world import Edit, Scene
+    from zoo.world import Edit, EditKind, Scene
     from zoo.world.scene import Pixels
 
 RIGHT = "right"
-KINDS = ("replace_noun", "change_colour", "add", "remove")
+KINDS: tuple[EditKind, ...] = ("replace_noun", "change_colour", "add", "remove")
 """Edits of one thing: they can be done to the wrong thing."""
 JPEG_QUALITY = 90
 """Half of all edited images went through JPEG, right ones and spoiled ones alike, so that no byte gives them away."""

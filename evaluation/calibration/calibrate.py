@@ -96,7 +96,7 @@ def calibrate(scored: Scored, score: str, labels: Mapping[str, bool], rule: Rule
         raise UsageError(f"a threshold by {rule.name} needs labels of these samples; give --labels, or --keep-rate")
     types = np.array(scored.edit_types)
     names = [OVERALL, *sorted(set(scored.edit_types))]
-    sections = []
+    sections: list[Section] = []
     for name in names if len(names) > 2 else names[:1]:  # one type only is all
         rows = np.ones(len(types), bool) if name == OVERALL and not sections else types == name
         score_N, labelled, good = scored.score_N[rows], is_labelled_N[rows], is_good_N[rows]

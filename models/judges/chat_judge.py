@@ -70,7 +70,7 @@ class ChatJudge:
         read = inputs["attention_mask"].sum(1).tolist()
         padding = self._processor.tokenizer.pad_token_id
         written = (tokens_BL[:, given:] != padding).sum(1).tolist()
-        return [JudgeReply(*one) for one in zip(texts, ["text"] * len(texts), read, written, strict=True)]
+        return [JudgeReply(text, "text", *tokens) for text, *tokens in zip(texts, read, written, strict=True)]
 
 
 def _parts(request: JudgeRequest) -> list[dict[str, Any]]:

@@ -81,7 +81,9 @@ _REGION = "Only this part was meant to change: {} to {} % of the width, {} to {}
 def _percent(region_HW: Bools) -> tuple[int, int, int, int]:
     """Left, right, top and bottom of the region in whole per cent of the image's sides."""
     height, width = region_HW.shape
-    columns, rows = region_HW.any(0).nonzero()[0], region_HW.any(1).nonzero()[0]
+    import numpy as np
+
+    columns, rows = np.flatnonzero(region_HW.any(axis=0)), np.flatnonzero(region_HW.any(axis=1))
     sides = ((columns[0], width), (columns[-1] + 1, width), (rows[0], height), (rows[-1] + 1, height))
     left, right, top, bottom = (round(100 * int(at) / side) for at, side in sides)
     return left, right, top, bottom

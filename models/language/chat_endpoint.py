@@ -51,8 +51,10 @@ class ChatEndpoint:
         """
         outcomes = self._endpoint.send_each([{"json": {"model": self._endpoint.model, **one}} for one in requests])
         if outcomes and all(isinstance(one, ConnectionError) for one in outcomes):
-            self._endpoint.send([{"json": {"model": self._endpoint.model, **_PING}}])
-        return [one if isinstance(one, Exception) else self._answer(one) for one in outcomes]
+            (pinged,) = self._endpoint.send_each([{"json": {"model": self._endpoint.model, **_PING}}])
+            if isinstance(pinged, ConnectionError):
+                raise pinged
+        return [one if isinstance(one, ConnectionError | RefusedRequest) else self._answer(one) for one in outcomes]
 
     def _text(self, answer: Any) -> str:
         content = self._choice(answer)["message"]["content"]

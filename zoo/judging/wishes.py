@@ -16,18 +16,15 @@ if TYPE_CHECKING:
 _COLOUR, _NOUN = "|".join(COLOURS), "|".join(NOUNS)
 _THING = rf"(?:(?P<old_colour>{_COLOUR}) )?(?P<old>{_NOUN})"
 _WHERE = r"(?:in|on) the (?P<position>left|centre|right)"
-_WORDINGS: tuple[tuple[EditKind, re.Pattern[str]], ...] = tuple(
-    (kind, re.compile(wording))
-    for kind, wording in (
-        ("replace_noun", rf"(?:replace|change|turn|swap) the {_THING} (?:with|into|for) an? (?P<noun>{_NOUN})"),
-        ("change_colour", rf"(?:make|turn|paint) the {_THING} (?P<colour>{_COLOUR})"),
-        ("change_colour", rf"change the colour of the {_THING} to (?P<colour>{_COLOUR})"),
-        ("add", rf"(?:add|put|insert) an? (?P<colour>{_COLOUR}) (?P<noun>{_NOUN})(?: {_WHERE})?"),
-        ("remove", rf"(?:remove|delete) the {_THING}"),
-        ("remove", rf"take the {_THING} away"),
-        ("move", rf"(?:move|shift) the {_THING} to the (?P<position>left|centre|right)"),
-        ("move", rf"put the {_THING} {_WHERE}"),
-    )
+_WORDINGS: tuple[tuple[EditKind, str], ...] = (
+    ("replace_noun", rf"(?:replace|change|turn|swap) the {_THING} (?:with|into|for) an? (?P<noun>{_NOUN})"),
+    ("change_colour", rf"(?:make|turn|paint) the {_THING} (?P<colour>{_COLOUR})"),
+    ("change_colour", rf"change the colour of the {_THING} to (?P<colour>{_COLOUR})"),
+    ("add", rf"(?:add|put|insert) an? (?P<colour>{_COLOUR}) (?P<noun>{_NOUN})(?: {_WHERE})?"),
+    ("remove", rf"(?:remove|delete) the {_THING}"),
+    ("remove", rf"take the {_THING} away"),
+    ("move", rf"(?:move|shift) the {_THING} to the (?P<position>left|centre|right)"),
+    ("move", rf"put the {_THING} {_WHERE}"),
 )
 _PLACES = {place.phrase: name for name, place in PLACES.items()}
 _PLACE_WORDINGS = ("change the background so that it is", "make it", "move the scene so that it is")
@@ -55,7 +52,7 @@ def read_wish(instruction: str, source_caption: str | None, target_caption: str 
     """The change that is asked for, or None where neither the instruction nor the captions say it."""
     text = " ".join(instruction.lower().rstrip(" .!").split())
     for kind, wording in _WORDINGS:
-        if found := wording.fullmatch(text):
+        if found := re.fullmatch(wording, text):
             return Wish(kind, **found.groupdict())
     return _of_scene(text) or _of_captions(source_caption, target_caption)
 

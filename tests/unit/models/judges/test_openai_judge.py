@@ -105,6 +105,11 @@ def test_a_request_alone_is_no_reply_where_the_server_answers_another():
         assert server.asked[-1][2]["messages"] == [{"role": "user", "content": "Say OK."}]
 
 
+def test_a_server_that_refuses_the_other_request_works_all_the_same():
+    with chat_server(answers(a=(503, "busy"), ping=(400, "too short"))) as server:
+        assert judge(server, "a") == [JudgeReply("", "no_reply")]
+
+
 def test_a_server_that_answers_nothing_is_a_fault_of_the_machine():
     with (
         chat_server(lambda body: (503, "busy")) as server,
