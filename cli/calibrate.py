@@ -34,7 +34,7 @@ def calibrate_command(
     """
     from core.errors import UsageError
     from evaluation.calibration.calibrate import Rule, calibrate
-    from evaluation.calibration.read_scores import read_labels, read_scored
+    from evaluation.calibration.scored_rows import read_labels, read_scored
     from evaluation.calibration.write import write_calibration
 
     if keep_rate is not None and precision is not None:

@@ -20,7 +20,7 @@ from PIL import Image, ImageDraw, ImageFont  # noqa: E402  run from a checkout
 
 from benchmarks.judge.pairs import RIGHT, SPOIL, pairs  # noqa: E402
 from evaluation.calibration.calibrate import Rule, calibrate  # noqa: E402
-from evaluation.calibration.read_scores import read_labels, read_scored  # noqa: E402
+from evaluation.calibration.scored_rows import read_labels, read_scored  # noqa: E402
 from evaluation.calibration.write import plot  # noqa: E402
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import numpy as np
 
 from core.errors import UsageError
 from evaluation.calibration.agreement import Agreement, agreements, area_under_curve
-from evaluation.calibration.read_scores import UNTYPED
+from evaluation.calibration.scored_rows import UNTYPED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from evaluation.calibration.read_scores import Scored
+    from evaluation.calibration.scored_rows import Scored
 
 OVERALL = "all"
 """Name of the section of all edits."""

@@ -10,7 +10,7 @@ from PIL import Image
 
 from core.errors import UsageError
 from evaluation.calibration.calibrate import Rule, calibrate
-from evaluation.calibration.read_scores import Scored
+from evaluation.calibration.scored_rows import Scored
 from evaluation.calibration.write import page, thinned, write_calibration
 from stages.select import Select
 

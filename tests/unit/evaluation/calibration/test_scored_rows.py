@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import EditloomError, EvaluationError, UsageError
-from evaluation.calibration.read_scores import read_labels, read_scored
+from evaluation.calibration.scored_rows import read_labels, read_scored
 
 
 def dataset(folder, rejects=()):
