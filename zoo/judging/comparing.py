@@ -14,7 +14,7 @@ from zoo.world.scene import thing_masks
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from zoo.judging.wishes import Wish
+    from zoo.judging.wanted_change import Wish
     from zoo.world.scene import Pixels, Scene, Thing
 
     Mask = npt.NDArray[np.bool_]

@@ -15,7 +15,7 @@ from models.batches import as_rgb
 from models.protocols import JudgeReply
 from zoo.judging.comparing import Verdict, followed, kept_facts, kept_pixels
 from zoo.judging.reading import read_scene
-from zoo.judging.wishes import read_wish
+from zoo.judging.wanted_change import read_wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -138,7 +138,7 @@ def test_a_reply_is_the_json_that_chat_models_are_asked_for(judge):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_wording_of_the_world_is_read(kind):
-    from zoo.judging.wishes import read_wish
+    from zoo.judging.wanted_change import read_wish
 
     for index in range(200):
         scene = scene_of(9, index)
