@@ -76,12 +76,11 @@ class Calibration:
 
     def bounds(self) -> list[str]:
         """Lines for the stage `select` of a manifest, empty where no threshold is suggested."""
-        overall, *types = self.sections
-        lines = [] if overall.suggested is None else [f"bounds.{self.score} = {_bound(overall.suggested)}"]
-        for one in types:
-            if one.suggested is not None and one.name != UNTYPED:
-                name = one.name if _BARE_KEY.fullmatch(one.name) else json.dumps(one.name)
-                lines.append(f"bounds_by_edit_type.{name}.{self.score} = {_bound(one.suggested)}")
+        lines = []
+        for number, one in enumerate(self.sections):
+            if one.suggested is not None and (number == 0 or one.name != UNTYPED):
+                place = "bounds" if number == 0 else f"bounds_by_edit_type.{_key(one.name)}"
+                lines.append(f"{place}.{self.score} = {_bound(one.suggested)}")
         return lines
 
 
@@ -112,6 +111,11 @@ def calibrate(scored: Scored, score: str, labels: Mapping[str, bool], rule: Rule
         )  # fmt: skip
     unknown = len(labels.keys() - set(scored.ids))
     return Calibration(score=score, sections=sections, rule=rule, num_unknown_labels=unknown)
+
+
+def _key(name: str) -> str:
+    """The name as a key of TOML, in whose texts a DEL is escaped too, unlike in JSON's."""
+    return name if _BARE_KEY.fullmatch(name) else json.dumps(name, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _bound(point: Agreement) -> str:

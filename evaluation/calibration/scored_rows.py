@@ -59,7 +59,7 @@ def read_scored(url: str, score: str) -> Scored:
     ids, edit_types, values = [], [], []
     for where, row in rows:
         ids.append(_text(row, SAMPLE_ID, where))
-        edit_types.append(str(row.get(EDIT_TYPE) or UNTYPED))
+        edit_types.append(str(row.get(EDIT_TYPE) or UNTYPED).encode("utf-8", "replace").decode())
         values.append(_number(row.get(score), f"{where}: {score}"))
     if not ids:
         raise UsageError(f"{url} has no row with a column {score!r}; nothing can be calibrated")

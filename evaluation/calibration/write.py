@@ -9,6 +9,7 @@ from evaluation.curves.plot import Series, draw_plot
 from evaluation.images import save_png
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from PIL.Image import Image
@@ -59,7 +60,7 @@ def page(found: Calibration) -> str:
             f"| threshold | {' | '.join(name.replace('_', ' ') for name in shown)} |",
             "|---" * (len(shown) + 1) + "|",
         ]
-        for point in thinned(section.points):
+        for point in thinned(section.points, section.suggested):
             mark = " **suggested**" if point == section.suggested else ""
             lines.append(
                 f"| {point.threshold:.4g}{mark} | {' | '.join(_cell(getattr(point, name)) for name in shown)} |"
@@ -90,12 +91,11 @@ def plot(found: Calibration) -> Image:
     return whole
 
 
-def thinned(points: list[Agreement]) -> list[Agreement]:
-    """At most `SHOWN_POINTS` of them, the first and the last included."""
-    if len(points) <= SHOWN_POINTS:
-        return points
-    places = [round(number * (len(points) - 1) / (SHOWN_POINTS - 1)) for number in range(SHOWN_POINTS)]
-    return [points[place] for place in places]
+def thinned(points: Sequence[Agreement], also: Agreement | None = None) -> list[Agreement]:
+    """At most `SHOWN_POINTS` of them, the first and the last included, and one more where `also` is not among them."""
+    count = min(len(points), SHOWN_POINTS)
+    places = {round(number * (len(points) - 1) / max(1, count - 1)) for number in range(count)}
+    return [point for place, point in enumerate(points) if place in places or point == also]
 
 
 def _series(section: Section, name: str) -> Series:
@@ -105,31 +105,21 @@ def _series(section: Section, name: str) -> Series:
 
 
 def _suggestion(found: Calibration) -> list[str]:
-    lines = (
-        [f"{found.num_unknown_labels} labels are of samples that the table does not have."]
-        if found.num_unknown_labels
-        else []
-    )
+    """Which bounds follow from the rule, and what was left out."""
+    unknown = f"{found.num_unknown_labels} labels are of samples that the table does not have."
+    lines = [unknown, ""] if found.num_unknown_labels else []
     if found.rule is None:
         return [*lines, "No threshold is suggested: no rule was given."]
-    goal = f" {found.rule.goal:g}" if found.rule.name != "kappa" else ""
+    rule = found.rule.name if found.rule.name == "kappa" else f"{found.rule.name} {found.rule.goal:g}"
     bounds = found.bounds()
     if not bounds:
-        return [*lines, f"No threshold reaches the rule: {found.rule.name}{goal}."]
-    without = [one.name for one in found.sections[1:] if one.suggested is None]
-    why = (
-        f"; none for {', '.join(map(_plain, without))}, which have fewer than {MIN_ROWS} rows to go by"
-        if without
-        else ""
-    )
-    return [
-        *lines,
-        f"Suggested by {found.rule.name}{goal}{why}, for the stage `select`:",
-        "",
-        "```toml",
-        *bounds,
-        "```",
-    ]
+        return [*lines, f"No threshold is suggested: none reaches {rule}."]
+    lines += [f"Suggested by {rule}, for the stage `select`:", "", "```toml", *bounds, "```"]
+    without = ", ".join(_plain(one.name) for one in found.sections[1:] if one.suggested is None)
+    if without:
+        why = f"at no threshold, or have fewer than {MIN_ROWS} rows to go by"
+        lines += ["", f"No bound of their own: {without}. These types reach it {why}."]
+    return lines
 
 
 def _summary(section: Section) -> str:

@@ -70,7 +70,7 @@ def test_a_type_with_few_labels_has_no_bound_of_its_own():
     few = {one: good for one, good in labels(4.0).items() if int(one[1:]) % 2 == 0 or int(one[1:]) < 30}
     found = calibrate(scored(("add", "move")), "judge_score", few, Rule("kappa"))
     assert [one.suggested is None for one in found.sections] == [False, False, True]
-    assert "none for move, which have fewer than 20 rows to go by" in page(found)
+    assert "No bound of their own: move. These types reach it at no threshold, or have fewer than 20" in page(found)
 
 
 def test_labels_of_unknown_samples_are_counted():
@@ -80,10 +80,11 @@ def test_labels_of_unknown_samples_are_counted():
 
 
 def test_bounds_are_lines_of_a_manifest_that_keep_the_same_rows():
-    found = calibrate(scored(("add", 'a "b"\nc', "untyped")), "judge_score", {}, Rule("keep_rate", 0.31))
+    odd = 'a "b"\nc\x7f\U0001f600'
+    found = calibrate(scored(("add", odd, "untyped")), "judge_score", {}, Rule("keep_rate", 0.31))
     bounds = tomllib.loads("\n".join(found.bounds()))
     select = Select(**bounds)
-    assert set(select.bounds_by_edit_type) == {"add", 'a "b"\nc'}
+    assert set(select.bounds_by_edit_type) == {"add", odd}
     kept = [
         score for score in np.array(SCORES, np.float32) if select.bounds["judge_score"].failed(float(score)) is None
     ]
@@ -128,3 +129,11 @@ def test_a_long_list_of_thresholds_is_thinned_at_both_ends():
     points = calibrate(scored(), "judge_score", {}, None).sections[0].points
     shown = thinned(points)
     assert (len(shown), shown[0], shown[-1]) == (21, points[0], points[-1])
+    assert points[1] not in shown
+    assert thinned(points, points[1]) == [points[0], points[1], *shown[1:]]
+    assert (thinned([]), thinned(points[:1])) == ([], points[:1])
+
+
+def test_the_page_shows_the_suggested_threshold():
+    for goal in (0.31, 0.32, 0.33):
+        assert page(calibrate(scored(), "judge_score", {}, Rule("keep_rate", goal))).count("**suggested**") == 1

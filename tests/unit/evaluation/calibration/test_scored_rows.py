@@ -57,6 +57,11 @@ def test_json_lines_are_read_in_place_of_a_table(tmp_path):
     assert found == {"a\u2028": ("untyped", 3), "b": ("x", None), "c": ("untyped", None)}
 
 
+def test_half_of_a_surrogate_pair_in_a_type_is_replaced(tmp_path):
+    found = read_scored(write(tmp_path / "t.jsonl", '{"sample_id": "a", "s": 1, "edit_type": "x\\ud83d"}'), "s")
+    assert found.edit_types == ["x?"]
+
+
 def test_a_dataset_at_a_url_is_read(tmp_path):
     assert len(read_scored(f"file://{dataset(tmp_path / 'd')}", "judge_score").ids) == 3
 
