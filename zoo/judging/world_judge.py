@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from models.protocols import JudgeRequest
     from models.schemes.weights import Weights
 
-MIN_SIDE_PX = 32
+SIDES_PX = range(32, 257)
+"""Sides of the squares that are read: the backgrounds of a larger one take gigabytes."""
 MAX_MISFIT = 6.0
 """Mean difference in levels from the nearest scene, above which the source is no image of this world."""
 LEVELS_A_POINT = 2.0
@@ -50,8 +51,8 @@ class WorldJudge:
 
 def _reply(request: JudgeRequest) -> str:
     source, edited = as_rgb([request.source, request.edited])
-    if source.size != edited.size or source.width != source.height or source.width < MIN_SIDE_PX:
-        return f"I compare squares of one size, and these are {source.size} and {edited.size} pixels."
+    if source.size != edited.size or source.width != source.height or source.width not in SIDES_PX:
+        return f"I compare squares of one size, 32 to 256 pixels, and these have {source.size} and {edited.size}."
     wish = read_wish(request.instruction, request.source_caption, request.target_caption)
     if wish is None:
         return "I do not understand the request."

@@ -102,6 +102,14 @@ def test_pixels_elsewhere_cost_preservation_but_not_within_the_region(judge):
     assert scores(judge, asked, edited, region=region).preservation >= 9
 
 
+def test_images_of_other_sizes_are_read_too_but_no_huge_ones(judge):
+    for size_px, is_read in ((128, True), (300, False)):
+        source, edited = (render(scene, size_px) for scene in (SCENE, with_car(colour="green")))
+        found = scores(judge, "make the car green", edited, source=source)
+        assert (found is not None) == is_read
+        assert not is_read or found.overall >= 9
+
+
 def test_noise_costs_quality(judge):
     noise = np.random.default_rng(0).normal(0, 30, (64, 64, 3))
     edited = np.clip(render(with_car(colour="green")) + noise, 0, 255).astype(np.uint8)
@@ -122,6 +130,7 @@ def test_captions_say_what_an_instruction_in_other_words_does_not(judge):
         ("make the banana green", SCENE, "I see no banana in image 1."),
         ("make the car green", np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8), "Image 1 is no scene"),
         ("make the car green", np.zeros((64, 40, 3), np.uint8), "I compare squares of one size"),
+        ("make the car green", render(SCENE, 128), "I compare squares of one size"),
     ],
 )
 def test_what_cannot_be_judged_is_an_abstention_in_words(judge, instruction, source, said):
