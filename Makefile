@@ -26,7 +26,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
   bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
-  regions-image bench-embed bench-target-rows
+  regions-image bench-embed bench-target-rows bench-judge judging-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -97,7 +97,7 @@ data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit, UIP2P, 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/pairs --shards 5 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
 
-data-published: data/published/.done ## Draw edits in the files of published datasets, for tiny/convert-* and tiny/uip2p-triples
+data-published: data/published/.done ## Draw edits in the files of published datasets, for tiny/convert-*, tiny/judged and tiny/uip2p-triples
 
 data/published/.done: zoo/write_published.py zoo/write_edits.py $(wildcard zoo/world/*.py) | setup
 	@for layout in instruct-pix2pix ultraedit magicbrush; do \
@@ -206,6 +206,12 @@ ultraedit-image: setup ## Draw docs/images/ultraedit-data.png from the builds of
 
 bench-regions-photos: setup-dev ## Regions on the photographs of SHARDS= by production classes with random weights (benchmarks/regions_photos)
 	@$(BIN)/python benchmarks/regions_photos/run.py '$(SHARDS)'
+
+bench-judge: setup-dev ## Does the rule judge tell right edits from spoiled ones? Areas under the curve, with bars (benchmarks/judge)
+	@$(BIN)/python benchmarks/judge/run.py
+
+judging-image: setup ## Draw docs/images/judging.png from the scores of bench-judge
+	@$(BIN)/python benchmarks/judge/contact_sheet.py docs/images/judging.png
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py

@@ -6,6 +6,7 @@ no answer, too many requests, a server's own error. Redirects are not followed: 
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,14 @@ SETUP = {
 }
 
 
+class RefusedRequest(ValueError):
+    """A request that the server does not carry out, as it is. `code` is what OpenAI's interface calls the reason."""
+
+    def __init__(self, message: str, code: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class Endpoint:
     """One path of one server. `timeout_s` bounds the wait for an answer, each attempt anew."""
 
@@ -59,23 +68,37 @@ class Endpoint:
         """The JSON of each answer, in order. `placement.batch_size` requests are in flight at once.
 
         A request has the arguments of one POST: `json`, or `data` and `files`. Raises ConnectionError when the attempts
-        are used up, ModelError for a refused key or an unknown model, ValueError for a refused request.
+        are used up, ModelError for a refused key or an unknown model, RefusedRequest for any other refusal.
         """
         if not requests:
             return []
         with ThreadPoolExecutor(min(self._in_flight, len(requests))) as pool:
             return list(pool.map(self._answer, requests))
 
+    def send_each(self, requests: Sequence[Mapping[str, Any]]) -> list[Any]:
+        """As `send`, but a request without an answer has its ConnectionError or RefusedRequest in the place of one."""
+        if not requests:
+            return []
+        with ThreadPoolExecutor(min(self._in_flight, len(requests))) as pool:
+            return list(pool.map(self._outcome, requests))
+
     def malformed(self, answer: Any) -> ValueError:
         """The error for an answer of another form than asked for."""
         return ValueError(f"{self.url}: no {self._answer_name} came back: {self._shown(str(answer))}")
+
+    def _outcome(self, request: Mapping[str, Any]) -> Any:
+        try:
+            return self._answer(request)
+        except (ConnectionError, RefusedRequest) as error:
+            return error
 
     def _answer(self, request: Mapping[str, Any]) -> Any:
         response = self._post(request)
         if response.status_code in SETUP:
             raise ModelError(f"{self.url}: HTTP {response.status_code}: {SETUP[response.status_code]}")
         if response.status_code != 200:
-            raise ValueError(f"{self.url}: HTTP {response.status_code}: {self._shown(response.text)}")
+            message = f"{self.url}: HTTP {response.status_code}: {self._shown(response.text)}"
+            raise RefusedRequest(message, _error_code(response.text))
         try:
             return response.json()
         except ValueError:
@@ -112,3 +135,12 @@ def _asked_wait_s(header: str | None) -> float | None:
         return max(0.0, float(header)) if header else None
     except ValueError:
         return None
+
+
+def _error_code(body: str) -> str | None:
+    """`error.code` of an answer that reports an error, or None where it has none."""
+    try:
+        code = json.loads(body)["error"]["code"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return code if isinstance(code, str) else None

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from core.errors import ModelError
-from models.schemes import examples, folder, hub, open_clip, openai, smollm2, vllm, wordnet, zoo
+from models.schemes import code, examples, folder, hub, open_clip, openai, smollm2, vllm, wordnet, zoo
 from models.schemes.weights import downloads_allowed
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ SCHEMES: dict[str, Scheme] = {
     "smollm2": smollm2,
     "wordnet": wordnet,
     "examples": examples,
+    "code": code,
 }
 
 

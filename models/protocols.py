@@ -357,3 +357,43 @@ class Editor(Protocol):
     def edit(self, requests: Sequence[EditRequest], *, seeds: Sequence[int]) -> list[Image]:
         """One image a request, at the request's own size. The noise depends on the request's seed alone."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class JudgeRequest:
+    """One edit to be judged: the image before, the image after, and what was asked for. Texts may be None.
+
+    `region`, (H, W) of the source, is where the edit was meant to change it, or None where that is not known.
+    """
+
+    source: Image
+    edited: Image
+    instruction: str
+    source_caption: str | None = None
+    target_caption: str | None = None
+    region: Bools | None = None
+
+
+class JudgeReply(NamedTuple):
+    """The raw text of a judge, or the fact that there is none. Nothing in it is a score yet."""
+
+    text: str
+    kind: Literal["text", "refused", "no_reply"] = "text"
+    """`refused`: the judge's interface says so. `no_reply`: the judge works, and nothing came back for this request."""
+    prompt_tokens: int = 0
+    """Tokens that were read and written, 0 where the judge does not count them."""
+    completion_tokens: int = 0
+
+
+class EditJudge(Protocol):
+    """Says in words how good edits are. Its replies are read, and never guessed, by `models.judges.replies`."""
+
+    prompt_sha256: str | None
+    """Hash of the words that it is asked with, None for a judge that is not asked in words."""
+
+    def judge(self, requests: Sequence[JudgeRequest], *, seeds: Sequence[int]) -> list[JudgeReply]:
+        """One reply a request, in order. What a reply leaves to chance hangs on the request's seed alone.
+
+        Raises ConnectionError where no request at all can be answered.
+        """
+        ...

@@ -91,6 +91,7 @@ WRAPPERS: dict[str, dict[str, str]] = {
     },
     "WordNet": {"wordnet": "models.language.wordnet:load_wordnet"},
     "EditExamples": {EXAMPLES: "models.language.example_sets:load_examples"},
+    "EditJudge": {"openai": "models.judges.openai_judge:OpenaiJudge", CHAT: "models.judges.chat_judge:ChatJudge"},
 }
 """Protocol -> kind of model -> wrapper, which is made by `Class(weights, placement, **settings)`."""
 
@@ -181,9 +182,9 @@ def cannot_serve(protocol: str, model_id: str) -> str | None:
         kind = kind_of(weights)
     except ModelError:  # `missing` reports it
         return None
-    if not task_kinds() and {CHAT, CAUSAL} & _served(protocol).keys():
+    if not weights.wrapper and not task_kinds() and {CHAT, CAUSAL} & _served(protocol).keys():
         return None
-    return _refusal(protocol, kind)
+    return _refusal(protocol, weights, kind)
 
 
 def kind_of(weights: Weights) -> str:
@@ -226,9 +227,9 @@ def _named(weights: Weights, path: Path, *fields: str) -> str:
 def _served_by(protocol: str, weights: Weights) -> str:
     """Module and class of the wrapper. Raises ModelError where the model cannot serve the protocol."""
     kind = kind_of(weights)
-    if refusal := _refusal(protocol, kind):
+    if refusal := _refusal(protocol, weights, kind):
         raise ModelError(f"model {weights.model_id!r} {refusal}; name another model")
-    return _target(protocol, kind)
+    return weights.wrapper or _target(protocol, kind)
 
 
 def _class(target: str) -> Any:
@@ -236,10 +237,14 @@ def _class(target: str) -> Any:
     return getattr(importlib.import_module(module), name)
 
 
-def _refusal(protocol: str, kind: str) -> str | None:
+def _refusal(protocol: str, weights: Weights, kind: str) -> str | None:
+    served = _served(protocol)
+    if weights.wrapper:
+        states = f"states serves = ({', '.join(weights.serves)}), which does not name {protocol}"
+        return None if protocol in weights.serves else states
     if _target(protocol, kind):
         return None
-    return f"is of kind {kind!r}, which cannot serve {protocol} (served by: {', '.join(WRAPPERS[protocol])})"
+    return f"is of kind {kind!r}, which cannot serve {protocol} (served by: {', '.join(served)})"
 
 
 def _target(protocol: str, kind: str) -> str:

@@ -57,6 +57,22 @@ class ShardStore(Protocol):
         ...
 
 
+class AnswerStore(Protocol):
+    """Answers of costly models, kept across builds by key, whatever the fingerprint of the stage is.
+
+    A key is 64 hex digits, a hash over everything that decides the answer. An answer is anything that JSON can hold.
+    Kept answers change how long a stage takes, never its result.
+    """
+
+    def get(self, keys: Sequence[str]) -> dict[str, Any]:
+        """The answers that are kept, by key. A key without one is left out."""
+        ...
+
+    def put(self, answers: Mapping[str, Any]) -> None:
+        """Keep these answers. They are there for later builds once the call returns."""
+        ...
+
+
 @dataclass(kw_only=True)
 class Context:
     """The engine's services for `open`: randomness, models and artifacts."""
@@ -71,6 +87,8 @@ class Context:
     """Folder for the artifact of a global stage, a file or folder named `Stage.artifact`."""
     store: ShardStore | None = None
     """Store for files that a source stage should not fetch twice."""
+    answers: AnswerStore | None = None
+    """Store for answers that a stage should not ask for twice."""
     is_rereading: bool = False
     """True while a later stage reads a source's rows again: nothing is fetched, and a missing file is an error."""
     shared: dict[str, Any] = field(default_factory=dict)

@@ -174,6 +174,17 @@ COLUMNS: dict[str, Column] = _columns(
     _c("pair_l1", pa.float32(), "0 to 1", "mean difference of the two images; near 0 the edit does nothing"),
     _c("outside_ssim", pa.float32(), "-1 to 1", "pair_ssim outside of the region; low where too much changed"),
     _c("outside_l1", pa.float32(), "0 to 1", "pair_l1 outside of the region; high where too much changed"),
+    # judge_edit
+    _c("judge_status", pa.string(), "parsed, unparsed, refused or no_reply", "whether the judge's reply has scores"),
+    _c("judge_instruction_score", pa.float32(), "0 to 10", "how well the edited image follows the instruction"),
+    _c("judge_preservation_score", pa.float32(), "0 to 10", "how much of what should stay the same is the same"),
+    _c("judge_quality_score", pa.float32(), "0 to 10", "how good the edited image is, looked at alone"),
+    _c("judge_score", pa.float32(), "0 to 10", "sqrt(min(instruction, preservation) * quality); none if it abstained"),
+    _c("judge_reply", pa.string(), "text", "what the judge said, word for word, at most 8000 characters"),
+    _c("judge_model", pa.string(), "model id", "the judge"),
+    _c("judge_revision", pa.string(), "text", "what pins that model's content"),
+    _c("judge_prompt_sha256", pa.string(), "64 hex digits", "the words that the judge was asked with; none for rules"),
+    _c("judge_seed", pa.int64(), "seed", "the seed that the judge was given"),
     # synthesise_pair, synthesise_region
     _c("anchor_id", pa.string(), "sample_id", "the image that the pair was drawn over"),
     _c("anchor_image", pa.binary(), "encoded image", "the image that the pair was drawn over", bulk=True),

@@ -3,7 +3,7 @@
 import email
 import json
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
@@ -65,8 +65,9 @@ def _openai_server(answer, read_request):
             for name, value in (headers[0] if headers else {}).items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(payload)))
-            self.end_headers()
-            self.wfile.write(payload)
+            with suppress(ConnectionError):  # a client that no longer waits
+                self.end_headers()
+                self.wfile.write(payload)
 
         def log_message(self, *args):
             pass

@@ -11,6 +11,7 @@ import pyarrow as pa
 from _plain_pairs import Loader
 from _stage_fakes import (
     FAKES,
+    CountsLetters,
     ForgetfulWriter,
     LaconicCaptioner,
     LooksAtCats,
@@ -28,6 +29,7 @@ from _stage_inputs import (
     edited,
     edited_both_ways,
     edited_regions,
+    edited_regions_with_instructions,
     embedded,
     embedded_in_two_shards,
     emitted,
@@ -99,6 +101,11 @@ CASES = {
         {"model": "zoo:other", "prompt": "a picture of", "max_new_tokens": 5, "reduced_jpeg_px": 64},
         settings={"model": "zoo:blip"},
         context=lambda tmp_path: {"loader": lambda *_, **__: LaconicCaptioner()},
+    ),
+    "judge_edit": Case(
+        edited_regions_with_instructions, {"model": "openai:other@http://127.0.0.1:1/v1", "max_new_tokens": 5},
+        settings={"model": "openai:tiny@http://127.0.0.1:1/v1"},
+        context=lambda tmp_path: {"loader": lambda *_, **__: CountsLetters()},
     ),
     "embed": Case(edited, {"model": "zoo:other", "reduced_jpeg_px": 64}, settings={"model": "zoo:clip"}),
     "encode_latents": Case(

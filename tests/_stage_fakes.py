@@ -6,7 +6,7 @@ import re
 import numpy as np
 from _left_share import LeftShare
 
-from models.protocols import BoxMasks, Detections, Segments
+from models.protocols import BoxMasks, Detections, JudgeReply, Segments
 from pipeline.plan.plugins import load_model
 from stages.regions.shapes import filled_boxes
 
@@ -28,6 +28,21 @@ class LaconicCaptioner:
 
     def caption(self, images):
         return ["a  dark picture" if image.getpixel((0, 0))[0] < 100 else " " for image in images]
+
+
+class CountsLetters:
+    """Judges by the length of the instruction, and says "no" to a polite one."""
+
+    prompt_sha256 = "ab" * 32
+
+    def judge(self, requests, *, seeds):
+        return [JudgeReply(self.reply(request), "text", 7, 3) for request in requests]
+
+    def reply(self, request):
+        scores = {"instruction": len(request.instruction) % 11, "preservation": 4, "quality": 9}
+        if "please" in request.instruction:
+            return "no"
+        return json.dumps({k: v for n, s in scores.items() for k, v in ((f"{n}_reason", "so"), (f"{n}_score", s))})
 
 
 class CuriousWriter:

@@ -142,6 +142,12 @@ def edited_regions(tmp_path):
     return edited(tmp_path).append_column("region_mask_png", values)
 
 
+def edited_regions_with_instructions(tmp_path):
+    """Edits of which one has no instruction."""
+    asked = ["make it a bus", "make the cat black", None, "make the tree a bush, please"]
+    return edited_regions(tmp_path).append_column("instruction", pa.array(asked, pa.string()))
+
+
 def instructed(tmp_path):
     """Edits of which two have the same instruction and one has none."""
     return rows(instruction=["make it snow", "add a dog", "make it snow", None, ""])

@@ -5,12 +5,11 @@ As with `models.language.openai_text`, what it answers is not pinned.
 
 from __future__ import annotations
 
-import base64
-import io
 from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb
 from models.captioners.chat import PROMPT
+from models.data_urls import data_url
 from models.language.chat_endpoint import ChatEndpoint
 
 if TYPE_CHECKING:
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from models.placement import Placement
     from models.schemes.weights import Weights
-
-JPEG_QUALITY = 90
 
 
 class OpenaiCaptioner:
@@ -53,12 +50,3 @@ class OpenaiCaptioner:
             "max_tokens": self._max_new_tokens,
             "temperature": 0.0,
         }
-
-
-def data_url(image: Image, max_side_px: int) -> str:
-    """An RGB image as a `data:` URL of a JPEG, its longer side at most `max_side_px`."""
-    small = image.copy()
-    small.thumbnail((max_side_px, max_side_px))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.endpoint import Endpoint
+from models.endpoint import Endpoint, RefusedRequest
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from models.placement import Placement
     from models.schemes.weights import Weights
+
+
+_PING = {"messages": [{"role": "user", "content": "Say OK."}], "max_tokens": 1, "temperature": 0.0}
+"""A request that every chat model can answer."""
+
+
+class ChatAnswer(NamedTuple):
+    """One answer with what the interface says of it beside the text."""
+
+    text: str
+    refusal: str | None
+    """The model's own words in the field `refusal`, which replace an answer."""
+    finish_reason: str | None
+    """`stop`, `length`, `content_filter` …"""
+    prompt_tokens: int
+    completion_tokens: int
 
 
 class ChatEndpoint:
@@ -28,9 +44,41 @@ class ChatEndpoint:
         answers = self._endpoint.send([{"json": {"model": self._endpoint.model, **one}} for one in requests])
         return [self._text(answer) for answer in answers]
 
+    def ask_each(self, requests: Sequence[Mapping[str, Any]]) -> list[ChatAnswer | ConnectionError | RefusedRequest]:
+        """As `ask`, but each request has its own outcome: an answer, or the error that it met.
+
+        Raises ConnectionError where the server answers nothing at all, not even a request of two words.
+        """
+        outcomes = self._endpoint.send_each([{"json": {"model": self._endpoint.model, **one}} for one in requests])
+        if outcomes and all(isinstance(one, ConnectionError) for one in outcomes):
+            (pinged,) = self._endpoint.send_each([{"json": {"model": self._endpoint.model, **_PING}}])
+            if isinstance(pinged, ConnectionError):
+                raise pinged
+        return [one if isinstance(one, ConnectionError | RefusedRequest) else self._answer(one) for one in outcomes]
+
     def _text(self, answer: Any) -> str:
+        content = self._choice(answer)["message"]["content"]
+        return "" if content is None else str(content)
+
+    def _answer(self, answer: Any) -> ChatAnswer:
+        choice, usage = self._choice(answer), answer.get("usage")
+        refusal, finish = choice["message"].get("refusal"), choice.get("finish_reason")
+        prompt, completion = (_count(usage, name) for name in ("prompt_tokens", "completion_tokens"))
+        return ChatAnswer(
+            self._text(answer), str(refusal) if refusal else None, str(finish) if finish else None, prompt, completion
+        )
+
+    def _choice(self, answer: Any) -> Any:
+        """The first choice of an answer, whose message has content, if only null."""
         try:
-            content = answer["choices"][0]["message"]["content"]
+            choice = answer["choices"][0]
+            choice["message"]["content"]
         except (KeyError, IndexError, TypeError):
             raise self._endpoint.malformed(answer) from None
-        return "" if content is None else str(content)
+        return choice
+
+
+def _count(usage: Any, name: str) -> int:
+    """A number of tokens that the server reports, or 0."""
+    found = usage.get(name) if isinstance(usage, dict) else None
+    return found if type(found) is int and found >= 0 else 0

@@ -26,7 +26,8 @@ class Weights:
 
     `location` is a local folder or file where `is_local`, else a repository of the Hub, `ARCH/TAG` of open_clip or the
     address of an endpoint. `revision` is the commit of a repository, the tag of open_clip, the model's name at an
-    endpoint; None where the content itself is the pin. `stated_licence` is for weights without a README.md.
+    endpoint; None where the content itself is the pin. `stated_licence` is for weights without a README.md. An id that
+    names its own wrapper has it in `wrapper`, as `module:Class`, and the protocols that this states in `serves`.
     """
 
     model_id: str
@@ -35,6 +36,8 @@ class Weights:
     revision: str | None
     is_local: bool
     stated_licence: str | None = None
+    wrapper: str = ""
+    serves: tuple[str, ...] = ()
 
     def pretrained_arguments(self) -> dict[str, Any]:
         """Keyword arguments for every `from_pretrained`: this revision, safetensors only, and no look at the Hub."""

@@ -25,9 +25,10 @@ from pipeline.run.step import Step
 from pipeline.run.suspects import ignore_span
 from pipeline.run.task import Outcome
 from pipeline.stage import GlobalStage
+from pipeline.store.answer_cache import AnswerCache
 from pipeline.store.folder_store import FolderStore
 from pipeline.store.records import ALL_SHARDS
-from pipeline.store.run_folder import STORE, RunFolder
+from pipeline.store.run_folder import ANSWERS, STORE, RunFolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,6 +106,7 @@ class Worker:
                 artifacts={name: self._artifact(i) for name, i in planned.artifacts.items()},
                 artifact_dir=self.storage.scratch(),
                 store=FolderStore(self.storage, f"{planned.folder}/{STORE}"),
+                answers=AnswerCache(self.storage, f"{ANSWERS}/{planned.name}"),
                 is_rereading=is_rereading,
                 shared=self._shared.setdefault(index, {}),
                 gatherer=Gatherer(self.plan, self.storage, planned) if planned.gathered else None,

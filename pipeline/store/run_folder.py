@@ -28,6 +28,8 @@ STAGES = "stages"
 """Folder of the results of stages."""
 DATASET = "dataset"
 """Folder that a sink publishes to."""
+ANSWERS = "answers"
+"""Folder with a folder for each stage that keeps answers across builds, see `pipeline.store.answer_cache`."""
 STORE = "store"
 """Folder in a source stage's folder that holds the files it keeps."""
 

@@ -17,6 +17,7 @@ SERVED = {
     "Captioner": "zoo:clip",
     "Detector": "zoo:clip",
     "EditExamples": "zoo:clip",
+    "EditJudge": "zoo:clip",
     "ImageEncoder": "zoo:blip",
     "ImageTextEncoder": "zoo:blip",
     "InstructionSegmenter": "zoo:clip",

@@ -7,7 +7,7 @@ from PIL import Image
 
 from models import registry
 from models.captioners.chat import PROMPT
-from models.captioners.openai_captioner import data_url
+from models.data_urls import data_url
 from models.placement import Placement
 
 

@@ -31,3 +31,15 @@ def test_artifact_folder_is_cleaned_with_its_stage(tmp_path):
     storage = Storage(plan.out)
     clean({plan.stages[0].folder}, storage, dry_run=False)
     assert storage.folders("stages") == [plan.stages[0].folder.removeprefix("stages/")]
+
+
+def test_answers_of_a_stage_go_when_no_stage_of_that_name_is_needed(tmp_path):
+    storage = Storage(str(tmp_path / "run"))
+    for name in ("answers/upper/a.jsonl", "answers/best/b.jsonl", "stages/upper-000000000000/records.jsonl"):
+        storage.write_bytes(name, b"x")
+    needed = {"stages/upper-111111111111"}
+    gone = [("stages/upper-000000000000", 1), ("answers/best", 1)]
+    assert clean(needed, storage, dry_run=True) == gone
+    assert storage.folders("answers") == ["best", "upper"]
+    assert clean(needed, storage, dry_run=False) == gone
+    assert storage.folders("answers") == ["upper"]
