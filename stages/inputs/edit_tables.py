@@ -138,12 +138,16 @@ def written_lines(handle: IO[bytes], at: int) -> Iterator[tuple[int, bytes | Non
 def _columns(schema: pa.Schema, names: Names, url: str) -> list[str]:
     """The columns that are read whatever their size. Raises `ShardFailed` for a table that holds no edits."""
     found = {column: next((n for n in theirs if n in schema.names), None) for column, theirs in names.items()}
-    for column, fits, what in (("instruction", holds_text, "text"), ("source_image", holds_images, "images")):
+    for column, fits, what in (("instruction", _holds_texts, "text"), ("source_image", holds_images, "images")):
         name = found[column]
         if name is None or not fits(schema.field(name).type):
             raise ShardFailed(f"{url}: no column for {column} that holds {what} (looked for "
                               f"{', '.join(names[column])}); it has {described(schema)}")  # fmt: skip
     return [name for name in found.values() if name is not None]
+
+
+def _holds_texts(kind: pa.DataType) -> bool:
+    return holds_text(kind, or_lists=True)
 
 
 def _first(row: dict[str, Any], names: tuple[str, ...]) -> Any:
