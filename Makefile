@@ -97,10 +97,10 @@ data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit, UIP2P, 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/pairs --shards 5 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
 
-data-published: data/published/.done ## Draw edits in the files of published datasets, for tiny/convert-* and tiny/uip2p-triples
+data-published: data/published/.done ## Draw edits in the files of published datasets, for tiny/convert-*, tiny/refilter and tiny/uip2p-triples
 
-data/published/.done: zoo/write_published.py zoo/write_edits.py $(wildcard zoo/world/*.py) | setup
-	@for layout in instruct-pix2pix ultraedit magicbrush; do \
+data/published/.done: zoo/write_published.py $(wildcard zoo/published/*.py) zoo/write_edits.py $(wildcard zoo/world/*.py) | setup
+	@for layout in instruct-pix2pix ultraedit magicbrush omniedit imgedit pico-banana; do \
 	  $(BIN)/python -m zoo.write_published data/published/$$layout --layout $$layout --count 60 --seed 31 || exit 1; done && touch $@
 
 format: setup-dev ## Format and apply safe fixes

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -105,7 +106,7 @@ def _tar_and_rows(url: str) -> tuple[ImageTar, int]:
     """(the tar of a table's images, the table's rows)."""
     with contextlib.closing(TableReader(url, lambda schema: named_columns(schema, url))) as table:
         first = enumerate(table.read(0, min(LOOKED_AT_ROWS, table.num_rows)))
-        edits = itertools.chain.from_iterable(edits_in(row, number, "", table.take_notes()) for number, row in first)
+        edits = itertools.chain.from_iterable(edits_in(row, number, "", Counter()) for number, row in first)
         names = [name for edit in edits for name in names_of(edit).values() if isinstance(name, str)]
         return tar_of(url, names, list_image_tars(url)), table.num_rows
 

@@ -57,7 +57,7 @@ class ReadEditTriples(SourceStage):
     rows_per_shard: int = Field(default=1000, ge=1)
     """Edits in one shard; a folder of pairs is not split."""
     require_captions: bool = True
-    """Whether an edit without one of its two captions is rejected; false for MagicBrush and OmniEdit: they have none."""
+    """Whether an edit without one of its two captions is rejected; false for MagicBrush and OmniEdit."""
     require_target: bool = True
     """Whether an edit without target image is rejected; false for UltraEdit's input to its generator."""
     max_image_bytes: int = Field(default=50_000_000, ge=1)

@@ -22,7 +22,7 @@ from stages.inputs.parquet_rows import TableReader, table_reader
 from stages.inputs.table_columns import described, holds_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -45,7 +45,8 @@ def list_spans(url: str, names: Names, num_rows: int) -> Iterator[Span]:
     """The table in spans of `num_rows`. Raises `ShardFailed` for a table that cannot serve."""
     if posixpath.splitext(url_to_fs(url)[1])[1].lower() == ".parquet":
         return _spans_of_parquet(url, names, num_rows)
-    return _spans_of_lines(url, names, num_rows)
+    stamp_of = ImageFolder(url).stamps()
+    return spans_of_lines(url, num_rows, lambda row: [stamp_of(_first(row, names[role])) for role in IMAGE_NAMES])
 
 
 def _spans_of_parquet(url: str, names: Names, num_rows: int) -> Iterator[Span]:
@@ -60,8 +61,10 @@ def _spans_of_parquet(url: str, names: Names, num_rows: int) -> Iterator[Span]:
         )
 
 
-def _spans_of_lines(url: str, names: Names, num_rows: int) -> Iterator[Span]:
-    stamp_of = ImageFolder(url).stamps()
+def spans_of_lines(
+    url: str, num_rows: int, stamps_of: Callable[[dict[str, Any]], list[tuple[int, str]]]
+) -> Iterator[Span]:
+    """JSON lines in spans of `num_rows`; `stamps_of` gives (bytes, stamp) of the image files that a row names."""
     with opened(url) as handle:
         lines = written_lines(handle, 0)
         for start in itertools.count(0, num_rows):
@@ -70,7 +73,7 @@ def _spans_of_lines(url: str, names: Names, num_rows: int) -> Iterator[Span]:
             for begin, raw in itertools.islice(lines, num_rows):  # a line may be long: none is held
                 row = {} if raw is None else json_object(raw) or {}
                 places.append(begin)
-                stamps += [stamp_of(_first(row, names[role])) for role in IMAGE_NAMES]
+                stamps += stamps_of(row)
             if not places:
                 return
             yield Span(

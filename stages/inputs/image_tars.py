@@ -28,7 +28,7 @@ from stages.inputs.joined_file import joined
 from stages.inputs.tar_headers import NoTarError, TarWalk
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 FOLDERS = ("Singleturn", "Multiturn")
 LOOKED_AT_MEMBERS = 100
@@ -79,23 +79,27 @@ def _tar(stem: str, pieces: dict[int, tuple[str, int, str]]) -> ImageTar:
 def tar_of(table_url: str, names: Sequence[str], tars: Sequence[ImageTar]) -> ImageTar:
     """The tar with the images that a table names; `names` are its first. Raises `ShardFailed` where there is none."""
     table = posixpath.splitext(posixpath.basename(table_url))[0]
-    folder = next((clean_name(name).split("/")[0] for name in names if "/" in clean_name(name)), None)
+    counted = Counter(clean_name(name).split("/")[0] for name in names if "/" in clean_name(name))
+    folders = [folder for folder, _ in counted.most_common()]  # a few of the names may be wrong
     by_stem = {tar.stem: tar for tar in tars}
-    if folder is not None:
-        named_so = [by_stem[folder]] if folder in by_stem else []
-        for tar in (*named_so, *tars):
-            if folder in _first_folders(tar):
-                return tar
-        if named_so:
-            return named_so[0]
+    for folder in folders:
+        found = _tar_of_folder(folder, tars, by_stem)
+        if found is not None:
+            return found
     for stem in (table, f"{PREFIX}{table}"):
         if stem in by_stem:
             return by_stem[stem]
-    looked_for = ", ".join(dict.fromkeys(stem for stem in (folder, table, f"{PREFIX}{table}") if stem))
+    looked_for = ", ".join(dict.fromkeys([*folders[:1], table, f"{PREFIX}{table}"]))
     raise ShardFailed(
         f"{table_url}: no tar holds its images; looked for {looked_for}, found "
         f"{', '.join(by_stem)[:200] or 'none'} in its folder and in {' and '.join(FOLDERS)} beside it"
     )
+
+
+def _tar_of_folder(folder: str, tars: Sequence[ImageTar], by_stem: Mapping[str, ImageTar]) -> ImageTar | None:
+    """The tar whose first image is in such a folder, else the tar of that name."""
+    likely = [by_stem[folder]] if folder in by_stem else []
+    return next((tar for tar in (*likely, *tars) if folder in _first_folders(tar)), by_stem.get(folder))
 
 
 def _first_folders(tar: ImageTar) -> tuple[str, ...]:
