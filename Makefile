@@ -26,7 +26,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
   bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
-  regions-image bench-embed
+  regions-image bench-embed inputs-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -206,6 +206,9 @@ bench-regions-photos: setup-dev ## Regions on the photographs of SHARDS= by prod
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py
+
+inputs-image: setup data-published ## Draw docs/images/inputs.png from data/published
+	@$(BIN)/python benchmarks/published_inputs/contact_sheet.py docs/images/inputs.png
 
 world-image: setup ## Draw docs/images/world.png
 	@$(BIN)/python -m zoo.draw_world docs/images/world.png
