@@ -50,6 +50,9 @@ LineReject = StrEnum(  # type: ignore[misc]  # the ends of a URL are those of a 
     "LineReject", list(dict.fromkeys((reason.name, reason.value) for reason in ASKED))
 )
 
+FINAL = frozenset({*map(str, EditReject)} - {*map(str, LaionReject)} | {LaionReject.NOT_AN_URL.value})
+"""Ends that the lines and the files beside them decide; an image without bytes may have been downloaded."""
+
 
 class ReadEditLines(DownloadSettings, SourceStage):
     """Edits with their images, one shard for every `rows_per_shard` lines; a session is one line.
@@ -61,9 +64,7 @@ class ReadEditLines(DownloadSettings, SourceStage):
     writes: ClassVar = TRIPLE_COLUMNS
     rejects: ClassVar = LineReject
     retryable: ClassVar[frozenset[str]] = frozenset(reason.value for reason in TRANSIENT)
-    final: ClassVar[frozenset[str]] = frozenset(
-        {*(reason.value for reason in EditReject), LaionReject.NOT_AN_URL.value}
-    )
+    final: ClassVar[frozenset[str]] = FINAL
     needs: ClassVar = Needs(packages=("aiohttp", "PIL"))
 
     rows_per_shard: int = Field(default=1000, ge=1)
@@ -109,7 +110,8 @@ class ReadEditLines(DownloadSettings, SourceStage):
                 downloaded = {url: next(samples) for url in _urls_of(edits)}
                 for line in edits:
                     edit = take_images(line, downloaded, images, self.max_image_bytes)
-                    yield triple_row(edit, shard.name, NAMES, NEEDED)
+                    row = triple_row(edit, shard.name, NAMES, NEEDED)
+                    yield {**row, "source_url": without_credentials(edit.source_url) if edit.source_url else None}
 
         def read(shard: Shard) -> Iterator[pa.Table]:
             with self._samples(ctx, shard) as samples:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from stages.inputs.edit_rows import EditReject, InputEdit
-from stages.inputs.edit_texts import names_with
+from stages.inputs.edit_texts import MAX_TURNS, names_with
 from stages.inputs.folder_images import ImageFolder
 from stages.inputs.rows import InputReject, InputSample
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 NAMES = names_with({}) | {"instruction": ("text", "summarized_text")}
 SOURCE_URL, SOURCE_FILE, TARGET = "open_image_input_url", "local_input_image", "output_image"
@@ -59,14 +60,14 @@ def _turns(row: dict[str, Any], key: str, session: str, base_url: str | None) ->
     """The turns of a session: the source of each is the target of the one before."""
     files, prompts = row[FILES], row.get(PROMPTS)
     if not isinstance(files, list) or not isinstance(prompts, list):
-        broken = InputEdit(key=key, row=row)
-        broken.fail(EditReject.BROKEN_METADATA, f"{FILES} or {PROMPTS} is no list")
-        return [LineEdit(edit=broken)]
+        return [_broken(row, key, f"{FILES} or {PROMPTS} is no list")]
     places: dict[str, Any] = {}
     for file in files:
         if isinstance(file, dict) and isinstance(file.get("id"), str):
             places.setdefault(file["id"], file.get("url"))
     num_turns = max(len(prompts), sum(_TURN_ID.fullmatch(name) is not None for name in places))
+    if num_turns > MAX_TURNS:  # each has a copy of the line's metadata
+        return [_broken(row, key, f"{num_turns} turns, more than {MAX_TURNS}")]
     found: list[LineEdit] = []
     before, source_url = _source(row, places.get(ORIGINAL), base_url), _text(places.get(ORIGINAL))
     for turn in range(1, num_turns + 1):
@@ -77,6 +78,12 @@ def _turns(row: dict[str, Any], key: str, session: str, base_url: str | None) ->
         found.append(_placed(edit, before, after))
         before, source_url = after, None
     return found
+
+
+def _broken(row: dict[str, Any], key: str, detail: str) -> LineEdit:
+    edit = InputEdit(key=key, row=row)
+    edit.fail(EditReject.BROKEN_METADATA, detail)
+    return LineEdit(edit=edit)
 
 
 def _placed(edit: InputEdit, source: Reference | None, target: Reference | None) -> LineEdit:
@@ -110,8 +117,11 @@ class LineImages:
     def __init__(self, url: str) -> None:
         self._folder = ImageFolder(url)
         self._own = f"{posixpath.basename(posixpath.dirname(url))}/"
-        self.stamp_of = self._folder.stamps()
+
+    @cached_property
+    def stamp_of(self) -> Callable[[Any], tuple[int, str]]:
         """A function from a name to (bytes, text that changes with the file), or (0, "") for none."""
+        return self._folder.stamps()
 
     def load(self, sample: InputSample, name: str, max_bytes: int) -> None:
         """Give the sample its image, or the reason why it has none."""

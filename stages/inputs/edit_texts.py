@@ -40,7 +40,9 @@ WRITER = "input"
 MAX_TURN = (1 << 31) - 1
 MAX_SESSION_CHARS = 512
 MAX_WORDINGS = 100
-"""Most wordings of one instruction; OmniEdit has two or three."""
+"""Most wordings of one instruction; OmniEdit has a few."""
+MAX_TURNS = 100
+"""Most turns of one session that is one row of the input; Pico-Banana-400K has five at most."""
 
 Names = dict[str, tuple[str, ...]]
 
@@ -80,10 +82,16 @@ def session_in(row: Mapping[str, Any], names: Names) -> tuple[str | None, int | 
 
 
 def wordings_in(row: Mapping[str, Any], names: Names) -> list[str]:
-    """All wordings of the instruction, each once, the one that `texts_in` takes first."""
+    """Wordings of the instruction, each once, the one that `texts_in` takes first, up to the limits on a text."""
     known = (*names["instruction"], *TEXT_NAMES["instruction"])
-    found = dict.fromkeys(text for name in known for text in _texts_of(row.get(name)))
-    return list(found)[:MAX_WORDINGS]
+    found: dict[str, None] = {}
+    num_chars = 0
+    for text in (text for name in known for text in _texts_of(row.get(name))):
+        num_chars += len(text)
+        if found and (num_chars > MAX_TEXT_BYTES or len(found) == MAX_WORDINGS):
+            break
+        found[text] = None
+    return list(found)
 
 
 def _first_text(row: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

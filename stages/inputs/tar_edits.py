@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ShardFailed
 from stages.inputs.edit_rows import EditReject, InputEdit
-from stages.inputs.edit_texts import names_with
+from stages.inputs.edit_texts import MAX_TURNS, names_with
 from stages.inputs.table_columns import described
 
 if TYPE_CHECKING:
@@ -51,8 +51,10 @@ def edits_in(row: dict[str, Any], number: int, session: str, notes: Counter[str]
     if entries is None:
         yield _edit(f"row {number}", {name: value for name, value in row.items() if name != TURNS})
         return
-    if not isinstance(entries, list):
-        yield InputEdit(key=f"row {number}", row=None)
+    if not isinstance(entries, list) or len(entries) > MAX_TURNS:
+        edit = InputEdit(key=f"row {number}", row={})
+        edit.fail(EditReject.BROKEN_METADATA, f"{TURNS} is no list of at most {MAX_TURNS} turns")
+        yield edit
         return
     common = {name: value for name, value in row.items() if name not in (TURNS, PROMPT, *IMAGE_LISTS.values())}
     turn = 0

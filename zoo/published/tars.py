@@ -39,7 +39,8 @@ def write_imgedit(folder: Path, order: EditOrder) -> None:
         by_kind.setdefault(edit.kind, []).append(edit)
     for kind, edits in by_kind.items():
         table, tar = f"{kind}_part0", f"results_{kind}_laion_part0"
-        rows, members = [], {}
+        rows: list[dict[str, Any]] = []
+        members: dict[str, bytes] = {}
         for number, edit in enumerate(edits):
             row, images = _entry(f"{tar}/00000_00000_{number:09d}", "original.png", "result.png", edit, order)
             rows.append(row)
@@ -51,7 +52,8 @@ def write_imgedit(folder: Path, order: EditOrder) -> None:
 
 
 def _write_sessions(folder: Path, order: EditOrder, num_edits: int) -> None:
-    tar, rows, members = f"results_{SESSION_TABLE}", [], {}
+    tar, rows = f"results_{SESSION_TABLE}", list[dict[str, Any]]()
+    members: dict[str, bytes] = {}
     for index, edits in sessions(order, num_edits):
         entries: list[dict[str, Any]] = [{"input_images": [], "output_images": [], "prompt": SESSION_PROMPT}]
         for turn, edit in enumerate(edits):

@@ -113,6 +113,18 @@ def test_line_that_cannot_serve_is_rejected_with_its_reason(tmp_path, change, re
     assert reasons(rows) == {"line 0": reason, "line 1": "broken_metadata"}
 
 
+def test_line_of_more_turns_than_a_session_has_is_one_reject(tmp_path):
+    rows, _ = read_rows(ReadEditLines(), written(tmp_path, session(prompts=["x"] * 101), session(prompts=["x"] * 100)))
+    assert details(rows)["line 0"] == "101 turns, more than 100"
+    assert len(rows) == 101
+
+
+def test_ends_that_may_come_from_the_web_are_tried_again():
+    assert {"timeout", "server_busy"} <= ReadEditLines.retryable
+    assert ReadEditLines.final >= {"no_image", "missing_instruction", "not_an_url", "unsafe_path"}
+    assert not ReadEditLines.final & {"empty_image", "http_error", "timeout"}
+
+
 def test_instruction_is_the_short_wording_where_there_is_no_other(tmp_path):
     path = written(tmp_path, line(text=None), images=["sources/0.jpg", "images/positive-edit/0.png"])
     assert read_rows(ReadEditLines(), path)[0][0]["instruction"] == "Flag removed."
@@ -197,6 +209,15 @@ def test_url_that_gives_no_image_costs_the_edits_that_need_it(tmp_path, web):
     ]  # fmt: skip
     assert details(rows)["line 0"] == "target_image: HTTP 404"
     assert {row["reject_reason"] for row in rows} <= {reason.value for reason in LineReject}
+
+
+def test_addresses_are_kept_without_credentials(tmp_path, web):
+    here = {
+        "local_input_image": None,
+        "open_image_input_url": web.url("/source.jpg").replace("http://", "http://me:pass@"),
+    }
+    (row,), _ = downloaded(tmp_path, web, line(**here, output_image="0.png"))
+    assert (row["source_url"], row["reject_reason"]) == (web.url("/source.jpg"), None)
 
 
 def test_source_with_a_local_name_is_not_downloaded(tmp_path, web):

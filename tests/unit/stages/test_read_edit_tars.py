@@ -111,6 +111,13 @@ def test_row_that_cannot_serve_is_rejected_with_its_reason(tmp_path, change, rea
     assert detail is None or details(rows)["row 0"] == detail
 
 
+def test_session_of_more_turns_than_one_has_is_one_reject(tmp_path):
+    sessions = [{"data": [entry("s", "0")] * count} for count in (101, 1)]
+    rows, _ = read_rows(ReadEditTars(), write(tmp_path, sessions, images("s/origin_0.png", "s/result_0.png")))
+    assert reasons(rows) == {"row 0": "broken_metadata", "row 1, turn 1": None}
+    assert details(rows)["row 0"] == "data is no list of at most 100 turns"
+
+
 def test_table_whose_lists_are_no_lists_gives_rejects(tmp_path):
     schema = pa.schema([("input_images", pa.string()), ("output_images", pa.int64()), ("prompt", pa.string())])
     rows = [{"input_images": "a/original.png", "output_images": 3, "prompt": "x"}]

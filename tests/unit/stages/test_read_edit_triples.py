@@ -219,6 +219,16 @@ def test_list_without_a_wording_is_no_instruction(tmp_path, wordings):
     assert (row["reject_reason"], row["instruction"], row["instructions"]) == ("missing_instruction", None, [])
 
 
+def test_wordings_together_are_no_longer_than_a_text(tmp_path):
+    long = [f"{n} " + "x" * 400_000 for n in range(9)]
+    (row,), _ = read_rows(ReadEditTriples(require_captions=False), omniedit(tmp_path / "a.parquet", long))
+    assert row["instructions"] == long[:2]
+    (row,), _ = read_rows(
+        ReadEditTriples(require_captions=False), omniedit(tmp_path / "b.parquet", [f"w{n}" for n in range(200)])
+    )
+    assert len(row["instructions"]) == 100
+
+
 def test_chosen_wording_comes_first_and_the_others_stay(tmp_path):
     path = omniedit(tmp_path / "a.parquet", ["Hat on."], request=["add a hat"])
     stage = ReadEditTriples(require_captions=False, columns={"instruction": "request"})
