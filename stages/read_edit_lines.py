@@ -111,7 +111,8 @@ class ReadEditLines(DownloadSettings, SourceStage):
                 for line in edits:
                     edit = take_images(line, downloaded, images, self.max_image_bytes)
                     row = triple_row(edit, shard.name, NAMES, NEEDED)
-                    yield {**row, "source_url": without_credentials(edit.source_url) if edit.source_url else None}
+                    url = row["source_url"]
+                    yield {**row, "source_url": None if url is None else without_credentials(url)}
 
         def read(shard: Shard) -> Iterator[pa.Table]:
             with self._samples(ctx, shard) as samples:

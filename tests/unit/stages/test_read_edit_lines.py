@@ -113,6 +113,13 @@ def test_line_that_cannot_serve_is_rejected_with_its_reason(tmp_path, change, re
     assert reasons(rows) == {"line 0": reason, "line 1": "broken_metadata"}
 
 
+def test_texts_that_are_no_utf8_are_kept_with_question_marks(tmp_path):
+    path = written(tmp_path, line(), images=["sources/0.jpg", "images/positive-edit/0.png"])
+    path.write_bytes(path.read_bytes().replace(b"0_o.jpg", b"\xb0_o.jpg").replace(b"red flag", b"r\xe9d flag"))
+    (row,), _ = read_rows(ReadEditLines(), path)
+    assert (row["source_url"], row["instruction"]) == ("https://images.example/?_o.jpg", "Remove the r?d flag.")
+
+
 def test_line_of_more_turns_than_a_session_has_is_one_reject(tmp_path):
     rows, _ = read_rows(ReadEditLines(), written(tmp_path, session(prompts=["x"] * 101), session(prompts=["x"] * 100)))
     assert details(rows)["line 0"] == "101 turns, more than 100"
@@ -209,6 +216,17 @@ def test_url_that_gives_no_image_costs_the_edits_that_need_it(tmp_path, web):
     ]  # fmt: skip
     assert details(rows)["line 0"] == "target_image: HTTP 404"
     assert {row["reject_reason"] for row in rows} <= {reason.value for reason in LineReject}
+
+
+def test_marker_asks_again_for_what_failed_for_a_while(tmp_path, web):
+    web.answers["/cdn/0.png"] = [Answer(b"", 503), Answer(jpeg(0))]
+    here = {"local_input_image": None, "open_image_input_url": web.url("/source.jpg")}
+    lines = [line(**here, output_image="0.png")]
+    assert downloaded(tmp_path, web, *lines)[0][0]["reject_reason"] == "server_busy"
+    assert downloaded(tmp_path, web, *lines)[0][0]["reject_reason"] == "server_busy"
+    (tmp_path / "store" / "sft-00000.retry").write_text("")
+    assert downloaded(tmp_path, web, *lines)[0][0]["target_raw"] == jpeg(0)
+    assert web.asked == {"/source.jpg": 1, "/cdn/0.png": 2}
 
 
 def test_addresses_are_kept_without_credentials(tmp_path, web):

@@ -1,7 +1,9 @@
 """ImgEdit's tables and tars: single edits, sessions, the tar of each table, and inputs that lie."""
 
 import json
+import uuid
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -233,3 +235,12 @@ def test_shards_of_a_table_share_one_tar_and_have_names_of_their_own(tmp_path):
     shards = stage.list_shards([str(folder)])
     assert [(shard.name, shard.part) for shard in shards] == [("add_part0-00000", (0, 2)), ("add_part0-00001", (2, 3))]
     assert len(read_rows(stage, folder)[0]) == 3
+
+
+def test_tables_and_tars_may_lie_on_another_file_system(tmp_path):
+    folder = write(tmp_path, [entry("a")], images("a/original.png", "a/result.png"), pieces=2)
+    fs = fsspec.filesystem("memory")
+    remote = f"/{uuid.uuid4().hex}"
+    fs.put(str(folder), remote, recursive=True)
+    (row,), _ = read_rows(ReadEditTars(), f"memory:/{remote}")
+    assert (row["source_raw"], row["target_raw"]) == (jpeg(0), jpeg(1))
