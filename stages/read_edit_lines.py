@@ -10,7 +10,7 @@ Writes  source_raw (binary, virtual: read again on demand), source_sha256 (strin
         edit_writer (string), instructions (list<string>), session_id (string), turn (int32)
 Drops   lines that are no JSON object, edits without instruction, source or target image, turns whose image before is
         missing, files that are empty, too big or outside of the folder, and URLs that give no image that may be used
-Source  Qian et al. 2025, Pico-Banana-400K; files as in apple/pico-banana-400k, README and script at commit 27384f4.
+Source  Qian et al. 2025, Pico-Banana-400K; files as in apple/pico-banana-400k, README at 0df2071, script at 89dc8af.
 """
 
 from __future__ import annotations

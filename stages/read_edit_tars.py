@@ -10,7 +10,7 @@ Writes  source_raw (binary, virtual: read again on demand), source_sha256 (strin
         edit_writer (string), instructions (list<string>), session_id (string), turn (int32)
 Drops   edits without instruction or image, those with several source images or several targets, with an image that is
         not in the tar, empty, too big, or named outside of it
-Source  Ye et al. 2025, ImgEdit; files as in PKU-YuanGroup/ImgEdit, README at commit 547185d.
+Source  Ye et al. 2025, ImgEdit; files as in PKU-YuanGroup/ImgEdit, README at commit 1287657.
 """
 
 from __future__ import annotations

@@ -7,7 +7,8 @@ holds a table's images is found by names alone, since table, tar and folders in 
 2. a tar with the name of that folder
 3. a tar with the name of the table, or `results_` and that name
 
-Of the published set, (1) and (2) serve all but `replace_part0` and `action_part1` to `_part4`.
+By the lists in public scripts that unpack the published set, (1) and (2) serve all tables but `replace_part0` and
+`action_part1` to `action_part4`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Write Pico-Banana-400K's JSON lines and, in the places that they name, the images.
 
-Fields are those of the published files (apple/pico-banana-400k, commit 27384f4); `local_input_image` is what the
+Fields are those of the published files (apple/pico-banana-400k, README at 0df2071); `local_input_image` is what the
 set's own script map_openimage_url_to_local.py adds. A third of the edits is in each of the three files. The folder of
 rejected images is of our choice: the set's README does not name one.
 """

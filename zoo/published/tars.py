@@ -1,6 +1,6 @@
 """Write ImgEdit's tables of names, and the tars with the images, cut into pieces as published.
 
-Names, folders and the pieces' suffix are those of PKU-YuanGroup/ImgEdit's README (commit 547185d). Single edits are in
+Names, folders and the pieces' suffix are those of PKU-YuanGroup/ImgEdit's README (commit 1287657). Single edits are in
 one table a kind of edit, sessions in one more; the first entry of a session there has an instruction for all of its
 turns and no image, as the published content_memory tables have it.
 """
