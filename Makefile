@@ -26,7 +26,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
   bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
-  regions-image bench-embed bench-target-rows bench-judge judging-image
+  regions-image bench-embed bench-target-rows bench-judge judging-image inputs-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -97,10 +97,10 @@ data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit, UIP2P, 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/pairs --shards 5 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
 
-data-published: data/published/.done ## Draw edits in the files of published datasets, for tiny/convert-*, tiny/judged and tiny/uip2p-triples
+data-published: data/published/.done ## Draw edits in the files of published datasets, for tiny/convert-*, judged, refilter, uip2p-triples
 
-data/published/.done: zoo/write_published.py zoo/write_edits.py $(wildcard zoo/world/*.py) | setup
-	@for layout in instruct-pix2pix ultraedit magicbrush; do \
+data/published/.done: zoo/write_published.py $(wildcard zoo/published/*.py) zoo/write_edits.py $(wildcard zoo/world/*.py) | setup
+	@for layout in instruct-pix2pix ultraedit magicbrush omniedit imgedit pico-banana; do \
 	  $(BIN)/python -m zoo.write_published data/published/$$layout --layout $$layout --count 60 --seed 31 || exit 1; done && touch $@
 
 format: setup-dev ## Format and apply safe fixes
@@ -215,6 +215,9 @@ judging-image: setup ## Draw docs/images/judging.png from the scores of bench-ju
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py
+
+inputs-image: setup data-published ## Draw docs/images/inputs.png from data/published
+	@$(BIN)/python benchmarks/published_inputs/contact_sheet.py docs/images/inputs.png
 
 world-image: setup ## Draw docs/images/world.png
 	@$(BIN)/python -m zoo.draw_world docs/images/world.png

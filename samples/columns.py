@@ -99,6 +99,7 @@ COLUMNS: dict[str, Column] = _columns(
     _c("source_caption", pa.string(), "text", "the caption that was edited: describes the source image"),
     _c("target_caption", pa.string(), "text", "the caption after the edit: describes the target image"),
     _c("instruction", pa.string(), "text", "the edit as a request"),
+    _c("instructions", pa.list_(pa.string()), "text", "all wordings of the request in the input, instruction first"),
     _c("reverse_instruction", pa.string(), "text", "the request that undoes the edit"),
     _c("edit_type", pa.string(), "text", "kind of edit, in the words of the stage that wrote it"),
     _c("source_phrase", pa.string(), "text", "what changes, in the source's words (noun included)"),

@@ -1,17 +1,17 @@
 """Read edits of published datasets: source image, instruction, target image, captions.
 
-Reads   Parquet tables or JSON lines in UltraEdit's, HQ-Edit's or MagicBrush's layout (images as bytes, as Hugging
-        Face's `datasets` store them, or as names of files beside the table), or InstructPix2Pix's folders of pairs, as
-        `layout` says
+Reads   Parquet tables or JSON lines in UltraEdit's, HQ-Edit's, MagicBrush's or OmniEdit's layout (images as bytes, as
+        Hugging Face's `datasets` store them, or as names of files beside the table), or InstructPix2Pix's folders of
+        pairs, as `layout` says
 Writes  source_raw (binary, virtual: read again on demand), source_sha256 (string), source_key (string),
         source_size_bytes (int64), source_url (string), source_metadata (string, JSON), source_licence (string),
         caption (string), target_raw (binary, virtual), mask_raw (binary, virtual), source_caption (string),
         target_caption (string), instruction (string), reverse_instruction (string), edit_object (string),
-        edit_type (string), edit_writer (string), session_id (string), turn (int32)
+        edit_type (string), edit_writer (string), instructions (list<string>), session_id (string), turn (int32)
 Drops   edits without instruction, caption or image, those with an image that is empty, too big, unreadable, or outside
         of the folder, and those whose turn is none
 Source  Brooks et al. 2023, InstructPix2Pix; Zhang et al. 2023, MagicBrush; Zhao et al. 2024, UltraEdit; Hui et al.
-        2024, HQ-Edit: their files.
+        2024, HQ-Edit; Wei et al. 2024, OmniEdit: their files.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ class ReadEditTriples(SourceStage):
     """For row groups of 1500 images each; groups of 100, as the datasets have them, take a third."""
 
     layout: Literal["table", "pair_folders"] = "table"
-    """table: UltraEdit, HQ-Edit, MagicBrush and their like; pair_folders: InstructPix2Pix."""
+    """table: UltraEdit, HQ-Edit, MagicBrush, OmniEdit and their like; pair_folders: InstructPix2Pix."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Names of columns where they are others than in those datasets: `{ instruction = "request" }`."""
     rows_per_shard: int = Field(default=1000, ge=1)
     """Edits in one shard; a folder of pairs is not split."""
     require_captions: bool = True
-    """Whether an edit without one of its two captions is rejected; false for MagicBrush, which has none."""
+    """Whether an edit without one of its two captions is rejected; false for MagicBrush and OmniEdit."""
     require_target: bool = True
     """Whether an edit without target image is rejected; false for UltraEdit's input to its generator."""
     max_image_bytes: int = Field(default=50_000_000, ge=1)

@@ -12,22 +12,23 @@ Source  Schuhmann et al. 2022, LAION-5B; file layout and opt-out of img2dataset.
 
 from __future__ import annotations
 
-from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from core.errors import ContractError, PlanError
+from core.errors import PlanError
 from pipeline.plan.inputs import identify_inputs, name_shards
 from pipeline.stage import Needs, Shard, SourceStage
+from stages.download.kept_shard import check_proxies, kept_shard, store_of
 from stages.download.settings import DownloadSettings, UrlTableSettings
-from stages.download.status import SUCCESS, TRANSIENT, UNASKED, LaionReject, UrlStatus
+from stages.download.status import TRANSIENT, UNASKED, LaionReject, UrlStatus
 from stages.download.url_table import count_rows, named_columns, to_status
 from stages.inputs.parquet_rows import table_reader
 from stages.inputs.rows import SOURCE_COLUMNS, tables_of
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterator, Sequence
 
     import pyarrow as pa
@@ -55,7 +56,7 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<file>-00000` … of each table. Raises `PlanError` for a table without a column that is asked for."""
-        self._check_proxies()
+        check_proxies(self.speed)
         shards = []
         files = identify_inputs(inputs, (".parquet",))
         for name, url in name_shards(list(files)).items():
@@ -75,44 +76,18 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
 
     def open(self, ctx: Context) -> Callable[[Shard], Iterator[pa.Table]]:
         """A function that reads a shard, downloaded before unless `ctx.store` has it. A later stage never downloads."""
-        store = ctx.store
-        if store is None:
-            raise ContractError("no store for downloads: this context was made without one")
+        store_of(ctx)
         readers: dict[str, TableReader] = {}
 
         def read(shard: Shard) -> Iterator[pa.Table]:
-            from stages.download.shard import provide
-            from stages.download.store import read_back, reread
+            from stages.download.store import read_back
 
-            if ctx.is_rereading:
-                kept = reread(store, shard.name, ctx.stage_name)
-            else:
-                kept = provide(store, shard.name, partial(self.statuses, shard, readers, ctx.notes), self)
-            with kept as (tar, statuses):
-                ctx.notes.update(_notes(statuses))
-                ctx.notes.update(self._unused_proxies())
+            make_statuses = partial(self.statuses, shard, readers, ctx.notes)
+            with kept_shard(ctx, shard.name, make_statuses, self) as (tar, statuses):
                 samples = read_back(tar, statuses, ctx.stage_name, shard.name)
                 yield from tables_of(samples, shard.name, ctx.notes, require_caption=self.require_caption)
 
         return read
-
-    def _check_proxies(self) -> None:
-        from stages.download.proxy import Proxies, ProxyError
-
-        try:
-            Proxies(is_used=self.speed.proxy_from_environment)
-        except ProxyError as error:
-            raise PlanError(str(error)) from None
-
-    def _unused_proxies(self) -> Counter[str]:
-        """A note for each shard when the environment names proxies that the settings leave out."""
-        from stages.download.proxy import variables_set
-
-        unused = [] if self.speed.proxy_from_environment else variables_set()
-        text = (
-            f"shards asked for without the proxy that {', '.join(unused)} names (speed.proxy_from_environment is false)"
-        )
-        return Counter({text: 1} if unused else {})
 
     def statuses(self, shard: Shard, readers: dict[str, TableReader], notes: Counter[str]) -> list[UrlStatus]:
         """The shard's rows, judged by what the table says. `readers` keeps the table open from shard to shard."""
@@ -123,12 +98,3 @@ class ReadLaion(DownloadSettings, UrlTableSettings, SourceStage):
             statuses = [to_status(number, row, self, notes) for number, row in rows]
             notes.update(reader.take_notes())
             return statuses
-
-
-def _notes(statuses: Sequence[UrlStatus]) -> Counter[str]:
-    notes: Counter[str] = Counter()
-    for status in statuses:
-        notes["URLs that took more than one attempt"] += status.attempts > 1
-        is_shrunk = status.status == SUCCESS and status.width != status.original_width
-        notes["images shrunk on arrival"] += is_shrunk
-    return notes

@@ -7,7 +7,8 @@ Writes  source_caption_cos (float32, cosine), target_caption_cos (float32, cosin
         pair_direction_cos (float32, cosine of the difference of the images and that of the captions),
         pair_dino_cos (float32, cosine of the images; no value without `image_encoder`), pair_ssim (float32, -1 to 1),
         pair_l1 (float32, 0 to 1; near 0 the edit does nothing), outside_ssim (float32, -1 to 1) and
-        outside_l1 (float32, 0 to 1) outside of the region; no value where there is no region or it is all
+        outside_l1 (float32, 0 to 1) outside of the region; no value where there is no region or it is all, and none
+        of a caption where there is none
 Drops   nothing: `select` owns thresholds, so moving one never reruns a model
 Source  Brooks et al. 2023, InstructPix2Pix, section 3.1.2; Zhao et al. 2024, UltraEdit, whose filter adds DINOv2 and
         SSIM; scores outside of the region are chosen.
@@ -33,10 +34,13 @@ if TYPE_CHECKING:
     from pipeline.stage import BatchFn
 
 
+CAPTIONS = ("source_caption", "target_caption")
+
+
 class ScoreEdit(MapStage):
     """The scores that filter synthetic pairs, for pairs from anywhere. Images of two sizes have no scores of pixels."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar = ("source_images", "target_image", "source_caption", "target_caption")
     reads_if_present: ClassVar = ("region_mask_png",)
     writes: ClassVar = PAIR_SCORES
@@ -68,11 +72,11 @@ class ScoreEdit(MapStage):
             )
 
         def score(batch: pa.Table, ready: _Ready) -> pa.Table:
-            said_BD, asked_BD = (
-                encoder.encode_texts([text or "" for text in batch[name].to_pylist()])
-                for name in ("source_caption", "target_caption")
-            )
+            captions = [batch[name].to_pylist() for name in CAPTIONS]
+            said_BD, asked_BD = (encoder.encode_texts([text or "" for text in texts]) for texts in captions)
             cosines = cosine_scores(*_sides(encoder.encode_images(ready.images), ready.places), said_BD, asked_BD)
+            for row, said, asked in zip(cosines, *captions, strict=True):
+                row.update(dict.fromkeys(_without_captions(said, asked), None))
             dino: list[Scores] = [{DINO_SCORE: None} for _ in cosines]
             if image_encoder is not None:
                 dino = dino_scores(*_sides(image_encoder.encode_images(ready.dino_images), ready.places))
@@ -94,6 +98,14 @@ class _Ready:
     images: Any
     dino_images: Any
     pixels: list[Scores]
+
+
+def _without_captions(source: str | None, target: str | None) -> tuple[str, ...]:
+    """The scores that a pair cannot have for want of a caption."""
+    of_source = () if source else ("source_caption_cos",)
+    of_target = () if target else ("target_caption_cos",)
+    of_both = () if source and target else ("target_margin_cos", "pair_direction_cos")
+    return (*of_source, *of_target, *of_both)
 
 
 def _regions(batch: pa.Table) -> list[Bools | None]:

@@ -24,7 +24,9 @@ from _stage_inputs import (
     boxed_objects,
     captions,
     captions_of_two_shards,
+    edit_lines,
     edit_table,
+    edit_tars,
     edit_texts,
     edited,
     edited_both_ways,
@@ -285,6 +287,25 @@ CASES = {
             "layout": "pair_folders", "columns": {"instruction": "request"}, "rows_per_shard": 2,
             "require_captions": False, "require_target": False, "max_image_bytes": 9,
         },
+    ),
+    "align_captions": Case(
+        lambda tmp_path: rows(
+            source_caption=["a red car", "a cat", None, "a dog"], target_caption=["a blue car", "a cat", "a dog", None],
+            edit_object=["car", None, None, "dog"],
+        ),
+        {},
+    ),
+    "read_edit_tars": Case(edit_tars, {"rows_per_shard": 2, "max_image_bytes": 9}),
+    "read_edit_lines": Case(
+        edit_lines,
+        {
+            "rows_per_shard": 2, "base_url": "https://images.example/other", "respect_opt_out": False,
+            "opt_out_directives": ("noai",), "user_agent": "somebody", "allowed_hosts": (),
+            "content_types": ("image/png",), "max_redirects": 1, "max_image_bytes": 9, "max_pixels": 9,
+            "stored_side_px": 64, "speed": DownloadSpeed(attempts=2, timeout_s=1.0),
+        },
+        settings={"allowed_hosts": ("127.0.0.1",), "speed": DownloadSpeed(attempts=1)},
+        context=lambda tmp_path: {"store": FolderStore(Storage(str(tmp_path / "run")), "store")},
     ),
     "read_image_folder": Case(
         image_folder,

@@ -8,6 +8,7 @@ import tarfile
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from _inputs import tar_of
 from _web import Answer, Web
 from PIL import Image
 
@@ -339,6 +340,27 @@ def edit_table(tmp_path):
     columns = {name: [row.get(name) for row in found + lacking] for name in names}
     pq.write_table(pa.table(columns), tmp_path / "part.parquet")
     return [str(tmp_path)]
+
+
+def edit_tars(tmp_path):
+    """ImgEdit's layout: a table of single edits and one of sessions, some of whose images are not in their tar."""
+    turns = [{"input_images": [f"t/{n}.png"], "output_images": [f"t/{n + 1}.png"], "prompt": f"edit {n}"}
+             for n in range(4)]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(turns), tmp_path / "single_part0.parquet")
+    pq.write_table(pa.Table.from_pylist([{"data": turns[:2]}, {"data": turns[2:]}]), tmp_path / "session_part0.parquet")
+    (tmp_path / "t.tar").write_bytes(tar_of(*((f"t/{n}.png", png(n)) for n in range(4))))
+    return [str(tmp_path)]
+
+
+def edit_lines(tmp_path):
+    """Pico-Banana's layout: edits, a session, an image that is not there, and a line that is no JSON."""
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(png(number))
+    found = [{"local_input_image": f"{n}.png", "output_image": f"{n + 1}.png", "text": f"edit {n}"} for n in range(4)]
+    files = [{"id": "edit_turn1", "url": "1.png"}, {"id": "final_image", "url": "2.png"}]
+    session = {"local_input_image": "0.png", "files": files, "metadata_edit_turn_prompts": ["one", "two"]}
+    (tmp_path / "sft.jsonl").write_text("\n".join([*map(json.dumps, [*found, session]), "no JSON", ""]))
+    return [str(tmp_path / "sft.jsonl")]
 
 
 def edit_texts(tmp_path):

@@ -6,19 +6,17 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from samples.columns import ID_HEX_DIGITS, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
-from stages.inputs.edit_texts import NOTHING, SESSION_NAMES, TEXT_COLUMNS, Names, session_in, texts_in
+from stages.inputs.edit_texts import NOTHING, SESSION_NAMES, TEXT_COLUMNS, Names, session_in, texts_in, wordings_in
 from stages.inputs.image_values import ImageValue, TooLarge
 from stages.inputs.rows import SOURCE_COLUMNS, InputSample, json_text, licence_text, printable, to_row
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from stages.inputs.folder_images import ImageFolder
-
-TRIPLE_COLUMNS = (*SOURCE_COLUMNS, "target_raw", "mask_raw", *TEXT_COLUMNS, *SESSION_NAMES)
+TRIPLE_COLUMNS = (*SOURCE_COLUMNS, "target_raw", "mask_raw", *TEXT_COLUMNS, "instructions", *SESSION_NAMES)
 TEXT_ROW_COLUMNS = ("source_key", "source_url", "source_metadata", "source_licence", "caption", *TEXT_COLUMNS)
 MAX_KEY_CHARS = 512
 EDIT_DIGITS = 8
@@ -30,6 +28,7 @@ class EditReject(StrEnum):
 
     NO_IMAGE = "no_image"  # there is no source image
     NO_TARGET = "no_target"  # there is no target image
+    SEVERAL_IMAGES = "several_images"  # more than one source image, or more than one target image
     EMPTY_IMAGE = "empty_image"  # an image has no bytes
     OVERSIZE_IMAGE = "oversize_image"  # more bytes than max_image_bytes
     UNREADABLE_IMAGE = "unreadable_image"  # listed, and cannot be read
@@ -48,6 +47,14 @@ MISSING = {
 }
 
 
+class NamedImages(Protocol):
+    """Images that have names: the files of a folder, or the members of a tar."""
+
+    def load(self, sample: InputSample, name: str, max_bytes: int) -> None:
+        """Give the sample its image, or the reason why it has none."""
+        ...
+
+
 @dataclass(kw_only=True)
 class InputEdit:
     """One edit as found: its texts under the input's own names, its images, or the reason why it has none."""
@@ -55,29 +62,38 @@ class InputEdit:
     key: str
     row: Mapping[str, Any] | None
     """The input's own texts and numbers, None where they should be JSON and are none."""
+    session: tuple[str, int] | None = None
+    """Session and turn, where the place of the edit in the input says them, and not `row`."""
+    source_url: str | None = None
+    """Where the input says that the source image came from, if not under `url` in `row`."""
     images: dict[str, bytes] = field(default_factory=dict)
     """Bytes of source_image, target_image and mask_image, as far as there are any."""
-    problem: EditReject | None = None
+    problem: StrEnum | None = None
+    """An EditReject, or of an image that was downloaded the end of its URL."""
     detail: str = ""
 
-    def add_image(self, role: str, value: ImageValue, folder: ImageFolder, max_bytes: int) -> None:
-        """Take the image from a value of a table. A name is that of a file in `folder`. The first problem counts."""
+    def add_image(self, role: str, value: ImageValue, images: NamedImages, max_bytes: int) -> None:
+        """Take the image from a value of a table. A name is that of one of `images`. The first problem counts."""
         if isinstance(value, TooLarge):
-            self._fail(EditReject.OVERSIZE_IMAGE, f"{role}: {value.num_bytes} bytes")
+            self.fail(EditReject.OVERSIZE_IMAGE, f"{role}: {value.num_bytes} bytes")
         elif isinstance(value, bytes):
             self._keep(role, value)
         elif isinstance(value, str):
             if value not in ("", NOTHING):
-                self.add_file(role, value, folder, max_bytes)
+                self.add_file(role, value, images, max_bytes)
         elif value is not None:
-            self._fail(EditReject.UNREADABLE_IMAGE, f"{role}: neither bytes nor a file's name")
+            self.fail(EditReject.UNREADABLE_IMAGE, f"{role}: neither bytes nor a file's name")
 
-    def add_file(self, role: str, name: str, folder: ImageFolder, max_bytes: int) -> None:
-        """Read the image from a file in `folder`, as `ImageFolder` does."""
+    def add_file(self, role: str, name: str, images: NamedImages, max_bytes: int) -> None:
+        """Take the image of this name."""
         file = InputSample(key=name)
-        folder.load(file, name, max_bytes)
+        images.load(file, name, max_bytes)
+        self.take(role, file)
+
+    def take(self, role: str, file: InputSample) -> None:
+        """Take an image that was read, or the reason why there is none."""
         if file.problem is not None:
-            self._fail(EditReject(file.problem.value), f"{role}: {file.detail}")
+            self.fail(file.problem, f"{role}: {file.detail}")
         elif file.image is not None:
             self._keep(role, file.image)
 
@@ -85,9 +101,10 @@ class InputEdit:
         if image:
             self.images[role] = image
         else:
-            self._fail(EditReject.EMPTY_IMAGE, role)
+            self.fail(EditReject.EMPTY_IMAGE, role)
 
-    def _fail(self, problem: EditReject, detail: str) -> None:
+    def fail(self, problem: StrEnum, detail: str) -> None:
+        """Note why the edit is no row. The first reason counts."""
         if self.problem is None:
             self.problem, self.detail = problem, detail
 
@@ -112,9 +129,11 @@ def triple_row(edit: InputEdit, shard: str, names: Names, needed: Needed) -> dic
     row["target_raw"], row["mask_raw"] = edit.images.get("target_image"), edit.images.get("mask_image")
     if sample.image:
         row[SAMPLE_ID] = f"{row[SAMPLE_ID]}-t{_edit_digest(texts, row['target_raw'])[:EDIT_DIGITS]}"
+    row["instructions"] = wordings_in(edit.row or {}, names)
+    row["source_url"] = printable(edit.source_url) if edit.source_url else row["source_url"]
     row[REJECT_REASON], row[REJECT_DETAIL] = _problem(edit, texts, needed, has_images=True)
     try:
-        row["session_id"], row["turn"] = session_in(edit.row or {}, names)
+        row["session_id"], row["turn"] = edit.session or session_in(edit.row or {}, names)
     except ValueError as error:
         if row[REJECT_REASON] is None:
             row[REJECT_REASON], row[REJECT_DETAIL] = EditReject.BAD_TURN.value, printable(str(error))

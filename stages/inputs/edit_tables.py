@@ -22,7 +22,7 @@ from stages.inputs.parquet_rows import TableReader, table_reader
 from stages.inputs.table_columns import described, holds_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -45,7 +45,8 @@ def list_spans(url: str, names: Names, num_rows: int) -> Iterator[Span]:
     """The table in spans of `num_rows`. Raises `ShardFailed` for a table that cannot serve."""
     if posixpath.splitext(url_to_fs(url)[1])[1].lower() == ".parquet":
         return _spans_of_parquet(url, names, num_rows)
-    return _spans_of_lines(url, names, num_rows)
+    stamp_of = ImageFolder(url).stamps()
+    return spans_of_lines(url, num_rows, lambda row: [stamp_of(_first(row, names[role])) for role in IMAGE_NAMES])
 
 
 def _spans_of_parquet(url: str, names: Names, num_rows: int) -> Iterator[Span]:
@@ -60,8 +61,10 @@ def _spans_of_parquet(url: str, names: Names, num_rows: int) -> Iterator[Span]:
         )
 
 
-def _spans_of_lines(url: str, names: Names, num_rows: int) -> Iterator[Span]:
-    stamp_of = ImageFolder(url).stamps()
+def spans_of_lines(
+    url: str, num_rows: int, stamps_of: Callable[[dict[str, Any]], list[tuple[int, str]]]
+) -> Iterator[Span]:
+    """JSON lines in spans of `num_rows`; `stamps_of` gives (bytes, stamp) of the image files that a row names."""
     with opened(url) as handle:
         lines = written_lines(handle, 0)
         for start in itertools.count(0, num_rows):
@@ -70,7 +73,7 @@ def _spans_of_lines(url: str, names: Names, num_rows: int) -> Iterator[Span]:
             for begin, raw in itertools.islice(lines, num_rows):  # a line may be long: none is held
                 row = {} if raw is None else json_object(raw) or {}
                 places.append(begin)
-                stamps += [stamp_of(_first(row, names[role])) for role in IMAGE_NAMES]
+                stamps += stamps_of(row)
             if not places:
                 return
             yield Span(
@@ -138,12 +141,16 @@ def written_lines(handle: IO[bytes], at: int) -> Iterator[tuple[int, bytes | Non
 def _columns(schema: pa.Schema, names: Names, url: str) -> list[str]:
     """The columns that are read whatever their size. Raises `ShardFailed` for a table that holds no edits."""
     found = {column: next((n for n in theirs if n in schema.names), None) for column, theirs in names.items()}
-    for column, fits, what in (("instruction", holds_text, "text"), ("source_image", holds_images, "images")):
+    for column, fits, what in (("instruction", _holds_texts, "text"), ("source_image", holds_images, "images")):
         name = found[column]
         if name is None or not fits(schema.field(name).type):
             raise ShardFailed(f"{url}: no column for {column} that holds {what} (looked for "
                               f"{', '.join(names[column])}); it has {described(schema)}")  # fmt: skip
     return [name for name in found.values() if name is not None]
+
+
+def _holds_texts(kind: pa.DataType) -> bool:
+    return holds_text(kind, or_lists=True)
 
 
 def _first(row: dict[str, Any], names: tuple[str, ...]) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -215,7 +216,8 @@ def printable(text: str) -> str:
 
 def weight(row: dict[str, Any]) -> int:
     """Bytes that the pixels and texts of a row take, about."""
-    texts = (value for value in row.values() if isinstance(value, str))
+    lists = [value for value in row.values() if isinstance(value, list)]
+    texts = (value for value in itertools.chain(row.values(), *lists) if isinstance(value, str))
     pixels = sum(len(value) for value in row.values() if isinstance(value, bytes))
     return pixels + sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
 

@@ -191,6 +191,50 @@ def test_table_of_hq_edit_has_its_reverse_instruction(tmp_path):
     assert (row["source_caption"], row["target_caption"]) == ("a cat", "a dog")
 
 
+def omniedit(path, wordings, **columns):
+    """A table of OmniEdit, whose instructions are lists and which has no captions."""
+    table = {
+        "omni_edit_id": ["task_add_1"], "task": ["addition"], "src_img": images(jpeg(0)),
+        "edited_img": images(jpeg(1)), "edited_prompt_list": pa.array([wordings], pa.list_(pa.string())),
+        "width": [96], "height": [80], "sc_score_1": [9], "sc_reasoning": ["it does"], "o_score": [9.5], **columns,
+    }  # fmt: skip
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+def test_table_of_omniedit_has_all_wordings_and_its_scores(tmp_path):
+    path = omniedit(tmp_path / "train.parquet", ["Add a hat\nto the cat.", " ", None, "Hat on.", "Hat on."])
+    (row,), notes = read_rows(ReadEditTriples(require_captions=False), path)
+    assert (row["source_raw"], row["target_raw"], row["reject_reason"]) == (jpeg(0), jpeg(1), None)
+    assert (row["instruction"], row["instructions"]) == ("Add a hat to the cat.", ["Add a hat to the cat.", "Hat on."])
+    assert row["edit_type"] == "addition"
+    metadata = json.loads(row["source_metadata"])
+    assert (metadata["o_score"], metadata["omni_edit_id"], metadata["sc_reasoning"]) == (9.5, "task_add_1", "it does")
+    assert notes == {}
+
+
+@pytest.mark.parametrize("wordings", [[], None, [" ", None]])
+def test_list_without_a_wording_is_no_instruction(tmp_path, wordings):
+    (row,), _ = read_rows(ReadEditTriples(require_captions=False), omniedit(tmp_path / "a.parquet", wordings))
+    assert (row["reject_reason"], row["instruction"], row["instructions"]) == ("missing_instruction", None, [])
+
+
+def test_wordings_together_are_no_longer_than_a_text(tmp_path):
+    long = [f"{n} " + "x" * 400_000 for n in range(9)]
+    (row,), _ = read_rows(ReadEditTriples(require_captions=False), omniedit(tmp_path / "a.parquet", long))
+    assert row["instructions"] == long[:2]
+    (row,), _ = read_rows(
+        ReadEditTriples(require_captions=False), omniedit(tmp_path / "b.parquet", [f"w{n}" for n in range(200)])
+    )
+    assert len(row["instructions"]) == 100
+
+
+def test_chosen_wording_comes_first_and_the_others_stay(tmp_path):
+    path = omniedit(tmp_path / "a.parquet", ["Hat on."], request=["add a hat"])
+    stage = ReadEditTriples(require_captions=False, columns={"instruction": "request"})
+    assert read_rows(stage, path)[0][0]["instructions"] == ["add a hat", "Hat on."]
+
+
 def magicbrush(path, sessions, turns):
     """A table of MagicBrush, which has no captions."""
     count = len(sessions)

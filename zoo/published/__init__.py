@@ -1,0 +1,1 @@
+"""Write edits of the miniature world in the files of published datasets, one module for each kind of files."""
