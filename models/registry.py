@@ -132,6 +132,17 @@ def editor_class(model_id: str) -> Any:
     return _class(_served_by("Editor", fetch(find(model_id))))
 
 
+def editor_class_if_here(model_id: str) -> Any | None:
+    """The same, or None for a model that is not on this machine or that no Editor serves. It fetches nothing."""
+    try:
+        weights = find(model_id)
+        if not weights.is_local and not SCHEMES[weights.scheme].KIND:
+            return None
+        return _class(_served_by("Editor", weights))
+    except (ModelError, ModuleNotFoundError):  # the plan reports what is missing
+        return None
+
+
 def editor_settings(model_id: str) -> type[Settings]:
     """The settings of the editor that serves `model_id`, to be made and given to `load`. Raises ModelError."""
     kind: type[Settings] = editor_class(model_id).Settings

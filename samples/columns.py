@@ -184,6 +184,10 @@ COLUMNS: dict[str, Column] = _columns(
     _c("attention_frac", pa.float32(), "0 to 1", "share of the steps in which the target has the source's attention"),
     _c("soft_ring_frac", pa.float32(), "0 to 1", "value of the soft mask in the ring; none where there is no ring"),
     _c("candidates", pa.list_(CANDIDATE), "a record each", "all candidates of an edit, on its first pair"),
+    # synthesise_edit
+    _c("edit_model", pa.string(), "model id", "the editor that made the target image"),
+    _c("edit_input_tokens", pa.int64(), "tokens", "billed for the request, where the editor's server says so"),
+    _c("edit_output_tokens", pa.int64(), "tokens", "billed for the answer, where the editor's server says so"),
     # encode_latents
     _c("source_latent", pa.binary(), "npy, float16, (C, h, w)", "source image in the latent space, scaled", bulk=True),
     _c("target_latent", pa.binary(), "npy, float16, (C, h, w)", "target image in the latent space, scaled", bulk=True),

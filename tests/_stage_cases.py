@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 from _plain_pairs import Loader
+from _seeded_editor import SeededEditor
 from _stage_fakes import (
     FAKES,
     ForgetfulWriter,
@@ -28,6 +29,7 @@ from _stage_inputs import (
     edited,
     edited_both_ways,
     edited_regions,
+    edits_to_make,
     embedded,
     embedded_in_two_shards,
     emitted,
@@ -189,6 +191,14 @@ CASES = {
     "score_edit": Case(
         edited, {"encoder": "zoo:other", "image_encoder": None},
         settings={"encoder": "zoo:clip", "image_encoder": "zoo:dino"},
+    ),
+    "synthesise_edit": Case(
+        edits_to_make,
+        {
+            "model": "zoo:sd", "editor": {"num_steps": 3}, "format": "jpg", "quality": 50, "num_candidates": 3,
+        },
+        settings={"model": "zoo:ip2p", "num_candidates": 2},
+        context=lambda tmp_path: {"loader": lambda *_, **__: SeededEditor()},
     ),
     "synthesise_pair": Case(
         orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings={**SYNTHESIS, "strength": 1.0},

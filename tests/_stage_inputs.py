@@ -135,6 +135,14 @@ def edited_both_ways(tmp_path):
     )
 
 
+def edits_to_make(tmp_path):
+    """Edits before there is a target: one that is refused, one that changes nothing at times, one without words."""
+    return rows(
+        source_images=[[png(n)] for n in range(5)],
+        instruction=["make it red", "refuse", "do nothing at times", " ", "do nothing"],
+    )
+
+
 def edited_regions(tmp_path):
     """Edits of which two share a region and one has none."""
     masks = [mask_png(filled_boxes([box], 72, 80)) for box in ([5, 5, 60, 50], [0, 0, 80, 72])]

@@ -16,6 +16,7 @@ SERVED = {
     "Captioner": "zoo:clip",
     "Detector": "zoo:clip",
     "EditExamples": "zoo:clip",
+    "Editor": "zoo:clip",
     "ImageEncoder": "zoo:blip",
     "ImageTextEncoder": "zoo:blip",
     "InstructionSegmenter": "zoo:clip",
