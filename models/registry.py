@@ -79,6 +79,7 @@ WRAPPERS: dict[str, dict[str, str]] = {
         **dict.fromkeys((REGION_PIX2PIX, REGION_PIX2PIX_XL), "models.diffusion.instruct_pix2pix:RegionInstructPix2Pix"),
         VISUAL_PROMPT: "models.diffusion.visual_prompt.editor:VisualPromptEditor",
         REGION_HEAD: "models.regions.editor:RegionEditor",
+        "openai": "models.diffusion.openai_editor:OpenaiEditor",
     },
     "DifferentiableImageText": {"clip": "models.encoders.features:ClipDistance"},
     "ImageTextTokens": {
