@@ -33,6 +33,7 @@ from _stage_inputs import (
     embedded,
     embedded_in_two_shards,
     emitted,
+    first_edits,
     forward_edits,
     hashed_images,
     image_folder,
@@ -332,6 +333,16 @@ CASES = {
             "model": "zoo:llm", "shares": {"replace": 1.0}, "wordnet_frac": 0.3, "lexicon": "wordnet:3.0",
             "captions_per_instruction": 3,
         },
+        context=lambda tmp_path: {"loader": write_edits_models},
+    ),
+    "write_turns": Case(
+        first_edits,
+        {
+            "model": "zoo:other", "lexicon": "wordnet:3.0", "num_turns": 2, "shares": {"replace": 2.0, "add": 1.0},
+            "examples": "path:other.jsonl", "num_instructions": 1, "num_examples": 1, "repeats_caption": True,
+            "temperature": 0.1, "max_new_tokens": 99, "max_retries": 0,
+        },
+        settings={"model": "zoo:llm", "shares": {"replace": 1.0}, "examples": "examples:photographs"},
         context=lambda tmp_path: {"loader": write_edits_models},
     ),
     "unify_instruction": Case(

@@ -143,6 +143,14 @@ def edits_to_make(tmp_path):
     )
 
 
+def first_edits(tmp_path):
+    """Captions before and after a first edit, of which one has no caption and one gives no further edit."""
+    return rows(
+        source_caption=["a bus near a house", "cats near a house", "a bus", None, "a bus near a tower"],
+        target_caption=["a red bus near a house", "dogs near a house", " ", None, "a red thing"],
+    )
+
+
 def edited_regions(tmp_path):
     """Edits of which two share a region and one has none."""
     masks = [mask_png(filled_boxes([box], 72, 80)) for box in ([5, 5, 60, 50], [0, 0, 80, 72])]
