@@ -18,6 +18,7 @@ from _stage_fakes import (
     NumbersOfWords,
     RemovesDogs,
     WordVectors,
+    session_models,
     write_edits_models,
 )
 from _stage_inputs import (
@@ -51,6 +52,7 @@ from _stage_inputs import (
     region_orders,
     rows,
     scored,
+    sessions_to_make,
     tagged,
     targets,
     webdataset,
@@ -151,6 +153,16 @@ CASES = {
         },
         settings={"model": "zoo:clip", "threshold": 0.0},
         context=word_counts,
+    ),
+    "chain_edits": Case(
+        sessions_to_make,
+        {
+            "model": "zoo:other", "editor": {"num_steps": 3}, "format": "jpg", "quality": 50, "min_turns": 1,
+            "further_pairs": (), "inverse_types": ("replace",), "encoder": None, "asked_l1": 0.5,
+            "bounds": {"session_l1": {"max": 0.1}},
+        },
+        settings={"model": "zoo:ip2p", "encoder": "zoo:dino", "bounds": {"session_l1": {"max": 0.9}}},
+        context=lambda tmp_path: {"loader": session_models},
     ),
     "choose_object": Case(
         tagged,

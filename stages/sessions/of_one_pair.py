@@ -1,0 +1,16 @@
+"""Columns that describe one pair of images, and so are wrong for the other pairs of its session.
+
+`chain_edits` empties them in all its rows. A chain that asks for their values afterwards has to measure them again; the
+plan refuses one that does not.
+"""
+
+from __future__ import annotations
+
+from stages.pair_scores.scores import PAIR_SCORES
+
+OF_ONE_PAIR = (
+    *PAIR_SCORES, "candidates", "candidate_number", "image_embedding", "target_id", "target_image_cos",
+    "retrieval_cos", "region_mask_png", "core_mask_png", "soft_mask_png", "region_frac", "is_whole_image",
+    "source_mask_png", "target_mask_png", "source_mask_frac", "target_mask_frac", "selective_mask_png",
+    "unified_instruction", "further_turns",
+)  # fmt: skip
