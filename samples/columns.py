@@ -196,6 +196,8 @@ COLUMNS: dict[str, Column] = _columns(
     _c("edit_model", pa.string(), "model id", "the editor that made the target image"),
     _c("edit_input_tokens", pa.int64(), "tokens", "billed for the request, where the editor's server says so"),
     _c("edit_output_tokens", pa.int64(), "tokens", "billed for the answer, where the editor's server says so"),
+    # price_edit
+    _c("edit_cost_usd", pa.float64(), "US dollars", "price of the row's request, at the prices of the manifest"),
     # write_turns, chain_edits
     _c("further_turns", pa.list_(TURN), "a record each", "edits to be made after the row's own, one after another"),
     _c("pair_kind", pa.string(), "turn, composition or inverse", "what the pair is in its session"),

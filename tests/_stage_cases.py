@@ -205,6 +205,14 @@ CASES = {
         edited, {"encoder": "zoo:other", "image_encoder": None},
         settings={"encoder": "zoo:clip", "image_encoder": "zoo:dino"},
     ),
+    "price_edit": Case(
+        lambda tmp_path: rows(
+            edit_model=["openai:a@http://b/v1", "openai:a@http://b/v1", None], edit_input_tokens=[1000, None, 5],
+            edit_output_tokens=[2000, None, 6],
+        ),
+        {"usd_per_image": 0.02, "usd_per_million_input_tokens": 5.0, "usd_per_million_output_tokens": 40.0},
+        settings={"usd_per_image": 0.01},
+    ),
     "synthesise_edit": Case(
         edits_to_make,
         {

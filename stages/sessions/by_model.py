@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from stages.language_edits.asking import Asking, WantedEdit, ask_for_edits, draw_types
 from stages.language_edits.prompt import draw_shown
 from stages.language_edits.rows import edit_row
+from stages.language_edits.schema import EditAnswer
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -31,7 +32,7 @@ class TurnAsking:
 
 
 class ModelTurns:
-    """A TurnWriter. The turns of all sessions are asked for together."""
+    """A TurnWriter. The turns of all sessions are asked for together; an answer that steps back is asked for anew."""
 
     def __init__(self, model: TextGenerator, asking: TurnAsking, notes: Counter[str]) -> None:
         self._model, self._asking, self._notes = model, asking, notes
@@ -48,4 +49,5 @@ class ModelTurns:
         (edit_type,), asking = draw_types(self._asking.shares, 1, session.rng), self._asking
         own = Random(session.rng.getrandbits(64))
         shown = draw_shown(asking.examples, asking.num_instructions, asking.num_examples, own)
-        return WantedEdit(caption=session.captions[-1], edit_type=edit_type, shown=shown, rng=own, siblings=[])
+        earlier = [EditAnswer("", "", "", caption, "") for caption in session.captions[:-1]]
+        return WantedEdit(caption=session.captions[-1], edit_type=edit_type, shown=shown, rng=own, siblings=earlier)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from stages.wordnet_edits.drawing import draw, edit_columns
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
 
     from stages.sessions.turns import Row, SessionTexts
     from stages.wordnet_edits.edits import EditFinder
+    from stages.wordnet_edits.requests import Site
 
 
 class WordnetTurns:
@@ -25,7 +27,8 @@ class WordnetTurns:
 
     def _edit(self, session: SessionTexts) -> Row | None:
         caption = session.captions[-1]
-        sites = self._finder.sites(caption)
+        found = [_without_steps_back(site, session) for site in self._finder.sites(caption)]
+        sites = [site for site in found if site.options]
         if not sites:
             return None
         ((edit_type, option),) = draw(sites, 1, session.rng)
@@ -34,3 +37,8 @@ class WordnetTurns:
             "edit_object": option.source.bare or option.source.phrase,
             "edit_writer": "wordnet",
         }
+
+
+def _without_steps_back(site: Site, session: SessionTexts) -> Site:
+    """The site with the options that lead to a caption which the session did not have."""
+    return replace(site, options=tuple(one for one in site.options if not session.had(one.target_caption)))

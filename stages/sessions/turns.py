@@ -24,12 +24,16 @@ class SessionTexts:
     rng: random.Random
     turns: list[Row] = field(default_factory=list)
 
+    def had(self, caption: str) -> bool:
+        """True for a caption that the session has in the same words already."""
+        return _words(caption) in map(_words, self.captions)
+
     def add(self, edit: Row | None) -> bool:
         """Take a further edit of the last caption. False, and nothing is taken, for none and for a step back.
 
         A step back is an edit whose target caption the session had before.
         """
-        if edit is None or _words(edit["target_caption"]) in map(_words, self.captions):
+        if edit is None or self.had(edit["target_caption"]):
             return False
         self.turns.append({name: edit.get(name) for name in TURN_FIELDS})
         self.captions.append(edit["target_caption"])
