@@ -24,7 +24,7 @@ from samples.stored_images import rgb_image  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-CELL_PX, GAP_PX, TEXT_PX, CHARS_PER_LINE = 144, 10, 62, 24
+CELL_PX, GAP_PX, TEXT_PX, CHARS_PER_LINE = 144, 10, 54, 22
 NUM_TURNS = 3
 READER = "caption"
 PAPER, INK, GOOD, BAD = (255, 255, 255), (40, 40, 44), (30, 120, 60), (170, 60, 40)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     Reader = Callable[[Sequence[Image]], list[Facts]]
 
-COLUMNS = ("sample_id", "session_id", "turn", "pair_kind", "edit_type", "source_images", "target_image",
+COLUMNS = ("sample_id", "session_id", "turn", "pair_kind", "instruction", "source_images", "target_image",
            "source_caption", "target_caption", "session_outside_l1", "session_image_cos")  # fmt: skip
 MAX_PIXELS = 1 << 20
 KINDS = ("turn", "composition", "inverse")

@@ -1,13 +1,19 @@
+import base64
+import io
 from collections import Counter
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from _openai_server import image_server
 from _seeded_editor import SeededEditor
 from _stage_inputs import png, rows
+from PIL import Image
 from pydantic import ValidationError
 
+from models import endpoint
 from pipeline.context import Context
+from pipeline.plan.plugins import load_model
 from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from samples.stored_images import made_image, mask_png
 from stages.editing import orders
@@ -161,3 +167,31 @@ def test_row_order_and_batches_change_no_candidate():
     whole, _ = run(table, num_candidates=2)
     mixed, _ = run(pa.concat_tables([table.slice(2), table.slice(0, 2)]), num_candidates=2)
     assert sorted(whole, key=lambda row: row[SAMPLE_ID]) == sorted(mixed, key=lambda row: row[SAMPLE_ID])
+
+
+def test_server_is_asked_row_by_row_with_seeds_and_its_tokens_are_kept(monkeypatch):
+    monkeypatch.setattr(endpoint, "WAIT_S", 0.001)
+    shades = {}
+
+    def answer(form):
+        if form["prompt"] == b"refuse":
+            return 400, {"error": {"code": "moderation_blocked"}}
+        buffer = io.BytesIO()
+        shades[form["seed"].decode()] = shade = len(shades) + 1
+        Image.open(io.BytesIO(form["image"])).point(lambda value: 255 - value // shade).save(buffer, "PNG")
+        image = base64.b64encode(buffer.getvalue()).decode()
+        return 200, {"data": [{"b64_json": image}], "usage": {"input_tokens": 9, "output_tokens": 90 + shade}}
+
+    with image_server(answer) as server:
+        stage = SynthesiseEdit(model=server.model_id, editor={"server": "vllm-omni"}, num_candidates=2)
+        context = Context(stage_name="synthesise_edit", loader=load_model)
+        found = stage.open(context)(edits("make it red", "refuse")).to_pylist()
+    assert [row[REJECT_REASON] for row in found] == [None, None, "refused"]
+    assert {str(row["synthesis_seed"]) for row in found[:2]} == set(shades)
+    assert [row["edit_output_tokens"] for row in found[:2]] == [
+        90 + shades[str(row["synthesis_seed"])] for row in found[:2]
+    ]
+    assert found[0]["edit_model"] == server.model_id
+    assert context.notes["edited images: refused"] == 2
+    assert context.notes["milliseconds of edit requests"] > 0
+    assert len(server.asked) == 4
