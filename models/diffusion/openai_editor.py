@@ -109,8 +109,9 @@ class OpenaiEditor:
 
     def _answer(self, reply: Reply, image: Image) -> EditAnswer:
         if reply.problem is not None:
-            fault = "refused" if reply.is_refused else "no_image"
-            return EditAnswer(fault=fault, detail=str(reply.problem), seconds=reply.seconds)
+            return EditAnswer(
+                fault="refused" if reply.is_refused else "no_image", detail=str(reply.problem), seconds=reply.seconds
+            )
         first, second = tokens_of(reply.answer)
         found, detail = None, ""
         try:

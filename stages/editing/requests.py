@@ -43,7 +43,7 @@ def request_of(row: Mapping[str, Any], image: Image, needs: Collection[str], use
 
 def _value(row: Mapping[str, Any], field: str) -> Any:
     """What the row has for a field, or None. A blank text is none."""
-    stored = [row.get(name) for name in COLUMNS_OF.get(field, ())]
+    stored: list[Any] = [row.get(name) for name in COLUMNS_OF.get(field, ())]
     if not stored or not all(stored):
         return None
     if field == "mask":

@@ -79,7 +79,7 @@ class Chain:
             made = edit_all(
                 self.editor, self._orders(live), image_format=self.image_format, quality=self.quality, notes=self.notes
             )
-            self._measure([session for edited in made if (session := self._taken(edited)) is not None])
+            self._measure([one for one in map(self._taken, made) if one is not None])
 
     def _orders(self, sessions: Sequence[Session]) -> Iterator[Order]:
         """The next turn of each session. A session whose turn cannot be ordered ends."""

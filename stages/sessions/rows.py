@@ -35,8 +35,8 @@ def session_rows(
     """A row for each pair: turns first, then compositions, then inverses. Notes count them by kind."""
     pairs = list(_pairs(session, further, inverse_types, notes))
     own = {PARENT_ID: session.sample_id, "session_id": session.sample_id}
-    notes.update(f"pairs: {row['pair_kind']}" for _, row in pairs)
-    notes["pairs"] += len(pairs)
+    notes.update(f"session pairs: {row['pair_kind']}" for _, row in pairs)
+    notes["session pairs"] += len(pairs)
     hashes: dict[bytes, int] = {}
     rows = []
     for suffix, row in pairs:

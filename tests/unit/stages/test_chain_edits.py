@@ -93,7 +93,7 @@ def test_compositions_and_inverses_stand_beside_the_turns():
     assert composed["instruction"] == "make the car blue, then change the cat to a dog, then go to a street"
     assert composed["source_images"] == [png(0)]
     assert composed["target_image"] == by_suffix(found)["s3"]["target_image"]
-    assert notes["pairs: composition"] == 2
+    assert notes["session pairs: composition"] == 2
 
 
 def test_turn_that_overrides_an_earlier_one_gives_no_composition():
