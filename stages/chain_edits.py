@@ -49,17 +49,12 @@ from stages.pair_scores.bounds import BoundsTable  # noqa: TC001  pydantic needs
 from stages.sessions.chain import Chain, Session
 from stages.sessions.drift import IMAGE_SCORE, SESSION_SCORES
 from stages.sessions.of_one_pair import OF_ONE_PAIR
-from stages.sessions.pairs import TEXTS
+from stages.sessions.pairs import INVERTIBLE, TEXTS
 from stages.sessions.rows import MADE, session_of, session_rows
 
 if TYPE_CHECKING:
     from pipeline.context import Context
     from pipeline.stage import BatchFn
-
-INVERTIBLE = (
-    "add", "remove", "replace", "replace_noun", "turn", "move", "change_colour", "change_attribute",
-    "change_adjective", "change_background", "transform_local", "transform_global",
-)  # fmt: skip
 
 
 class NoSession(StrEnum):

@@ -31,6 +31,12 @@ ARTICLES = frozenset({"a", "an"})
 OPPOSITE = {"add": "remove", "remove": "add"}
 """Type of edit -> that of its inverse, where it is another one."""
 
+INVERTIBLE = (
+    "add", "remove", "replace", "replace_noun", "turn", "move", "change_colour", "change_attribute",
+    "change_adjective", "change_background", "transform_local", "transform_global",
+)  # fmt: skip
+"""Types of edit that words can undo. A style is none: they do not say what a drawing looked like before."""
+
 
 @dataclass(kw_only=True, slots=True, eq=False)
 class Turn:
