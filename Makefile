@@ -26,7 +26,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
   bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
-  regions-image bench-embed bench-target-rows bench-judge judging-image inputs-image
+  regions-image bench-embed bench-target-rows bench-judge judging-image inputs-image bench-sessions sessions-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -92,7 +92,7 @@ $(WORLD_DRAWN): zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@rm -rf data/laion && $(BIN)/python -m zoo.write_world data/laion --layout laion --shards 2 --scenes-per-shard $$(($(WORLD_SCENES) / 2)) \
 	  --seed 11 --size-px 128 --base-url http://127.0.0.1:$(WORLD_PORT) && touch $@
 
-data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit, UIP2P, InstructGIE and regions manifests edit
+data-pairs: data/pairs/.done ## Draw the scenes that the tiny UltraEdit, UIP2P, InstructGIE, regions, sessions and preferences manifests edit
 
 data/pairs/.done: zoo/write_world.py $(wildcard zoo/world/*.py) | setup
 	@$(BIN)/python -m zoo.write_world data/pairs --shards 5 --scenes-per-shard 100 --seed 21 --captions canonical --max-things 2 --plain && touch $@
@@ -154,6 +154,12 @@ bench-pairs: setup-dev ## Pairs beside plain sampling, the released loop and Dat
 
 bench-ultraedit-data: setup-dev data-pairs ## How true the pairs of the tiny UltraEdit builds are (benchmarks/ultraedit_data)
 	@$(BIN)/python benchmarks/ultraedit_data/run.py
+
+bench-sessions: setup-dev data-pairs ## How many turns of sessions are right, by turn, and how many pairs (benchmarks/sessions)
+	@$(BIN)/python benchmarks/sessions/run.py
+
+sessions-image: setup ## Draw docs/images/sessions.png from the build of bench-sessions
+	@$(BIN)/python benchmarks/sessions/contact_sheet.py docs/images/sessions.png
 
 bench-reverse-instructions: setup data/nltk_data/.done ## Do reverse instructions undo their edits? Read one by one, photographs in SHARDS= (benchmarks/reverse_instructions)
 	@$(BIN)/python benchmarks/reverse_instructions/run.py '$(SHARDS)'

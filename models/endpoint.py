@@ -10,7 +10,8 @@ import json
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from core.errors import ModelError
 
@@ -33,6 +34,12 @@ SETUP = {
     403: f"the key may not use it; set another {KEY_VARIABLE}",
     404: "address or model is unknown; correct the model id",
 }
+SHOWN_CHARS = 200
+"""Of a text from outside, in a message."""
+SHOWN_BYTES = 4096
+"""Of a body, before white space and the key are taken out of it."""
+MAX_ANSWER_BYTES = 128 << 20
+"""Longest answer that is read: more than the largest image takes."""
 
 
 class RefusedRequest(ValueError):
@@ -41,6 +48,34 @@ class RefusedRequest(ValueError):
     def __init__(self, message: str, code: str | None = None) -> None:
         super().__init__(message)
         self.code = code
+
+
+class ServerFault(ConnectionError):
+    """A request at which the server failed in every attempt (HTTP 500)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reply:
+    """What came of one request: the JSON of its answer, or why there is none. `seconds` counts all attempts.
+
+    The problem is a RefusedRequest, a ConnectionError where no answer came, or a ValueError for one that is no JSON.
+    """
+
+    answer: Any
+    problem: ValueError | ConnectionError | None
+    seconds: float
+
+
+class _Response(NamedTuple):
+    """A response that was read to its end."""
+
+    status: int
+    retry_after: str | None
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body[:SHOWN_BYTES].decode("utf-8", "replace")
 
 
 class Endpoint:
@@ -75,58 +110,78 @@ class Endpoint:
         with ThreadPoolExecutor(min(self._in_flight, len(requests))) as pool:
             return list(pool.map(self._answer, requests))
 
-    def send_each(self, requests: Sequence[Mapping[str, Any]]) -> list[Any]:
-        """As `send`, but a request without an answer has its ConnectionError or RefusedRequest in the place of one."""
+    def send_each(self, requests: Sequence[Mapping[str, Any]]) -> list[Reply]:
+        """As `send`, but each request has a reply of its own, so that one without an answer costs no other.
+
+        Raises ModelError for a refused key or an unknown model. Whether a server that answers no request is out of
+        order is for the caller to say.
+        """
         if not requests:
             return []
         with ThreadPoolExecutor(min(self._in_flight, len(requests))) as pool:
-            return list(pool.map(self._outcome, requests))
+            return list(pool.map(self._reply, requests))
 
     def malformed(self, answer: Any) -> ValueError:
         """The error for an answer of another form than asked for."""
         return ValueError(f"{self.url}: no {self._answer_name} came back: {self._shown(str(answer))}")
 
-    def _outcome(self, request: Mapping[str, Any]) -> Any:
+    def _reply(self, request: Mapping[str, Any]) -> Reply:
+        began = time.monotonic()
+        answer, problem = None, None
         try:
-            return self._answer(request)
-        except (ConnectionError, RefusedRequest) as error:
-            return error
+            answer = self._answer(request)
+        except (ValueError, ConnectionError) as error:
+            problem = error
+        return Reply(answer=answer, problem=problem, seconds=time.monotonic() - began)
 
     def _answer(self, request: Mapping[str, Any]) -> Any:
         response = self._post(request)
-        if response.status_code in SETUP:
-            raise ModelError(f"{self.url}: HTTP {response.status_code}: {SETUP[response.status_code]}")
-        if response.status_code != 200:
-            message = f"{self.url}: HTTP {response.status_code}: {self._shown(response.text)}"
-            raise RefusedRequest(message, _error_code(response.text))
+        if response.status in SETUP:
+            raise ModelError(f"{self.url}: HTTP {response.status}: {SETUP[response.status]}")
+        if response.status != 200:
+            message = f"{self.url}: HTTP {response.status}: {self._shown(response.text)}"
+            raise RefusedRequest(message, _error_code(response.body))
         try:
-            return response.json()
-        except ValueError:
+            return json.loads(response.body)
+        except (ValueError, RecursionError):
             raise self.malformed(response.text) from None
 
-    def _post(self, request: Mapping[str, Any]) -> Any:
-        """The first response that is not a passing fault. Raises ConnectionError after the last attempt."""
+    def _post(self, request: Mapping[str, Any]) -> _Response:
+        """The first response that is not a passing fault.
+
+        Raises ConnectionError after the last attempt, ValueError for a response that is too long.
+        """
         import httpx2
 
-        problem = ""
+        problem, fault = "", ConnectionError
         for attempt in range(ATTEMPTS):
             wait_s = WAIT_S * 2**attempt
             try:
-                response = self._client.post(self.url, **request)
-                if response.status_code not in PASSING:
+                response = self._response(request)
+                if response.status not in PASSING:
                     return response
-                problem = f"HTTP {response.status_code}"
-                wait_s = _asked_wait_s(response.headers.get("retry-after")) or wait_s
-            except httpx2.TransportError as error:
-                problem = f"{type(error).__name__}: {self._shown(str(error))}"
+                problem = f"HTTP {response.status}"
+                fault = ServerFault if response.status == 500 else ConnectionError
+                wait_s = _asked_wait_s(response.retry_after) or wait_s
+            except (httpx2.TransportError, httpx2.DecodingError) as error:
+                problem, fault = f"{type(error).__name__}: {self._shown(str(error))}", ConnectionError
             if attempt + 1 < ATTEMPTS:
                 time.sleep(min(wait_s, LONGEST_WAIT_S))
-        raise ConnectionError(f"{self.url}: no answer in {ATTEMPTS} attempts; last: {problem}")
+        raise fault(f"{self.url}: no answer in {ATTEMPTS} attempts; last: {problem}")
+
+    def _response(self, request: Mapping[str, Any]) -> _Response:
+        body = bytearray()
+        with self._client.stream("POST", self.url, **request) as response:
+            for piece in response.iter_bytes():
+                body += piece
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise ValueError(f"{self.url}: the answer has more than {MAX_ANSWER_BYTES} bytes")
+            return _Response(response.status_code, response.headers.get("retry-after"), bytes(body))
 
     def _shown(self, text: str) -> str:
         """The beginning of a message from outside, on one line, without the key should it be quoted there."""
         line = " ".join(text.split())
-        return (line.replace(self._key, "***") if self._key else line)[:200]
+        return (line.replace(self._key, "***") if self._key else line)[:SHOWN_CHARS]
 
 
 def _asked_wait_s(header: str | None) -> float | None:
@@ -137,7 +192,7 @@ def _asked_wait_s(header: str | None) -> float | None:
         return None
 
 
-def _error_code(body: str) -> str | None:
+def _error_code(body: bytes) -> str | None:
     """`error.code` of an answer that reports an error, or None where it has none."""
     try:
         code = json.loads(body)["error"]["code"]

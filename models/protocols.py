@@ -344,8 +344,28 @@ class EditRequest:
     examples: tuple[tuple[Image, Image], ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class EditAnswer:
+    """What came of one edit request: an image of the request's own size, or the fault that it has instead.
+
+    `refused`: the request was not accepted, and `no_image`: nothing that can be used came back; `detail` says more.
+    Tokens are those that the editor billed, None where it names none. `seconds` is the time until the answer.
+    """
+
+    image: Image | None = None
+    fault: Literal["refused", "no_image"] | None = None
+    detail: str = ""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    seconds: float = 0.0
+
+
 class Editor(Protocol):
-    """Changes images as requests say. How it samples is decided by its settings, when it is made."""
+    """Changes images as requests say. How it samples is decided by its settings, when it is made.
+
+    An editor that can fail on one request and serve the others also has `answer(requests, *, seeds)`, which gives an
+    EditAnswer for each request. Stages call it by `models.edit_answers.answers_of`.
+    """
 
     needs: frozenset[str]
     """Names of the EditRequest fields that every request must have."""

@@ -79,6 +79,7 @@ WRAPPERS: dict[str, dict[str, str]] = {
         **dict.fromkeys((REGION_PIX2PIX, REGION_PIX2PIX_XL), "models.diffusion.instruct_pix2pix:RegionInstructPix2Pix"),
         VISUAL_PROMPT: "models.diffusion.visual_prompt.editor:VisualPromptEditor",
         REGION_HEAD: "models.regions.editor:RegionEditor",
+        "openai": "models.diffusion.openai_editor:OpenaiEditor",
     },
     "DifferentiableImageText": {"clip": "models.encoders.features:ClipDistance"},
     "ImageTextTokens": {
@@ -131,6 +132,17 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
 def editor_class(model_id: str) -> Any:
     """The Editor class that serves `model_id`, with `Settings`, `needs` and `uses`. Raises ModelError."""
     return _class(_served_by("Editor", fetch(find(model_id))))
+
+
+def editor_class_if_here(model_id: str) -> Any | None:
+    """The same, or None for a model that is not on this machine or that no Editor serves. It fetches nothing."""
+    try:
+        weights = find(model_id)
+        if not weights.is_local and not SCHEMES[weights.scheme].KIND:
+            return None
+        return _class(_served_by("Editor", weights))
+    except (ModelError, ModuleNotFoundError):  # the plan reports what is missing
+        return None
 
 
 def editor_settings(model_id: str) -> type[Settings]:

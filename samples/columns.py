@@ -60,6 +60,14 @@ CANDIDATE = pa.struct([
 ])  # fmt: skip
 """One candidate: how it was drawn, and its scores by the names of their columns. A score not reached has no value."""
 
+TURN = pa.struct([
+    (name, pa.string()) for name in (
+        "instruction", "reverse_instruction", "target_caption", "edit_type", "source_phrase", "target_phrase",
+        "edit_object", "edit_writer",
+    )
+])  # fmt: skip
+"""The texts of one further turn, by the names of their columns. Its source caption is the last target caption."""
+
 COLUMNS: dict[str, Column] = _columns(
     _c(SAMPLE_ID, pa.string(), "16 hex digits + suffixes", "key of the row; from the sha256 of source bytes or texts"),
     _c(PARENT_ID, pa.string(), "sample_id", "the row that this one was made from"),
@@ -198,6 +206,18 @@ COLUMNS: dict[str, Column] = _columns(
     _c("attention_frac", pa.float32(), "0 to 1", "share of the steps in which the target has the source's attention"),
     _c("soft_ring_frac", pa.float32(), "0 to 1", "value of the soft mask in the ring; none where there is no ring"),
     _c("candidates", pa.list_(CANDIDATE), "a record each", "all candidates of an edit, on its first pair"),
+    # synthesise_edit
+    _c("edit_model", pa.string(), "model id", "the editor that made the target image"),
+    _c("edit_input_tokens", pa.int64(), "tokens", "billed for the request, where the editor's server says so"),
+    _c("edit_output_tokens", pa.int64(), "tokens", "billed for the answer, where the editor's server says so"),
+    # price_edit
+    _c("edit_cost_usd", pa.float64(), "US dollars", "price of the row's request, at the prices of the manifest"),
+    # write_turns, chain_edits
+    _c("further_turns", pa.list_(TURN), "a record each", "edits to be made after the row's own, one after another"),
+    _c("pair_kind", pa.string(), "turn, composition or inverse", "what the pair is in its session"),
+    _c("session_l1", pa.float32(), "0 to 1", "mean difference of the turn's target from the session's first source"),
+    _c("session_outside_l1", pa.float32(), "0 to 1", "session_l1 where no turn asked for a change; the drift"),
+    _c("session_image_cos", pa.float32(), "cosine, -1 to 1", "of the session's first source and the turn's target"),
     # encode_latents
     _c("source_latent", pa.binary(), "npy, float16, (C, h, w)", "source image in the latent space, scaled", bulk=True),
     _c("target_latent", pa.binary(), "npy, float16, (C, h, w)", "target image in the latent space, scaled", bulk=True),

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 from _plain_pairs import Loader
+from _seeded_editor import SeededEditor
 from _stage_fakes import (
     FAKES,
     CountsLetters,
@@ -18,6 +19,7 @@ from _stage_fakes import (
     NumbersOfWords,
     RemovesDogs,
     WordVectors,
+    session_models,
     write_edits_models,
 )
 from _stage_inputs import (
@@ -32,9 +34,11 @@ from _stage_inputs import (
     edited_both_ways,
     edited_regions,
     edited_regions_with_instructions,
+    edits_to_make,
     embedded,
     embedded_in_two_shards,
     emitted,
+    first_edits,
     forward_edits,
     hashed_images,
     image_folder,
@@ -52,6 +56,7 @@ from _stage_inputs import (
     region_orders,
     rows,
     scored,
+    sessions_to_make,
     tagged,
     targets,
     webdataset,
@@ -159,6 +164,16 @@ CASES = {
         settings={"model": "zoo:clip", "threshold": 0.0},
         context=word_counts,
     ),
+    "chain_edits": Case(
+        sessions_to_make,
+        {
+            "model": "zoo:other", "editor": {"num_steps": 3}, "format": "jpg", "quality": 50, "min_turns": 1,
+            "further_pairs": (), "inverse_types": ("replace",), "encoder": None, "asked_l1": 0.5,
+            "bounds": {"session_l1": {"max": 0.1}},
+        },
+        settings={"model": "zoo:ip2p", "encoder": "zoo:dino", "bounds": {"session_l1": {"max": 0.9}}},
+        context=lambda tmp_path: {"loader": session_models},
+    ),
     "choose_object": Case(
         tagged,
         {
@@ -199,6 +214,22 @@ CASES = {
     "score_edit": Case(
         edited, {"encoder": "zoo:other", "image_encoder": None},
         settings={"encoder": "zoo:clip", "image_encoder": "zoo:dino"},
+    ),
+    "price_edit": Case(
+        lambda tmp_path: rows(
+            edit_model=["openai:a@http://b/v1", "openai:a@http://b/v1", None], edit_input_tokens=[1000, None, 5],
+            edit_output_tokens=[2000, None, 6],
+        ),
+        {"usd_per_image": 0.02, "usd_per_million_input_tokens": 5.0, "usd_per_million_output_tokens": 40.0},
+        settings={"usd_per_image": 0.01},
+    ),
+    "synthesise_edit": Case(
+        edits_to_make,
+        {
+            "model": "zoo:sd", "editor": {"num_steps": 3}, "format": "jpg", "quality": 50, "num_candidates": 3,
+        },
+        settings={"model": "zoo:ip2p", "num_candidates": 2},
+        context=lambda tmp_path: {"loader": lambda *_, **__: SeededEditor()},
     ),
     "synthesise_pair": Case(
         orders, {**OTHER_SYNTHESIS, "anchor": "none"}, settings={**SYNTHESIS, "strength": 1.0},
@@ -351,6 +382,16 @@ CASES = {
             "model": "zoo:llm", "shares": {"replace": 1.0}, "wordnet_frac": 0.3, "lexicon": "wordnet:3.0",
             "captions_per_instruction": 3,
         },
+        context=lambda tmp_path: {"loader": write_edits_models},
+    ),
+    "write_turns": Case(
+        first_edits,
+        {
+            "model": "zoo:other", "lexicon": "wordnet:3.0", "num_turns": 2, "shares": {"replace": 2.0, "add": 1.0},
+            "examples": "path:other.jsonl", "num_instructions": 1, "num_examples": 1, "repeats_caption": True,
+            "temperature": 0.1, "max_new_tokens": 99, "max_retries": 0,
+        },
+        settings={"model": "zoo:llm", "shares": {"replace": 1.0}, "examples": "examples:photographs"},
         context=lambda tmp_path: {"loader": write_edits_models},
     ),
     "unify_instruction": Case(

@@ -5,6 +5,8 @@ import re
 
 import numpy as np
 from _left_share import LeftShare
+from _plain_pairs import ColourEncoder
+from _seeded_editor import SeededEditor
 
 from models.protocols import BoxMasks, Detections, JudgeReply, Segments
 from pipeline.plan.plugins import load_model
@@ -92,6 +94,10 @@ def write_edits_models(protocol, model_id, **_):
     if protocol == "TextGenerator":
         return CuriousWriter()
     return load_model(protocol, model_id)
+
+
+def session_models(protocol, model_id, **_):
+    return ColourEncoder() if protocol == "ImageEncoder" else SeededEditor()
 
 
 class NamesByPrompt:

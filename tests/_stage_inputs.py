@@ -136,6 +136,49 @@ def edited_both_ways(tmp_path):
     )
 
 
+def edits_to_make(tmp_path):
+    """Edits before there is a target: one that is refused, one that changes nothing at times, one without words."""
+    return rows(
+        source_images=[[png(n)] for n in range(5)],
+        instruction=["make it red", "refuse", "do nothing at times", " ", "do nothing"],
+    )
+
+
+def first_edits(tmp_path):
+    """Captions before and after a first edit, of which one has no caption and one gives no further edit."""
+    return rows(
+        source_caption=["a bus near a house", "cats near a house", "a bus", None, "a bus near a tower"],
+        target_caption=["a red bus near a house", "dogs near a house", " ", None, "a red thing"],
+    )
+
+
+def sessions_to_make(tmp_path):
+    """First edits with the turns to come: two, one that is refused, none, and one that changes the same word again."""
+    turns = [
+        [turn("make the cat black", "a red bus and a black cat"), turn("add a dog", "a red bus, a black cat, a dog")],
+        [turn("refuse", "a red car and a dog")],
+        None,
+        [turn("make the bus green", "a green bus and a cat")],
+    ]
+    return rows(
+        source_images=[[png(n)] for n in range(4)],
+        source_format=["png"] * 4,
+        target_image=[png(n + 4) for n in range(4)],
+        target_format=["png"] * 4,
+        instruction=["make the bus red"] * 4,
+        reverse_instruction=["make the bus blue", None, None, "make the bus blue"],
+        edit_type=["change_colour"] * 4,
+        source_caption=["a blue bus and a cat"] * 4,
+        target_caption=["a red bus and a cat"] * 4,
+        further_turns=turns,
+    )
+
+
+def turn(instruction, target_caption, **texts):
+    """A turn that was written, as `write_turns` leaves it."""
+    return {"instruction": instruction, "target_caption": target_caption, "edit_type": "change_colour", **texts}
+
+
 def edited_regions(tmp_path):
     """Edits of which two share a region and one has none."""
     masks = [mask_png(filled_boxes([box], 72, 80)) for box in ([5, 5, 60, 50], [0, 0, 80, 72])]

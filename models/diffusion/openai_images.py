@@ -6,16 +6,14 @@ weights under the same name.
 
 from __future__ import annotations
 
-import base64
 import io
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError
 from models.batches import as_rgb, same_length
 from models.diffusion.masked import as_mask_image, check_mask_sizes, composed
+from models.diffusion.openai_answers import image_of_edits
 from models.endpoint import Endpoint
-from samples.image_limits import ImageProblem
-from samples.images import decode_image
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 
 WITHOUT_FORMAT = ("gpt-image", "chatgpt-image")
 """Beginnings of names of models that refuse `response_format`, and always send the image itself."""
-MAX_PIXELS = 4096 * 4096
-"""Largest answer that is decoded."""
 
 
 class OpenaiImages:
@@ -69,31 +65,37 @@ class OpenaiImages:
         return list(map(composed, inputs, mask_images, repainted))
 
     def _request(self, image: Image, mask: Image, prompt: str) -> dict[str, Any]:
-        model = self._endpoint.model
-        form = {"model": model, "prompt": prompt, "n": "1"}
-        if not model.startswith(WITHOUT_FORMAT):
-            form["response_format"] = "b64_json"
-        cut_out = image.copy()
-        cut_out.putalpha(mask.point(lambda value: 255 - value))  # transparent where it is to be repainted
-        files = {
-            "image": ("image.png", _png(image), "image/png"),
-            "mask": ("mask.png", _png(cut_out), "image/png"),
-        }
-        return {"data": form, "files": files}
+        files = {"image": png_file("image", image), "mask": png_file("mask", cut_out(image, mask))}
+        return {"data": form_of(self._endpoint.model, prompt), "files": files}
 
     def _image(self, answer: Any) -> Image:
         """The image of an answer. Raises ValueError for another answer, and for an image that is too large."""
         try:
-            stored = base64.b64decode(answer["data"][0]["b64_json"], validate=True)
-        except (KeyError, IndexError, TypeError, ValueError):
-            raise self._endpoint.malformed(answer) from None
-        try:
-            return decode_image(stored, max_pixels=MAX_PIXELS)
-        except ImageProblem as problem:
+            return image_of_edits(answer)
+        except ValueError as problem:
             raise self._endpoint.malformed(problem) from None
 
 
-def _png(image: Image) -> bytes:
+def form_of(model: str, prompt: str) -> dict[str, str]:
+    """The texts of a request for one edited image."""
+    form = {"model": model, "prompt": prompt, "n": "1"}
+    return form if model.startswith(WITHOUT_FORMAT) else {**form, "response_format": "b64_json"}
+
+
+def cut_out(image: Image, mask: Image) -> Image:
+    """The image, transparent where the mask is white: OpenAI's way to say where it is to be repainted."""
+    found = image.copy()
+    found.putalpha(mask.point(lambda value: 255 - value))
+    return found
+
+
+def png_file(name: str, image: Image) -> tuple[str, bytes, str]:
+    """A file of a form: its name, its bytes, its type."""
+    return f"{name}.png", png_of(image), "image/png"
+
+
+def png_of(image: Image) -> bytes:
+    """The image as a PNG file."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -9,6 +9,7 @@ from models.endpoint import Endpoint, RefusedRequest
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from models.endpoint import Reply
     from models.placement import Placement
     from models.schemes.weights import Weights
 
@@ -47,14 +48,22 @@ class ChatEndpoint:
     def ask_each(self, requests: Sequence[Mapping[str, Any]]) -> list[ChatAnswer | ConnectionError | RefusedRequest]:
         """As `ask`, but each request has its own outcome: an answer, or the error that it met.
 
-        Raises ConnectionError where the server answers nothing at all, not even a request of two words.
+        Raises ConnectionError where the server answers nothing at all, not even a request of two words, and ValueError
+        for an answer of another form.
         """
-        outcomes = self._endpoint.send_each([{"json": {"model": self._endpoint.model, **one}} for one in requests])
-        if outcomes and all(isinstance(one, ConnectionError) for one in outcomes):
+        replies = self._endpoint.send_each([{"json": {"model": self._endpoint.model, **one}} for one in requests])
+        if replies and all(isinstance(one.problem, ConnectionError) for one in replies):
             (pinged,) = self._endpoint.send_each([{"json": {"model": self._endpoint.model, **_PING}}])
-            if isinstance(pinged, ConnectionError):
-                raise pinged
-        return [one if isinstance(one, ConnectionError | RefusedRequest) else self._answer(one) for one in outcomes]
+            if isinstance(pinged.problem, ConnectionError):
+                raise pinged.problem
+        return [self._outcome(one) for one in replies]
+
+    def _outcome(self, reply: Reply) -> ChatAnswer | ConnectionError | RefusedRequest:
+        if reply.problem is None:
+            return self._answer(reply.answer)
+        if isinstance(reply.problem, ConnectionError | RefusedRequest):
+            return reply.problem
+        raise reply.problem
 
     def _text(self, answer: Any) -> str:
         content = self._choice(answer)["message"]["content"]

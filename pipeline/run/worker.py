@@ -13,6 +13,7 @@ from core.errors import (
     is_transient,
     one_line,
 )
+from core.settings import Settings
 from pipeline.context import Context
 from pipeline.plan.fingerprint import canonical
 from pipeline.plan.plugins import load_model
@@ -120,7 +121,11 @@ class Worker:
 
         Its network is in memory once whatever they are, as far as they do not change its weights (`models.shared`).
         """
-        key = canonical([protocol, model_id, placement, settings])
+        plain = {
+            name: value.model_dump(mode="json") if isinstance(value, Settings) else value
+            for name, value in settings.items()
+        }
+        key = canonical([protocol, model_id, placement, plain])
         if key not in self._models:
             self._models[key] = load_model(protocol, model_id, placement=placement, **settings)
         return self._models[key]

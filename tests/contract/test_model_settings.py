@@ -18,6 +18,7 @@ SERVED = {
     "Detector": "zoo:clip",
     "EditExamples": "zoo:clip",
     "EditJudge": "zoo:clip",
+    "Editor": "zoo:clip",
     "ImageEncoder": "zoo:blip",
     "ImageTextEncoder": "zoo:blip",
     "InstructionSegmenter": "zoo:clip",

@@ -92,7 +92,7 @@ def test_answer_that_is_no_image_is_refused(answer):
 
 
 def test_answer_of_too_many_pixels_is_refused(monkeypatch):
-    monkeypatch.setattr("models.diffusion.openai_images.MAX_PIXELS", 50)
+    monkeypatch.setattr("models.diffusion.openai_answers.MAX_PIXELS", 50)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)  # the decoder sets it; so it is put back
     with image_server(answer_with(IMAGE)) as server, pytest.raises(ModelError, match="no edited image came back: "):
         inpaint(server)

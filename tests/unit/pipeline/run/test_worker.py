@@ -5,6 +5,7 @@ import pytest
 from _fakes import ReadLines, Upper, entry, plan_of, run
 
 from core.errors import ContractError, MissingDependencyError, ModelError, RunStopped, ShardFailed
+from core.settings import Settings
 from models import registry
 from models.placement import Placement
 from pipeline.build.plan_file import plan_record
@@ -150,3 +151,14 @@ def test_stages_with_other_batch_sizes_share_a_network(tmp_path):
     assert one is again
     assert one is not other
     assert one._model is other._model
+
+
+class Loudness(Settings):
+    loudness: int
+
+
+def test_models_with_equal_settings_are_one(tmp_path, asked):
+    worker = Worker(plan_of(tmp_path, [ReadLines()]), Storage(str(tmp_path / "run")))
+    for loudness in (1, 2, 1):
+        worker._load("Speaker", "zoo:fake", placement={}, settings=Loudness(loudness=loudness))
+    assert [call[-1]["settings"].loudness for call in asked] == [1, 2]
