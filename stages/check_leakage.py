@@ -58,7 +58,7 @@ class CheckLeakage(MapStage):
 
     def open(self, ctx: Context) -> BatchFn:
         """Read the lists once."""
-        near = _Lists([ctx.load(HashList, one) for one in self.lists], self.max_distance)
+        near = _Lists([ctx.load(HashList, model) for model in self.lists], self.max_distance)
 
         def check(batch: pa.Table) -> pa.Table:
             sources = first_encoded(batch["source_images"])

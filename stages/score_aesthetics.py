@@ -43,7 +43,7 @@ class ScoreAesthetics(MapStage):
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the model once."""
-        rater = ctx.load(ImageRater, self.model, label_values=self.label_values)
+        rater = ctx.load(ImageRater, self.model, label_values=tuple(self.label_values.items()))
 
         def score(images: Any) -> Measured:
             return {MEASURE: rounded(rater.rate_images(images))}

@@ -15,7 +15,7 @@ from models.aesthetics.head_file import WEIGHTS_FILE, read_config, read_layers
 from models.batches import prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from PIL.Image import Image
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 class AestheticHead:
     """An ImageRater over a folder of the two files above."""
 
-    def __init__(self, weights: Weights, placement: Placement, *, label_values: Mapping[str, float]) -> None:
+    def __init__(
+        self, weights: Weights, placement: Placement, *, label_values: Sequence[tuple[str, float]] = ()
+    ) -> None:
         """Load both. Raises ModelError for files that are no head, and for one that does not fit its encoder."""
         if label_values:
             raise ModelError(f"{weights.model_id} is a head, which has no labels; remove the setting label_values")

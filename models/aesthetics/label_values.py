@@ -13,7 +13,7 @@ from models.batches import prepared
 from models.classifiers.labels import check_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from PIL.Image import Image
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 class LabelValues:
     """An ImageRater over an ImageClassifier. Ratings lie between the least and the greatest of the values."""
 
-    def __init__(self, classifier: ImageClassifier, *, label_values: Mapping[str, float]) -> None:
+    def __init__(self, classifier: ImageClassifier, *, label_values: Sequence[tuple[str, float]]) -> None:
         """Raises ValueError for fewer than two labels, ModelError for a label that the classifier does not know."""
         if len(label_values) < 2:
             raise ValueError(
                 'a classifier rates by values of labels; set label_values = { "…" = 1.0, "…" = 0.0 } with two or more'
             )
-        self._labels = tuple(label_values)
+        self._labels = tuple(label for label, _ in label_values)
         check_labels(classifier, self._labels, "label_values")
-        self._classifier, self._values = classifier, tuple(label_values.values())
+        self._classifier, self._values = classifier, tuple(value for _, value in label_values)
 
     def prepare_images(self, images: Sequence[Image]) -> Any:
         """What the classifier prepares."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stages.image_filters.both_images import DECIMALS
 from stages.regions.boxes import find_boxes
 
 if TYPE_CHECKING:
@@ -18,6 +17,8 @@ if TYPE_CHECKING:
 
 MAX_BOXES = 1000
 """Most boxes of an image: more than a detector gives."""
+DECIMALS = 5
+"""Kept of a share."""
 
 
 def found_areas(

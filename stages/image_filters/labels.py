@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, Field
 
@@ -54,8 +54,8 @@ def label_scores(
             "otherwise"
         )
 
-    def score(images: object) -> Measured:
-        prob_BK = classifier.classify(images, asked)  # type: ignore[arg-type]  prepared images stand for images
+    def score(images: Any) -> Measured:
+        prob_BK = classifier.classify(images, asked)
         return {measure: rounded(prob_BK[:, : len(labels)].sum(axis=1).clip(0, 1))}
 
     return measure_both(classifier, (measure,), score)
