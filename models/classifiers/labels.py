@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from core.errors import ModelError, nearest
+from core.errors import ModelError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -28,8 +28,8 @@ def check_labels(model: Any, asked: Sequence[str], where: str) -> None:
         if known and label not in known:
             more = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
             raise ModelError(
-                f"{where}: the model has no label {label!r}{nearest(label, known)} (it has: "
-                f"{', '.join(known[:SHOWN])}{more}); name labels of this model"
+                f"{where}: the model has no label {label!r} (it has: {', '.join(known[:SHOWN])}{more}); "
+                "name labels of this model"
             )
 
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 MAX_BOXES = 1000
 """Most boxes of an image: more than a detector gives."""
-DECIMALS = 5
-"""Kept of a share."""
 
 
 def found_areas(
@@ -38,4 +36,4 @@ def covered_frac(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> flo
     for box in boxes:
         x0, y0, x1, y1 = (max(0, round(edge)) for edge in box)
         inside_HW[y0:y1, x0:x1] = True
-    return round(float(inside_HW.mean()), DECIMALS)
+    return float(inside_HW.mean())
