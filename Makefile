@@ -20,7 +20,7 @@ SERVING = $(if $(IS_SERVED),$(BIN)/python -m zoo.serve data/laion --port $(WORLD
 BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') --executor $(EXECUTOR) $(if $(WORKERS),--workers $(WORKERS))
 
 .PHONY: help build-dataset test test-parts test-whole check fuzz smoke setup setup-dev setup-gpu setup-smollm2 data \
-  format bench-engine bench-scale bench-partitions bench-faults bench-data-juicer bench-leakage bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs \
+  format bench-engine bench-scale bench-partitions bench-faults bench-data-juicer bench-filters filters-image bench-leakage bench-world bench-download bench-loader bench-retrieval bench-gpu bench-pairs \
   bench-instructions bench-iedit-data bench-iedit-claims bench-ultraedit-data bench-regions-photos data-laion \
   data-pairs ultraedit-image world-image zoo zoo-evaluate data-published zoo-report lock lock-gpu lock-smollm2 \
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
@@ -203,6 +203,12 @@ ultraedit-image: setup ## Draw docs/images/ultraedit-data.png from the builds of
 
 bench-regions-photos: setup-dev ## Regions on the photographs of SHARDS= by production classes with random weights (benchmarks/regions_photos)
 	@$(BIN)/python benchmarks/regions_photos/run.py '$(SHARDS)'
+
+bench-filters: setup-dev ## How often the scores of manifests/tiny/filters.toml are right about drawn scenes (benchmarks/filters)
+	@$(BIN)/python benchmarks/filters/run.py
+
+filters-image: setup ## Draw docs/images/filters.png
+	@$(BIN)/python benchmarks/filters/run.py --image docs/images/filters.png
 
 bench-leakage: setup-dev ## Copies that the leakage check finds, its false alarms and its speed; photographs in SHARDS= (benchmarks/leakage)
 	@$(BIN)/python benchmarks/leakage/run.py $(if $(SHARDS),'$(SHARDS)')

@@ -81,7 +81,10 @@ class TextGenerator(Protocol):
 
 
 class ImageTextEncoder(Protocol):
-    """Encodes images and texts in one space, where the dot product is the cosine."""
+    """Encodes images and texts in one space, where the dot product is the cosine.
+
+    `scale`, where an encoder has it, is what its training multiplied cosines by before the softmax.
+    """
 
     dim: int
 

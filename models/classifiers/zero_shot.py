@@ -1,8 +1,7 @@
 """Classification without training: an encoder of images and texts chooses between labels by their cosines.
 
 Source  Radford et al. 2021, CLIP, section 3.1: each label is a prompt; the probabilities are the softmax of the cosines
-        times the encoder's scale. That scale is learned in CLIP's training and ends at its limit, 100; all encoders are
-        given 100 here, so that a checkpoint that does not store it is no exception.
+        times the scale that the encoder learned with its weights.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from models.protocols import Floats, ImageTextEncoder
 
 SCALE = 100.0
-"""The factor of the cosines: the limit of CLIP's learned scale."""
+"""The factor of the cosines for an encoder that states no scale: the limit of CLIP's, which its training reaches."""
 
 # B rows, K labels, D embedding
 
@@ -30,7 +29,7 @@ class ZeroShotClassifier:
     labels: tuple[str, ...] = ()
 
     def __init__(self, encoder: ImageTextEncoder) -> None:
-        self._encoder = encoder
+        self._encoder, self._scale = encoder, float(getattr(encoder, "scale", SCALE))
         self._emb_of: dict[tuple[str, ...], Floats] = {}
 
     def prepare_images(self, images: Sequence[Image]) -> Any:
@@ -43,7 +42,7 @@ class ZeroShotClassifier:
 
         if len(labels) < 2:
             raise ValueError(f"labels {list(labels)}: an encoder chooses between labels; expected two or more")
-        logit_BK = SCALE * (self._encoder.encode_images(images) @ self._encoded(tuple(labels)).T)
+        logit_BK = self._scale * (self._encoder.encode_images(images) @ self._encoded(tuple(labels)).T)
         raised_BK = np.exp(logit_BK - logit_BK.max(axis=1, keepdims=True, initial=-np.inf))
         prob_BK: Floats = (raised_BK / raised_BK.sum(axis=1, keepdims=True)).astype(np.float32)
         return prob_BK
