@@ -110,7 +110,9 @@ def main() -> int:
     if options.image:
         sheet(scenes, scores).save(options.image, optimize=True)
         return 0
-    print("| score | looks for | from | scenes that have it | of these found | others found |\n|---|---|---|---|---|---|")
+    print(
+        "| score | looks for | from | scenes that have it | of these found | others found |\n|---|---|---|---|---|---|"
+    )
     for one in SOUGHT:
         is_true = np.array([one.is_true(scene) for scene in scenes])
         found = scores[one.column] >= one.least
