@@ -17,7 +17,7 @@ from evaluation.benchmark import Output
 from evaluation.benchmarks import find_benchmark
 from evaluation.images import read_bytes
 from models.hash_lists import HASHES_SUFFIX, is_hash_list, write_hash_list
-from samples.image_limits import ImageProblem
+from samples.image_limits import ImageProblem, Problem
 from samples.images import IMAGE_SUFFIXES, open_image
 from samples.members import column_of, suffix_of
 from samples.perceptual_hashes import GREY_SIDE_PX, image_hash
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from evaluation.images import StoredImage
+    from samples.images import ImageFile
 
 MAX_IMAGE_BYTES = 1 << 28
 """A larger file is no photograph; it is left out before it is read."""
@@ -89,13 +90,20 @@ def _hashes(stored: StoredImage | None, *, mirrored: bool) -> tuple[set[tuple[in
     if stored is None:
         return set(), UNREADABLE
     try:
-        image = open_image(read_bytes(stored)).decode(2 * GREY_SIDE_PX).image
+        image = _opened(read_bytes(stored)).decode(2 * GREY_SIDE_PX).image
     except ImageProblem:
         return set(), UNREADABLE
     found = [image_hash(view) for view in views(image, mirrored=mirrored)]
     if found[0].is_flat:
         return set(), FLAT
     return {(one.dhash, one.phash) for one in found if not one.is_flat}, ""
+
+
+def _opened(data: bytes) -> ImageFile:
+    try:
+        return open_image(data)
+    except MemoryError as error:  # a header that asks for too much
+        raise ImageProblem(Problem.UNDECODABLE, str(error)) from None
 
 
 def _of_benchmark(folder: Path, name: str) -> Iterator[StoredImage]:
@@ -120,7 +128,7 @@ def _stored(source: Path) -> Iterator[StoredImage | None]:
             yield path if path.stat().st_size <= MAX_IMAGE_BYTES else None
 
 
-def _of_dataset(folder: Path) -> Iterator[bytes]:
+def _of_dataset(folder: Path) -> Iterator[bytes | None]:
     """The sources and targets of a finished dataset."""
     try:
         dataset = read_shards(folder)
@@ -129,7 +137,7 @@ def _of_dataset(folder: Path) -> Iterator[bytes]:
                 for info in tar:
                     is_image = info.isfile() and column_of(suffix_of(info.name)) in DATASET_COLUMNS
                     if is_image and (file := tar.extractfile(info)) is not None:
-                        yield file.read()
+                        yield file.read() if info.size <= MAX_IMAGE_BYTES else None
     except tarfile.TarError as error:
         raise DatasetError(
             f"{folder}: a tar cannot be read ({one_line(error, 200)}); build the dataset again"

@@ -98,7 +98,7 @@ def test_bombs_and_damaged_and_even_images_are_counted(tmp_path, out, monkeypatc
         "bomb.png": png_of_size(60_000, 60_000),
         "cut.png": encoded(SQUARES[0])[:900],
         "text.jpg": b"<html>no image</html>",
-        "large.bmp": b"BM" + bytes(100_000),
+        "large.bmp": encoded(make_image(250, 200, 3), "BMP"),
         "white.png": encoded(Image.new("RGB", (64, 64), "white")),
         "good.png": encoded(SQUARES[1]),
     }

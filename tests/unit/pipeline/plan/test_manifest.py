@@ -241,12 +241,8 @@ def test_model_may_have_a_name_that_stages_refer_to(tmp_path):
 
 def test_list_of_models_may_have_names(tmp_path):
     check = '\n[[stage]]\nuse = "check_leakage"\nlists = ["bench", "path:own.hashes.parquet"]\n'
-    found = load(
-        tmp_path,
-        'name = "x"\n[models]\nbench = "path:a.hashes.parquet"'
-        + EMBED.split('[[stage]]\nuse = "embed', maxsplit=1)[0]
-        + check,
-    )
+    chain = EMBED.split('[[stage]]\nuse = "embed', maxsplit=1)[0] + check
+    found = load(tmp_path, f'name = "x"\n[models]\nbench = "path:a.hashes.parquet"{chain}')
     assert found.stages[2].stage.lists == ("path:a.hashes.parquet", "path:own.hashes.parquet")
     assert "lists: 'bench' is no model id and no name in [models]" in refusal(tmp_path, 'name = "x"' + check)
 
