@@ -61,6 +61,25 @@ def save_yolos(folder, labels=("face", "plate", "text")):
     return folder
 
 
+def save_rt_detr(folder, labels=("face", "plate", "text")):
+    """PekingU/rtdetr_r18vd, with labels of its own."""
+    from transformers import RTDetrConfig, RTDetrForObjectDetection, RTDetrImageProcessor, RTDetrResNetConfig
+
+    seeded()
+    backbone = RTDetrResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1] * 4, layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = RTDetrConfig(
+        backbone_config=backbone, encoder_hidden_dim=16, encoder_in_channels=[8, 16, 16], encoder_ffn_dim=16,
+        encoder_layers=1, encoder_attention_heads=2, d_model=16, decoder_in_channels=[16] * 3, decoder_ffn_dim=16,
+        decoder_layers=2, decoder_attention_heads=2, num_queries=12, num_denoising=0, id2label=_numbered(labels),
+    )  # fmt: skip
+    stirred(RTDetrForObjectDetection(config), spread=0.2).save_pretrained(folder)
+    RTDetrImageProcessor(size={"height": 64, "width": 64}).save_pretrained(folder)
+    return folder
+
+
 def save_head(folder, sizes, encoder="zoo:clip", **config):
     """LAION's predictor: linear layers of these sizes, numbered as the release has them, with dropout between them."""
     from safetensors.numpy import save_file

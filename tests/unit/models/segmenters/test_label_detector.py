@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from _checkpoints import IMAGES, placement
-from _classifiers import save_yolos
+from _classifiers import save_rt_detr, save_yolos
 
 from core.errors import ModelError
 from models import registry
@@ -33,7 +33,10 @@ def library_results(folder):
         yield processor.post_process_object_detection(out, threshold=LOW, target_sizes=sizes)[0]
 
 
-def test_boxes_labels_and_scores_are_the_librarys(folder, detector):
+@pytest.mark.parametrize("save", [save_yolos, save_rt_detr])
+def test_boxes_labels_and_scores_are_the_librarys(save, tmp_path):
+    folder = save(tmp_path)
+    detector = registry.load("Detector", f"path:{folder}", placement())
     found = detector.detect(IMAGES, [LABELS] * len(IMAGES), threshold=LOW)
     num_boxes = 0
     for image, one, expected in zip(IMAGES, found, library_results(folder), strict=True):
