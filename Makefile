@@ -26,7 +26,8 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
   bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
-  regions-image bench-embed bench-target-rows bench-judge judging-image inputs-image bench-sessions sessions-image
+  regions-image bench-embed bench-target-rows bench-judge judging-image inputs-image bench-sessions sessions-image \
+  bench-filters filters-image bench-leakage
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -218,6 +219,15 @@ bench-judge: setup-dev ## Does the rule judge tell right edits from spoiled ones
 
 judging-image: setup ## Draw docs/images/judging.png from the scores of bench-judge
 	@$(BIN)/python benchmarks/judge/contact_sheet.py docs/images/judging.png
+
+bench-filters: setup-dev ## How often the scores of manifests/tiny/filters.toml are right about drawn scenes (benchmarks/filters)
+	@$(BIN)/python benchmarks/filters/run.py
+
+filters-image: setup ## Draw docs/images/filters.png
+	@$(BIN)/python benchmarks/filters/run.py --image docs/images/filters.png
+
+bench-leakage: setup-dev ## Copies that the leakage check finds, its false alarms and its speed; photographs in SHARDS= (benchmarks/leakage)
+	@$(BIN)/python benchmarks/leakage/run.py $(if $(SHARDS),'$(SHARDS)')
 
 bench-world: setup-dev ## Scenes of the miniature world per second on one core (benchmarks/world)
 	@$(BIN)/python benchmarks/world/run.py

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli import build, calibrate, compare, curve, edit, evaluate, exits, fetch, licence, segment, train
+from cli import build, calibrate, compare, curve, edit, evaluate, exits, fetch, hash_images, licence, segment, train
 from cli.options import say
 from cli.pairs_of_files import ExampleCommand
 
@@ -25,6 +25,7 @@ app.command(name="retry")(build.retry_command)
 app.command(name="clean")(build.clean_command)
 app.command(name="report")(build.report_command)
 app.command(name="licence")(licence.licence_command)
+app.command(name="hash-images")(hash_images.hash_images_command)
 app.command(name="train")(train.train_command)
 app.command(name="edit", cls=ExampleCommand)(edit.edit_command)
 app.command(name="segment")(segment.segment_command)

@@ -7,7 +7,8 @@ losses: image tensors (B, 3, H, W) from 0 to 1 in, tensors with gradients out, a
 
 Besides its task a wrapper may have `prepare_images(images)`: the part of its work on images that needs no network, on
 the CPU, safe in any thread. What it returns may be passed in the place of the images and gives the same numbers, and
-`prepare_images` returns that unchanged. Stages call it by `models.batches.prepared`.
+`prepare_images` returns that unchanged. Stages call it by `models.batches.prepared`. A Detector that knows a fixed set
+of things, and not any phrase, has `labels`, as an ImageClassifier has.
 """
 
 from __future__ import annotations
@@ -80,7 +81,10 @@ class TextGenerator(Protocol):
 
 
 class ImageTextEncoder(Protocol):
-    """Encodes images and texts in one space, where the dot product is the cosine."""
+    """Encodes images and texts in one space, where the dot product is the cosine.
+
+    `scale`, where an encoder has it, is what its training multiplied cosines by before the softmax.
+    """
 
     dim: int
 
@@ -416,4 +420,27 @@ class EditJudge(Protocol):
 
         Raises ConnectionError where no request at all can be answered.
         """
+        ...
+
+
+class ImageClassifier(Protocol):
+    """Says how likely an image is of each of some classes."""
+
+    labels: tuple[str, ...]
+    """The labels of its classes; none where it takes any text as a label."""
+
+    def classify(self, images: Sequence[Image], labels: Sequence[str]) -> Floats:
+        """(B, K): the probability, 0 to 1, of each of these labels.
+
+        A trained classifier knows its own labels alone, and the others that it has take a share of the probability. A
+        model that takes any text divides it among the labels that it is given here.
+        """
+        ...
+
+
+class ImageRater(Protocol):
+    """Rates each image by one number, such as how good it looks."""
+
+    def rate_images(self, images: Sequence[Image]) -> Floats:
+        """(B,), higher is better, in the unit that its training used."""
         ...

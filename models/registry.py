@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ModelError
 from core.missing import Missing, missing_package
-from models import model_ids
+from models import hash_lists, model_ids
+from models.aesthetics import head_file as aesthetic_head_file
+from models.aesthetics.head_file import AESTHETIC_HEAD
 from models.diffusion.editor_kinds import (
     CLASS_OF,
     PIX2PIX,
@@ -24,11 +26,12 @@ from models.diffusion.editor_kinds import (
     REGION_PIX2PIX_XL,
     VISUAL_PROMPT,
 )
+from models.hash_lists import IMAGE_HASHES
 from models.model_ids import SCHEMES, fetch, find
 from models.placement import Placement
 from models.regions import head_file
 from models.regions.head_file import REGION_HEAD
-from models.task_kinds import CAUSAL, CHAT, task_kinds
+from models.task_kinds import CAUSAL, CHAT, IMAGE_CLASSES, task_kinds
 
 if TYPE_CHECKING:
     from core.settings import Settings
@@ -40,6 +43,13 @@ _LATENT_KINDS = (_SD, _SD_INPAINT, _SDXL, _SDXL_INPAINT, *CLASS_OF)
 """Pipelines with the autoencoder and the text encoders of SD 1.x, 2.x or SDXL."""
 _CLIP, _DINO = "models.encoders.clip:Clip", "models.encoders.image:DinoEncoder"
 _ZERO_SHOT = "models.encoders.tagger:ZeroShotTagger"
+_ZERO_SHOT_CLASSES = "models.classifiers.zero_shot:ZeroShotClassifier"
+_CLASSES = "models.classifiers.image_classifier:TrainedClassifier"
+_LABEL_VALUES = "models.aesthetics.label_values:LabelValues"
+_LABEL_BOXES = "models.segmenters.label_detector:LabelDetector"
+_ENCODERS = ("clip", "siglip", "open_clip")
+_CLASSIFIER = "{} classifier"
+"""Kind of a classifier that was made of an encoder of images and texts, and has lost its texts."""
 _PAIRS = "models.diffusion.prompt_to_prompt.synthesizer:PromptToPrompt"
 
 EXAMPLES = SCHEMES["examples"].KIND
@@ -63,10 +73,25 @@ WRAPPERS: dict[str, dict[str, str]] = {
     "TextConditioner": dict.fromkeys(_LATENT_KINDS, "models.diffusion.text_conditioner:ClipTextConditioner"),
     "TextSegmenter": {"clipseg": "models.segmenters.phrase:ClipSeg"},
     "InstructionSegmenter": {REGION_HEAD: "models.regions.segmenter:RegionSegmenter"},
-    "Detector": {"grounding-dino": "models.segmenters.grounding_dino:GroundingDino"},
+    "Detector": {
+        "grounding-dino": "models.segmenters.grounding_dino:GroundingDino",
+        **dict.fromkeys(("detr", "conditional_detr", "deformable_detr", "rt_detr", "rt_detr_v2"), _LABEL_BOXES),
+        **dict.fromkeys(("d_fine", "yolos"), _LABEL_BOXES),
+    },
     "BoxSegmenter": {"sam": "models.segmenters.box:Sam"},
     "PanopticSegmenter": {"mask2former": "models.segmenters.panoptic:Mask2Former"},
-    "Tagger": dict.fromkeys(("clip", "siglip", "open_clip"), _ZERO_SHOT),
+    "Tagger": dict.fromkeys(_ENCODERS, _ZERO_SHOT),
+    "ImageClassifier": {
+        **dict.fromkeys(_ENCODERS, _ZERO_SHOT_CLASSES),
+        **dict.fromkeys(map(_CLASSIFIER.format, _ENCODERS[:2]), _CLASSES),
+        IMAGE_CLASSES: _CLASSES,
+    },
+    "ImageRater": {
+        AESTHETIC_HEAD: "models.aesthetics.head:AestheticHead",
+        **dict.fromkeys(_ENCODERS, _LABEL_VALUES),
+        **dict.fromkeys(map(_CLASSIFIER.format, _ENCODERS[:2]), _LABEL_VALUES),
+        IMAGE_CLASSES: _LABEL_VALUES,
+    },
     "ImageSynthesizer": dict.fromkeys((_SD, _SDXL), "models.diffusion.text_to_image:StableDiffusion"),
     "EditSynthesizer": {
         **dict.fromkeys((_SD_INPAINT, _SDXL_INPAINT, _SD, _SDXL), "models.diffusion.inpaint:StableDiffusionInpaint"),
@@ -93,15 +118,22 @@ WRAPPERS: dict[str, dict[str, str]] = {
     "WordNet": {"wordnet": "models.language.wordnet:load_wordnet"},
     "EditExamples": {EXAMPLES: "models.language.example_sets:load_examples"},
     "EditJudge": {"openai": "models.judges.openai_judge:OpenaiJudge", CHAT: "models.judges.chat_judge:ChatJudge"},
+    "HashList": {IMAGE_HASHES: "models.hash_lists:load_hash_list"},
 }
 """Protocol -> kind of model -> wrapper, which is made by `Class(weights, placement, **settings)`."""
 
-WITHIN = {REGION_HEAD: head_file.models_within}
+WITHIN = {REGION_HEAD: head_file.models_within, AESTHETIC_HEAD: aesthetic_head_file.models_within}
 """Kind of model -> from its folder and a protocol to (protocol, id) of each further model that it loads to serve it."""
 
-OVER = {_ZERO_SHOT: "ImageTextEncoder"}
+OVER = {
+    _ZERO_SHOT: "ImageTextEncoder",
+    _ZERO_SHOT_CLASSES: "ImageTextEncoder",
+    _LABEL_VALUES: "ImageClassifier",
+}
 """Wrapper -> the protocol whose model, of the same id, it is made over: `Class(model, **settings)`."""
 
+_TASKS = (CHAT, CAUSAL, IMAGE_CLASSES)
+"""Tasks of transformers, any model of which a row of the table may serve."""
 CLASS_NAME = "_class_name"
 """Field in which diffusers names the class, of a pipeline in model_index.json, of a single model in config.json."""
 
@@ -194,7 +226,7 @@ def cannot_serve(protocol: str, model_id: str) -> str | None:
         kind = kind_of(weights)
     except ModelError:  # `missing` reports it
         return None
-    if not weights.wrapper and not task_kinds() and {CHAT, CAUSAL} & _served(protocol).keys():
+    if not weights.wrapper and not task_kinds() and set(_TASKS) & _served(protocol).keys():
         return None
     return _refusal(protocol, weights, kind)
 
@@ -214,6 +246,8 @@ def kind_of(weights: Weights) -> str:
             return "open_clip"
         if root.suffix == ".jsonl":
             return EXAMPLES
+        if hash_lists.is_hash_list(root):
+            return IMAGE_HASHES
         if root.suffix == ".gguf" or any(root.glob("*.gguf")):
             return "gguf"
         raise ModelError(f"model {weights.model_id!r}: {root} has no config.json or model_index.json to say what it is")
@@ -230,7 +264,9 @@ def _named(weights: Weights, path: Path, *fields: str) -> str:
         ) from error
     found = [str(config[field]) for field in fields if field in config] if isinstance(config, dict) else []
     if found:
-        return found[0]
+        classes = config.get("architectures")
+        is_classifier = isinstance(classes, list) and str(classes[:1]).endswith("ForImageClassification']")
+        return _CLASSIFIER.format(found[0]) if is_classifier and found[0] in _ENCODERS else found[0]
     if isinstance(config, dict) and "architecture" in config:
         return "timm"
     raise ModelError(f"model {weights.model_id!r}: {path} names no {fields[0]}")
@@ -264,7 +300,7 @@ def _target(protocol: str, kind: str) -> str:
     served = _served(protocol)
     if kind in served:
         return served[kind]
-    return next((served[task] for task in (CHAT, CAUSAL) if task in served and kind in task_kinds().get(task, ())), "")
+    return next((served[task] for task in _TASKS if task in served and kind in task_kinds().get(task, ())), "")
 
 
 def _served(protocol: str) -> dict[str, str]:

@@ -12,7 +12,12 @@ from pathlib import Path
 
 CHAT = "any image-text-to-text model"
 CAUSAL = "any causal language model"
-LISTS = {CHAT: "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES", CAUSAL: "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES"}
+IMAGE_CLASSES = "any image classifier"
+LISTS = {
+    CHAT: "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
+    CAUSAL: "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    IMAGE_CLASSES: "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
+}
 """Task -> name of its list in transformers, an ordered dictionary of model types to classes."""
 SOURCE = "models/auto/modeling_auto.py"
 

@@ -82,8 +82,9 @@ MODEL_NEEDS = Needs(gpu=0.25, memory_bytes=1 << 30)
 class Serves:
     """Marks a setting as a model id, and names the protocol that the model has to serve.
 
-    `model: Annotated[str, Serves(Captioner)]`; the type of a setting that may be unset is `str | None` in there. The
-    mark must not be within another type: a class with such a setting is refused.
+    `model: Annotated[str, Serves(Captioner)]`; the type of a setting that may be unset is `str | None` in there, that
+    of a setting with several ids `tuple[str, ...]`. The mark must not be within another type: a class with such a
+    setting is refused.
     """
 
     protocol: type
@@ -165,19 +166,26 @@ class Stage(Settings):
         }
         return {name: found[0].protocol.__name__ for name, found in marks.items() if found}
 
+    def models_of(self, setting: str) -> tuple[str, ...]:
+        """The model ids in a setting of `model_settings`: none, one, or several."""
+        value = getattr(self, setting)
+        if value is None:
+            return ()
+        return value if isinstance(value, tuple) else (value,)
+
     def needs_models(self) -> tuple[str, ...]:
         """Model ids that these settings use. Their revisions enter the fingerprint."""
-        used = [getattr(self, name) for name in self.model_settings()]
-        return tuple(dict.fromkeys(model for model in used if model is not None))
+        return tuple(dict.fromkeys(model for name in self.model_settings() for model in self.models_of(name)))
 
     def model_roles(self) -> dict[str, Role]:
         """The role of each model that these settings use. It only scores where every setting that names it says so."""
         makes = {
-            getattr(self, name)
+            model
             for name, info in type(self).model_fields.items()
             if any(isinstance(mark, Serves) and not mark.only_scores for mark in info.metadata)
+            for model in self.models_of(name)
         }
-        marked = {getattr(self, name) for name in self.model_settings()}
+        marked = {model for name in self.model_settings() for model in self.models_of(name)}
         return {
             model: Role.MAKES if model in makes or model not in marked else Role.SCORES for model in self.needs_models()
         }

@@ -152,6 +152,21 @@ COLUMNS: dict[str, Column] = _columns(
     _c("region_frac", pa.float32(), "0 to 1", "share of the image inside region_mask_png"),
     _c("region_num_contours", pa.int32(), "contours", "outer contours of the objects, specks left out"),
     _c("is_whole_image", pa.bool_(), "true or false", "the region is all of the image"),
+    # check_leakage
+    _c("leak_distance", pa.int32(), "bits, from 0", "of the nearest image of the lists; none where none is near"),
+    # score_nsfw, score_watermark, measure_text, count_faces, score_aesthetics
+    _c("source_nsfw_score", pa.float32(), "0 to 1", "probability that the source image is not safe for work"),
+    _c("target_nsfw_score", pa.float32(), "0 to 1", "probability that the target image is not safe for work"),
+    _c("source_watermark_score", pa.float32(), "0 to 1", "probability that the source image has a watermark"),
+    _c("target_watermark_score", pa.float32(), "0 to 1", "probability that the target image has a watermark"),
+    _c("source_text_frac", pa.float32(), "0 to 1", "share of the source image inside boxes of text"),
+    _c("target_text_frac", pa.float32(), "0 to 1", "share of the target image inside boxes of text"),
+    _c("source_num_faces", pa.int32(), "faces", "faces found on the source image"),
+    _c("target_num_faces", pa.int32(), "faces", "faces found on the target image"),
+    _c("source_face_frac", pa.float32(), "0 to 1", "share of the source image inside boxes of faces"),
+    _c("target_face_frac", pa.float32(), "0 to 1", "share of the target image inside boxes of faces"),
+    _c("source_aesthetic_score", pa.float32(), "the rater's unit", "how good the source image looks; higher is better"),
+    _c("target_aesthetic_score", pa.float32(), "the rater's unit", "how good the target image looks; higher is better"),
     # embed
     _c("image_embedding", pa.list_(pa.float16()), "unit length", "the source image in a space of images and texts",
        bulk=True),

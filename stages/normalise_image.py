@@ -14,7 +14,6 @@ import warnings
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
@@ -22,6 +21,7 @@ from pipeline.stage import MapStage, Needs
 from samples.columns import REJECT_DETAIL, REJECT_REASON, column
 from samples.image_limits import MAX_PIXELS, ImageProblem, Problem
 from samples.images import DRAFT_OVERSAMPLING, open_image
+from samples.perceptual_hashes import difference_hash
 from samples.stored_images import centre_square, encoded_image
 
 if TYPE_CHECKING:
@@ -109,14 +109,12 @@ class NormaliseImage(MapStage):
             return {REJECT_REASON: reject.reason.value, REJECT_DETAIL: reject.detail}
 
     def _normalise(self, raw: bytes, notes: Counter[str]) -> dict[str, Any]:
-        import imagehash
-
         image, original_format, original = self._decode(raw, notes)
         image = self._resize(image, original)
         return {
             "source_images": [encoded_image(image, self.format, self.quality)],
             "source_format": self.format,
-            "source_dhash": int.from_bytes(np.packbits(imagehash.dhash(image).hash).tobytes(), "big"),
+            "source_dhash": difference_hash(image),
             "width_px": image.width,
             "height_px": image.height,
             "original_width_px": original[0],

@@ -47,6 +47,7 @@ from _stage_inputs import (
     indexed,
     instructed,
     laion,
+    listed_images,
     masked_objects,
     named_objects,
     orders,
@@ -97,7 +98,31 @@ OTHER_SYNTHESIS = {
 }  # fmt: skip
 
 
+ZERO_SHOT = {"model": "zoo:clip", "labels": ("a red car",), "other_labels": ("a blue cat", "a tree")}
+OTHER_LABELS = {"model": "zoo:other", "labels": ("a dog", "a bus"), "other_labels": ("a house",)}
+
+
 CASES = {
+    "check_leakage": Case(
+        edited, {"lists": ("path:tests",), "max_distance": 2}, settings={"lists": ("path:pipeline",)},
+        context=lambda tmp_path: {"loader": lambda *_: listed_images(tmp_path)},
+    ),
+    "score_nsfw": Case(edited, OTHER_LABELS, settings=ZERO_SHOT),
+    "score_watermark": Case(edited, OTHER_LABELS, settings=ZERO_SHOT),
+    "measure_text": Case(
+        edited, {"model": "zoo:other", "phrases": ("text", "letters"), "threshold": 0.5},
+        settings={"model": "zoo:grounding-dino"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
+    "count_faces": Case(
+        edited, {"model": "zoo:other", "phrases": ("face",), "threshold": 0.5, "max_iou": 0.9},
+        settings={"model": "zoo:grounding-dino"},
+        context=lambda tmp_path: {"loader": lambda protocol, *_: FAKES[protocol]()},
+    ),
+    "score_aesthetics": Case(
+        edited, {"model": "zoo:other", "label_values": {"good": 2.0, "bad": 0.0}},
+        settings={"model": "zoo:clip", "label_values": {"a red car": 1.0, "a tree": 0.0}},
+    ),
     "attach_examples": Case(
         lambda tmp_path: rows(example_ids=[["b", "a"], [], ["c"], None]), {},
         context=lambda tmp_path: {"gatherer": pairs_by_id},

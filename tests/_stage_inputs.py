@@ -12,9 +12,11 @@ from _inputs import tar_of
 from _web import Answer, Web
 from PIL import Image
 
+from models.hash_lists import HashList
 from pipeline.context import Context
 from samples.columns import SAMPLE_ID, column
-from samples.stored_images import mask_png
+from samples.perceptual_hashes import image_hash
+from samples.stored_images import made_image, mask_png
 from stages.index import Index
 from stages.regions.shapes import filled_boxes
 
@@ -123,6 +125,15 @@ def edited(tmp_path):
         target_phrase=["bus", "black cat", "dog", "bush"],
         target_image=[png(n + 4) for n in range(4)],
     )
+
+
+def listed_images(tmp_path):
+    """A list of hashes with the source of the first row of `edited` and the target of its last."""
+    batch = edited(tmp_path)
+    pngs = [batch["source_images"][0].as_py()[0], batch["target_image"][3].as_py()]
+    hashes = [image_hash(made_image(one)) for one in pngs]
+    dhash, phash = ([one[place] for one in hashes] for place in (0, 1))
+    return HashList(name="listed", num_images=2, dhash_N=np.array(dhash, np.uint64), phash_N=np.array(phash, np.uint64))
 
 
 def edited_both_ways(tmp_path):

@@ -68,7 +68,10 @@ def settings(cls: type[BaseModel], prefix: str = "") -> dict[str, Row]:
         default = "required" if info.is_required() else _default(info)
         speed = [SPEED_ONLY] if prefix == f"{SPEED}." else []
         text = " ".join([info.description or meaning, *speed]).strip()
-        kind = f"id of a model that serves {models[name]}" if name in models else _type(annotation, info)
+        kind = _type(annotation, info)
+        if name in models:
+            one_or_several = "ids of models that serve" if kind.startswith("tuple") else "id of a model that serves"
+            kind = f"{one_or_several} {models[name]}"
         rows[prefix + name] = (f"`{prefix}{name}`", kind, default, text)
     return rows
 

@@ -28,6 +28,7 @@ class Clip:
     """An ImageTextEncoder over a `CLIPModel` or `SiglipModel` checkpoint with its processor."""
 
     dim: int
+    scale: float
 
     def __init__(self, weights: Weights, placement: Placement) -> None:
         """Load the checkpoint. Raises ValueError when it is of a kind that has no text or no image tower."""
@@ -43,6 +44,7 @@ class Clip:
         config = self._model.config
         self.dim = getattr(config, "projection_dim", None) or config.vision_config.hidden_size
         self._is_siglip = config.model_type.startswith("siglip")
+        self.scale = float(self._model.logit_scale.detach().float().exp())
 
     def prepare_images(self, images: Sequence[Image]) -> Any:
         """(B, C, H, W) of images, or of what was prepared already, in the precision of the model, on the CPU."""

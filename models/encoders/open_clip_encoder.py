@@ -73,12 +73,14 @@ class OpenClip:
     """An ImageTextEncoder over open_clip, with the preprocessing and the tokenizer that belong to the weights."""
 
     dim: int
+    scale: float
 
     def __init__(self, weights: Weights, placement: Placement) -> None:
         """Load the weights. Raises ModelError for a name that open_clip does not know or that is not downloaded."""
         self._loaded = loaded = load_open_clip(weights, placement)
         self._model, self._preprocess, self._tokenize = loaded.model, loaded.preprocess, loaded.tokenize
         self._input_dtype, self.dim = loaded.input_dtype, loaded.dim
+        self.scale = float(loaded.model.logit_scale.detach().float().exp())
         self._device, self._batch_size = placement.torch_device(), placement.batch_size
 
     def prepare_images(self, images: Sequence[Image]) -> Any:

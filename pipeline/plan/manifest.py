@@ -205,7 +205,10 @@ def _stage_entry(entry: dict[str, Any], where: str, models: ModelNames) -> Stage
     where = f"{where} ({name})"
     refuse_unknown(settings, set(cls.model_fields) | {"use", "run_on"}, where, ManifestError)
     for setting in [name for name in cls.model_settings() if name in settings]:
-        if not (settings[setting] == NONE and may_be_none(cls, setting)):
-            settings[setting] = models.id_of(settings[setting], f"{where}: {setting}")
+        found, place = settings[setting], f"{where}: {setting}"
+        if isinstance(found, list):
+            settings[setting] = [models.id_of(one, place) for one in found]
+        elif not (found == NONE and may_be_none(cls, setting)):
+            settings[setting] = models.id_of(found, place)
     stage = checked(cls, settings, where, ManifestError)
     return StageEntry(name=name, stage=stage, run_on=checked(StageRunOn, run_on, f"{where}.run_on", ManifestError))

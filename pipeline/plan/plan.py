@@ -195,22 +195,21 @@ def _check_place(name: str, stage: Stage, before: list[PlannedStage]) -> None:
 def _check_models(name: str, stage: Stage) -> None:
     """Refuse a model of a kind that cannot serve, as far as the model is on this machine."""
     for setting, protocol in stage.model_settings().items():
-        model = getattr(stage, setting)
-        clause = model_refusal(model, protocol) if model is not None else None
-        if clause:
-            raise PlanError(f"stage {name}: {setting} = {model!r} {clause}; name another model")
+        for model in stage.models_of(setting):
+            if clause := model_refusal(model, protocol):
+                raise PlanError(f"stage {name}: {setting} = {model!r} {clause}; name another model")
 
 
 def _lacks(stage: Stage) -> Iterator[Missing]:
     """Packages and models that the stage needs and this machine has not."""
     for package in packages_missing(stage.needs.packages):
         yield missing_package(package, f"'.[{stage.needs.extra}]'" if stage.needs.extra else package)
-    needed = [(getattr(stage, setting), protocol) for setting, protocol in stage.model_settings().items()]
+    settings = stage.model_settings().items()
+    needed = [(model, protocol) for setting, protocol in settings for model in stage.models_of(setting)]
     marked = {model for model, _ in needed}
     needed += [(model, "") for model in stage.needs_models() if model not in marked]
     for model, protocol in needed:
-        if model is not None:
-            yield from model_missing(model, protocol)
+        yield from model_missing(model, protocol)
 
 
 def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:

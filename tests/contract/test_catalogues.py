@@ -18,7 +18,7 @@ PLAIN_WORDS = {"pairs"}
 """Names of entries that are words of their own: only a text that is nothing else names the entry."""
 TABLES = {f"{RECIPES}/__init__.py", f"{BENCHMARKS}/__init__.py", "models/registry.py"}
 """Where entries are declared by name."""
-DATA = {"models.language.wordnet", "models.language.example_sets"}
+DATA = {"models.hash_lists", "models.language.wordnet", "models.language.example_sets"}
 """Data with one reader rather than one wrapper of many: settings of stages are typed by it."""
 
 

@@ -19,6 +19,9 @@ SERVED = {
     "EditExamples": "zoo:clip",
     "EditJudge": "zoo:clip",
     "Editor": "zoo:clip",
+    "HashList": "zoo:clip",
+    "ImageClassifier": "zoo:blip",
+    "ImageRater": "zoo:blip",
     "ImageEncoder": "zoo:blip",
     "ImageTextEncoder": "zoo:blip",
     "InstructionSegmenter": "zoo:clip",
@@ -32,17 +35,23 @@ SERVED = {
     "WordNet": "zoo:clip",
 }
 """Protocol -> a model on this machine that cannot serve it."""
-ONLY_SCORES = {"ImageEncoder", "ImageTextEncoder"}
+ONLY_SCORES = {"HashList", "ImageClassifier", "ImageEncoder", "ImageRater", "ImageTextEncoder"}
 MODEL_FIELDS = [
     (name, field, protocol) for name in NAMES for field, protocol in stage_class(name).model_settings().items()
 ]
 
 
 def loads_of(name):
-    """(setting, protocol) of each `ctx.load(Protocol, self.setting, …)` in a stage's file."""
+    """(setting, protocol) of each `ctx.load(Protocol, self.setting, …)` in a stage's file, also `for one in` those."""
     tree = ast.parse(Path(sys.modules[stage_class(name).__module__].__file__).read_text())
-    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and ast.unparse(node.func) == "ctx.load"]
-    return {(ast.unparse(call.args[1]).removeprefix("self."), ast.unparse(call.args[0])) for call in calls}
+    nodes = list(ast.walk(tree))
+    calls = [node for node in nodes if isinstance(node, ast.Call) and ast.unparse(node.func) == "ctx.load"]
+    loops = {ast.unparse(n.target): ast.unparse(n.iter) for n in nodes if isinstance(n, ast.comprehension)}
+    ids = [ast.unparse(call.args[1]) for call in calls]
+    return {
+        (loops.get(one, one).removeprefix("self."), ast.unparse(call.args[0]))
+        for one, call in zip(ids, calls, strict=True)
+    }
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -64,8 +73,9 @@ def test_setting_with_the_name_of_a_model_is_typed(name):
 @pytest.mark.parametrize(("name", "field", "protocol"), MODEL_FIELDS)
 def test_plan_refuses_a_model_that_cannot_serve_the_stage(name, field, protocol):
     wrong = SERVED[protocol]
+    is_one = isinstance(getattr(stage_of(name), field), str | None)
     with pytest.raises(PlanError) as caught:
-        planned(name, stage_of(name, **{field: wrong}))
+        planned(name, stage_of(name, **{field: wrong if is_one else (wrong,)}))
     message = str(caught.value)
     kind = wrong.removeprefix("zoo:")
     assert message.startswith(f"stage {name}: {field} = {wrong!r} is of kind {kind!r}, which cannot serve {protocol} ")

@@ -23,7 +23,7 @@ PAGES = sorted(path for folder in (".", "docs", "docs/adr", "docker", "zoo") for
 MANIFESTS = sorted((ROOT / "manifests").rglob("*.toml"))
 LINK = re.compile(r"(?<!`)\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```", re.DOTALL | re.MULTILINE)
-COMMAND = re.compile(r"^\s*(?:\.venv/bin/)?editloom ([a-z]+)\b(.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^\s*(?:\.venv/bin/)?editloom ([a-z]+(?:-[a-z]+)*)\b(.*)$", re.MULTILINE)
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 TARGET = re.compile(r"(?:^|&&|;|\$)\s*make ([a-z][\w-]*)", re.MULTILINE)
 

@@ -25,6 +25,7 @@ COMMANDS = {
     "retry": (["m.toml"], LOAD_MANIFEST),
     "clean": (["m.toml"], LOAD_MANIFEST),
     "report": (["m.toml"], LOAD_MANIFEST),
+    "hash-images": (["f", "--out", "x.hashes.parquet"], "evaluation.hashed_images.write_list"),
     "train": (["--recipe", "iedit", "--data", "d", "--model", "zoo:sd", "--out", "o"], "trainer.loop.train"),
     "edit": (["a.png", "a cat", "--model", "zoo:sd", "--out", "o"], "evaluation.edit_files.edit_files"),
     "segment": (["a.png", "a cat", "--model", "zoo:clipseg", "--out", "o"], "evaluation.segment_files.segment_files"),

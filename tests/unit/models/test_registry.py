@@ -60,7 +60,7 @@ def fake_wrappers(monkeypatch):
 
 def test_every_protocol_is_served_and_every_wrapper_is_there():
     named = {name for name, value in vars(protocols).items() if getattr(value, "_is_protocol", False)} - {"Protocol"}
-    assert set(WRAPPERS) == named | {"EditExamples", "WordNet"}
+    assert set(WRAPPERS) == named | {"EditExamples", "HashList", "WordNet"}
     for target in {target for served in WRAPPERS.values() for target in served.values()}:
         module, _, name = target.partition(":")
         assert hasattr(importlib.import_module(module), name), target

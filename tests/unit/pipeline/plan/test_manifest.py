@@ -239,6 +239,14 @@ def test_model_may_have_a_name_that_stages_refer_to(tmp_path):
     assert plan_stages(named) == plan_stages(spelt_out)
 
 
+def test_list_of_models_may_have_names(tmp_path):
+    check = '\n[[stage]]\nuse = "check_leakage"\nlists = ["bench", "path:own.hashes.parquet"]\n'
+    chain = EMBED.split('[[stage]]\nuse = "embed', maxsplit=1)[0] + check
+    found = load(tmp_path, f'name = "x"\n[models]\nbench = "path:a.hashes.parquet"{chain}')
+    assert found.stages[2].stage.lists == ("path:a.hashes.parquet", "path:own.hashes.parquet")
+    assert "lists: 'bench' is no model id and no name in [models]" in refusal(tmp_path, 'name = "x"' + check)
+
+
 def test_unknown_name_of_a_model_is_refused_with_the_nearest(tmp_path):
     assert refusal(tmp_path, 'name = "x"\n[models]\nclip2 = "zoo:clip"' + EMBED) == (
         "m.toml: stage 3 (embed): model: 'clip' is no model id and no name in [models] (did you mean 'clip2'?)"

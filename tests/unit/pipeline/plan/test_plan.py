@@ -241,3 +241,25 @@ def test_model_that_two_stages_lack_is_named_once(monkeypatch, tmp_path):
 
 def test_chain_that_does_not_fit_is_refused_before_anything_is_fetched():
     assert "reads column 'instruction'" in refusal(ReadLines(), NeedsMany(), Join())
+
+
+class NeedsSeveral(NeedsModel):
+    model: Annotated[str | None, Serves(Captioner)] = None
+    several: Annotated[tuple[str, ...], Serves(Captioner)] = (f"hf:owner/one@{COMMIT}", f"hf:owner/two@{COMMIT}")
+
+
+def test_each_model_of_a_setting_with_several_is_needed(monkeypatch, tmp_path):
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("EDITLOOM_DOWNLOAD", "0")
+    assert NeedsSeveral().needs_models() == (f"hf:owner/one@{COMMIT}", f"hf:owner/two@{COMMIT}")
+    message = refusal(ReadLines(), NeedsSeveral(), kind=MissingDependencyError)
+    assert message.startswith("2 things are missing")
+    assert "hf:owner/one" in message
+    assert "hf:owner/two" in message
+
+
+def test_one_of_several_models_that_cannot_serve_is_refused():
+    message = refusal(ReadLines(), NeedsSeveral(several=("zoo:blip", "zoo:clip")))
+    assert message.startswith(
+        "stage needsseveral: several = 'zoo:clip' is of kind 'clip', which cannot serve Captioner"
+    )

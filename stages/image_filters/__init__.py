@@ -1,0 +1,1 @@
+"""Scores of single images by which datasets are filtered: both images of a row, each once."""
