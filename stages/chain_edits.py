@@ -28,7 +28,10 @@ Writes  source_images (list<binary>), source_format (string), source_dhash (uint
         unified_instruction (string), further_turns (list<struct>), judge_status (string),
         judge_instruction_score (float32), judge_preservation_score (float32), judge_quality_score (float32),
         judge_score (float32), judge_reply (string), judge_model (string), judge_revision (string),
-        judge_prompt_sha256 (string), judge_seed (int64)
+        judge_prompt_sha256 (string), judge_seed (int64), source_nsfw_score (float32), target_nsfw_score (float32),
+        source_watermark_score (float32), target_watermark_score (float32), source_text_frac (float32),
+        target_text_frac (float32), source_num_faces (int32), target_num_faces (int32), source_face_frac (float32),
+        target_face_frac (float32), source_aesthetic_score (float32), target_aesthetic_score (float32)
 Drops   sessions of fewer turns than `min_turns`, by what ended them: the editor's fault (missing_field, refused,
         no_image, no_change), a bound on the drift (drifted), no further turn was written (no_further_turn)
 Source  Zhang et al. 2023, MagicBrush: turns from the editor's own outputs; BAGEL's data for compositions; Hui et al.
@@ -97,7 +100,7 @@ class ChainEdits(EditingStage):
     """Pairs that are made besides the turns."""
     inverse_types: tuple[str, ...] = Field(default=INVERTIBLE, strict=False)
     """Types of edit that can be undone in words; a turn of another type gives no inverse."""
-    encoder: Annotated[str | None, Serves(ImageEncoder)] = None
+    encoder: Annotated[str | None, Serves(ImageEncoder, only_scores=True)] = None
     """An ImageEncoder for `session_image_cos`: `zoo:dino`, `hf:facebook/dinov2-with-registers-large@<commit>` …"""
     asked_l1: float = Field(default=0.08, ge=0, le=1)
     """Mean difference of a block of 8 x 8 px within one turn above which the turn asked for it: it is no drift."""
