@@ -1,0 +1,25 @@
+"""The formats, one file each: a `Format` under the name that `editloom export --to` takes."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from core.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from export.format import Format
+
+FORMATS = {
+    "diffsynth": "export.formats.diffsynth:DiffSynth",
+}
+"""Name -> class; a new format is a file next to this one and a line here."""
+
+
+def find_format(name: str) -> type[Format]:
+    """The settings class of a format. Raises UsageError with the nearest name for an unknown one."""
+    if name not in FORMATS:
+        raise UsageError(f"no format is called {name!r}{nearest(name, FORMATS)}")
+    module, _, kind = FORMATS[name].partition(":")
+    found: type[Format] = getattr(importlib.import_module(module), kind)
+    return found
