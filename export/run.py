@@ -13,7 +13,7 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from core.errors import ExportError, UsageError
 from core.locations import lies_in
@@ -25,7 +25,6 @@ from export.state import (
     check_folder,
     check_is_export,
     clear,
-    described,
     exclusive,
     hold_as_worker,
     key_of,
@@ -67,7 +66,7 @@ def export_dataset(
     Raises UsageError for a folder with something else, DatasetError for a damaged dataset, ExportError where no row
     could be exported or a worker died.
     """
-    target = described(dataset, split, made)
+    target = _target(dataset, split, made)
     shards = [shard for shard in dataset.of_split(split).shards if shard.num_samples]
     _check_place(dataset, out)
     if overwrite:
@@ -80,6 +79,14 @@ def export_dataset(
         write_atomically(out / TARGET, (json.dumps(target, indent=1) + "\n").encode())
         export = Export(dataset=dataset, split=split, made=made, out=out, key=key_of(target))
         return _run(export, shards, workers)
+
+
+def _target(dataset: ShardList, split: str, made: Format) -> dict[str, Any]:
+    """All that decides the bytes of an export."""
+    return {
+        "dataset": dataset.fingerprint, "split": split, "format": made.name, "version": made.version,
+        "settings": made.model_dump(mode="json"),
+    }  # fmt: skip
 
 
 def _check_place(dataset: ShardList, out: Path) -> None:

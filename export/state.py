@@ -25,8 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from export.format import Format
-    from samples.shards import ShardFile, ShardList
+    from samples.shards import ShardFile
 
 TARGET = f"{STATE}/export.json"
 FINISHED = f"{STATE}/finished.json"
@@ -52,14 +51,6 @@ class Finished(State):
 
     key: str
     files: dict[str, Count]
-
-
-def described(dataset: ShardList, split: str, made: Format) -> dict[str, Any]:
-    """All that decides the bytes of an export."""
-    return {
-        "dataset": dataset.fingerprint, "split": split, "format": made.name, "version": made.version,
-        "settings": made.model_dump(mode="json"),
-    }  # fmt: skip
 
 
 def key_of(target: dict[str, Any]) -> str:
