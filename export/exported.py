@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -45,24 +44,32 @@ class Exported:
         """Counts that the format made, by their words."""
         return sum((Counter(record.notes) for record in self.records), Counter[str]())
 
-    def folders(self, above: str) -> Iterator[str]:
-        """Names of the folders right below `above` that hold files, in the order of the shards."""
+    def folders(self) -> Iterator[str]:
+        """Folders below the output folder that hold files of rows, in the order of the shards."""
         for record in self.records:
-            names = (folder.removeprefix(f"{above}/") for folder in record.folders if folder.startswith(f"{above}/"))
-            yield from sorted(name for name in names if "/" not in name)
+            yield from sorted(record.folders)
 
-    def join(self, name: str) -> None:
-        """Make the file `name` of the parts of all shards, in their order."""
+    def join(self, name: str, *, as_array: bool = False) -> None:
+        """Make the file `name` of the parts of all shards, in their order: lines of JSON, or one array of them."""
         path = self.out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.tmp")
         with temporary.open("wb") as whole:
-            for record in self.records:
-                if name in record.parts:
-                    with part_path(self.out, record.shard, name).open("rb") as part:
-                        shutil.copyfileobj(part, whole, 1 << 20)
+            for number, line in enumerate(self._lines(name)):
+                if as_array:
+                    whole.write(b",\n" if number else b"[\n")
+                    line = line.rstrip(b"\n")  # noqa: PLW2901  the comma is between lines
+                whole.write(line)
+            if as_array:
+                whole.write(b"\n]\n" if whole.tell() else b"[]\n")
             self.files[name] = whole.tell()
         temporary.replace(path)
+
+    def _lines(self, name: str) -> Iterator[bytes]:
+        for record in self.records:
+            if name in record.parts:
+                with part_path(self.out, record.shard, name).open("rb") as part:
+                    yield from part
 
     def write(self, name: str, text: str) -> None:
         """Write a file below the output folder."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from core.errors import ExportError, UsageError
 from core.locations import lies_in
 from export.card import write_card
+from export.columns import light_columns
 from export.exported import Exported
 from export.shard_folder import PARTS
 from export.state import (
@@ -66,7 +67,8 @@ def export_dataset(
     Raises UsageError for a folder with something else, DatasetError for a damaged dataset, ExportError where no row
     could be exported or a worker died.
     """
-    target = _target(dataset, split, made)
+    columns = light_columns(dataset)
+    target = _target(dataset, split, made) | {"columns": columns}
     shards = [shard for shard in dataset.of_split(split).shards if shard.num_samples]
     _check_place(dataset, out)
     if overwrite:
@@ -77,7 +79,7 @@ def export_dataset(
         if overwrite:
             clear(out)
         write_atomically(out / TARGET, (json.dumps(target, indent=1) + "\n").encode())
-        export = Export(dataset=dataset, split=split, made=made, out=out, key=key_of(target))
+        export = Export(dataset=dataset, split=split, made=made, out=out, key=key_of(target), columns=tuple(columns))
         return _run(export, shards, workers)
 
 

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING
 from export.texts import json_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
     from typing import Any
 
@@ -36,10 +36,14 @@ class ShardFolder:
 
     out: Path
     name: str
+    columns: tuple[str, ...] = ()
+    """Light columns of the dataset that its JSON members hold."""
     num_rows: int = 0
     """Rows that were written so far."""
     folders: Counter[str] = field(default_factory=Counter)
-    """Folder below the output folder -> files put there."""
+    """Folder below the output folder, of this shard alone -> files put there."""
+    files: set[str] = field(default_factory=set)
+    """Files that are not in such a folder."""
     parts: set[str] = field(default_factory=set)
     """Names of the joined files that have lines of this shard."""
     notes: Counter[str] = field(default_factory=Counter)
@@ -52,18 +56,27 @@ class ShardFolder:
         return f"{self.name}-{number}" if number else self.name
 
     def path(self, relative: str) -> Path:
-        """The path of a file below the output folder, counted as one of this shard's. Its folder is made."""
+        """The path of a file that the format writes itself, noted as one of this shard's. Its folder is made."""
         path = self.out / relative
-        above = relative.rpartition("/")[0]
-        if above not in self.folders:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        self.folders[above] += 1
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.files.add(relative)
         return path
 
     def put(self, relative: str, content: bytes) -> str:
-        """Write a file below the output folder. Returns its relative path."""
-        self.path(relative).write_bytes(content)
+        """Write a file into a folder of this shard's, below the output folder. Returns its relative path."""
+        above = relative.rpartition("/")[0]
+        if above not in self.folders:
+            (self.out / above).mkdir(parents=True, exist_ok=True)
+        self.folders[above] += 1
+        (self.out / relative).write_bytes(content)
         return relative
+
+    def put_folder(self, relative: str, files: Mapping[str, bytes]) -> None:
+        """Write a folder with these files, counted as one entry of the folder above it."""
+        (self.out / relative).mkdir(parents=True, exist_ok=True)
+        self.folders[relative.rpartition("/")[0]] += 1
+        for name, content in files.items():
+            (self.out / relative / name).write_bytes(content)
 
     @contextmanager
     def lines(self, name: str) -> Iterator[JsonLines]:
@@ -81,6 +94,6 @@ class JsonLines:
 
     file: IO[bytes]
 
-    def add(self, **values: Any) -> None:
+    def add(self, value: dict[str, Any] | list[Any]) -> None:
         """Add a line. Texts are cleaned of what is no valid Unicode."""
-        self.file.write(json_line(values))
+        self.file.write(json_line(value))

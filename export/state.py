@@ -34,7 +34,11 @@ LOCK, WORKERS_LOCK = f"{STATE}/lock", f"{STATE}/workers"
 
 
 class Record(State):
-    """A shard that was exported: how many rows, how many files in which folders, which parts of joined files."""
+    """A shard that was exported.
+
+    `folders` has the number of files in each folder, `files` the bytes of single files, `parts` the names of the joined
+    files that have lines of the shard.
+    """
 
     shard: str
     sha256: str
@@ -42,6 +46,7 @@ class Record(State):
     rows: Count
     left_out: dict[str, Count] = Field(default_factory=dict)
     folders: dict[str, Count] = Field(default_factory=dict)
+    files: dict[str, Count] = Field(default_factory=dict)
     parts: tuple[str, ...] = Field(default=(), strict=False)
     notes: dict[str, Count] = Field(default_factory=dict)
 
@@ -127,7 +132,9 @@ class ExportState:
         except (FileNotFoundError, DamagedFileError):
             return None
         is_same = (found.sha256, found.key) == (shard.sha256, self.key)
-        return found if is_same and all(_has_files(self.out / one, n) for one, n in found.folders.items()) else None
+        is_there = all(_has_files(self.out / one, number) for one, number in found.folders.items())
+        is_there = is_there and all(_size(self.out / one) == size for one, size in found.files.items())
+        return found if is_same and is_there else None
 
     def has_parts(self, record: Record) -> bool:
         """True where the shard's parts of joined files are all there."""

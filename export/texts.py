@@ -19,7 +19,7 @@ def one_line(text: str) -> str:
     return " ".join(clean_text(text).split())
 
 
-def json_line(value: dict[str, Any]) -> bytes:
+def json_line(value: dict[str, Any] | list[Any]) -> bytes:
     """The value as one line of JSON with its line end. Raises ValueError for a number that is not finite."""
     return (_ENCODER.encode(cleaned(value)) + "\n").encode()
 

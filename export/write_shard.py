@@ -35,6 +35,8 @@ class Export:
     made: Format
     out: Path
     key: str
+    columns: tuple[str, ...] = ()
+    """Light columns of the dataset."""
 
     @property
     def state(self) -> ExportState:
@@ -44,7 +46,7 @@ class Export:
 
 def write_shard(export: Export, shard: ShardFile) -> Record:
     """Export a shard and write its record, last. Raises DatasetError for a shard that is not as it was built."""
-    folder = ShardFolder(export.out, stem_of(shard))
+    folder = ShardFolder(export.out, stem_of(shard), export.columns)
     left_out: Counter[str] = Counter()
     with ExitStack() as stack:
         listed: JsonLines | None = None
@@ -55,11 +57,14 @@ def write_shard(export: Export, shard: ShardFile) -> Record:
                 folder.num_rows += 1
                 continue
             listed = listed or stack.enter_context(folder.lines(LEFT_OUT))
-            listed.add(shard=shard.file, sample_id=row.sample_id, reason=fault.reason, detail=fault.detail)
+            listed.add({
+                "shard": shard.file, "sample_id": row.sample_id, "reason": fault.reason, "detail": fault.detail
+            })  # fmt: skip
             left_out[fault.reason] += 1
     record = Record(
         shard=folder.name, sha256=shard.sha256, key=export.key, rows=folder.num_rows, left_out=dict(left_out),
-        folders=dict(folder.folders), parts=tuple(sorted(folder.parts)), notes=dict(folder.notes),
+        folders=dict(folder.folders),
+        files={name: (export.out / name).stat().st_size for name in sorted(folder.files)}, parts=tuple(sorted(folder.parts)), notes=dict(folder.notes),
     )  # fmt: skip
     export.state.write(record)
     return record

@@ -52,7 +52,7 @@ class DiffSynth(Format):
                 sources = put_sources(shard, "source", row)
                 target = put_image(shard, "target", row, row.image("target_image"))
                 one_or_more = sources[0] if len(sources) == 1 else sources
-                lines.add(image=target, prompt=row.text(self.caption), **{self.key: one_or_more})
+                lines.add({"image": target, "prompt": row.text(self.caption), self.key: one_or_more})
 
             yield add
 

@@ -16,12 +16,18 @@ MaskColumn = Literal["region_mask_png", "source_mask_png", "target_mask_png", "s
 FIRST_MASKS: tuple[MaskColumn, ...] = ("region_mask_png", "source_mask_png")
 """Columns whose mask is taken where the setting `mask` is `first`, in this order."""
 MaskChoice = MaskColumn | Literal["first"] | None
+WITH_MASK, WITHOUT_MASK = "rows have a mask", "rows have no mask"
+"""Words of the card for the numbers of such rows."""
 
 
-def mask_of(row: Row, choice: MaskChoice) -> Encoded | None:
-    """The row's mask, white inside, or None where it has none or none is asked for."""
-    columns = FIRST_MASKS if choice == "first" else () if choice is None else (choice,)
-    return next((row.image(column) for column in columns if row.has(column)), None)
+def mask_of(row: Row, choice: MaskChoice, shard: ShardFolder) -> Encoded | None:
+    """The row's mask, white inside, or None where it has none or none is asked for. The card has the numbers."""
+    if choice is None:
+        return None
+    columns = FIRST_MASKS if choice == "first" else (choice,)
+    found = next((row.image(column) for column in columns if row.has(column)), None)
+    shard.notes[WITHOUT_MASK if found is None else WITH_MASK] += 1
+    return found
 
 
 def put_image(shard: ShardFolder, above: str, row: Row, image: Encoded) -> str:
