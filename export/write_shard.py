@@ -62,10 +62,16 @@ def write_shard(export: Export, shard: ShardFile) -> Record:
             })  # fmt: skip
             left_out[fault.reason] += 1
     record = Record(
-        shard=folder.name, sha256=shard.sha256, key=export.key, rows=folder.num_rows, left_out=dict(left_out),
+        shard=folder.name,
+        sha256=shard.sha256,
+        key=export.key,
+        rows=folder.num_rows,
+        left_out=dict(left_out),
         folders=dict(folder.folders),
-        files={name: (export.out / name).stat().st_size for name in sorted(folder.files)}, parts=tuple(sorted(folder.parts)), notes=dict(folder.notes),
-    )  # fmt: skip
+        files={name: (export.out / name).stat().st_size for name in sorted(folder.files)},
+        parts=tuple(sorted(folder.parts)),
+        notes=dict(folder.notes),
+    )
     export.state.write(record)
     return record
 

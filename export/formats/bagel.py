@@ -40,7 +40,7 @@ class Bagel(Format):
     version: ClassVar = 1
     reader: ClassVar = "BAGEL (`unified_edit`)"
     source: ClassVar = (
-        "ByteDance-Seed/Bagel `TRAIN.md` at 0c2cee9, `data/interleave_datasets/interleave_t2i_dataset.py` at 055ef1e, and "
+        "ByteDance-Seed/Bagel `TRAIN.md` at 0c2cee9, `data/interleave_datasets/interleave_t2i_dataset.py` at 055ef1e, "
         "`edit_dataset.py` beside it as in ZCMax/Bagel at 501df42"
     )
     carries: ClassVar = {Part.TURNS: "images and instructions of one row, in the order of the turns"}
