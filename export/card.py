@@ -46,9 +46,9 @@ def _front_matter(head: str, guide: Guide) -> str:
 
 
 def _sections(export: Exported, made: Format, guide: Guide) -> Iterator[str]:
-    yield f"# {one_line(export.dataset.name) or 'dataset'}: {made.name}"
+    yield f"# Export to {made.name}"
     yield (
-        f"{export.num_rows:,} rows of the dataset `{one_line(export.dataset.name)}`, in the layout that {made.reader} "
+        f"{export.num_rows:,} rows of the dataset {_code(export.dataset.name)}, in the layout that {made.reader} "
         f"reads. Written by `editloom export --to {made.name}`; the dataset's list of shards has the "
         f"{export.dataset.fingerprint}. The target image carries the text (`{made.caption}`), the source image is the "
         "control."
@@ -62,6 +62,11 @@ def _sections(export: Exported, made: Format, guide: Guide) -> Iterator[str]:
     yield f"Rules of the layout: {made.source}."
     settings = "\n".join(f"- `{name} = {value!r}`" for name, value in made.model_dump(mode="json").items())
     yield f"## Settings\n\n{settings}"
+
+
+def _code(text: str) -> str:
+    """A text as a code span, in which nothing is markup."""
+    return f"`{one_line(text).replace('`', chr(39)) or ' '}`"
 
 
 def _counts(export: Exported) -> str:

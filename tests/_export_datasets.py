@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from _datasets import write_list, write_tar
 from PIL import Image

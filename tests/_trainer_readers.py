@@ -43,14 +43,16 @@ def ai_toolkit(out):
 
 
 def simpletuner(out):
-    """bghira/SimpleTuner: data_backend/local.py at 06b96af (rglob), multiaspect/sampler.py at 0c39032 (conditioning)."""
+    """bghira/SimpleTuner: data_backend/local.py at 06b96af, multiaspect/sampler.py at 0c39032 (conditioning samples)."""
     backends = {one["id"]: one for one in json.loads((out / "multidatabackend.json").read_text())}
     for backend in backends.values():
         if backend.get("dataset_type", "image") != "image":
             continue
         root = backend["instance_data_dir"]
         for path in sorted(p for p in Path(root).rglob("*") if p.suffix in IMAGES):
-            below = str(path).split(root)[-1].lstrip("/")  # the same path, and the same ending, in each conditioning set
+            below = (
+                str(path).split(root)[-1].lstrip("/")
+            )  # the same path, and the same ending, in each conditioning set
             paired = [(backends[name], Path(backends[name]["instance_data_dir"], below))
                       for name in backend["conditioning_data"]]  # fmt: skip
             assert all(file.exists() for _, file in paired), f"no conditioning sample for {below}"
@@ -73,8 +75,8 @@ def musubi_tuner(out):
             caption = path.with_suffix(config["general"]["caption_extension"])
             if path.suffix not in IMAGES or not caption.exists():
                 continue
-            numbered = {int(stem.removeprefix(f"{path.stem}_")): file for stem, file in controls.items()
-                        if stem.startswith(f"{path.stem}_") and stem.removeprefix(f"{path.stem}_").isdigit()}  # fmt: skip
+            ends = {stem.removeprefix(f"{path.stem}_"): file for stem, file in controls.items()}
+            numbered = {int(end): file for end, file in ends.items() if end.isdigit()}
             found = [controls[path.stem]] if path.stem in controls else []
             found += [numbered[number] for number in sorted(numbered)]
             assert found, f"no control image for {path}"
@@ -164,7 +166,7 @@ def instruct_pix2pix(out):
 
 
 def bagel(out):
-    """ByteDance-Seed/Bagel: ParquetStandardIterableDataset at 055ef1e (row groups), edit_dataset.py (pairs of a row)."""
+    """ByteDance-Seed/Bagel: ParquetStandardIterableDataset at 055ef1e (row groups), edit_dataset.py (pairs)."""
     info = json.loads((out / "parquet_info.json").read_text())
     (entry,) = json.loads((out / "dataset_info.py").read_text())["unified_edit"].values()
     assert entry["num_files"] == len(info)

@@ -1,5 +1,6 @@
 """Each export is read back by its trainer's own rules: the same pairs, texts, masks, and in the right direction."""
 
+import io
 import json
 
 import _trainer_readers as readers
@@ -84,7 +85,8 @@ def half_masked(number):
     members = row_members(number)
     mask = Image.new("L", (48, 32), 0)
     mask.paste(255, (0, 0, 24, 32))
-    mask.save(buffer := __import__("io").BytesIO(), "PNG")
+    buffer = io.BytesIO()
+    mask.save(buffer, "PNG")
     return members | {"region_mask.png": buffer.getvalue()}
 
 
@@ -142,7 +144,7 @@ def test_simpletuner_masks_are_a_conditioning_set(tmp_path):
 
 def test_firered_has_the_reverse_instruction(tmp_path):
     out, _ = exported(tmp_path, "firered")
-    assert [row["reverse"] for row in readers.firered(out)][0] == "undo colour 1"
+    assert next(row["reverse"] for row in readers.firered(out)) == "undo colour 1"
 
 
 def test_diffsynth_names_sources_as_kontext_wants_them(tmp_path):
@@ -160,7 +162,7 @@ def test_root_begins_every_path(tmp_path):
 def test_caption_may_be_the_target_caption(tmp_path):
     out, result = exported(tmp_path, "diffsynth", caption="target_caption")
     assert result.num_rows == 8  # the row without instruction has a target caption
-    assert [row["text"] for row in readers.diffsynth(out)][0] == "a coloured thing 1"
+    assert next(row["text"] for row in readers.diffsynth(out)) == "a coloured thing 1"
 
 
 def test_instruct_pix2pix_encodes_png_as_jpeg(tmp_path):
