@@ -43,7 +43,7 @@ def ai_toolkit(out):
 
 
 def simpletuner(out):
-    """bghira/SimpleTuner: data_backend/local.py at 06b96af, multiaspect/sampler.py at 0c39032 (conditioning samples)."""
+    """bghira/SimpleTuner: data_backend/local.py at 06b96af, connect_conditioning_samples of sampler.py at 0c39032."""
     backends = {one["id"]: one for one in json.loads((out / "multidatabackend.json").read_text())}
     for backend in backends.values():
         if backend.get("dataset_type", "image") != "image":
