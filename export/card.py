@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from core.locations import connect
-from export.format import LeftOut, Part
+from export.format import Content, LeftOut
 from export.texts import clean_text, one_line
 from export.write_shard import LEFT_OUT
 
@@ -53,7 +53,9 @@ def _sections(export: Exported, made: Format, guide: Guide) -> Iterator[str]:
         f"{export.dataset.fingerprint}. The target image carries the text (`{made.caption}`), the source image is the "
         "control."
     )
-    rows = "\n".join(f"| {part.value} | {made.carries.get(part, 'not carried: no place for it')} |" for part in Part)
+    rows = "\n".join(
+        f"| {content.value} | {made.carries.get(content, 'not carried: no place for it')} |" for content in Content
+    )
     yield f"## What is carried\n\nImages: {made.encoding}.\n\n| part | where it is |\n|---|---|\n{rows}"
     yield _counts(export)
     files = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in guide.files.items())

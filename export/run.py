@@ -20,7 +20,7 @@ from core.locations import lies_in
 from export.card import write_card
 from export.columns import light_columns
 from export.exported import Exported
-from export.shard_folder import PARTS
+from export.shard_folder import PIECES
 from export.state import (
     TARGET,
     check_folder,
@@ -102,17 +102,17 @@ def _run(export: Export, shards: Sequence[ShardFile], workers: int) -> Result:
     is_finished = state.finished()
     for shard in shards:
         record = state.record(shard)
-        if record is not None and (is_finished or state.has_parts(record)):
+        if record is not None and (is_finished or state.has_pieces(record)):
             done[shard.file] = record
     if is_finished and len(done) < len(shards):
         state.unfinish()
-        done = {name: record for name, record in done.items() if state.has_parts(record)}
+        done = {name: record for name, record in done.items() if state.has_pieces(record)}
     missing = [shard for shard in shards if shard.file not in done]
     if missing or not state.finished():
         for shard, record in _written(export, missing, workers):
             done[shard.file] = record
         _finish(export, [done[shard.file] for shard in shards])
-    shutil.rmtree(export.out / PARTS, ignore_errors=True)
+    shutil.rmtree(export.out / PIECES, ignore_errors=True)
     records = [done[shard.file] for shard in shards]
     whole = Exported(out=export.out, dataset=export.dataset, split=export.split, records=records)
     return Result(

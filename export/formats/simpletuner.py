@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.encodings import in_the_same, white_mask
 from export.layouts.image_files import MaskChoice, mask_of
 from export.layouts.paired import MASK, TARGET, PairedFormat, group_of, images_of, pair_folders, put_pair, source_of
@@ -45,9 +45,9 @@ class SimpleTuner(PairedFormat):
         "bghira/SimpleTuner `documentation/quickstart/QWEN_EDIT.md` at 2bc39ed, `documentation/DATALOADER.md`"
     )
     carries: ClassVar = {
-        Part.SOURCES: "a conditioning set each, up to three; rows with more are left out",
-        Part.MASK: "a conditioning set of the type `mask`, white where the loss counts, if `mask` is set",
-        Part.IDS: "the name of the files",
+        Content.SOURCES: "a conditioning set each, up to three; rows with more are left out",
+        Content.MASK: "a conditioning set of the type `mask`, white where the loss counts, if `mask` is set",
+        Content.IDS: "the name of the files",
     }
     encoding: ClassVar = "as stored, byte for byte; where files of a row have several encodings, as PNG"
 
