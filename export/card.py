@@ -25,6 +25,7 @@ MAX_CARD_BYTES = 1 << 20
 LICENCE_KEYS = ("license", "license_name", "language")
 LICENCE_HEADING = "## Licence and provenance"
 NO_LICENCE = "The dataset has no card that states a licence. Images stay under the terms of where they came from."
+NOT_CARRIED = "not carried: no place for it"
 MEANING = {
     LeftOut.LACKS_COLUMN: "no value in a column that the format cannot do without",
     LeftOut.SEVERAL_SOURCES: "more source images than the format takes",
@@ -53,10 +54,8 @@ def _sections(export: Exported, made: Format, guide: Guide) -> Iterator[str]:
         f"{export.dataset.fingerprint}. The target image carries the text (`{made.caption}`), the source image is the "
         "control."
     )
-    rows = "\n".join(
-        f"| {content.value} | {made.carries.get(content, 'not carried: no place for it')} |" for content in Content
-    )
-    yield f"## What is carried\n\nImages: {made.encoding}.\n\n| part | where it is |\n|---|---|\n{rows}"
+    rows = "\n".join(f"| {one.value} | {made.carries.get(one, NOT_CARRIED)} |" for one in Content)
+    yield f"## What is carried\n\nImages: {made.encoding}.\n\n| content | where it is |\n|---|---|\n{rows}"
     yield _counts(export)
     files = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in guide.files.items())
     yield f"## Files\n\n| file | what it is |\n|---|---|\n{files}" if files else ""

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class Content(StrEnum):
-    """A part of a dataset that a format has a place for, or has not. The values are the words of the card."""
+    """Something in a dataset that a format has a place for, or has not. The values are the words of the card."""
 
     SOURCES = "more than one source image"
     MASK = "mask"
@@ -80,7 +80,7 @@ class Format(Settings, ABC):
     needs: ClassVar[tuple[str, ...]] = ("source_images", "target_image")
     """Columns without which a row is left out, in addition to the caption."""
     carries: ClassVar[Mapping[Content, str]]
-    """Content of a dataset -> where it is in the export. The card names all other pieces as not carried."""
+    """Content of a dataset -> where it is in the export. The card names all others as not carried."""
     encoding: ClassVar[str] = "as stored, byte for byte"
     """How images are written, for the card."""
 

@@ -36,6 +36,7 @@ from export.write_shard import LEFT_OUT, Export, write_shard
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
     from export.format import Format
@@ -182,17 +183,21 @@ _of_worker: list[Export] = []
 
 
 def _start_worker(export: Export) -> None:
-    """Prepare a worker: it ends when its parent does, and marks the folder as in use until then."""
+    """Prepare a worker: it marks the folder as in use, and ends when its parent does.
+
+    A worker whose parent ended before the mark was there writes nothing, since the next export may run already.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets shards in work end
-    _of_worker.append(export)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     hold_as_worker(export.out)
-
-
-def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+    if parent is None or not parent.is_alive():
+        os._exit(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _of_worker.append(export)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
     os._exit(1)
 
 

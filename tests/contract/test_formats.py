@@ -1,6 +1,7 @@
 """Rules for every format of exports, and that nothing else knows one by name."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,11 @@ def documented_fields(source, name):
         one.target.id for one, following in zip(declared.body, declared.body[1:], strict=False)
         if isinstance(one, ast.AnnAssign) and isinstance(following, ast.Expr)
     }  # fmt: skip
+
+
+def test_page_of_formats_has_a_row_for_each():
+    page = (ROOT / "docs" / "export.md").read_text()
+    assert re.findall(r"^\| `([a-z][a-z0-9-]+)` \|.*\|.*\|.*\|.*\|.*\|.*\|$", page, re.MULTILINE) == list(FORMATS)
 
 
 def test_an_unknown_format_is_refused_with_the_nearest_name():
