@@ -156,7 +156,7 @@ def memory_grows(options: argparse.Namespace) -> bool:
             )
             is_missed |= any(ratio > MOST_GROWTH for ratio in growth.values())
             before = before or peak
-    return is_missed
+    return bool(is_missed)
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -211,7 +211,7 @@ def kills_change_bytes(options: argparse.Namespace) -> bool:
         if is_good:
             shutil.rmtree(out)
     print(f"{num_good} of {options.kills} exports ended with the same bytes; {num_hits} kills hit a process")
-    return num_good < options.kills
+    return bool(num_good < options.kills)
 
 
 def main() -> None:

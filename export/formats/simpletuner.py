@@ -86,15 +86,15 @@ class SimpleTuner(PairedFormat):
     def _backends(self, begin: str, num_sources: int) -> Iterator[dict[str, Any]]:
         group = group_of(num_sources)
         prefix = group.replace("/", "-")
-        conditioning = [(source_of(number), self.conditioning_type) for number in range(1, num_sources + 1)]
-        conditioning += [(MASK, "mask")] if self.mask is not None else []
+        sources = {source_of(number): str(self.conditioning_type) for number in range(1, num_sources + 1)}
+        conditioning = sources | ({MASK: "mask"} if self.mask is not None else {})
         shared = {"type": "local", "resolution": self.resolution, "resolution_type": "pixel"}
         yield {
             "id": f"{prefix}{TARGET}", **shared, "instance_data_dir": f"{begin}/{group}{TARGET}",
-            "caption_strategy": "textfile", "conditioning_data": [f"{prefix}{name}" for name, _ in conditioning],
+            "caption_strategy": "textfile", "conditioning_data": [f"{prefix}{name}" for name in conditioning],
             "cache_dir_vae": f"{begin}/cache/vae/{prefix}{TARGET}",
         }  # fmt: skip
-        for name, kind in conditioning:
+        for name, kind in conditioning.items():
             yield {
                 "id": f"{prefix}{name}", **shared, "dataset_type": "conditioning", "conditioning_type": kind,
                 "instance_data_dir": f"{begin}/{group}{name}", "source_dataset_id": f"{prefix}{TARGET}",

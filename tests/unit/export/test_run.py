@@ -61,6 +61,16 @@ def test_missing_files_are_written_again(to, dataset, tmp_path):
     assert sha256_of_files(tmp_path / "out") == whole
 
 
+@pytest.mark.parametrize("name", ["target/00001/*.jpg", "source/00001/*.jpg", "mask/00001/*.png"])
+def test_only_the_shard_whose_image_is_missing_is_written_again(name, tmp_path):
+    dataset = write_export_dataset(tmp_path / "dataset", [{1: row_members(1)}, {2: row_members(2)}])
+    run(dataset, tmp_path / "out", "ai-toolkit")
+    (image,) = (tmp_path / "out").glob(name)
+    image.unlink()
+    assert run(dataset, tmp_path / "out", "ai-toolkit").num_exported == 1
+    assert image.exists()
+
+
 def test_shard_without_record_is_written_again(dataset, tmp_path):
     run(dataset, tmp_path / "out", "huggingface")
     whole = sha256_of_files(tmp_path / "out")
