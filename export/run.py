@@ -126,6 +126,7 @@ def _finish(export: Export, records: Sequence[Record]) -> None:
     whole = Exported(out=export.out, dataset=export.dataset, split=export.split, records=records)
     if not whole.num_rows:
         reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(whole.left_out.items()))
+        reasons = reasons or "it has no samples"
         whole.join(LEFT_OUT)
         raise ExportError(
             f"no row of {export.dataset.url} can be exported to {export.made.name}: {reasons}; "

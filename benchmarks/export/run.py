@@ -181,17 +181,19 @@ def killed_export(rows: Path, out: Path, victim: str, delay_s: float, workers: i
 
 
 def kill(process: subprocess.Popen[bytes], victim: str) -> bool:
-    """Kill the driver, or one of its workers. False where it has ended, or has no worker."""
+    """Kill the driver, or one of its workers as soon as there is one. False where the export has ended."""
     try:
         driver = psutil.Process(process.pid)
-        below = [one for one in driver.children() if "spawn_main" in " ".join(one.cmdline())]
-        target = driver if victim == "driver" else next(iter(below), None)
-        if target is None or process.poll() is not None:
-            return False
-        target.send_signal(signal.SIGKILL)
+        while process.poll() is None:
+            below = [one for one in driver.children() if "spawn_main" in " ".join(one.cmdline())]
+            target = driver if victim == "driver" else next(iter(below), None)
+            if target is not None:
+                target.send_signal(signal.SIGKILL)
+                return True
+            time.sleep(0.01)
     except psutil.Error:
-        return False
-    return True
+        pass
+    return False
 
 
 def kills_change_bytes(options: argparse.Namespace) -> bool:
@@ -204,7 +206,11 @@ def kills_change_bytes(options: argparse.Namespace) -> bool:
     for number in range(options.kills):
         out = options.folder / f"killed-{number:02d}"
         victim = ("driver", "worker")[number % 2]
-        result = killed_export(rows, out, victim, rng.uniform(0, whole_s), options.workers)
+        delay_s = rng.uniform(0, whole_s)
+        result = killed_export(rows, out, victim, delay_s, options.workers)
+        while not result["hit"]:  # it had ended: times vary
+            delay_s /= 2
+            result = killed_export(rows, out, victim, delay_s, options.workers)
         is_good = result["resume_exit"] == 0 and hashes(out) == expected
         num_hits, num_good = num_hits + bool(result["hit"]), num_good + is_good
         print(f"{number:2d} {'ok  ' if is_good else 'FAIL'} {json.dumps(result)}", flush=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from export.format import Content, Guide
 from export.layouts.encodings import white_mask
-from export.layouts.image_files import MaskChoice, mask_of
+from export.layouts.image_files import MaskChoice, loss_mask_of
 from export.layouts.paired import PairedFormat, images_of, pair_folders, put_pair, quoted
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class AiToolkit(PairedFormat):
 
         def add(row: Row) -> None:
             images = images_of(row, MOST_SOURCES, self.name)
-            mask = None if self.mask is None else mask_of(row, self.mask, shard) or white_mask(images[0])
+            mask = None if self.mask is None else loss_mask_of(row, self.mask, shard) or white_mask(images[0])
             put_pair(shard, row, images, row.text(self.caption), mask)
 
         yield add

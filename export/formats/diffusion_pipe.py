@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from export.format import Content, Guide
-from export.layouts.image_files import MaskChoice, mask_of
+from export.layouts.image_files import MaskChoice, loss_mask_of
 from export.layouts.paired import PairedFormat, pair_folders, put_pair, quoted
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class DiffusionPipe(PairedFormat):
 
         def add(row: Row) -> None:
             images = [row.image("target_image"), *row.images("source_images")]
-            put_pair(shard, row, images, row.text(self.caption), mask_of(row, self.mask, shard))
+            put_pair(shard, row, images, row.text(self.caption), loss_mask_of(row, self.mask, shard))
 
         yield add
 

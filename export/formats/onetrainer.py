@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from export.format import Content, Guide
 from export.layouts.encodings import in_one_of
-from export.layouts.image_files import MaskChoice, mask_of
+from export.layouts.image_files import MaskChoice, loss_mask_of
 from export.layouts.paired import TARGET, PairedFormat, images_of, put_target
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class OneTrainer(PairedFormat):
         def add(row: Row) -> None:
             target, source = images_of(row, 1, self.name)
             condition = in_one_of(source, ("png",), "png", shard)
-            mask = mask_of(row, self.mask, shard)
+            mask = loss_mask_of(row, self.mask, shard)
             place = f"{TARGET}/{shard.folder}/{row.sample_id}"
             shard.put(f"{place}-condlabel.png", condition.content)
             if mask is not None:

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from export.format import Content, Guide
 from export.layouts.encodings import in_the_same, white_mask
-from export.layouts.image_files import MaskChoice, mask_of
+from export.layouts.image_files import MaskChoice, loss_mask_of
 from export.layouts.paired import MASK, TARGET, PairedFormat, group_of, images_of, pair_folders, put_pair, source_of
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class SimpleTuner(PairedFormat):
             if self.mask is None:
                 put_pair(shard, row, in_the_same(images, shard), row.text(self.caption), None)
                 return
-            mask = mask_of(row, self.mask, shard) or white_mask(images[0])
+            mask = loss_mask_of(row, self.mask, shard) or white_mask(images[0])
             put_pair(shard, row, in_the_same([*images, mask], shard)[:-1], row.text(self.caption), mask)
 
         yield add

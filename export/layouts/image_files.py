@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from export.format import LeftOut, LeftOutError
+from samples.stored_images import image_size
 
 if TYPE_CHECKING:
     from export.rows import Encoded, Row
@@ -20,6 +21,7 @@ FIRST_MASKS: tuple[MaskColumn, ...] = ("region_mask_png", "source_mask_png")
 MaskChoice = MaskColumn | Literal["first"] | None
 WITH_MASK, WITHOUT_MASK = "rows with a mask", "rows without a mask"
 """Words of the card for the numbers of such rows."""
+OTHER_SIZE = "rows whose mask is not used, as its size is not the target's"
 
 
 def mask_of(row: Row, choice: MaskChoice, shard: ShardFolder) -> Encoded | None:
@@ -30,6 +32,18 @@ def mask_of(row: Row, choice: MaskChoice, shard: ShardFolder) -> Encoded | None:
     found = next((row.image(column) for column in columns if row.has(column)), None)
     shard.notes[WITHOUT_MASK if found is None else WITH_MASK] += 1
     return found
+
+
+def loss_mask_of(row: Row, choice: MaskChoice, shard: ShardFolder) -> Encoded | None:
+    """The row's mask for a loss over the target image; none where its size is another than the target's.
+
+    Masks of the source do not show where a target of another size changed. Raises ImageProblem for an unreadable image.
+    """
+    found = mask_of(row, choice, shard)
+    if found is None or image_size(found.content) == image_size(row.image("target_image").content):
+        return found
+    shard.notes[OTHER_SIZE] += 1
+    return None
 
 
 def put_image(shard: ShardFolder, above: str, row: Row, image: Encoded) -> str:

@@ -104,6 +104,19 @@ def test_mask_column_is_a_setting(tmp_path):
     assert row["mask"].read_bytes() == members["target_mask.png"]
 
 
+@pytest.mark.parametrize("to", ["ai-toolkit", "diffusion-pipe", "onetrainer"])
+def test_mask_of_another_size_than_the_target_is_not_used(to, tmp_path):
+    members = row_members(1) | {"target.jpg": image_bytes((0, 1, 0), size=(64, 64))}
+    out, _ = exported(tmp_path, to, dataset=write_export_dataset(tmp_path / "dataset", [{1: members}]))
+    (row,) = READERS[to](out)
+    if to == "ai-toolkit":
+        with Image.open(row["mask"]) as mask:
+            assert (mask.size, mask.getextrema()) == ((64, 64), (255, 255))
+    else:
+        assert row["mask"] is None
+    assert "rows whose mask is not used, as its size is not the target's: 1" in (out / "README.md").read_text()
+
+
 def test_source_mask_is_taken_where_there_is_no_region(tmp_path):
     members = without_mask(1) | {"source_mask.png": image_bytes(9, "PNG")}
     dataset = write_export_dataset(tmp_path / "dataset", [{1: members}])
