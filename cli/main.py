@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli import build, calibrate, compare, curve, edit, evaluate, exits, fetch, hash_images, licence, segment, train
+from cli import (
+    build,
+    calibrate,
+    compare,
+    curve,
+    edit,
+    evaluate,
+    exits,
+    export,
+    fetch,
+    hash_images,
+    licence,
+    segment,
+    train,
+)
 from cli.options import say
 from cli.pairs_of_files import ExampleCommand
 
@@ -33,6 +47,7 @@ app.command(name="evaluate")(evaluate.evaluate_command)
 app.command(name="compare")(compare.compare_command)
 app.command(name="curve")(curve.curve_command)
 app.command(name="calibrate")(calibrate.calibrate_command)
+app.command(name="export")(export.export_command)
 
 
 def _print_version(is_asked: bool) -> None:
