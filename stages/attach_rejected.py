@@ -1,7 +1,7 @@
 """Fetch the edited image of the rejected candidate, wherever it lies, and check that it is an edit of the same source.
 
-It comes after `pair_preferences`. The rejected candidate is no row any more: its image is read from where the stage that
-made it stored it.
+It comes after `pair_preferences`, which dropped the row of the rejected candidate. The image is read from the files of
+the stage that made it, where rows stay that later stages drop.
 
 Reads   rejected_id (string), source_images (list<binary>), target_image (binary)
 Writes  rejected_image (binary), rejected_format (string): no values where rejected_id has none

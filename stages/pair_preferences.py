@@ -62,7 +62,7 @@ class PairPreferences(PartitionedStage):
     per: str = PARENT_ID
     """Column whose values make the groups: the candidates of one edit have one parent."""
     rejected: Rejected = "worst"
-    """Which of the rows that are worse by the margin: the worst, the next one to it, or one drawn by a hash of the ids."""
+    """Which of the rows that are worse by the margin: the worst, the best of them, or one by a hash of the ids."""
     min_margin: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     """Least difference of the two scores, in units of the score. Rows of equal score never make a pair."""
     bounds: BoundsTable = Field(default_factory=dict)

@@ -33,8 +33,8 @@ VERDICTS = pa.schema([
     ("shard", pa.int32()), ("row", pa.int32()), ("role", pa.int8()), ("other_id", pa.string()),
     ("rejected_score", pa.float32()), ("margin", pa.float32()),
 ])  # fmt: skip
-"""Place and role of a row; the id of the other row, which for the chosen one is the rejected one, and for all others the
-chosen one; and for the chosen one of a pair the score of the rejected one and the margin."""
+"""Place and role of a row. `other_id` is the rejected row for the chosen one, and the chosen one for all others. Score
+of the rejected row and margin are there for the chosen row of a pair."""
 
 
 class Role(IntEnum):

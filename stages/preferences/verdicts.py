@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from samples.columns import REJECT_DETAIL, REJECT_REASON
 from stages.preferences.pairing import VERDICTS, PairRule, Role, scores_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def judged(
     table: pa.Table, verdicts: Iterable[pa.Table], rule: PairRule, beyond: tuple[pa.Array, pa.Array], *,
     keep_unpaired: bool,
 ) -> pa.Table:  # fmt: skip
-    """The rows with `WRITES`, reason and detail. `beyond` has (reason, detail) of the rows outside of a bound."""
+    """The rows with `WRITES` added, reason and detail. `beyond` has (reason, detail) of the rows outside of a bound."""
     own = _in_order(verdicts, table.num_rows)
     scores = pa.array(scores_of(table[rule.by]), from_pandas=True)
     reasons, details = _reasons(own, pc.is_null(scores), rule, beyond, keep_unpaired=keep_unpaired)
@@ -31,8 +31,9 @@ def judged(
         pc.if_else(pc.is_null(reasons), scores.cast(pa.float32()), None),
         own["rejected_score"], own["margin"],
     )  # fmt: skip
-    found = dict(zip(WRITES, columns, strict=True))
-    return pa.table({SAMPLE_ID: table[SAMPLE_ID], **found, REJECT_REASON: reasons, REJECT_DETAIL: details})
+    read = {name: table[name] for name in table.column_names}  # so that the rejects have their scores
+    made = dict(zip(WRITES, columns, strict=True))
+    return pa.table({**read, **made, REJECT_REASON: reasons, REJECT_DETAIL: details})
 
 
 def _in_order(verdicts: Iterable[pa.Table], num_rows: int) -> dict[str, pa.Array]:
