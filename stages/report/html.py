@@ -26,7 +26,9 @@ from stages.report.histograms import Histogram, number_label
 if TYPE_CHECKING:
     import jinja2
 
-IMAGE_ROLES = ("anchor", "source", "target", "source_mask", "target_mask", "region_mask", "soft_mask")
+IMAGE_ROLES = (
+    "anchor", "source", "target", "rejected", "source_mask", "target_mask", "region_mask", "soft_mask",
+)  # fmt: skip
 TEMPLATES = Path(__file__).parent / "templates"
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
