@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli import build, compare, curve, edit, evaluate, exits, fetch, segment, train
+from cli import build, compare, curve, edit, evaluate, exits, export, fetch, segment, train
 from cli.options import say
 from cli.pairs_of_files import ExampleCommand
 
@@ -30,6 +30,7 @@ app.command(name="segment")(segment.segment_command)
 app.command(name="evaluate")(evaluate.evaluate_command)
 app.command(name="compare")(compare.compare_command)
 app.command(name="curve")(curve.curve_command)
+app.command(name="export")(export.export_command)
 
 
 def _print_version(is_asked: bool) -> None:

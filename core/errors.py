@@ -18,6 +18,7 @@ EditloomError
 │   ├── NotFiniteError    a loss or a gradient is infinite or not a number
 │   └── InterruptedTraining  a signal asked to stop; the state was saved
 ├── EvaluationError       a benchmark, an output or an editor cannot be used: exit 1
+├── ExportError           an export started and could not finish: exit 1
 └── ContractError         a stage, recipe or editor broke its contract: a bug in it: exit 1
 
 A message has what failed, the value, what was expected and what to do, on one line. Whatever is no EditloomError, and
@@ -108,6 +109,10 @@ class InterruptedTraining(TrainingError):
 
 class EvaluationError(EditloomError):
     """A benchmark, an output or an editor cannot be used."""
+
+
+class ExportError(EditloomError):
+    """An export of a dataset started and could not finish."""
 
 
 class ContractError(EditloomError):

@@ -131,11 +131,16 @@ def values_of(column: str, members: Mapping[str, bytes]) -> list[bytes]:
 
     Only a column that is a list has more than one value. Raises `ContractError` for a column that has no members.
     """
+    return [content for _, content in stored_of(column, members)]
+
+
+def stored_of(column: str, members: Mapping[str, bytes]) -> list[tuple[str, bytes]]:
+    """(format, content) of each stored value of a column; otherwise as `values_of`."""
     declared = member(column)
-    values: list[bytes] = []
+    values: list[tuple[str, bytes]] = []
     while True:
-        places = (declared.suffix(image_format, len(values)) for image_format in declared.formats)
-        value = next((members[place] for place in places if place in members), None)
+        places = ((one, declared.suffix(one, len(values))) for one in declared.formats)
+        value = next(((one, members[place]) for one, place in places if place in members), None)
         if value is None:
             return values
         values.append(value)

@@ -5,7 +5,7 @@ import functools
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("core", "pipeline", "samples", "models", "stages", "trainer", "evaluation", "cli", "zoo")
+PACKAGES = ("core", "pipeline", "samples", "models", "stages", "trainer", "evaluation", "export", "cli", "zoo")
 
 
 def sources(*packages):

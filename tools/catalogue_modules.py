@@ -9,7 +9,7 @@ from pathlib import Path
 from catalogue_tables import table
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("core", "cli", "pipeline", "samples", "stages", "models", "trainer", "evaluation", "zoo")
+ROOMS = ("core", "cli", "pipeline", "samples", "stages", "models", "trainer", "evaluation", "export", "zoo")
 HEAD = """\
 # Modules
 

@@ -14,7 +14,8 @@ ALLOWED = {
     "stages": {"stages", "models", "samples", "pipeline", "core"},
     "trainer": {"trainer", "models", "samples", "core"},
     "evaluation": {"evaluation", "models", "samples", "core"},
-    "cli": {"cli", "pipeline", "samples", "models", "trainer", "evaluation", "core"},
+    "export": {"export", "samples", "core"},
+    "cli": {"cli", "pipeline", "samples", "models", "trainer", "evaluation", "export", "core"},
     "zoo": {"zoo", "evaluation", "trainer", "models", "samples", "core"},
 }
 """Package -> what it may import of ours; a dotted name allows that module only."""

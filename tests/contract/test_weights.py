@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-FOLDERS = ("pipeline", "stages", "models", "trainer", "evaluation", "zoo", "benchmarks", "docs")
+FOLDERS = ("pipeline", "stages", "models", "trainer", "evaluation", "export", "zoo", "benchmarks", "docs")
 RUNS_CODE = {
     "torch.load", "torch.jit.load", "torch.hub.load", "pickle.load", "pickle.loads", "pickle.Unpickler",
     "cloudpickle.load", "cloudpickle.loads", "dill.load", "dill.loads", "joblib.load", "pandas.read_pickle",

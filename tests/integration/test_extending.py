@@ -14,8 +14,8 @@ from _datasets import write_dataset
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "extending.md"
 COPIED = (
-    "core", "cli", "pipeline", "samples", "stages", "models", "trainer", "evaluation", "zoo", "tests", "docs", "tools",
-    "manifests",
+    "core", "cli", "pipeline", "samples", "stages", "models", "trainer", "evaluation", "export", "zoo", "tests", "docs",
+    "tools", "manifests",
 )  # fmt: skip
 LINKED = ("data", "zoo/weights")
 BLOCK = re.compile(r"(?:^(New file|Change in) `([^`]+)`:\n\n)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

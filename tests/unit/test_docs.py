@@ -90,7 +90,7 @@ def messages_of_the_code():
     found = [os.strerror(number).lower() for number in errno.errorcode]
     for path in [
         p
-        for folder in ("core", "cli", "pipeline", "samples", "stages", "models", "trainer", "evaluation")
+        for folder in ("core", "cli", "pipeline", "samples", "stages", "models", "trainer", "evaluation", "export")
         for p in (ROOT / folder).rglob("*.py")
     ]:
         for node in ast.walk(ast.parse(path.read_text())):

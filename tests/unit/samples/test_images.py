@@ -62,7 +62,7 @@ def test_bytes_that_are_no_image_have_one_exception():
         assert caught.value.reason == reason
 
 
-@pytest.mark.parametrize("room", ["stages", "trainer", "evaluation", "models", "cli"])
+@pytest.mark.parametrize("room", ["stages", "trainer", "evaluation", "export", "models", "cli"])
 def test_images_are_decoded_by_samples_alone(room):
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / room).rglob("*.py")}
     assert sources

@@ -1,0 +1,79 @@
+"""Hugging Face `imagefolder`: image files and metadata.jsonl, which lists every one of them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, ClassVar
+
+from export.format import Format, Guide, Part
+from export.layouts.image_files import MaskChoice, mask_of, put_image, put_sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from export.exported import Exported
+    from export.rows import Row
+    from export.shard_folder import ShardFolder
+
+METADATA = "metadata.jsonl"
+USAGE = """\
+```python
+from datasets import load_dataset
+
+pairs = load_dataset("imagefolder", data_dir="EXPORT", split="train")
+pairs[0]["input_image"], pairs[0]["edit_prompt"], pairs[0]["edited_image"]
+```
+
+```bash
+accelerate launch examples/instruct_pix2pix/train_instruct_pix2pix.py --train_data_dir EXPORT \\
+  --original_image_column input_image --edit_prompt_column edit_prompt --edited_image_column edited_image …
+```
+
+with this folder for `EXPORT`. Put no other image into the folder: `datasets` wants each one to be listed."""
+
+
+class ImageFolder(Format):
+    """A line a pair. Columns whose name ends in `_file_name` are images when they are loaded."""
+
+    name: ClassVar = "imagefolder"
+    version: ClassVar = 1
+    reader: ClassVar = "`datasets` of Hugging Face, and diffusers' scripts with `--train_data_dir`"
+    source: ClassVar = "huggingface/datasets `src/datasets/packaged_modules/folder_based_builder` of version 5.2"
+    carries: ClassVar = {
+        Part.SOURCES: "the first in `input_image_file_name`, the others in `further_images_file_names`",
+        Part.MASK: "`mask_file_name`, or none",
+        Part.CAPTIONS: "`source_caption`, `target_caption`",
+        Part.REVERSE: "`reverse_instruction`",
+        Part.EDIT_TYPE: "`edit_type`",
+        Part.TURNS: "`session_id`, `turn`",
+        Part.IDS: "`sample_id`",
+    }
+
+    mask: MaskChoice = "first"
+    """The column of the mask; `first` is region_mask_png where a row has it, else source_mask_png."""
+
+    @contextmanager
+    def open(self, shard: ShardFolder) -> Iterator[Callable[[Row], None]]:
+        """Write a row's images and its line."""
+        with shard.lines(METADATA) as lines:
+
+            def add(row: Row) -> None:
+                sources = put_sources(shard, "source", row)
+                target = put_image(shard, "target", row, row.image("target_image"))
+                mask = mask_of(row, self.mask, shard)
+                lines.add({
+                    "input_image_file_name": sources[0], "edit_prompt": row.text(self.caption),
+                    "edited_image_file_name": target,
+                    "mask_file_name": None if mask is None else put_image(shard, "mask", row, mask),
+                    "further_images_file_names": sources[1:],
+                    **{name: row.text(name) for name in ("source_caption", "target_caption", "reverse_instruction",
+                                                         "edit_type", "session_id")},
+                    "turn": row.light.get("turn"), "sample_id": row.sample_id,
+                })  # fmt: skip
+
+            yield add
+
+    def finish(self, export: Exported) -> Guide:
+        """Join the lines."""
+        export.join(METADATA)
+        return Guide(usage=USAGE, files={METADATA: "a line a row: image files, text and other texts"})

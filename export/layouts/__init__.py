@@ -1,0 +1,1 @@
+"""Parts that formats share: image files beside lines of JSON, paired folders, Parquet tables, masks."""
