@@ -29,6 +29,7 @@ MEANING = {
     LeftOut.LACKS_COLUMN: "no value in a column that the format cannot do without",
     LeftOut.SEVERAL_SOURCES: "more source images than the format takes",
     LeftOut.UNREADABLE_IMAGE: "an image had to be decoded and could not be",
+    LeftOut.SIZES_DIFFER: "two images differ in size that the trainer wants in one",
 }
 """Reason -> its meaning on the card."""
 
@@ -50,8 +51,7 @@ def _sections(export: Exported, made: Format, guide: Guide) -> Iterator[str]:
     yield (
         f"{export.num_rows:,} rows of the dataset `{one_line(export.dataset.name)}`, in the layout that {made.reader} "
         f"reads. Written by `editloom export --to {made.name}`; the dataset's list of shards has the "
-        f"{export.dataset.fingerprint}. The target image carries the text (`{made.caption}`), the source image is the "
-        "control."
+        f"{export.dataset.fingerprint}. {made.direction.format(caption=made.caption)}"
     )
     rows = "\n".join(f"| {part.value} | {made.carries.get(part, 'not carried: no place for it')} |" for part in Part)
     yield f"## What is carried\n\nImages: {made.encoding}.\n\n| part | where it is |\n|---|---|\n{rows}"

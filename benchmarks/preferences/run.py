@@ -7,9 +7,8 @@ scores, say of every candidate whether it shows its edit and keeps all else. Exi
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +44,7 @@ MIN_SHARE_OF_DECIDED = 0.9
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of pairs: how often each edit is right, and how often the chosen one alone or the rejected one alone is."""
+    """Shares of pairs in which an edit is right: each of the two, and each of the two alone."""
 
     pairs: int
     chosen_right: float
@@ -106,8 +105,8 @@ CAPTIONS = ("source_caption", "target_caption")
 
 def as_markdown(cells: Iterable[tuple[str, str, Shares]]) -> str:
     """The table."""
-    lines = ["| pairs by | reader | pairs | chosen right | rejected right | chosen alone right | rejected alone right |",
-             "|---" * 7 + "|"]  # fmt: skip
+    names = ("pairs by", "reader", "pairs", "chosen right", "rejected right", "chosen alone", "rejected alone")
+    lines = [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
     lines += [
         f"| {by} | {reader} | {one.pairs} | {one.chosen_right:.3f} | {one.rejected_right:.3f} | {one.better:.3f} | "
         f"{one.worse:.3f} |"
@@ -120,7 +119,9 @@ def main() -> int:
     """Build, measure, print and write. Return 0, or 1 below the bar."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "preferences", help="%(default)s")
-    parser.add_argument("--shards", default="data/pairs", help="photographs, as `make data-pairs` draws them (%(default)s)")
+    parser.add_argument(
+        "--shards", default="data/pairs", help="photographs, as `make data-pairs` draws them (%(default)s)"
+    )
     parser.add_argument("--num-shards", type=int, default=5, help="shards that are built (%(default)s)")
     given = parser.parse_args()
     build(MANIFEST, given.shards, given.out, "--limit", str(given.num_shards))
