@@ -6,7 +6,8 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from export.format import Format, Guide, LeftOut, LeftOutError, Part
+from export.format import Format, Guide, Part
+from export.layouts.image_files import one_source
 from export.layouts.tables import DATA, Table, open_table
 
 if TYPE_CHECKING:
@@ -58,10 +59,8 @@ class Bagel(Format):
             session = _Session(table, shard)
 
             def add(row: Row) -> None:
-                sources = row.images("source_images")
-                if len(sources) > 1:
-                    raise LeftOutError(LeftOut.SEVERAL_SOURCES, f"{len(sources)} source images; a turn has one")
-                session.add(row, sources[0].content, row.image("target_image").content, row.text(self.caption))
+                source = one_source(row, "a turn has one")
+                session.add(row, source.content, row.image("target_image").content, row.text(self.caption))
 
             yield add
             session.end()

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
 from export.format import Format, Guide, Part
-from export.layouts.image_files import MaskChoice, mask_of, put_image, put_sources
+from export.layouts.image_files import MaskChoice, mask_of, one_source, put_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +40,6 @@ class ImageFolder(Format):
     reader: ClassVar = "`datasets` of Hugging Face, and diffusers' scripts with `--train_data_dir`"
     source: ClassVar = "huggingface/datasets `src/datasets/packaged_modules/folder_based_builder` of version 5.2"
     carries: ClassVar = {
-        Part.SOURCES: "the first in `input_image_file_name`, the others in `further_images_file_names`",
         Part.MASK: "`mask_file_name`, or none",
         Part.CAPTIONS: "`source_caption`, `target_caption`",
         Part.REVERSE: "`reverse_instruction`",
@@ -58,14 +57,14 @@ class ImageFolder(Format):
         with shard.lines(METADATA) as lines:
 
             def add(row: Row) -> None:
-                sources = put_sources(shard, "source", row)
+                source = one_source(row, "a line names one; the format huggingface takes several")
+                source_path = put_image(shard, "source", row, source)
                 target = put_image(shard, "target", row, row.image("target_image"))
                 mask = mask_of(row, self.mask, shard)
                 lines.add({
-                    "input_image_file_name": sources[0], "edit_prompt": row.text(self.caption),
+                    "input_image_file_name": source_path, "edit_prompt": row.text(self.caption),
                     "edited_image_file_name": target,
                     "mask_file_name": None if mask is None else put_image(shard, "mask", row, mask),
-                    "further_images_file_names": sources[1:],
                     **{name: row.text(name) for name in ("source_caption", "target_caption", "reverse_instruction",
                                                          "edit_type", "session_id")},
                     "turn": row.light.get("turn"), "sample_id": row.sample_id,

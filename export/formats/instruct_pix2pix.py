@@ -5,8 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Format, Guide, LeftOut, LeftOutError, Part
+from export.format import Format, Guide, Part
 from export.layouts.encodings import in_one_of
+from export.layouts.image_files import one_source
 from export.texts import json_line
 
 if TYPE_CHECKING:
@@ -46,10 +47,8 @@ class InstructPix2Pix(Format):
         with shard.lines(SEEDS) as lines:
 
             def add(row: Row) -> None:
-                sources = row.images("source_images")
-                if len(sources) > 1:
-                    raise LeftOutError(LeftOut.SEVERAL_SOURCES, f"{len(sources)} source images; it takes one")
-                images = [in_one_of(one, ("jpg",), "jpg", shard) for one in (*sources, row.image("target_image"))]
+                pair = (one_source(row, "it takes one"), row.image("target_image"))
+                images = [in_one_of(one, ("jpg",), "jpg", shard) for one in pair]
                 folder = f"{shard.folder}/{row.sample_id}"
                 prompt = {
                     "input": row.text("source_caption"), "edit": row.text(self.caption),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Format, Guide, LeftOut, LeftOutError, Part
-from export.layouts.image_files import MaskChoice, mask_of
+from export.format import Format, Guide, Part
+from export.layouts.image_files import MaskChoice, mask_of, one_source
 from export.layouts.tables import DATA, IMAGE, open_table, stored
 
 if TYPE_CHECKING:
@@ -64,15 +64,13 @@ class UltraEdit(Format):
         with open_table(shard, columns) as table:
 
             def add(row: Row) -> None:
-                sources, target = row.images("source_images"), row.image("target_image")
-                if len(sources) > 1:
-                    raise LeftOutError(LeftOut.SEVERAL_SOURCES, f"{len(sources)} source images; the table has one")
+                source, target = one_source(row, "the table has one"), row.image("target_image")
                 mask = mask_of(row, self.mask, shard)
-                images = [*sources, target, *([] if mask is None else [mask])]
+                images = [source, target, *([] if mask is None else [mask])]
                 values = {
                     **{name: row.light.get(column) for name, column in SCORES.items()},
                     "source_caption": row.text("source_caption"), "target_caption": row.text("target_caption"),
-                    "source_image": stored(sources[0], row), "edited_image": stored(target, row),
+                    "source_image": stored(source, row), "edited_image": stored(target, row),
                     "idx": row.sample_id, "edit_prompt": row.text(self.caption),
                     "edit_object": row.text("edit_object") or row.text("source_phrase") or NO_OBJECT,
                     "mask_image": None if mask is None else stored(mask, row),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Guide, LeftOut, LeftOutError, Part
-from export.layouts.image_files import MaskChoice, mask_of, put_image, put_sources
+from export.format import Guide, Part
+from export.layouts.image_files import MaskChoice, mask_of, one_source, put_image
 from export.layouts.lines import START, LinesFormat
 
 if TYPE_CHECKING:
@@ -50,10 +50,7 @@ class UltraEditJsonl(LinesFormat):
         with shard.lines(LINES) as lines:
 
             def add(row: Row) -> None:
-                number = len(row.images("source_images"))
-                if number > 1:
-                    raise LeftOutError(LeftOut.SEVERAL_SOURCES, f"{number} source images; the scripts take one")
-                (source,) = put_sources(shard, "source", row)
+                source = put_image(shard, "source", row, one_source(row, "the scripts take one"))
                 target = put_image(shard, "target", row, row.image("target_image"))
                 mask = mask_of(row, self.mask, shard)
                 placed = NO_MASK if mask is None else self.placed(put_image(shard, "mask", row, mask))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from export.format import LeftOut, LeftOutError
+
 if TYPE_CHECKING:
     from export.rows import Encoded, Row
     from export.shard_folder import ShardFolder
@@ -41,3 +43,11 @@ def put_sources(shard: ShardFolder, above: str, row: Row) -> list[str]:
         put_image(shard, f"{above}_{number}" if number > 1 else above, row, image)
         for number, image in enumerate(row.images("source_images"), start=1)
     ]
+
+
+def one_source(row: Row, why: str) -> Encoded:
+    """The row's one source image. Raises LeftOutError, with the reason, for a row with several."""
+    sources = row.images("source_images")
+    if len(sources) > 1:
+        raise LeftOutError(LeftOut.SEVERAL_SOURCES, f"{len(sources)} source images; {why}")
+    return sources[0]
