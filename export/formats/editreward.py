@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from export.format import Format, Guide, Part
-from export.layouts.preferences import NEEDS, edits_of, is_chosen_first, the_source
+from export.layouts.image_files import one_source
+from export.layouts.preferences import NEEDS, edits_of, is_chosen_first
 from export.layouts.tables import DATA, IMAGE, open_table, stored
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class EditReward(Format):
         with open_table(shard, _columns()) as table:
 
             def add(row: Row) -> None:
-                source, edits = the_source(row), edits_of(row)
+                source, edits = one_source(row, "the table has one"), edits_of(row)
                 is_left = is_chosen_first(row, shard)
                 left, right = edits if is_left else edits[::-1]
                 scores = [row.light.get(name) for name in ("preference_score", "rejected_score")]

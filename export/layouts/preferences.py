@@ -40,11 +40,3 @@ def check_sizes(chosen: Encoded, rejected: Encoded) -> None:
     if sizes[0] != sizes[1]:
         shown = " and ".join(f"{width} x {height}" for width, height in sizes)
         raise LeftOutError(LeftOut.SIZES_DIFFER, f"the two edits have {shown} pixels; the trainer wants one size")
-
-
-def the_source(row: Row) -> Encoded:
-    """The source image. Raises LeftOutError where there are several."""
-    sources = row.images("source_images")
-    if len(sources) > 1:
-        raise LeftOutError(LeftOut.SEVERAL_SOURCES, f"{len(sources)} source images; the layout has one")
-    return sources[0]
