@@ -1,13 +1,14 @@
 """Pair the best candidate of each edit with one that is worse by a margin, for training on preferences.
 
-A group is the rows with one value of `per`. Its chosen row is the best by the column `by` of those within `bounds`; the
-rejected one need not be within them, so candidates that failed a bound are rejected ones too. A row without a score is
-neither. Put it after the scores, in the place of `select`: what an earlier `select` dropped is not seen here.
+A group is the rows with one value of `per` and one instruction. Its chosen row is the best by the column `by` of those
+within `bounds`; the rejected one need not be within them, so candidates that failed a bound are rejected ones too. A
+row without a score is neither. Put it after the scores, in the place of `select`: what an earlier `select` dropped is
+not seen here.
 
 A group gives one pair, and so each edit one sample: a sample holds one edited and one rejected image, as the trainers
 of preferences read it. Of a group's other rows the scores are kept among the rejects.
 
-Reads   the columns that `per`, `by` and `bounds` name
+Reads   the columns that `per`, `by` and `bounds` name, and instruction (string) where there is one
 Writes  rejected_id (string), preference_score (float32), rejected_score (float32), preference_margin (float32)
 Drops   rows without a score (no_score); the rejected row of a pair, whose image `attach_rejected` fetches
         (rejected_of_pair); rows outside of a bound (the reason names column and side); other rows than the best
@@ -34,7 +35,7 @@ from samples.columns import PARENT_ID
 from stages.pair_scores.best_rows import can_group, can_rank
 from stages.pair_scores.bound_verdicts import out_of_bounds
 from stages.pair_scores.bounds import BOUND_REASONS, NUMBERS, BoundsTable
-from stages.preferences.pairing import PairRule, Rejected, facts_of, paired
+from stages.preferences.pairing import INSTRUCTION, PairRule, Rejected, facts_of, paired
 from stages.preferences.verdicts import OWN_REASONS, WRITES, judged
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class PairPreferences(PartitionedStage):
     """The chosen row of each group, with the id of the rejected one."""
 
     version: ClassVar[int] = 1
+    reads_if_present: ClassVar = (INSTRUCTION,)
     writes: ClassVar = WRITES
     rejects: ClassVar = PreferenceReject
 
@@ -85,7 +87,10 @@ class PairPreferences(PartitionedStage):
         return tuple(dict.fromkeys((self.per, self.by, *self.bounds)))
 
     def open(self, ctx: Context) -> Rounds:  # noqa: ARG002  no service of the engine is needed
-        """The rounds: rows go to the parts of their groups, and verdicts back to their shards."""
+        """The rounds: rows go to the parts of their groups, and verdicts back to their shards.
+
+        A part takes 250 bytes at the peak for each of its rows, with ids of 22 letters and instructions of 33.
+        """
         scatter = Round(name="scatter", over="shards", receives=(), run=self._scatter)
         pair = Round(name="pair", over="parts", receives=("facts",), run=self._pair)
         return Rounds(rounds=(scatter, pair), judge=self._judge, judge_receives=("verdicts",))

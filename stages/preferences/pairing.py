@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.partitions import hash_texts, sort_keys
 from samples.columns import SAMPLE_ID
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     Flags = NDArray[np.bool_]
     Doubles = NDArray[np.float64]
 
+INSTRUCTION = "instruction"
 Rejected = Literal["worst", "next", "random"]
-
 
 VERDICTS = pa.schema([
     ("shard", pa.int32()), ("row", pa.int32()), ("role", pa.int8()), ("other_id", pa.string()),
@@ -68,10 +69,19 @@ def facts_of(table: pa.Table, shard: int, rule: PairRule, is_within: pa.Array) -
     """Id, place, group and score of each row, and whether it may be chosen. Rows without a group are left out."""
     facts = pa.table({
         "id": table[SAMPLE_ID], "shard": np.full(table.num_rows, shard, np.int32),
-        "row": np.arange(table.num_rows, dtype=np.int32), "group": group_texts(table[rule.per]),
+        "row": np.arange(table.num_rows, dtype=np.int32), "group": _groups(table, rule.per),
         "score": scores_of(table[rule.by]), "is_within": is_within,
     })  # fmt: skip
     return facts.filter(facts["group"].is_valid())
+
+
+def _groups(table: pa.Table, per: str) -> pa.ChunkedArray:
+    """A text for each row, equal where the value of `per` is, and the instruction. No value of `per` stays none."""
+    groups = group_texts(table[per])
+    if INSTRUCTION not in table.column_names:
+        return groups
+    length = pc.utf8_length(groups).cast(pa.string())  # so that no two pairs of texts give one text
+    return pc.binary_join_element_wise(length, groups, table[INSTRUCTION].fill_null(""), " ")
 
 
 def paired(facts: pa.Table, rule: PairRule) -> tuple[pa.Table, dict[str, int]]:

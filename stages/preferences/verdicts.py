@@ -50,10 +50,10 @@ def _reasons(
     keep_unpaired: bool,
 ) -> tuple[pa.Array, pa.Array]:  # fmt: skip
     """(reason, detail) of each row. Of several reasons a row has the last one of the list below."""
-    rival = f"no other row of its {rule.per}"
+    rival, least = f"no other row of its {rule.per}", f" by {rule.min_margin}" if rule.min_margin else ""
     unpaired = [
         (_has(own["role"], Role.NO_RIVAL), "no_rival", f"{rival} has a value of {rule.by}"),
-        (_has(own["role"], Role.NO_MARGIN), "no_margin", f"{rival} is worse by {rule.min_margin} in {rule.by}"),
+        (_has(own["role"], Role.NO_MARGIN), "no_margin", f"{rival} is worse{least} in {rule.by}"),
     ]
     is_chosen = pc.binary_join_element_wise(own["other_id"], " is chosen", "")
     reasons = details = pa.nulls(len(has_none), pa.string())

@@ -109,16 +109,17 @@ class SourcesDrawn(SourcesStored):
 
 
 class Scores(MapStage):
-    """A score of each pair, from its target caption: "output 3" has 0.3."""
+    """A score of each pair, from its target caption: "output 3" has 0.3. All pairs follow one instruction."""
 
     version: ClassVar = 1
     reads: ClassVar = ("target_caption",)
-    writes: ClassVar = ("target_caption_cos",)
+    writes: ClassVar = ("target_caption_cos", "instruction")
 
     def open(self, ctx):
         def score(batch):
             scores = [int(text.split()[-1]) / 10 for text in batch["target_caption"].to_pylist()]
-            return batch.append_column("target_caption_cos", pa.array(scores, pa.float32()))
+            batch = batch.append_column("target_caption_cos", pa.array(scores, pa.float32()))
+            return batch.append_column("instruction", pa.array(["add a dog"] * batch.num_rows))
 
         return score
 

@@ -118,6 +118,18 @@ def test_row_without_a_score_is_neither_chosen_nor_rejected(none):
     assert set(outcome([none, none]).values()) == {"(no_score)"}
 
 
+def test_edits_by_different_instructions_are_not_compared():
+    asked = {"instruction": ["add a dog", "add a cat", "add a dog", None, None]}
+    assert outcome([0.5, 0.9, 0.1, 0.4, 0.3], columns=asked) == {
+        "s0": "s2", "s1": "(no_rival)", "s2": "(rejected_of_pair)", "s3": "s4", "s4": "(rejected_of_pair)",
+    }  # fmt: skip
+
+
+def test_group_and_instruction_are_told_apart():
+    columns = {"instruction": ["1 b c", "c"], "target_id": ["a", "a 1 b"]}
+    assert set(outcome([0.5, 0.1], per="target_id", columns=columns).values()) == {"(no_rival)"}
+
+
 def test_row_without_a_group_has_no_rival():
     assert outcome([0.5, 0.4, 0.3], [None, None, "p"]) == dict.fromkeys(("s0", "s1", "s2"), "(no_rival)")
     assert set(outcome([0.5, 0.4, 0.3], [None, None, "p"], keep_unpaired=True).values()) == {""}
@@ -131,8 +143,8 @@ def test_unpaired_rows_stay_where_that_is_asked_for():
         "s0": [None, 0.5, None, None], "s2": [None, pytest.approx(0.3), None, None],
         "s3": ["s4", pytest.approx(0.9), pytest.approx(0.1), pytest.approx(0.8)],
     }  # fmt: skip
-    detail = verdicts([0.5, 0.45], min_margin=0.2)["s0"][REJECT_DETAIL]
-    assert detail == f"no other row of its parent_id is worse by 0.2 in {BY}"
+    details = [verdicts([0.5, 0.5], min_margin=margin)["s0"][REJECT_DETAIL] for margin in (0.2, 0.0)]
+    assert details == [f"no other row of its parent_id is worse{least} in {BY}" for least in (" by 0.2", "")]
 
 
 def test_chosen_row_is_within_bounds_and_the_rejected_one_need_not_be():
