@@ -161,7 +161,7 @@ def test_chosen_row_is_within_bounds_and_the_rejected_one_need_not_be():
     }
 
 
-def test_a_better_row_outside_of_bounds_is_not_rejected_against_the_chosen_one():
+def test_a_better_row_outside_of_bounds_is_no_rejected_one():
     given = {"columns": {"pair_l1": [0.5, 0.1]}, "bounds": {"pair_l1": {"max": 0.2}}}
     assert outcome([0.9, 0.8], **given) == {"s0": "(high_pair_l1)", "s1": "(no_margin)"}
 
