@@ -94,10 +94,10 @@ def paired(facts: pa.Table, rule: PairRule) -> tuple[pa.Table, dict[str, int]]:
     has_score = ~np.isnan(score)
     chosen = _firsts(of_row, has_score & facts["is_within"].to_numpy(), (*by_id, rank))
     # scores have so many decimals: without rounding, 0.8 and 0.6 in single precision are less than 0.2 apart
-    margin = np.round(np.where(chosen[of_row] < 0, np.nan, rank - rank[chosen[of_row]]), DECIMALS)
-    orders = {"worst": lambda: -rank, "next": lambda: rank, "random": lambda: hash_texts(facts["id"])}
+    margin: Doubles = np.where(chosen[of_row] < 0, np.nan, rank - rank[chosen[of_row]]).round(DECIMALS)
+    order = hash_texts(facts["id"]) if rule.rejected == "random" else -rank if rule.rejected == "worst" else rank
     is_worse = (margin > 0) & (margin >= rule.min_margin)
-    rejected = _firsts(of_row, is_worse, (*by_id, orders[rule.rejected]()))
+    rejected = _firsts(of_row, is_worse, (*by_id, order))
     num_scored = np.bincount(of_row[has_score], minlength=num_groups)
     role = _roles(of_row, chosen, rejected, num_scored)
     counts = {
