@@ -26,7 +26,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   clean-runs bench-ultraedit-claims claims-image test-gpu bench-train-step bench-reverse-instructions \
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
   bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
-  regions-image bench-embed bench-preferences preferences-image
+  regions-image bench-embed bench-export export-image bench-preferences preferences-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -129,6 +129,12 @@ bench-loader: setup-dev ## The loader of trainings beside the raw limit and webd
 
 bench-embed: setup-dev ## Vectors of images by a build beside a DataLoader loop, two checkpoints of CLIP (benchmarks/embed)
 	@$(BIN)/python benchmarks/embed/run.py
+
+bench-export: setup-dev ## 50,000 rows exported in flat memory, and exports killed at random moments (benchmarks/export)
+	@$(BIN)/python benchmarks/export/run.py
+
+export-image: setup ## Draw docs/images/export.png: what a row is in three formats
+	@$(BIN)/python benchmarks/export/contact_sheet.py docs/images/export.png
 
 bench-retrieval: setup-dev ## A million vectors: recall, time and memory beside autofaiss (benchmarks/retrieval)
 	@$(BIN)/python benchmarks/retrieval/run.py

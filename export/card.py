@@ -9,7 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from core.locations import connect
-from export.format import LeftOut, Part
+from export.format import Content, LeftOut
 from export.texts import clean_text, one_line
 from export.write_shard import LEFT_OUT
 
@@ -25,6 +25,7 @@ MAX_CARD_BYTES = 1 << 20
 LICENCE_KEYS = ("license", "license_name", "language")
 LICENCE_HEADING = "## Licence and provenance"
 NO_LICENCE = "The dataset has no card that states a licence. Images stay under the terms of where they came from."
+NOT_CARRIED = "not carried: no place for it"
 MEANING = {
     LeftOut.LACKS_COLUMN: "no value in a column that the format cannot do without",
     LeftOut.SEVERAL_SOURCES: "more source images than the format takes",
@@ -47,14 +48,14 @@ def _front_matter(head: str, guide: Guide) -> str:
 
 
 def _sections(export: Exported, made: Format, guide: Guide) -> Iterator[str]:
-    yield f"# {one_line(export.dataset.name) or 'dataset'}: {made.name}"
+    yield f"# Export to {made.name}"
     yield (
-        f"{export.num_rows:,} rows of the dataset `{one_line(export.dataset.name)}`, in the layout that {made.reader} "
+        f"{export.num_rows:,} rows of the dataset {_code(export.dataset.name)}, in the layout that {made.reader} "
         f"reads. Written by `editloom export --to {made.name}`; the dataset's list of shards has the "
         f"{export.dataset.fingerprint}. {made.direction.format(caption=made.caption)}"
     )
-    rows = "\n".join(f"| {part.value} | {made.carries.get(part, 'not carried: no place for it')} |" for part in Part)
-    yield f"## What is carried\n\nImages: {made.encoding}.\n\n| part | where it is |\n|---|---|\n{rows}"
+    rows = "\n".join(f"| {one.value} | {made.carries.get(one, NOT_CARRIED)} |" for one in Content)
+    yield f"## What is carried\n\nImages: {made.encoding}.\n\n| content | where it is |\n|---|---|\n{rows}"
     yield _counts(export)
     files = "\n".join(f"| `{name}` | {meaning} |" for name, meaning in guide.files.items())
     yield f"## Files\n\n| file | what it is |\n|---|---|\n{files}" if files else ""
@@ -62,6 +63,11 @@ def _sections(export: Exported, made: Format, guide: Guide) -> Iterator[str]:
     yield f"Rules of the layout: {made.source}."
     settings = "\n".join(f"- `{name} = {value!r}`" for name, value in made.model_dump(mode="json").items())
     yield f"## Settings\n\n{settings}"
+
+
+def _code(text: str) -> str:
+    """A text as a code span, in which nothing is markup."""
+    return f"`{one_line(text).replace('`', chr(39)) or ' '}`"
 
 
 def _counts(export: Exported) -> str:

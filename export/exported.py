@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from export.shard_folder import part_path
+from export.shard_folder import piece_path
 from export.state import write_atomically
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Exported:
             yield from sorted(record.folders)
 
     def join(self, name: str, *, as_array: bool = False) -> None:
-        """Make the file `name` of the parts of all shards, in their order: lines of JSON, or one array of them."""
+        """Make the file `name` of the pieces of all shards, in their order: lines of JSON, or one array of them."""
         path = self.out / name
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{path.name}.tmp")
@@ -67,9 +67,9 @@ class Exported:
 
     def _lines(self, name: str) -> Iterator[bytes]:
         for record in self.records:
-            if name in record.parts:
-                with part_path(self.out, record.shard, name).open("rb") as part:
-                    yield from part
+            if name in record.pieces:
+                with piece_path(self.out, record.shard, name).open("rb") as piece:
+                    yield from piece
 
     def write(self, name: str, text: str) -> None:
         """Write a file below the output folder."""

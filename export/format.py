@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from export.shard_folder import ShardFolder
 
 
-class Part(StrEnum):
-    """A part of a dataset that a format has a place for, or has not. The values are the words of the card."""
+class Content(StrEnum):
+    """Something in a dataset that a format has a place for, or has not. The values are the words of the card."""
 
     SOURCES = "more than one source image"
     MASK = "mask"
@@ -83,8 +83,8 @@ class Format(Settings, ABC):
     """What the images of a row are to each other, for the card."""
     needs: ClassVar[tuple[str, ...]] = ("source_images", "target_image")
     """Columns without which a row is left out, in addition to the caption."""
-    carries: ClassVar[Mapping[Part, str]]
-    """Part of a dataset -> where it is in the export. The card names all other parts as not carried."""
+    carries: ClassVar[Mapping[Content, str]]
+    """Content of a dataset -> where it is in the export. The card names all others as not carried."""
     encoding: ClassVar[str] = "as stored, byte for byte"
     """How images are written, for the card."""
 

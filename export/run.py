@@ -20,7 +20,7 @@ from core.locations import lies_in
 from export.card import write_card
 from export.columns import light_columns
 from export.exported import Exported
-from export.shard_folder import PARTS
+from export.shard_folder import PIECES
 from export.state import (
     TARGET,
     check_folder,
@@ -36,6 +36,7 @@ from export.write_shard import LEFT_OUT, Export, write_shard
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from concurrent.futures import Future
+    from multiprocessing.process import BaseProcess
     from pathlib import Path
 
     from export.format import Format
@@ -102,17 +103,17 @@ def _run(export: Export, shards: Sequence[ShardFile], workers: int) -> Result:
     is_finished = state.finished()
     for shard in shards:
         record = state.record(shard)
-        if record is not None and (is_finished or state.has_parts(record)):
+        if record is not None and (is_finished or state.has_pieces(record)):
             done[shard.file] = record
     if is_finished and len(done) < len(shards):
         state.unfinish()
-        done = {name: record for name, record in done.items() if state.has_parts(record)}
+        done = {name: record for name, record in done.items() if state.has_pieces(record)}
     missing = [shard for shard in shards if shard.file not in done]
     if missing or not state.finished():
         for shard, record in _written(export, missing, workers):
             done[shard.file] = record
         _finish(export, [done[shard.file] for shard in shards])
-    shutil.rmtree(export.out / PARTS, ignore_errors=True)
+    shutil.rmtree(export.out / PIECES, ignore_errors=True)
     records = [done[shard.file] for shard in shards]
     whole = Exported(out=export.out, dataset=export.dataset, split=export.split, records=records)
     return Result(
@@ -182,17 +183,21 @@ _of_worker: list[Export] = []
 
 
 def _start_worker(export: Export) -> None:
-    """Prepare a worker: it ends when its parent does, and marks the folder as in use until then."""
+    """Prepare a worker: it marks the folder as in use, and ends when its parent does.
+
+    A worker whose parent ended before the mark was there writes nothing, since the next export may run already.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which lets shards in work end
-    _of_worker.append(export)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     hold_as_worker(export.out)
-
-
-def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
+    if parent is None or not parent.is_alive():
+        os._exit(1)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    _of_worker.append(export)
+
+
+def _end_with(parent: BaseProcess) -> None:
+    parent.join()
     os._exit(1)
 
 

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 STATE = ".export"
 """Folder below the output folder with all that a resumed export reads."""
-PARTS = f"{STATE}/parts"
+PIECES = f"{STATE}/pieces"
 ROWS_PER_FOLDER = 2000
 """Most rows whose files are in one folder, where the format lets `folder` name it."""
 
 
-def part_path(out: Path, shard: str, name: str) -> Path:
+def piece_path(out: Path, shard: str, name: str) -> Path:
     """Where the lines of a shard lie until they are joined to the file `name`."""
-    return out / PARTS / shard / name
+    return out / PIECES / shard / name
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class ShardFolder:
     """Folder below the output folder, of this shard alone -> files put there."""
     files: set[str] = field(default_factory=set)
     """Files that are not in such a folder."""
-    parts: set[str] = field(default_factory=set)
+    pieces: set[str] = field(default_factory=set)
     """Names of the joined files that have lines of this shard."""
     notes: Counter[str] = field(default_factory=Counter)
     """Counts for the card, in words."""
@@ -80,10 +80,10 @@ class ShardFolder:
 
     @contextmanager
     def lines(self, name: str) -> Iterator[JsonLines]:
-        """Open this shard's part of the file `name`, which `Exported.join` makes of the parts of all shards."""
-        path = part_path(self.out, self.name, name)
+        """Open this shard's piece of the file `name`, which `Exported.join` makes of the pieces of all shards."""
+        path = piece_path(self.out, self.name, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.parts.add(name)
+        self.pieces.add(name)
         with path.open("wb") as file:
             yield JsonLines(file)
 

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from core.errors import DamagedFileError, LockedError, UsageError
 from core.strict_json import Count, State, parse
-from export.shard_folder import PARTS, STATE, part_path
+from export.shard_folder import PIECES, STATE, piece_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +36,8 @@ LOCK, WORKERS_LOCK = f"{STATE}/lock", f"{STATE}/workers"
 class Record(State):
     """A shard that was exported.
 
-    `folders` has the number of files in each folder, `files` the bytes of single files, `parts` the names of the joined
-    files that have lines of the shard.
+    `folders` has the number of files in each folder, `files` the bytes of single files, `pieces` the names of the
+    joined files that have lines of the shard.
     """
 
     shard: str
@@ -47,7 +47,7 @@ class Record(State):
     left_out: dict[str, Count] = Field(default_factory=dict)
     folders: dict[str, Count] = Field(default_factory=dict)
     files: dict[str, Count] = Field(default_factory=dict)
-    parts: tuple[str, ...] = Field(default=(), strict=False)
+    pieces: tuple[str, ...] = Field(default=(), strict=False)
     notes: dict[str, Count] = Field(default_factory=dict)
 
 
@@ -110,7 +110,7 @@ def check_folder(out: Path, target: dict[str, Any]) -> None:
 
 def clear(out: Path) -> None:
     """Remove all files of an export. What says that it is one is removed last, so that this can be interrupted."""
-    for path in [out / FINISHED, out / RECORDS, *(one for one in out.iterdir() if one.name != STATE), out / PARTS]:
+    for path in [out / FINISHED, out / RECORDS, *(one for one in out.iterdir() if one.name != STATE), out / PIECES]:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
@@ -136,9 +136,9 @@ class ExportState:
         is_there = is_there and all(_size(self.out / one) == size for one, size in found.files.items())
         return found if is_same and is_there else None
 
-    def has_parts(self, record: Record) -> bool:
-        """True where the shard's parts of joined files are all there."""
-        return all(part_path(self.out, record.shard, name).exists() for name in record.parts)
+    def has_pieces(self, record: Record) -> bool:
+        """True where the shard's pieces of joined files are all there."""
+        return all(piece_path(self.out, record.shard, name).exists() for name in record.pieces)
 
     def write(self, record: Record) -> None:
         """Write a record: from now on the shard is done."""

@@ -69,7 +69,7 @@ def write_shard(export: Export, shard: ShardFile) -> Record:
         left_out=dict(left_out),
         folders=dict(folder.folders),
         files={name: (export.out / name).stat().st_size for name in sorted(folder.files)},
-        parts=tuple(sorted(folder.parts)),
+        pieces=tuple(sorted(folder.pieces)),
         notes=dict(folder.notes),
     )
     export.state.write(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.encodings import white_mask
 from export.layouts.image_files import MaskChoice, mask_of
 from export.layouts.paired import PairedFormat, images_of, pair_folders, put_pair, quoted
@@ -42,9 +42,9 @@ class AiToolkit(PairedFormat):
         "ostris/ai-toolkit `toolkit/data_loader.py` at 008a1f6 and `toolkit/dataloader_mixins.py` (2026-08)"
     )
     carries: ClassVar = {
-        Part.SOURCES: "`control_path` with up to three folders; rows with more are left out",
-        Part.MASK: "`mask_path`: white where the loss counts",
-        Part.IDS: "the name of the files",
+        Content.SOURCES: "`control_path` with up to three folders; rows with more are left out",
+        Content.MASK: "`mask_path`: white where the loss counts",
+        Content.IDS: "the name of the files",
     }
 
     mask: MaskChoice = "first"

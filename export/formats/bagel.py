@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from export.format import Format, Guide, Part
+from export.format import Content, Format, Guide
 from export.layouts.image_files import one_source
 from export.layouts.tables import DATA, Table, open_table
 
@@ -44,7 +44,7 @@ class Bagel(Format):
         "ByteDance-Seed/Bagel `TRAIN.md` at 0c2cee9, `data/interleave_datasets/interleave_t2i_dataset.py` at 055ef1e, "
         "`edit_dataset.py` beside it as in ZCMax/Bagel at 501df42"
     )
-    carries: ClassVar = {Part.TURNS: "images and instructions of one row, in the order of the turns"}
+    carries: ClassVar = {Content.TURNS: "images and instructions of one row, in the order of the turns"}
 
     root: str | None = None
     """The folder that paths in BAGEL's files begin with; none: the output folder, as an absolute path."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from export.format import Format, Guide, Part
+from export.format import Content, Format, Guide
 from export.layouts.image_files import put_image, put_sources
 
 if TYPE_CHECKING:
@@ -36,8 +36,8 @@ class DiffSynth(Format):
     reader: ClassVar = "DiffSynth-Studio (`examples/*/model_training/train.py`)"
     source: ClassVar = "modelscope/DiffSynth-Studio `diffsynth/core/data/unified_dataset.py` at 030ebe6"
     carries: ClassVar = {
-        Part.SOURCES: "a list of paths under the key of the source images",
-        Part.IDS: "the name of the image files",
+        Content.SOURCES: "a list of paths under the key of the source images",
+        Content.IDS: "the name of the image files",
     }
 
     key: Literal["edit_image", "kontext_images"] = "edit_image"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from export.format import Format, Guide, Part
+from export.format import Content, Format, Guide
 from export.layouts.preferences import NEEDS, edits_of, is_chosen_first
 from export.layouts.tables import DATA, open_table
 
@@ -44,9 +44,9 @@ class DiffusersDpo(Format):
     )
     needs: ClassVar = NEEDS
     carries: ClassVar = {
-        Part.REJECTED: "`jpg_0` or `jpg_1`, where the label is 0",
-        Part.SCORES: "`margin`, the difference of the scores of the two",
-        Part.IDS: "`sample_id`",
+        Content.REJECTED: "`jpg_0` or `jpg_1`, where the label is 0",
+        Content.SCORES: "`margin`, the difference of the scores of the two",
+        Content.IDS: "`sample_id`",
     }
 
     caption: Literal["instruction", "target_caption"] = "target_caption"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.image_files import MaskChoice, mask_of
 from export.layouts.paired import PairedFormat, pair_folders, put_pair, quoted
 
@@ -43,9 +43,9 @@ class DiffusionPipe(PairedFormat):
         "tdrussell/diffusion-pipe `utils/dataset.py` at 0784ca8, `examples/flux_kontext_dataset.toml` at a3f2362"
     )
     carries: ClassVar = {
-        Part.SOURCES: "`control_paths`, in their order",
-        Part.MASK: "`mask_path`: white where the loss counts",
-        Part.IDS: "the name of the files",
+        Content.SOURCES: "`control_paths`, in their order",
+        Content.MASK: "`mask_path`: white where the loss counts",
+        Content.IDS: "the name of the files",
     }
 
     mask: MaskChoice = "first"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from export.format import Format, Guide, Part
+from export.format import Content, Format, Guide
 from export.layouts.image_files import one_source
 from export.layouts.preferences import NEEDS, edits_of, is_chosen_first
 from export.layouts.tables import DATA, IMAGE, open_table, stored
@@ -50,9 +50,9 @@ class EditReward(Format):
     )
     needs: ClassVar = NEEDS
     carries: ClassVar = {
-        Part.REJECTED: "`left_output_image` or `right_output_image`, the side that `vote_type` does not name",
-        Part.SCORES: "only the score of the preference, in `left_overall_score` and `right_overall_score`",
-        Part.IDS: "`key`, `unique_key`",
+        Content.REJECTED: "`left_output_image` or `right_output_image`, the side that `vote_type` does not name",
+        Content.SCORES: "only the score of the preference, in `left_overall_score` and `right_overall_score`",
+        Content.IDS: "`key`, `unique_key`",
     }
 
     @contextmanager

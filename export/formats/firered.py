@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.image_files import put_image, put_sources
 from export.layouts.lines import START, LinesFormat
 
@@ -41,9 +41,9 @@ class FireRed(LinesFormat):
         "`train/src/extract_vlm_embeds.py` at f475bfe"
     )
     carries: ClassVar = {
-        Part.SOURCES: "a list under `source_image`",
-        Part.REVERSE: "`inverse_instruction`",
-        Part.IDS: "the name of the image files",
+        Content.SOURCES: "a list under `source_image`",
+        Content.REVERSE: "`inverse_instruction`",
+        Content.IDS: "the name of the image files",
     }
 
     @contextmanager

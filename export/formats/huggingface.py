@@ -6,7 +6,7 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Format, Guide, Part
+from export.format import Content, Format, Guide
 from export.layouts.image_files import MaskChoice, mask_of
 from export.layouts.tables import DATA, IMAGE, light_types, light_values, open_table, stored
 
@@ -48,14 +48,14 @@ class HuggingFace(Format):
     reader: ClassVar = "`datasets` of Hugging Face, and diffusers' scripts"
     source: ClassVar = "huggingface/diffusers `examples/instruct_pix2pix/train_instruct_pix2pix.py` at 000280f"
     carries: ClassVar = {
-        Part.SOURCES: "the first in `input_image`, the others in `further_images`",
-        Part.MASK: "`mask`, white inside, or none",
-        Part.CAPTIONS: "`source_caption`, `target_caption`",
-        Part.REVERSE: "`reverse_instruction`",
-        Part.EDIT_TYPE: "`edit_type`",
-        Part.SCORES: "columns of the same names",
-        Part.TURNS: "`session_id`, `turn`",
-        Part.IDS: "`sample_id`",
+        Content.SOURCES: "the first in `input_image`, the others in `further_images`",
+        Content.MASK: "`mask`, white inside, or none",
+        Content.CAPTIONS: "`source_caption`, `target_caption`",
+        Content.REVERSE: "`reverse_instruction`",
+        Content.EDIT_TYPE: "`edit_type`",
+        Content.SCORES: "columns of the same names",
+        Content.TURNS: "`session_id`, `turn`",
+        Content.IDS: "`sample_id`",
     }
 
     mask: MaskChoice = "first"

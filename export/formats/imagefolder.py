@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Format, Guide, Part
+from export.format import Content, Format, Guide
 from export.layouts.image_files import MaskChoice, mask_of, one_source, put_image
 
 if TYPE_CHECKING:
@@ -40,12 +40,12 @@ class ImageFolder(Format):
     reader: ClassVar = "`datasets` of Hugging Face, and diffusers' scripts with `--train_data_dir`"
     source: ClassVar = "huggingface/datasets `src/datasets/packaged_modules/folder_based_builder` of version 5.2"
     carries: ClassVar = {
-        Part.MASK: "`mask_file_name`, or none",
-        Part.CAPTIONS: "`source_caption`, `target_caption`",
-        Part.REVERSE: "`reverse_instruction`",
-        Part.EDIT_TYPE: "`edit_type`",
-        Part.TURNS: "`session_id`, `turn`",
-        Part.IDS: "`sample_id`",
+        Content.MASK: "`mask_file_name`, or none",
+        Content.CAPTIONS: "`source_caption`, `target_caption`",
+        Content.REVERSE: "`reverse_instruction`",
+        Content.EDIT_TYPE: "`edit_type`",
+        Content.TURNS: "`session_id`, `turn`",
+        Content.IDS: "`sample_id`",
     }
 
     mask: MaskChoice = "first"

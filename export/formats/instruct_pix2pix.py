@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Format, Guide, Part
+from export.format import Content, Format, Guide
 from export.layouts.encodings import in_one_of
 from export.layouts.image_files import one_source
 from export.texts import json_line
@@ -36,8 +36,8 @@ class InstructPix2Pix(Format):
     reader: ClassVar = "InstructPix2Pix (`EditDataset`)"
     source: ClassVar = "timothybrooks/instruct-pix2pix `edit_dataset.py` at 2afcb7e"
     carries: ClassVar = {
-        Part.CAPTIONS: "`input` and `output` of prompt.json",
-        Part.IDS: "the name of the folder",
+        Content.CAPTIONS: "`input` and `output` of prompt.json",
+        Content.IDS: "the name of the folder",
     }
     encoding: ClassVar = "JPEG as stored, byte for byte; PNG and WebP as JPEG of quality 95, as file names end in .jpg"
 

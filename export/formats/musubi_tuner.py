@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.paired import SOURCE, TARGET, PairedFormat, group_of, pair_folders, put_target, quoted
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class MusubiTuner(PairedFormat):
         "00bd97a"
     )
     carries: ClassVar = {
-        Part.SOURCES: "`<sample_id>_0`, `<sample_id>_1` … in one control folder",
-        Part.IDS: "the name of the files",
+        Content.SOURCES: "`<sample_id>_0`, `<sample_id>_1` … in one control folder",
+        Content.IDS: "the name of the files",
     }
 
     resolution: tuple[int, int] = (1024, 1024)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.image_files import put_image, put_sources
 from export.layouts.lines import START, LinesFormat
 from export.layouts.paired import quoted
@@ -36,7 +36,7 @@ class OmniGen2(LinesFormat):
     version: ClassVar = 1
     reader: ClassVar = "OmniGen2 (`data_path` of the training options)"
     source: ClassVar = "VectorSpaceLab/OmniGen2 `omnigen2/dataset/omnigen2_train_dataset.py` at 63a3b7b"
-    carries: ClassVar = {Part.SOURCES: "`input_images`, in their order", Part.IDS: "the name of the image files"}
+    carries: ClassVar = {Content.SOURCES: "`input_images`, in their order", Content.IDS: "the name of the image files"}
 
     @contextmanager
     def open(self, shard: ShardFolder) -> Iterator[Callable[[Row], None]]:

@@ -6,7 +6,7 @@ import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.encodings import in_one_of
 from export.layouts.image_files import MaskChoice, mask_of
 from export.layouts.paired import TARGET, PairedFormat, images_of, put_target
@@ -36,8 +36,8 @@ class OneTrainer(PairedFormat):
     reader: ClassVar = "OneTrainer (concepts)"
     source: ClassVar = "Nerogar/OneTrainer `modules/dataLoader/mixin/DataLoaderText2ImageMixin.py` at 0069c35"
     carries: ClassVar = {
-        Part.MASK: "`<sample_id>-masklabel.png`: white where the loss counts",
-        Part.IDS: "the name of the files",
+        Content.MASK: "`<sample_id>-masklabel.png`: white where the loss counts",
+        Content.IDS: "the name of the files",
     }
     encoding: ClassVar = "targets as stored, byte for byte; source images as PNG"
 

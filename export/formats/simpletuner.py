@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.encodings import in_the_same, white_mask
 from export.layouts.image_files import MaskChoice, mask_of
 from export.layouts.paired import MASK, TARGET, PairedFormat, group_of, images_of, pair_folders, put_pair, source_of
@@ -45,9 +45,9 @@ class SimpleTuner(PairedFormat):
         "bghira/SimpleTuner `documentation/quickstart/QWEN_EDIT.md` at 2bc39ed, `documentation/DATALOADER.md`"
     )
     carries: ClassVar = {
-        Part.SOURCES: "a conditioning set each, up to three; rows with more are left out",
-        Part.MASK: "a conditioning set of the type `mask`, white where the loss counts, if `mask` is set",
-        Part.IDS: "the name of the files",
+        Content.SOURCES: "a conditioning set each, up to three; rows with more are left out",
+        Content.MASK: "a conditioning set of the type `mask`, white where the loss counts, if `mask` is set",
+        Content.IDS: "the name of the files",
     }
     encoding: ClassVar = "as stored, byte for byte; where files of a row have several encodings, as PNG"
 
@@ -86,15 +86,15 @@ class SimpleTuner(PairedFormat):
     def _backends(self, begin: str, num_sources: int) -> Iterator[dict[str, Any]]:
         group = group_of(num_sources)
         prefix = group.replace("/", "-")
-        conditioning = [(source_of(number), self.conditioning_type) for number in range(1, num_sources + 1)]
-        conditioning += [(MASK, "mask")] if self.mask is not None else []
+        sources = {source_of(number): str(self.conditioning_type) for number in range(1, num_sources + 1)}
+        conditioning = sources | ({MASK: "mask"} if self.mask is not None else {})
         shared = {"type": "local", "resolution": self.resolution, "resolution_type": "pixel"}
         yield {
             "id": f"{prefix}{TARGET}", **shared, "instance_data_dir": f"{begin}/{group}{TARGET}",
-            "caption_strategy": "textfile", "conditioning_data": [f"{prefix}{name}" for name, _ in conditioning],
+            "caption_strategy": "textfile", "conditioning_data": [f"{prefix}{name}" for name in conditioning],
             "cache_dir_vae": f"{begin}/cache/vae/{prefix}{TARGET}",
         }  # fmt: skip
-        for name, kind in conditioning:
+        for name, kind in conditioning.items():
             yield {
                 "id": f"{prefix}{name}", **shared, "dataset_type": "conditioning", "conditioning_type": kind,
                 "instance_data_dir": f"{begin}/{group}{name}", "source_dataset_id": f"{prefix}{TARGET}",

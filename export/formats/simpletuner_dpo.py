@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.encodings import in_the_same, white_mask
 from export.layouts.image_files import MaskChoice, mask_of
 from export.layouts.paired import MASK, TARGET, PairedFormat, put_target
@@ -52,9 +52,9 @@ class SimpleTunerDpo(PairedFormat):
     )
     needs: ClassVar = NEEDS
     carries: ClassVar = {
-        Part.REJECTED: "`rejected/`, under the name of the better edit",
-        Part.MASK: "a set of the type `mask`, white where the loss counts, where the setting `mask` asks for it",
-        Part.IDS: "the name of the files",
+        Content.REJECTED: "`rejected/`, under the name of the better edit",
+        Content.MASK: "a set of the type `mask`, white where the loss counts, where the setting `mask` asks for it",
+        Content.IDS: "the name of the files",
     }
     encoding: ClassVar = "as stored, byte for byte; where files of a row have several encodings, as PNG"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Format, Guide, Part
+from export.format import Content, Format, Guide
 from export.layouts.image_files import MaskChoice, mask_of, one_source
 from export.layouts.tables import DATA, IMAGE, open_table, stored
 
@@ -42,10 +42,10 @@ class UltraEdit(Format):
         "HaozheZhao/UltraEdit `traning/train_sd3_pix2pix.py` at 1af5f04, columns of BleachNick/UltraEdit_500k"
     )
     carries: ClassVar = {
-        Part.MASK: "`mask_image`, white where the edit may change the image, or none",
-        Part.CAPTIONS: "`source_caption`, `target_caption`",
-        Part.SCORES: f"only {', '.join(f'`{one}`' for one in SCORES)}, where the dataset has the score",
-        Part.IDS: "`idx`",
+        Content.MASK: "`mask_image`, white where the edit may change the image, or none",
+        Content.CAPTIONS: "`source_caption`, `target_caption`",
+        Content.SCORES: f"only {', '.join(f'`{one}`' for one in SCORES)}, where the dataset has the score",
+        Content.IDS: "`idx`",
     }
 
     mask: MaskChoice = "first"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Guide, Part
+from export.format import Content, Guide
 from export.layouts.image_files import MaskChoice, mask_of, one_source, put_image
 from export.layouts.lines import START, LinesFormat
 
@@ -37,8 +37,8 @@ class UltraEditJsonl(LinesFormat):
     reader: ClassVar = "UltraEdit's scripts (`--train_data_jsonl`)"
     source: ClassVar = "HaozheZhao/UltraEdit `traning/train_sd3_pix2pix.py` at 1af5f04"
     carries: ClassVar = {
-        Part.MASK: f"`mask_image`, or `{NO_MASK}`",
-        Part.IDS: "the name of the image files",
+        Content.MASK: f"`mask_image`, or `{NO_MASK}`",
+        Content.IDS: "the name of the image files",
     }
 
     mask: MaskChoice = "first"

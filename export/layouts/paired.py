@@ -87,9 +87,9 @@ def put_pair(shard: ShardFolder, row: Row, images: list[Encoded], text: str, mas
 
 
 def put_target(shard: ShardFolder, place: str, target: Encoded, text: str) -> None:
-    """Write a target and its caption, under the same name."""
+    """Write a target and its caption under the same name. No line end follows: a trainer may read it as a caption."""
     shard.put(f"{place}.{target.suffix}", target.content)
-    shard.put(f"{place}.txt", f"{text}\n".encode())
+    shard.put(f"{place}.txt", text.encode())
 
 
 def images_of(row: Row, most_sources: int, reader: str) -> list[Encoded]:

@@ -91,7 +91,7 @@ def schema_of(columns: Mapping[str, Any]) -> pa.Schema:
 
     features = {name: _feature(kind) for name, kind in columns.items()}
     fields = [(name, _arrow_type(kind)) for name, kind in columns.items()]
-    return pa.schema(fields, metadata={"huggingface": json.dumps({"info": {"features": features}})})
+    return pa.schema(fields, metadata={b"huggingface": json.dumps({"info": {"features": features}})})
 
 
 def stored(image: Encoded, row: Row) -> dict[str, Any]:

@@ -68,7 +68,7 @@ def test_a_sample_has_both_edits_and_their_scores(built):
         assert {"source.png", "target.png", "rejected.png", "region_mask.png"} <= set(members)
         assert known["rejected_id"] != own
         assert known["rejected_id"].rpartition("-c")[0] == own.rpartition("-c")[0] == known["parent_id"]
-        assert known["preference_score"] == known["pair_direction_cos"] > known["rejected_score"]
+        assert known["preference_score"] == known["target_caption_cos"] > known["rejected_score"]
         images = [rgb_image(members[f"{role}.png"]) for role in ("source", "target", "rejected")]
         assert len({image.tobytes() for image in images}) == len(images)
 
