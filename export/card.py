@@ -50,7 +50,7 @@ def _front_matter(head: str, guide: Guide) -> str:
 def _sections(export: Exported, made: Format, guide: Guide) -> Iterator[str]:
     yield f"# Export to {made.name}"
     yield (
-        f"{export.num_rows:,} rows of the dataset {_code(export.dataset.name)}, in the layout that {made.reader} "
+        f"Rows of the dataset {_code(export.dataset.name)}, in the layout that {made.reader} "
         f"reads. Written by `editloom export --to {made.name}`; the dataset's list of shards has the "
         f"{export.dataset.fingerprint}. {made.direction.format(caption=made.caption)}"
     )
@@ -72,15 +72,14 @@ def _code(text: str) -> str:
 
 def _counts(export: Exported) -> str:
     """Rows in the export and out of it, and the counts that the format made."""
-    lines = [f"- {export.num_rows:,} rows are in the export."]
-    lines += [f"- {number:,} {words}." for words, number in sorted(export.notes.items())]
-    if not export.left_out:
-        return "\n".join(["## Rows", "", *lines, "- No row was left out."])
+    lines = [f"- rows in the export: {export.num_rows:,}"]
+    lines += [f"- {words}: {number:,}" for words, number in sorted(export.notes.items())]
     lines += [
-        f"- {number:,} rows were left out: `{reason}`, {MEANING[LeftOut(reason)]}."
+        f"- rows left out, `{reason}` ({MEANING[LeftOut(reason)]}): {number:,}"
         for reason, number in sorted(export.left_out.items())
     ]
-    return "\n".join(["## Rows", "", *lines, f"- `{LEFT_OUT}` lists each row that was left out, with its reason."])
+    listed = f"`{LEFT_OUT}` lists each row that was left out." if export.left_out else "No row was left out."
+    return "\n".join(["## Rows", "", *lines, "", listed])
 
 
 def _dataset_card(export: Exported) -> str:

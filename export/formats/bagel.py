@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from export.shard_folder import ShardFolder
 
 INFO, REGISTRY = "parquet_info.json", "dataset_info.py"
-SESSIONS, CHAINED = "rows of the tables, a session each", "rows continue a session"
+SESSIONS, CHAINED = "rows of the tables, a session each", "rows that continue a session"
 ROWS_PER_GROUP = 16
 """BAGEL deals row groups to its readers, so a group is small."""
 USAGE = """\

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from export.shard_folder import ShardFolder
 
 JPEG_QUALITY = 95
-REENCODED = "images were encoded anew"
+REENCODED = "images encoded anew"
 """Words of the card for the number of such images."""
 
 

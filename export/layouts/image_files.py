@@ -18,7 +18,7 @@ MaskColumn = Literal["region_mask_png", "source_mask_png", "target_mask_png", "s
 FIRST_MASKS: tuple[MaskColumn, ...] = ("region_mask_png", "source_mask_png")
 """Columns whose mask is taken where the setting `mask` is `first`, in this order."""
 MaskChoice = MaskColumn | Literal["first"] | None
-WITH_MASK, WITHOUT_MASK = "rows have a mask", "rows have no mask"
+WITH_MASK, WITHOUT_MASK = "rows with a mask", "rows without a mask"
 """Words of the card for the numbers of such rows."""
 
 

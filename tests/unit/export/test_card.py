@@ -24,13 +24,13 @@ def test_card_states_licence_direction_and_every_part(to, tmp_path):
     for part in ("mask", "reverse instruction", "turns of a session", "more than one source image"):
         (line,) = [line for line in card.splitlines() if line.startswith(f"| {part} |")]
         assert (part in made.carries) == ("not carried" not in line)
-    assert "1 rows were left out: `lacks_column`" in card
+    assert "- rows left out, `lacks_column` (no value in a column that the format cannot do without): 1\n" in card
 
 
 def test_card_counts_rows_with_and_without_masks(tmp_path):
     card = card_of(mixed_dataset(tmp_path / "dataset"), tmp_path / "out", "diffusion-pipe")
-    assert "- 6 rows have a mask.\n" in card
-    assert "- 1 rows have no mask.\n" in card
+    assert "- rows with a mask: 6\n" in card
+    assert "- rows without a mask: 1\n" in card
 
 
 def test_dataset_without_a_card_is_said_to_state_no_licence(tmp_path):

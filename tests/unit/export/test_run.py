@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import fsspec
 import pytest
 from _datasets import write_list
 from _export_datasets import key_of, mixed_dataset, row_members, sha256_of_files, write_export_dataset
@@ -168,6 +169,16 @@ def test_error_of_a_worker_names_the_shard(dataset, tmp_path):
     changed(dataset / "00001.tar", b"\xff" * 20_000)
     with pytest.raises(DatasetError, match=r"shard 00001\.tar of .* cannot be read"):
         run(dataset, tmp_path / "out", workers=2)
+
+
+def test_dataset_on_a_remote_store_is_exported(dataset, tmp_path):
+    store = fsspec.filesystem("memory")
+    for path in dataset.iterdir():
+        store.pipe_file(f"/bucket/dataset/{path.name}", path.read_bytes())
+    remote = run("memory://bucket/dataset", tmp_path / "remote", "huggingface")
+    run(dataset, tmp_path / "local", "huggingface")
+    assert remote.num_rows == 7
+    assert sha256_of_files(tmp_path / "remote") == sha256_of_files(tmp_path / "local")
 
 
 def test_missing_tar_is_reported(dataset, tmp_path):

@@ -133,7 +133,7 @@ def test_simpletuner_files_of_a_row_have_one_ending(tmp_path):
     rows = {row["text"]: row for row in readers.simpletuner(out)}
     assert rows["make it colour 4"]["sources"][0].suffix == ".png"  # its target is a PNG file
     assert rows["make it colour 1"]["sources"][0].read_bytes() == image_bytes((1, 0, 0))
-    assert "3 images were encoded anew" in (out / "README.md").read_text()
+    assert "images encoded anew: 3" in (out / "README.md").read_text()
 
 
 def test_simpletuner_masks_are_a_conditioning_set(tmp_path):
