@@ -38,7 +38,7 @@ SCORES = ("target_margin_cos", "target_caption_cos", "pair_direction_cos", "pair
 CHANCE = "synthesis_seed"
 """A random number of each candidate: what a score is worth that knows nothing."""
 MAX_PIXELS = 1 << 20
-MIN_SHARE_OF_DECIDED = 0.9
+MIN_SHARE_OF_DECIDED = 0.8
 """Bar: of the shipped pairs of which one edit is right and the other wrong, the chosen one is right in so many."""
 
 
