@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     """Chosen and rejected candidate of each pair."""
 
 MANIFEST = ROOT / "manifests" / "tiny" / "preferences.toml"
+CAPTIONS = ("source_caption", "target_caption")
 SCORES = ("target_margin_cos", "target_caption_cos", "pair_direction_cos", "pair_dino_cos")
 CHANCE = "synthesis_seed"
 """A random number of each candidate: what a score is worth that knows nothing."""
@@ -98,9 +99,6 @@ def rightness(out: Path, rows: list[dict[str, Any]]) -> dict[str, dict[str, bool
             source = before[own.partition("-")[0]]
             found[name][own] = all(verdict(edit["source_caption"], edit["target_caption"], source, after))
     return found
-
-
-CAPTIONS = ("source_caption", "target_caption")
 
 
 def as_markdown(cells: Iterable[tuple[str, str, Shares]]) -> str:
