@@ -27,7 +27,7 @@ BUILD_FLAGS = $(if $(OUT),--out '$(OUT)') $(if $(SHARDS),--shards '$(SHARDS)') -
   bench-uip2p-claims bench-uip2p-memory uip2p-image bench-instructgie-claims bench-selective-scan bench-grids \
   bench-receptive-field instructgie-image bench-instructgie-data instructgie-data-image bench-regions-claims \
   regions-image bench-embed bench-target-rows bench-judge judging-image inputs-image bench-sessions sessions-image bench-filters \
-  filters-image bench-leakage bench-export export-image
+  filters-image bench-leakage bench-export export-image bench-preferences preferences-image
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  \1\t\2/' | expand -t 18
@@ -213,6 +213,12 @@ bench-ultraedit-claims: setup-dev ## UltraEdit's four claims in miniature: cells
 
 claims-image: setup ## Draw docs/images/ultraedit-claims.png from the cells of bench-ultraedit-claims
 	@$(BIN)/python benchmarks/ultraedit_claims/contact_sheet.py docs/images/ultraedit-claims.png
+
+bench-preferences: setup-dev data-pairs ## How often the chosen edit of a preference pair is truly better, by each score (benchmarks/preferences)
+	@$(BIN)/python benchmarks/preferences/run.py
+
+preferences-image: setup ## Draw docs/images/preferences.png from the build of bench-preferences
+	@$(BIN)/python benchmarks/preferences/contact_sheet.py docs/images/preferences.png
 
 ultraedit-image: setup ## Draw docs/images/ultraedit-data.png from the builds of bench-ultraedit-data
 	@$(BIN)/python benchmarks/ultraedit_data/contact_sheet.py docs/images/ultraedit-data.png

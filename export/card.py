@@ -30,6 +30,7 @@ MEANING = {
     LeftOut.LACKS_COLUMN: "no value in a column that the format cannot do without",
     LeftOut.SEVERAL_SOURCES: "more source images than the format takes",
     LeftOut.UNREADABLE_IMAGE: "an image had to be decoded and could not be",
+    LeftOut.SIZES_DIFFER: "two images differ in size that the trainer wants in one",
 }
 """Reason -> its meaning on the card."""
 
@@ -51,8 +52,7 @@ def _sections(export: Exported, made: Format, guide: Guide) -> Iterator[str]:
     yield (
         f"Rows of the dataset {_code(export.dataset.name)}, in the layout that {made.reader} "
         f"reads. Written by `editloom export --to {made.name}`; the dataset's list of shards has the "
-        f"{export.dataset.fingerprint}. The target image carries the text (`{made.caption}`), the source image is the "
-        "control."
+        f"{export.dataset.fingerprint}. {made.direction.format(caption=made.caption)}"
     )
     rows = "\n".join(f"| {one.value} | {made.carries.get(one, NOT_CARRIED)} |" for one in Content)
     yield f"## What is carried\n\nImages: {made.encoding}.\n\n| content | where it is |\n|---|---|\n{rows}"

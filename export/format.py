@@ -29,6 +29,7 @@ class Content(StrEnum):
 
     SOURCES = "more than one source image"
     MASK = "mask"
+    REJECTED = "rejected edit of the same image"
     CAPTIONS = "captions of source and target"
     REVERSE = "reverse instruction"
     EDIT_TYPE = "edit type"
@@ -43,6 +44,7 @@ class LeftOut(StrEnum):
     LACKS_COLUMN = "lacks_column"
     SEVERAL_SOURCES = "several_sources"
     UNREADABLE_IMAGE = "unreadable_image"
+    SIZES_DIFFER = "sizes_differ"
 
 
 class LeftOutError(Exception):
@@ -77,6 +79,8 @@ class Format(Settings, ABC):
     """Who reads the format."""
     source: ClassVar[str]
     """Where the reader's rules are written: repository, file, commit."""
+    direction: ClassVar[str] = "The target image carries the text (`{caption}`), the source image is the control."
+    """What the images of a row are to each other, for the card."""
     needs: ClassVar[tuple[str, ...]] = ("source_images", "target_image")
     """Columns without which a row is left out, in addition to the caption."""
     carries: ClassVar[Mapping[Content, str]]

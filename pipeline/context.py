@@ -107,7 +107,8 @@ class Context:
     def gather(self, ids: Sequence[str]) -> pa.Table:
         """The columns in `gathers` for the rows with these ids, of any shard, in the order of the ids.
 
-        An id may be repeated. Raises `ContractError` for an id that no row has.
+        With `gathers_from_parents` a column that was written before an expand is that of the row's parent. An id may be
+        repeated. Raises `ContractError` for an id that no row has.
         """
         if self.gatherer is None:
             raise ContractError("no rows to gather from: this context was made without `gatherer`")

@@ -129,6 +129,9 @@ class Stage(Settings):
     """Columns that it reads too if an earlier stage wrote them."""
     gathers: ClassVar[tuple[str, ...]] = ()
     """Columns that it fetches by id, of rows of any shard, with `ctx.gather`."""
+    gathers_from_parents: ClassVar[bool] = False
+    """True when the ids are those that rows have where this stage comes: what was written before an expand is then the
+    parent's. False when they are those of the stage that wrote the column."""
     writes: ClassVar[tuple[str, ...]] = ()
     rejects: ClassVar[type[StrEnum] | None] = None
     needs: ClassVar[Needs] = Needs()

@@ -233,6 +233,13 @@ COLUMNS: dict[str, Column] = _columns(
     _c("session_l1", pa.float32(), "0 to 1", "mean difference of the turn's target from the session's first source"),
     _c("session_outside_l1", pa.float32(), "0 to 1", "session_l1 where no turn asked for a change; the drift"),
     _c("session_image_cos", pa.float32(), "cosine, -1 to 1", "of the session's first source and the turn's target"),
+    # pair_preferences, attach_rejected
+    _c("rejected_id", pa.string(), "sample_id", "the candidate of the same edit that is worse than this one"),
+    _c("preference_score", pa.float32(), "of the score", "score by which this candidate was chosen"),
+    _c("rejected_score", pa.float32(), "of the score", "the same score of rejected_id"),
+    _c("preference_margin", pa.float32(), "of the score", "how much better the chosen candidate is, never negative"),
+    _c("rejected_image", pa.binary(), "encoded image", "target image of rejected_id", bulk=True),
+    _c("rejected_format", pa.string(), "jpg, png or webp", "encoding of rejected_image"),
     # encode_latents
     _c("source_latent", pa.binary(), "npy, float16, (C, h, w)", "source image in the latent space, scaled", bulk=True),
     _c("target_latent", pa.binary(), "npy, float16, (C, h, w)", "target image in the latent space, scaled", bulk=True),

@@ -65,6 +65,8 @@ MEMBERS: dict[str, Member] = {
     for member in (
         _member("source_images", "source", "image", "the image before the edit", "source_format", is_list=True),
         _member("target_image", "target", "image", "the image after the edit", "target_format"),
+        _member("rejected_image", "rejected", "image", "a worse edit of the same image by the same instruction",
+                "rejected_format"),
         _member("source_mask_png", "source_mask", "mask", "what changes, white on black, in the source image"),
         _member("target_mask_png", "target_mask", "mask", "what changed, white on black, in the target image"),
         _member("region_mask_png", "region_mask", "mask", "where the edit may change the image: white; all white where "

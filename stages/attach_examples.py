@@ -1,9 +1,8 @@
 """Fetch source and target image of each example of a pair, wherever they lie, so that they are stored beside it.
 
 It comes right after `group_by_instruction`: every example is a pair that was kept there, and a stage in between could
-reject one. The images are those of the last stages before it that wrote them. These stages must come after the last
-expand: before that, rows have other ids than the pairs, and the build stops with the id that it cannot gather. Examples
-may be of another size than the pair; the trainer cuts all to one size.
+reject one. The images are those of the last stages before it that wrote them. Examples may be of another size than the
+pair; the trainer cuts all to one size.
 
 Reads   example_ids (list<string>)
 Writes  example_source_images (list<binary>), example_source_formats (list<string>),
@@ -41,6 +40,7 @@ class AttachExamples(MapStage):
     version: ClassVar[int] = 1
     reads: ClassVar = ("example_ids",)
     gathers: ClassVar = ("source_images", "source_format", "target_image", "target_format")
+    gathers_from_parents: ClassVar[bool] = True
     writes: ClassVar = (
         "example_source_images", "example_source_formats", "example_target_images", "example_target_formats",
     )  # fmt: skip

@@ -25,7 +25,7 @@ from pipeline.stage import PartitionedStage
 from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
 from stages.pair_scores.best_rows import Best, details_of, facts_of, pass_on, rounds_of
 from stages.pair_scores.bound_verdicts import out_of_bounds
-from stages.pair_scores.bounds import NUMBERS, Bounds, BoundsTable
+from stages.pair_scores.bounds import BOUND_REASONS, NUMBERS, Bounds, BoundsTable
 from stages.pair_scores.filters import FILTERS, FilterName, with_filter
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ EDIT_TYPE = "edit_type"
 NOT_AMONG_BEST = "not_among_best"
 
 SelectReject = StrEnum(  # type: ignore[misc]  # one reason for each side of each column
-    "SelectReject",
-    [(f"{side}_{name}".upper(), f"{side}_{name}") for name in NUMBERS for side in ("low", "high")]
-    + [(NOT_AMONG_BEST.upper(), NOT_AMONG_BEST)],
+    "SelectReject", [(reason.upper(), reason) for reason in (*BOUND_REASONS, NOT_AMONG_BEST)]
 )
 
 

@@ -24,6 +24,7 @@ from _stage_fakes import (
 )
 from _stage_inputs import (
     boxed_objects,
+    candidates_by_id,
     captions,
     captions_of_two_shards,
     edit_lines,
@@ -51,8 +52,10 @@ from _stage_inputs import (
     masked_objects,
     named_objects,
     orders,
+    paired,
     pairs_by_id,
     pairs_to_group,
+    ranked,
     raw_targets,
     region_orders,
     rows,
@@ -128,6 +131,17 @@ CASES = {
         context=lambda tmp_path: {"gatherer": pairs_by_id},
     ),
     "attach_target": Case(targets, {}, context=lambda tmp_path: {"gatherer": images_by_id}),
+    "attach_rejected": Case(paired, {}, context=lambda tmp_path: {"gatherer": candidates_by_id}),
+    "pair_preferences": Case(
+        ranked,
+        {
+            "by": "pair_direction_cos", "prefer": "lowest", "per": "target_id", "rejected": "next", "min_margin": 0.3,
+            "bounds": {"pair_image_cos": {"min": 0.2}}, "keep_unpaired": True,
+        },
+        settings={
+            "by": "target_caption_cos", "min_margin": 0.1, "bounds": {"pair_image_cos": {"min": 0.5}},
+        },
+    ),
     "caption": Case(
         lambda tmp_path: without(edited(tmp_path), "target_image"),
         {"model": "zoo:other", "prompt": "a picture of", "max_new_tokens": 5, "reduced_jpeg_px": 64},

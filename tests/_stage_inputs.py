@@ -343,6 +343,39 @@ def scored(tmp_path):
     return {"a": table.slice(0, 4), "b": table.slice(4)}
 
 
+def ranked(tmp_path):
+    """Candidates of edits: a pair over two shards, one below the bound, one without a score, and one alone."""
+    table = rows(
+        parent_id=["p", "p", "q", "q", "q", "r", "r", None],
+        target_id=list("aabbccdd"),
+        target_caption_cos=[0.3, 0.9, 0.5, 0.7, 0.2, 0.6, 0.6, 0.4],
+        pair_direction_cos=[0.1, None, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8],
+        pair_image_cos=[0.8, 0.9, 0.4, 0.3, 0.9, 0.9, 0.9, 0.9],
+    )
+    return {"a": table.slice(0, 3), "b": table.slice(3, 3), "c": table.slice(6)}
+
+
+def paired(tmp_path):
+    """Chosen candidates: a pair, one of another source, one without a rejected image, one alone, one twice the same."""
+    return rows(
+        rejected_id=["same", "other", "empty", None, "twin"],
+        source_images=[[png(1)]] * 5,
+        target_image=[png(5 + n) for n in range(5)],
+    )
+
+
+def candidates_by_id(ids):
+    """A gatherer of the candidates that `paired` names."""
+    targets = {"same": png(20), "other": png(21), "empty": None, "twin": png(9)}
+    columns = {
+        "source_images": [[png(2 if own == "other" else 1)] for own in ids],
+        "target_image": [targets[own] for own in ids],
+        "target_format": [targets[own] and "png" for own in ids],
+    }
+    arrays = {name: pa.array(values, column(name).type) for name, values in columns.items()}
+    return pa.table({SAMPLE_ID: pa.array(list(ids), pa.string()), **arrays})
+
+
 def embedded(tmp_path, number=6):
     """Rows with vectors of the size of zoo:clip's. The last is opposite to all others."""
     rng = np.random.default_rng(0)

@@ -25,6 +25,9 @@ FORMATS = {
     "ultraedit-jsonl": "export.formats.ultraedit_jsonl:UltraEditJsonl",
     "bagel": "export.formats.bagel:Bagel",
     "instruct-pix2pix": "export.formats.instruct_pix2pix:InstructPix2Pix",
+    "diffusers-dpo": "export.formats.diffusers_dpo:DiffusersDpo",
+    "simpletuner-dpo": "export.formats.simpletuner_dpo:SimpleTunerDpo",
+    "editreward": "export.formats.editreward:EditReward",
 }
 """Name -> class; a new format is a file next to this one and a line here."""
 

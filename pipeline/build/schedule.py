@@ -76,7 +76,7 @@ class Schedule:
         if any(phase.kind == "round" for phase in own):
             queue.gate.add(planned.index)
         if planned.gathered:
-            queue.start_needs = set(planned.gathered.values())
+            queue.start_needs = set(planned.located)
         elif own[0].kind != "shards":
             queue.start_needs = {planned.upstream, *planned.artifacts.values()}
         if isinstance(planned.stage, SinkStage):  # artifacts are in its report even if no stage uses them
@@ -153,7 +153,7 @@ class Schedule:
         if queue.phases[0].kind != "round":
             queue.ready.append(Task(stage=stage, shard=ALL_SHARDS, input_digest=queue.digest))
             return
-        read = set(planned.gathered.values()) or {planned.upstream}
+        read = set(planned.located) or {planned.upstream}
         rows = max(int(self.outputs.rows(index).sum(dtype=np.float64)) for index in read)
         queue.num_parts = num_parts(rows)
         queue.groups = groups(len(self._plan.shards), queue.num_parts)

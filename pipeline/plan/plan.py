@@ -44,6 +44,8 @@ class PlannedStage:
     """Column read -> index of the stage that wrote it last."""
     gathered: dict[str, int]
     """Column gathered by id from any shard -> index of the stage that wrote it last."""
+    gathered_through: tuple[int, ...]
+    """Indices of the expand stages by which the ids of gathered rows lead to those of their parents."""
     artifacts: dict[str, int]
     """Artifact used -> index of the global stage that builds it."""
     models: dict[str, ModelEntry]
@@ -61,6 +63,11 @@ class PlannedStage:
         if isinstance(self.stage, PartitionedStage):
             return self.stage.rounds_over()
         return LOCATE_ROUNDS if self.gathered else ()
+
+    @property
+    def located(self) -> tuple[int, ...]:
+        """Indices of the stages whose rows it finds by their ids, in order."""
+        return tuple(sorted({*self.gathered.values(), *self.gathered_through}))
 
     @property
     def stored_columns(self) -> tuple[str, ...]:
@@ -151,6 +158,7 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
             m: ModelEntry(revision=model_revision(m), licence=model_licence(m)) for m in entry.stage.needs_models()
         }  # fmt: skip
         artifacts = _resolve_artifacts(entry.name, entry.stage, planned)
+        gathered = _resolve_gathered(entry.name, entry.stage, planned)
         upstream = next((p.index for p in reversed(planned) if p.has_rows), -1)
         print_ = fingerprint(
             entry.name,
@@ -165,7 +173,8 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
                 index=len(planned), name=entry.name, stage=entry.stage, fingerprint=print_,
                 folder=stage_folder(entry.name, print_), upstream=upstream,
                 providers=_resolve_columns(entry.name, entry.stage, planned), artifacts=artifacts,
-                gathered=_resolve_gathered(entry.name, entry.stage, planned), models=models, run_on=entry.run_on,
+                gathered=gathered, gathered_through=_expands_after(gathered, entry.stage, planned), models=models,
+                run_on=entry.run_on,
             )
         )  # fmt: skip
     if lacks:  # reported last: what is wrong with the chain itself should not wait for a download
@@ -243,15 +252,23 @@ def _resolve_gathered(name: str, stage: Stage, before: list[PlannedStage]) -> di
             raise PlanError(
                 f"stage {name} gathers column {wanted!r}, which no stage before it stores{nearest(wanted, written)}"
             )
-        between = before[written[wanted] + 1 :]
+        last = max((written[wanted], *_expands_after({wanted: written[wanted]}, stage, before)))
+        between = before[last + 1 :]
         waits = {p.index for p in between if isinstance(p.stage, GlobalStage | PartitionedStage) and p.has_rows}
-        waits |= {i for p in between for i in p.artifacts.values() if i > written[wanted]}
+        waits |= {i for p in between for i in p.artifacts.values() if i > last}
         if not waits:
             raise PlanError(
                 f"stage {name} gathers {wanted!r} from all shards, and nothing before it waits for all shards; "
                 "put it after a global stage, or after one that uses an artifact made of them"
             )
     return {wanted: written[wanted] for wanted in stage.gathers}
+
+
+def _expands_after(gathered: dict[str, int], stage: Stage, before: list[PlannedStage]) -> tuple[int, ...]:
+    """The expand stages between what is gathered and the stage, where it gathers from parents."""
+    if not gathered or not stage.gathers_from_parents:
+        return ()
+    return tuple(p.index for p in before[min(gathered.values()) + 1 :] if p.stage.kind == "expand")
 
 
 def _resolve_artifacts(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:

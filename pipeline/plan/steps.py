@@ -158,9 +158,9 @@ def input_digest(plan: Plan, key: Key, outputs: Outputs) -> str:
 
 def whole_digest(plan: Plan, stage: PlannedStage, outputs: Outputs) -> str:
     """Hash of what a stage reads of all shards: for the rounds of one that gathers rows, of what it gathers from."""
-    gathered = sorted(set(stage.gathered.values()))
-    if gathered:
-        return digest(part for s in plan.shards for part in (s.name, *(f"{i} {outputs[i, s.name]}" for i in gathered)))
+    if stage.gathered:
+        found = stage.located
+        return digest(part for s in plan.shards for part in (s.name, *(f"{i} {outputs[i, s.name]}" for i in found)))
     return digest(part for s in plan.shards for part in (s.name, *_shard_inputs(stage, s.name, outputs)))
 
 

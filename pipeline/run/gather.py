@@ -15,7 +15,7 @@ from pipeline.run.locate import Places
 from pipeline.store.row_sizes import BATCH_BYTES
 from pipeline.store.run_folder import WHERE
 from pipeline.store.tables import BULK_SUFFIX, checked, known_columns, named_damage, open_table
-from samples.columns import COLUMNS, SAMPLE_ID, column
+from samples.columns import COLUMNS, PARENT_ID, SAMPLE_ID, column
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -45,10 +45,18 @@ class Gatherer:
         groups: dict[tuple[int, bool], list[str]] = {}
         for name, provider in self._planned.gathered.items():
             groups.setdefault((provider, COLUMNS[name].bulk), []).append(name)
+        ids_at = {provider: self._ids_at(provider, ids) for provider, _ in groups}
         for (provider, is_bulk), names in sorted(groups.items()):
-            table = self._read(provider, BULK_SUFFIX if is_bulk else ".parquet", names, ids)
+            table = self._read(provider, BULK_SUFFIX if is_bulk else ".parquet", names, ids_at[provider])
             found |= {name: table[name] for name in names}
         return pa.table({name: found[name] for name in (SAMPLE_ID, *self._planned.gathered)})
+
+    def _ids_at(self, provider: int, ids: Sequence[str]) -> Sequence[str]:
+        """The ids that these rows had at a stage: the parent in each expand since, where that is gathered through."""
+        for expand in reversed(self._planned.gathered_through):
+            if expand > provider:
+                ids = self._read(expand, ".parquet", [PARENT_ID], ids)[PARENT_ID].to_pylist()
+        return ids
 
     def _read(self, provider: int, suffix: str, names: list[str], ids: Sequence[str]) -> pa.Table:
         if not ids:

@@ -37,7 +37,7 @@ PLACE = np.dtype([("hash", "<u8"), ("shard", "<i4"), ("row", "<i4")])
 def send_places(step: Step, place: RoundStep, run: str) -> dict[str, FileEntry]:
     """The first round: send the place of each row of a group of shards to its part."""
     outbox = Outbox(step.storage, step.planned.folder, run, step.task.shard)
-    for provider in sorted(set(step.planned.gathered.values())):
+    for provider in step.planned.located:
         folder = step.plan.stages[provider].folder
 
         def ids(number: int, folder: str = folder) -> tuple[int, pa.ChunkedArray]:
@@ -60,7 +60,7 @@ def sort_places(step: Step, place: RoundStep, run: str) -> dict[str, FileEntry]:
     """The second round: sort the places of one part by hash, shard and row, and write them."""
     inbox = Inbox(step.storage, step.planned.folder, run, range(place.index, place.index + 1))
     files: dict[str, FileEntry] = {}
-    for provider in sorted(set(step.planned.gathered.values())):
+    for provider in step.planned.located:
         tables = list(inbox.received(str(provider)))
         places = np.empty(sum(table.num_rows for table in tables), PLACE)
         for name in PLACE.names or ():

@@ -33,16 +33,26 @@ class Best(Settings):
     @field_validator("per")
     @classmethod
     def _can_group(cls, name: str) -> str:
-        if name in COLUMNS and (COLUMNS[name].bulk or pa.types.is_list(COLUMNS[name].type)):
-            raise ValueError(f"column {name!r} holds no single value: pairs cannot be grouped by it")
-        return name
+        return can_group(name)
 
     @field_validator("by")
     @classmethod
     def _can_rank(cls, name: str) -> str:
-        if name in COLUMNS and name not in NUMBERS:
-            raise ValueError(f"column {name!r} holds no numbers: pairs cannot be ranked by it")
-        return name
+        return can_rank(name)
+
+
+def can_group(name: str) -> str:
+    """The name of a column by whose values pairs can be grouped. Raises ValueError for another one."""
+    if name in COLUMNS and (COLUMNS[name].bulk or pa.types.is_list(COLUMNS[name].type)):
+        raise ValueError(f"column {name!r} holds no single value: pairs cannot be grouped by it")
+    return name
+
+
+def can_rank(name: str) -> str:
+    """The name of a column by whose values pairs can be ranked. Raises ValueError for another one."""
+    if name in COLUMNS and name not in NUMBERS:
+        raise ValueError(f"column {name!r} holds no numbers: pairs cannot be ranked by it")
+    return name
 
 
 def facts_of(rules: Sequence[Best], shard: int, table: pa.Table) -> pa.Table:
@@ -50,7 +60,7 @@ def facts_of(rules: Sequence[Best], shard: int, table: pa.Table) -> pa.Table:
     columns = {"id": table[SAMPLE_ID], "row": np.arange(table.num_rows, dtype=np.int32)}
     columns["shard"] = np.full(table.num_rows, shard, np.int32)
     for number, rule in enumerate(rules):
-        columns[_group(number)] = _group_texts(table[rule.per])
+        columns[_group(number)] = group_texts(table[rule.per])
         columns[_rank(number)] = _ranks(table[rule.by], rule.prefer)
     return pa.table(columns)
 
@@ -105,7 +115,7 @@ def _rank(number: int) -> str:
     return f"rank_{number}"
 
 
-def _group_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
+def group_texts(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """The values as texts, equal where the values are. No value stays none, and NaN becomes none."""
     if pa.types.is_floating(values.type):
         values = pc.if_else(pc.is_nan(values), None, pc.add(values, pa.scalar(0, values.type)))  # one zero, not two
@@ -136,9 +146,9 @@ def _split(read: Callable[[], Iterable[pa.Table]], number: int, keep: int) -> It
         best = held.take(_best(held, number, keep))
     if best is None:
         return
-    places = np.sort(_places(best))
+    places = np.sort(places_of(best))
     for batch in batches(read()):
-        is_best = pa.array(np.isin(_places(batch), places, assume_unique=True))
+        is_best = pa.array(np.isin(places_of(batch), places, assume_unique=True))
         yield batch.filter(is_best), batch.filter(pc.invert(is_best))
 
 
@@ -147,14 +157,14 @@ def _best(rows: pa.Table, number: int, keep: int) -> NDArray[np.int64]:
     of_row = rows[_group(number)].combine_chunks().dictionary_encode().indices.to_numpy()
     rank = rows[_rank(number)]
     by_rank = (rank.fill_null(0).to_numpy(), rank.is_null().to_numpy())  # no value comes last
-    order = np.lexsort((_places(rows), *sort_keys(rows["id"]), *by_rank, of_row))
+    order = np.lexsort((places_of(rows), *sort_keys(rows["id"]), *by_rank, of_row))
     starts = np.flatnonzero(np.diff(of_row[order], prepend=-1))
     within = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
     found: NDArray[np.int64] = order[within < keep]
     return found
 
 
-def _places(rows: pa.Table) -> NDArray[np.int64]:
+def places_of(rows: pa.Table) -> NDArray[np.int64]:
     """A number of each row's shard and place in it."""
     shard, row = (rows[name].to_numpy().astype(np.int64) for name in ("shard", "row"))
     found: NDArray[np.int64] = shard << 32 | row

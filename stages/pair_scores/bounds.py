@@ -21,6 +21,8 @@ NUMBERS = tuple(
     if pa.types.is_floating(one.type) or (pa.types.is_integer(one.type) and one.type != pa.uint64())
 )
 """Columns that can have a bound, in the order of the checks; 64 bits without sign are hashes."""
+BOUND_REASONS = tuple(f"{side}_{name}" for name in NUMBERS for side in ("low", "high"))
+"""Reject reasons of bounds: one for each side of each column."""
 
 
 class Bounds(Settings):

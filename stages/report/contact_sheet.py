@@ -31,8 +31,8 @@ Images = dict[str, bytes]
 """Role -> JPEG of one sample."""
 
 SHOWN = (
-    "source_images", "anchor_image", "target_image", "source_mask_png", "target_mask_png", "region_mask_png",
-    "soft_mask_png",
+    "source_images", "anchor_image", "target_image", "rejected_image", "source_mask_png", "target_mask_png",
+    "region_mask_png", "soft_mask_png",
 )  # fmt: skip
 """Columns of the images on the sheet. Of a list the first is shown."""
 THUMBNAIL_PX = 288

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from stages.report.licences import ShownLicences
 
-IMAGE_ROLES = ("anchor", "source", "target", "source_mask", "target_mask", "region_mask", "soft_mask")
+IMAGE_ROLES = (
+    "anchor", "source", "target", "rejected", "source_mask", "target_mask", "region_mask", "soft_mask",
+)  # fmt: skip
 TEMPLATES = Path(__file__).parent / "templates"
 
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")

@@ -62,7 +62,7 @@
     ];
   };
 
-  const CARD_ORDER = ["anchor", "source", "source_mask", "target", "target_mask", "region_mask", "soft_mask"];
+  const CARD_ORDER = ["anchor", "source", "source_mask", "target", "target_mask", "rejected", "region_mask", "soft_mask"];
   const SCORES = [
     ["direction", "pair_direction_cos"], ["images", "pair_image_cos"], ["DINO", "pair_dino_cos"],
     ["target", "target_caption_cos"], ["margin", "target_margin_cos"], ["outside", "outside_ssim"],

@@ -11,7 +11,8 @@ def test_members_are_declared_columns_of_pixels_or_vectors():
     assert all(COLUMNS[name].bulk for name in MEMBERS)
     named = [one.format_column for one in MEMBERS.values() if one.format_column]
     assert named == [
-        "source_format", "target_format", "anchor_format", "example_source_formats", "example_target_formats",
+        "source_format", "target_format", "rejected_format", "anchor_format", "example_source_formats",
+        "example_target_formats",
     ]  # fmt: skip
     assert set(named) <= set(COLUMNS)
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import pyarrow as pa
 import pytest
-from _fakes import Best, Pixels, ReadLines, Upper, id_of, plan_of, rows_of, run
+from _fakes import Best, Pixels, ReadLines, Twins, Upper, id_of, plan_of, rows_of, run
 from _fakes_over_shards import Pointer
 
 from core.errors import ContractError, PlanError
@@ -104,3 +104,45 @@ def test_bulk_and_light_columns_of_several_stages_belong_together(tmp_path, monk
     assert found.column_names == [SAMPLE_ID, "source_images", "caption", "source_caption"]
     assert found["source_images"].to_pylist() == [[line.encode()] for line in lines]
     assert found["caption"].to_pylist() == lines
+
+
+class Further(Twins):
+    """Two children of each child."""
+
+
+class PointerAcross(Pointer):
+    """Each row gets the texts of the row at the same place from the other end of the batch."""
+
+    gathers: ClassVar = ("source_caption", "instruction", "caption")
+    gathers_from_parents: ClassVar = True
+
+    def open(self, ctx):
+        def point(batch):
+            ids = batch[SAMPLE_ID].to_pylist()[::-1]
+            found = ctx.gather(ids).to_pylist()
+            assert [row[SAMPLE_ID] for row in found] == ids
+            texts = [f"{row[SAMPLE_ID]} {'/'.join(row[name] for name in self.gathers)}" for row in found]
+            return batch.append_column("target_caption", pa.array(texts))
+
+        return point
+
+
+@pytest.mark.parametrize("rows_of_one_part", [16_384, 1])
+def test_what_was_written_before_an_expand_is_gathered_from_the_parent(tmp_path, monkeypatch, rows_of_one_part):
+    monkeypatch.setattr("pipeline.plan.steps.ROWS_OF_ONE_PART", rows_of_one_part)
+    plan = plan_of(tmp_path, [ReadLines(), Upper(), Twins(), Further(), Best(), PointerAcross()], SHARDS)
+    assert plan.stages[-1].gathered_through == (2, 3)
+    assert run(plan).ok
+    for shard, lines in SHARDS.items():
+        found = [row["target_caption"] for row in rows_of(plan, "pointeracross", shard)]
+        assert found[::-1] == [
+            f"{id_of(line)}-e{first}-e{second} {line.upper()}/{second} {line}/{line}"
+            for line in lines for first in (1, 2) for second in (1, 2)
+        ]  # fmt: skip
+
+
+def test_gathering_from_parents_waits_for_all_rows_of_the_last_expand(tmp_path):
+    chain = [ReadLines(), Upper(), Best(), Twins(), PointerAcross()]
+    with pytest.raises(PlanError, match="gathers 'source_caption' from all shards, and nothing before it waits"):
+        plan_of(tmp_path, chain, SHARDS)
+    assert plan_of(tmp_path, [*chain[:-1], Pointer()], SHARDS).stages[-1].gathered_through == ()

@@ -1,0 +1,1 @@
+"""Pairs of a chosen and a rejected row of one group, for training on preferences."""
