@@ -1,7 +1,8 @@
 """Replies of a judge: those that an earlier build kept, and the others asked for once each.
 
 The key of a kept reply is a hash over everything that decides it: both images, the texts, the region, the judge with
-its revision and settings, the words that it is asked with, and the seed. So a changed prompt never finds old replies.
+its revision and settings, the words that it is asked with, the seed, and the stage's version. So a changed prompt never
+finds old replies.
 """
 
 from __future__ import annotations
@@ -50,12 +51,12 @@ class Replies:
     """One judge, and what it said in this run folder."""
 
     def __init__(self, judge: EditJudge, identity: Mapping[str, Any], ctx: Context) -> None:
-        """`identity` has the judge's id, revision and settings."""
+        """`identity` has the stage's version, and the judge's id, revision and settings."""
         self._judge, self._ctx = judge, ctx
         self._identity = canonical({**identity, "prompt_sha256": judge.prompt_sha256})
 
     def judge(self, edits: Sequence[ShownEdit | None]) -> list[Judgement]:
-        """One judgement an edit. Raises ConnectionError where the judge answers nothing at all."""
+        """One judgement an edit. Raises the first error of the judge, after the other replies are kept."""
         shas = [None if edit is None else edit.sha256 for edit in edits]
         shown = {sha: edit for sha, edit in zip(shas, edits, strict=True) if sha is not None and edit is not None}
         seeds = {sha: self._ctx.rng(sha).getrandbits(SEED_BITS) for sha in shown}
@@ -67,10 +68,17 @@ class Replies:
         if asked:
             requests = [shown[sha].request() for sha in asked]
             told = self._judge.judge(requests, seeds=[seeds[sha] for sha in asked])
-            new = {sha: one._replace(text=bounded(one.text)) for sha, one in zip(asked, told, strict=True)}
+            new = {
+                sha: one._replace(text=bounded(one.text))
+                for sha, one in zip(asked, told, strict=True)
+                if isinstance(one, JudgeReply)
+            }
             replies |= new
             if answers is not None:
                 answers.put({keys[sha]: list(reply) for sha, reply in new.items() if is_final(reply)})
+            for one in told:
+                if not isinstance(one, JudgeReply):
+                    raise one
         return [judgement_of(NO_REPLY, None) if sha is None else judgement_of(replies[sha], seeds[sha]) for sha in shas]
 
     def _key(self, sha: str, seed: int) -> str:

@@ -184,6 +184,32 @@ def test_a_server_that_is_down_fails_the_step_and_keeps_nothing(tmp_path):
     assert not (tmp_path / "answers").exists()
 
 
+@pytest.mark.parametrize(("fault", "kind"), [((429, "busy"), ConnectionError), ((400, "no"), ValueError)])
+def test_an_error_at_one_edit_costs_no_reply_to_another(tmp_path, fault, kind):
+    is_over = []
+
+    def answer(body):
+        return fault if "bus" in str(body) and not is_over else (200, completion(GOOD))
+
+    table = table_of(tmp_path, 2)
+    with chat_server(answer) as server:
+        with pytest.raises(kind, match=f"HTTP {fault[0]}"):
+            judged(server, tmp_path, table)
+        before = len(server.asked)
+        is_over.append(True)
+        assert judged(server, tmp_path, table)["judge_status"].to_pylist() == ["parsed"] * 2
+    assert len(server.asked) == before + 1
+
+
+def test_another_version_of_the_stage_finds_no_old_replies(tmp_path, monkeypatch):
+    table = table_of(tmp_path)
+    with chat_server(says(GOOD)) as server:
+        judged(server, tmp_path, table)
+        monkeypatch.setattr(JudgeEdit, "version", JudgeEdit.version + 1)
+        judged(server, tmp_path, table)
+    assert len(server.asked) == 2
+
+
 def test_select_rejects_abstentions_by_a_bound_on_the_score(tmp_path):
     with chat_server(lambda body: (200, completion(GOOD if "bus" in str(body) else "no"))) as server:
         rows = judged(server, tmp_path, table_of(tmp_path, 2))
