@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from core.errors import ContractError
 from models.judges.replies import JudgeScores, bounded, read_scores
 from models.protocols import JudgeReply
 from pipeline.plan.fingerprint import canonical
@@ -67,7 +68,7 @@ class Replies:
         asked = [sha for sha in shown if sha not in replies]
         if asked:
             requests = [shown[sha].request() for sha in asked]
-            told = self._judge.judge(requests, seeds=[seeds[sha] for sha in asked])
+            told = _checked(self._judge.judge(requests, seeds=[seeds[sha] for sha in asked]), len(asked))
             new = {
                 sha: one._replace(text=bounded(one.text))
                 for sha, one in zip(asked, told, strict=True)
@@ -83,6 +84,16 @@ class Replies:
 
     def _key(self, sha: str, seed: int) -> str:
         return hashlib.sha256(canonical([sha, seed, self._identity]).encode()).hexdigest()
+
+
+def _checked(told: Sequence[Any], count: int) -> Sequence[JudgeReply | ConnectionError | ValueError]:
+    """The replies. Raises ContractError where a judge, which may be the user's own, returned something else."""
+    if len(told) != count:
+        raise ContractError(f"the judge returned {len(told)} replies to {count} requests; expected one each")
+    for one in told:
+        if not isinstance(one, JudgeReply | ConnectionError | ValueError):
+            raise ContractError(f"the judge returned a {type(one).__name__}; expected a JudgeReply, or an error")
+    return told
 
 
 def is_final(reply: JudgeReply) -> bool:

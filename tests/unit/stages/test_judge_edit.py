@@ -7,6 +7,7 @@ import pytest
 from _openai_server import chat_server, completion
 from _stage_inputs import edited_regions_with_instructions, png
 
+from core.errors import ContractError
 from models import endpoint
 from models.judges import prompt
 from pipeline.context import Context
@@ -182,6 +183,26 @@ def test_a_server_that_is_down_fails_the_step_and_keeps_nothing(tmp_path):
     with chat_server(lambda body: (503, "")) as server, pytest.raises(ConnectionError):
         judged(server, tmp_path, table_of(tmp_path, 2))
     assert not (tmp_path / "answers").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([GOOD, GOOD], "the judge returned a str; expected a JudgeReply"),
+        ([None, None], "a NoneType; expected"),
+        ([], "returned 0 replies to 2 requests"),
+    ],
+)
+def test_a_judge_that_returns_something_else_is_refused(tmp_path, told, said):
+    class Own:
+        prompt_sha256 = None
+
+        def judge(self, requests, *, seeds):
+            return told
+
+    ctx = Context(stage_name="judge_edit", loader=lambda *_, **__: Own())
+    with pytest.raises(ContractError, match=said):
+        JudgeEdit(model="zoo:clip").open(ctx)(table_of(tmp_path, 2))
 
 
 @pytest.mark.parametrize(("fault", "kind"), [((429, "busy"), ConnectionError), ((400, "no"), ValueError)])
