@@ -1,6 +1,7 @@
 """`editloom calibrate`: what each threshold of a score keeps, and how that agrees with labels."""
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,8 @@ def calibrate_command(
     found = calibrate(read_scored(table, score), score, read_labels(labels) if labels else {}, rule)
     written = [str(path) for path in write_calibration(found, out)]
     if as_json:
-        say(json.dumps({"bounds": found.bounds(), "unknown_labels": found.num_unknown_labels, "written": written}))
+        counts = {"unknown_labels": found.num_unknown_labels, "rejects_left_out": found.left_out}
+        say(json.dumps({"bounds": found.bounds(), **counts, "written": written}))
         return
+    sys.stderr.write("".join(f"{note}\n" for note in found.notes()))
     say("\n".join([*written, *found.bounds()]))

@@ -29,8 +29,11 @@ LONGEST_WAIT_S = 30.0
 CONNECT_TIMEOUT_S = 10.0
 PASSING = frozenset({408, 409, 429, 500, 502, 503, 504})
 """HTTP statuses worth another attempt."""
+LATE = frozenset({408, 504})
+"""Those of them by which a server, or one before it, says that a request took too long."""
 SETUP = {
     401: f"the key is refused; set {KEY_VARIABLE}",
+    402: "the account has no credit left; top it up",
     403: f"the key may not use it; set another {KEY_VARIABLE}",
     404: "address or model is unknown; correct the model id",
 }
@@ -51,7 +54,11 @@ class RefusedRequest(ValueError):
 
 
 class ServerFault(ConnectionError):
-    """A request at which the server failed in every attempt (HTTP 500)."""
+    """A request at which the server failed at the last attempt (HTTP 500)."""
+
+
+class LateAnswer(ConnectionError):
+    """A request that was not answered in time at the last attempt (`timeout_s`, HTTP 408 or 504)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,10 +168,11 @@ class Endpoint:
                 if response.status not in PASSING:
                     return response
                 problem = f"HTTP {response.status}"
-                fault = ServerFault if response.status == 500 else ConnectionError
+                fault = _fault_of(response.status)
                 wait_s = _asked_wait_s(response.retry_after) or wait_s
             except (httpx2.TransportError, httpx2.DecodingError) as error:
-                problem, fault = f"{type(error).__name__}: {self._shown(str(error))}", ConnectionError
+                problem = f"{type(error).__name__}: {self._shown(str(error))}"
+                fault = LateAnswer if isinstance(error, httpx2.ReadTimeout) else ConnectionError
             if attempt + 1 < ATTEMPTS:
                 time.sleep(min(wait_s, LONGEST_WAIT_S))
         raise fault(f"{self.url}: no answer in {ATTEMPTS} attempts; last: {problem}")
@@ -182,6 +190,11 @@ class Endpoint:
         """The beginning of a message from outside, on one line, without the key should it be quoted there."""
         line = " ".join(text.split())
         return (line.replace(self._key, "***") if self._key else line)[:SHOWN_CHARS]
+
+
+def _fault_of(status: int) -> type[ConnectionError]:
+    """The kind of a fault that did not pass."""
+    return ServerFault if status == 500 else LateAnswer if status in LATE else ConnectionError
 
 
 def _asked_wait_s(header: str | None) -> float | None:

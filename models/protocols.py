@@ -415,10 +415,14 @@ class EditJudge(Protocol):
     prompt_sha256: str | None
     """Hash of the words that it is asked with, None for a judge that is not asked in words."""
 
-    def judge(self, requests: Sequence[JudgeRequest], *, seeds: Sequence[int]) -> list[JudgeReply]:
+    def judge(
+        self, requests: Sequence[JudgeRequest], *, seeds: Sequence[int]
+    ) -> Sequence[JudgeReply | ConnectionError | ValueError]:
         """One reply a request, in order. What a reply leaves to chance hangs on the request's seed alone.
 
-        Raises ConnectionError where no request at all can be answered.
+        A judge that can fail on one request returns the error in the place of its reply, so that the other replies are
+        kept: a ConnectionError is a fault of the machine, a ValueError one of the row. Raises ConnectionError where no
+        request at all can be answered.
         """
         ...
 

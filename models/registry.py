@@ -167,10 +167,13 @@ def editor_class(model_id: str) -> Any:
 
 
 def editor_class_if_here(model_id: str) -> Any | None:
-    """The same, or None for a model that is not on this machine or that no Editor serves. It fetches nothing."""
+    """The same, or None for a model that is not on this machine, that no Editor serves, or that is the user's own code.
+
+    It fetches nothing and runs nothing of the user's: a plan calls it.
+    """
     try:
         weights = find(model_id)
-        if not weights.is_local and not SCHEMES[weights.scheme].KIND:
+        if weights.wrapper or (not weights.is_local and not SCHEMES[weights.scheme].KIND):
             return None
         return _class(_served_by("Editor", weights))
     except (ModelError, ModuleNotFoundError):  # the plan reports what is missing

@@ -45,7 +45,7 @@ class JudgeEdit(MapStage):
     An edit gets the same seed wherever it is: the seed hangs on the images, the texts and the manifest's seed.
     """
 
-    version: ClassVar[int] = 1  # raise it with every change of the prompt, or of how replies are read
+    version: ClassVar[int] = 1  # raise it with every change of what judges are shown, or of how replies are read
     reads: ClassVar = ("source_images", "target_image", "instruction")
     reads_if_present: ClassVar = ("source_caption", "target_caption", "region_mask_png")
     writes: ClassVar = (
@@ -64,7 +64,8 @@ class JudgeEdit(MapStage):
         settings = {} if self.max_new_tokens is None else {"max_new_tokens": self.max_new_tokens}
         judge = ctx.load(EditJudge, self.model, **settings)
         revision = registry.revision(self.model)
-        replies = Replies(judge, {"model": self.model, "revision": revision, "settings": settings}, ctx)
+        identity = {"version": self.version, "model": self.model, "revision": revision, "settings": settings}
+        replies = Replies(judge, identity, ctx)
         same = {"model": self.model, "revision": revision, "prompt_sha256": judge.prompt_sha256}
 
         def judge_rows(batch: pa.Table) -> pa.Table:

@@ -8,7 +8,8 @@ not seen here.
 A group gives one pair, and so each edit one sample: a sample holds one edited and one rejected image, as the trainers
 of preferences read it. Of a group's other rows the scores are kept among the rejects.
 
-Reads   the columns that `per`, `by` and `bounds` name, and instruction (string) where there is one
+Reads   the columns that `per`, `by` and `bounds` name, and instruction (string) where there is one; where there are
+        any, edit_type (string) and judge_status (string) are kept with the rejects, which `editloom calibrate` counts
 Writes  rejected_id (string), preference_score (float32), rejected_score (float32), preference_margin (float32)
 Drops   rows without a score (no_score); the rejected row of a pair, whose image `attach_rejected` fetches
         (rejected_of_pair); rows outside of a bound (the reason names column and side); other rows than the best
@@ -53,7 +54,7 @@ class PairPreferences(PartitionedStage):
     """The chosen row of each group, with the id of the rejected one."""
 
     version: ClassVar[int] = 1
-    reads_if_present: ClassVar = (INSTRUCTION,)
+    reads_if_present: ClassVar = (INSTRUCTION, "edit_type", "judge_status")
     writes: ClassVar = WRITES
     rejects: ClassVar = PreferenceReject
 

@@ -1,7 +1,8 @@
 """Keep the pairs that are good enough: bounds on columns by name, and the best of each group.
 
-Reads   the columns that `preset`, `bounds`, `bounds_by_edit_type` and `best` name, and edit_type (string) where bounds
-        go by it
+Reads   the columns that `preset`, `bounds`, `bounds_by_edit_type` and `best` name, edit_type (string) where bounds go
+        by it; where there are any, edit_type and judge_status (string) are kept with the rejects, which
+        `editloom calibrate` counts
 Writes  nothing
 Drops   pairs outside of a bound (the reason names column and side), and those that `best` leaves out of their group;
         of two pairs that are each other's reverse both stay
@@ -22,7 +23,7 @@ from pydantic import Field
 from pipeline.partitions import batches
 from pipeline.rounds import Round, RoundInput, Rounds, Send
 from pipeline.stage import PartitionedStage
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID
+from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON
 from stages.pair_scores.best_rows import Best, details_of, facts_of, pass_on, rounds_of
 from stages.pair_scores.bound_verdicts import out_of_bounds
 from stages.pair_scores.bounds import BOUND_REASONS, NUMBERS, Bounds, BoundsTable
@@ -48,7 +49,8 @@ BestRule = Annotated[Best, Field(strict=False)]
 class Select(PartitionedStage):
     """Verdicts by bounds and ranks. Without settings all pairs pass."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
+    reads_if_present: ClassVar = (EDIT_TYPE, "judge_status")
     rejects: ClassVar = SelectReject
 
     preset: FilterName | None = None
@@ -118,7 +120,8 @@ class Select(PartitionedStage):
             mask = pa.array(is_beyond)
             reasons = pc.replace_with_mask(reasons, mask, pa.repeat(NOT_AMONG_BEST, beyond.num_rows))
             details = pc.replace_with_mask(details, mask, details_of(self._best(), beyond))
-        return pa.table({SAMPLE_ID: table[SAMPLE_ID], REJECT_REASON: reasons, REJECT_DETAIL: details})
+        read = {column: table[column] for column in table.column_names}  # so that the rejects have their scores
+        return pa.table({**read, REJECT_REASON: reasons, REJECT_DETAIL: details})
 
     def _out_of_bounds(self, table: pa.Table) -> tuple[pa.Array, pa.Array]:
         """(reason, detail) of the first bound, in the order of `NUMBERS`, that each row is beyond."""

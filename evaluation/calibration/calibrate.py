@@ -32,7 +32,8 @@ class Rule:
     """How a threshold is chosen.
 
     `keep_rate`: the highest that keeps at least the share `goal` of the rows. `precision`: the lowest at which at least
-    the share `goal` of the kept labelled rows is good. `kappa`: the one that agrees best with the labels.
+    the share `goal` of the kept labelled rows is good. `kappa`: the one that agrees best with the labels, better than
+    by chance.
     """
 
     name: RuleName
@@ -44,7 +45,8 @@ class Rule:
             return next((one for one in reversed(points) if one.keep_rate >= self.goal), None)
         if self.name == "precision":
             return next((one for one in points if one.precision is not None and one.precision >= self.goal), None)
-        return max((one for one in points if one.kappa is not None), key=lambda one: one.kappa or 0.0, default=None)
+        best = max(points, key=lambda one: one.kappa or 0.0, default=None)
+        return best if best is not None and (best.kappa or 0.0) > 0 else None
 
     def num_used(self, point: Agreement) -> int:
         """Rows that the choice rests on."""
@@ -73,6 +75,24 @@ class Calibration:
     rule: Rule | None
     num_unknown_labels: int
     """Labels of samples that the table does not have."""
+    left_out: dict[str, int]
+    """Stage -> its rejects in the dataset that do not say their score."""
+
+    def notes(self) -> list[str]:
+        """Sentences on what was not counted, and on a rule that suggests nothing."""
+        lines = []
+        if self.num_unknown_labels:
+            lines.append(f"{self.num_unknown_labels} labels are of samples that the table does not have.")
+        if self.left_out:
+            counts = ", ".join(f"{stage} {count}" for stage, count in self.left_out.items())
+            lines.append(f"Rejects that do not say their {self.score} are not counted: {counts}.")
+        if self.rule is None:
+            lines.append("No threshold is suggested: no rule was given.")
+        elif not self.bounds():
+            by_chance = "agrees with the labels better than chance does"
+            aim = by_chance if self.rule.name == "kappa" else f"reaches {self.rule.name} {self.rule.goal:g}"
+            lines.append(f"No threshold is suggested: none {aim}.")
+        return lines
 
     def bounds(self) -> list[str]:
         """Lines for the stage `select` of a manifest, empty where no threshold is suggested."""
@@ -110,7 +130,7 @@ def calibrate(scored: Scored, score: str, labels: Mapping[str, bool], rule: Rule
             )
         )  # fmt: skip
     unknown = len(labels.keys() - set(scored.ids))
-    return Calibration(score=score, sections=sections, rule=rule, num_unknown_labels=unknown)
+    return Calibration(score=score, sections=sections, rule=rule, num_unknown_labels=unknown, left_out=scored.left_out)
 
 
 def _key(name: str) -> str:

@@ -10,14 +10,14 @@ import io
 import json
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.errors import EvaluationError, UsageError, nearest
 from core.locations import connect
-from samples.columns import SAMPLE_ID
+from samples.columns import REJECT_REASON, SAMPLE_ID
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,6 +32,10 @@ SAMPLES, REJECTS = "samples.parquet", "rejects.parquet"
 LABELS = {"good": True, "1": True, "bad": False, "0": False}
 """Words of labels, for edits that should be kept and for those that should not."""
 MAX_LABELS_BYTES = 1 << 28
+LARGEST = float(np.finfo(np.float32).max)
+"""Of a score, which is kept in single precision."""
+SHOWN_CHARS = 60
+"""Of a value, in a message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +45,8 @@ class Scored:
     ids: list[str]
     edit_types: list[str]
     score_N: NDArray[np.float32]
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Stage -> its rejects in the dataset that do not say their score: rejected before they had one, or unread."""
 
 
 def read_scored(url: str, score: str) -> Scored:
@@ -50,8 +56,9 @@ def read_scored(url: str, score: str) -> Scored:
     occur twice.
     """
     fs, path = connect(url)
+    left_out: Counter[str] = Counter()
     if fs.isdir(path):
-        rows = _of_dataset(fs, path, score)
+        rows = _of_dataset(fs, path, score, left_out)
     elif path.endswith((".parquet", ".jsonl")):
         rows = _of_file(fs, path, score)
     else:
@@ -66,7 +73,9 @@ def read_scored(url: str, score: str) -> Scored:
     if len(set(ids)) != len(ids):
         twice = Counter(ids).most_common(1)[0][0]
         raise EvaluationError(f"{url}: sample_id {twice!r} occurs twice; expected one row a sample")
-    return Scored(ids=ids, edit_types=edit_types, score_N=np.array(values, np.float32))
+    return Scored(
+        ids=ids, edit_types=edit_types, score_N=np.array(values, np.float32), left_out=dict(sorted(left_out.items()))
+    )
 
 
 def read_labels(url: str) -> dict[str, bool]:
@@ -92,21 +101,22 @@ def read_labels(url: str) -> dict[str, bool]:
     return found
 
 
-def _of_dataset(fs: Any, folder: str, score: str) -> Iterator[tuple[str, dict[str, Any]]]:
+def _of_dataset(
+    fs: Any, folder: str, score: str, left_out: Counter[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:  # fmt: skip
+    """The samples and the rejects that say their score or an abstention. `left_out` counts the other rejects."""
     yield from _of_file(fs, f"{folder.rstrip('/')}/{SAMPLES}", score)
     rejects = f"{folder.rstrip('/')}/{REJECTS}"
     if not fs.exists(rejects):
         return
-    for number, row in enumerate(_parquet(fs, rejects, [SAMPLE_ID, "row"])):
+    for number, row in enumerate(_parquet(fs, rejects, [SAMPLE_ID, "stage", REJECT_REASON, "row"])):
         where = f"{rejects} row {number}"
         known = _parsed(row["row"] or "{}", where)
-        if score in known or (_is_judged(score) and "judge_status" in known):
+        is_judged = score.startswith("judge_") and "judge_status" in known
+        if score in known or is_judged or row[REJECT_REASON] in (f"low_{score}", f"high_{score}"):
             yield where, {**known, SAMPLE_ID: row[SAMPLE_ID]}
-
-
-def _is_judged(score: str) -> bool:
-    """True for scores by a judge, whose status says that a row without one is an abstention."""
-    return score.startswith("judge_")
+        else:
+            left_out[row["stage"] if str(row["stage"]).isidentifier() else "unnamed"] += 1
 
 
 def _of_file(fs: Any, path: str, score: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -195,6 +205,6 @@ def _text(row: dict[str, Any], name: str, where: str) -> str:
 def _number(value: Any, where: str) -> float:
     if value is None:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
-        raise EvaluationError(f"{where} is {value!r}; expected a number, or none for an abstention")
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > LARGEST:
+        raise EvaluationError(f"{where} is {repr(value)[:SHOWN_CHARS]}; expected a number, or none for an abstention")
     return float(value)

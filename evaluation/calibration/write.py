@@ -44,6 +44,7 @@ def write_calibration(found: Calibration, folder: Path) -> list[Path]:
     temporary = folder / f"{PAGE_FILE}.tmp"
     temporary.write_text(page(found), encoding="utf-8")
     written.append(temporary.replace(folder / PAGE_FILE))
+    (folder / PLOT_FILE).unlink(missing_ok=True)  # of an earlier run
     if rows:
         save_png(plot(found), folder / PLOT_FILE)
         written.append(folder / PLOT_FILE)
@@ -106,14 +107,11 @@ def _series(section: Section, name: str) -> Series:
 
 def _suggestion(found: Calibration) -> list[str]:
     """Which bounds follow from the rule, and what was left out."""
-    unknown = f"{found.num_unknown_labels} labels are of samples that the table does not have."
-    lines = [unknown, ""] if found.num_unknown_labels else []
-    if found.rule is None:
-        return [*lines, "No threshold is suggested: no rule was given."]
-    rule = found.rule.name if found.rule.name == "kappa" else f"{found.rule.name} {found.rule.goal:g}"
+    lines = [line for note in found.notes() for line in (note, "")]
     bounds = found.bounds()
-    if not bounds:
-        return [*lines, f"No threshold is suggested: none reaches {rule}."]
+    if found.rule is None or not bounds:
+        return lines[:-1]
+    rule = found.rule.name if found.rule.name == "kappa" else f"{found.rule.name} {found.rule.goal:g}"
     lines += [f"Suggested by {rule}, for the stage `select`:", "", "```toml", *bounds, "```"]
     without = ", ".join(_plain(one.name) for one in found.sections[1:] if one.suggested is None)
     if without:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.batches import as_rgb, same_length
 from models.data_urls import data_url
-from models.endpoint import RefusedRequest
+from models.endpoint import LateAnswer, RefusedRequest, ServerFault
 from models.judges.prompt import content, prompt_sha256, schema
 from models.language.chat_endpoint import ChatEndpoint
 from models.protocols import JudgeReply
@@ -48,10 +48,14 @@ class OpenaiJudge:
         self._max_new_tokens, self._max_side_px = max_new_tokens, max_side_px
         self.prompt_sha256 = prompt_sha256()
 
-    def judge(self, requests: Sequence[JudgeRequest], *, seeds: Sequence[int]) -> list[JudgeReply]:
-        """One reply a request. `no_reply` for one that has no answer while the server works.
+    def judge(
+        self, requests: Sequence[JudgeRequest], *, seeds: Sequence[int]
+    ) -> list[JudgeReply | ConnectionError | ValueError]:
+        """One reply a request. `no_reply` for one that fails or is late while the server answers others.
 
-        Raises ConnectionError where it does not, and what `ChatEndpoint.ask` raises for any other fault.
+        The error of a request is in its place: a ConnectionError where the server is busy or away, a ValueError where
+        it refuses for another reason than the content, or answers in another form. Raises ConnectionError where the
+        server answers nothing at all, ModelError for a refused key or an unknown model.
         """
         same_length(requests=requests, seeds=seeds)
         bodies = [self._body(request, seed) for request, seed in zip(requests, seeds, strict=True)]
@@ -70,14 +74,14 @@ class OpenaiJudge:
         return {"type": "image_url", "image_url": {"url": data_url(image, self._max_side_px)}}
 
 
-def _reply(outcome: ChatAnswer | ConnectionError | RefusedRequest) -> JudgeReply:
-    """The outcome of one request as a reply. Raises a refusal that has another reason than the content."""
-    if isinstance(outcome, ConnectionError):
+def _reply(outcome: ChatAnswer | ConnectionError | ValueError) -> JudgeReply | ConnectionError | ValueError:
+    """The outcome of one request as a reply, or its error where that says nothing of the edit."""
+    if isinstance(outcome, ServerFault | LateAnswer):
         return JudgeReply("", "no_reply")
-    if isinstance(outcome, RefusedRequest):
-        if outcome.code not in POLICY_CODES:
-            raise outcome
+    if isinstance(outcome, RefusedRequest) and outcome.code in POLICY_CODES:
         return JudgeReply(str(outcome), "refused")
+    if isinstance(outcome, ConnectionError | ValueError):
+        return outcome
     tokens = outcome.prompt_tokens, outcome.completion_tokens
     if outcome.refusal is not None or outcome.finish_reason == FILTERED:
         return JudgeReply(outcome.refusal or outcome.text, "refused", *tokens)

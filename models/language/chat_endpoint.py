@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from models.endpoint import Endpoint, RefusedRequest
+from models.endpoint import Endpoint, LateAnswer, ServerFault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,25 +45,27 @@ class ChatEndpoint:
         answers = self._endpoint.send([{"json": {"model": self._endpoint.model, **one}} for one in requests])
         return [self._text(answer) for answer in answers]
 
-    def ask_each(self, requests: Sequence[Mapping[str, Any]]) -> list[ChatAnswer | ConnectionError | RefusedRequest]:
+    def ask_each(self, requests: Sequence[Mapping[str, Any]]) -> list[ChatAnswer | ConnectionError | ValueError]:
         """As `ask`, but each request has its own outcome: an answer, or the error that it met.
 
-        Raises ConnectionError where the server answers nothing at all, not even a request of two words, and ValueError
-        for an answer of another form.
+        A ServerFault or a LateAnswer belongs to its request: the server answered another one. Any other ConnectionError
+        is a fault of the server. Raises ConnectionError where it answers nothing at all, not even a request of two
+        words.
         """
         replies = self._endpoint.send_each([{"json": {"model": self._endpoint.model, **one}} for one in requests])
-        if replies and all(isinstance(one.problem, ConnectionError) for one in replies):
+        if replies and all(isinstance(one.problem, ServerFault | LateAnswer) for one in replies):
             (pinged,) = self._endpoint.send_each([{"json": {"model": self._endpoint.model, **_PING}}])
             if isinstance(pinged.problem, ConnectionError):
                 raise pinged.problem
         return [self._outcome(one) for one in replies]
 
-    def _outcome(self, reply: Reply) -> ChatAnswer | ConnectionError | RefusedRequest:
-        if reply.problem is None:
-            return self._answer(reply.answer)
-        if isinstance(reply.problem, ConnectionError | RefusedRequest):
+    def _outcome(self, reply: Reply) -> ChatAnswer | ConnectionError | ValueError:
+        if reply.problem is not None:
             return reply.problem
-        raise reply.problem
+        try:
+            return self._answer(reply.answer)
+        except ValueError as error:
+            return error
 
     def _text(self, answer: Any) -> str:
         content = self._choice(answer)["message"]["content"]

@@ -98,6 +98,6 @@ def _constants(node: ast.stmt) -> list[tuple[str, Any]]:
     value = getattr(node, "value", None)
     try:
         constant = ast.literal_eval(value) if value is not None and targets else None
-    except ValueError:  # computed when the class is made
+    except (ValueError, TypeError):  # computed when the class is made
         return []
     return [(target.id, constant) for target in targets if isinstance(target, ast.Name)]

@@ -1,7 +1,8 @@
 """Replies of a judge: those that an earlier build kept, and the others asked for once each.
 
 The key of a kept reply is a hash over everything that decides it: both images, the texts, the region, the judge with
-its revision and settings, the words that it is asked with, and the seed. So a changed prompt never finds old replies.
+its revision and settings, the words that it is asked with, the seed, and the stage's version. So a changed prompt never
+finds old replies.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from core.errors import ContractError
 from models.judges.replies import JudgeScores, bounded, read_scores
 from models.protocols import JudgeReply
 from pipeline.plan.fingerprint import canonical
@@ -50,12 +52,12 @@ class Replies:
     """One judge, and what it said in this run folder."""
 
     def __init__(self, judge: EditJudge, identity: Mapping[str, Any], ctx: Context) -> None:
-        """`identity` has the judge's id, revision and settings."""
+        """`identity` has the stage's version, and the judge's id, revision and settings."""
         self._judge, self._ctx = judge, ctx
         self._identity = canonical({**identity, "prompt_sha256": judge.prompt_sha256})
 
     def judge(self, edits: Sequence[ShownEdit | None]) -> list[Judgement]:
-        """One judgement an edit. Raises ConnectionError where the judge answers nothing at all."""
+        """One judgement an edit. Raises the first error of the judge, after the other replies are kept."""
         shas = [None if edit is None else edit.sha256 for edit in edits]
         shown = {sha: edit for sha, edit in zip(shas, edits, strict=True) if sha is not None and edit is not None}
         seeds = {sha: self._ctx.rng(sha).getrandbits(SEED_BITS) for sha in shown}
@@ -66,15 +68,32 @@ class Replies:
         asked = [sha for sha in shown if sha not in replies]
         if asked:
             requests = [shown[sha].request() for sha in asked]
-            told = self._judge.judge(requests, seeds=[seeds[sha] for sha in asked])
-            new = {sha: one._replace(text=bounded(one.text)) for sha, one in zip(asked, told, strict=True)}
+            told = _checked(self._judge.judge(requests, seeds=[seeds[sha] for sha in asked]), len(asked))
+            new = {
+                sha: one._replace(text=bounded(one.text))
+                for sha, one in zip(asked, told, strict=True)
+                if isinstance(one, JudgeReply)
+            }
             replies |= new
             if answers is not None:
                 answers.put({keys[sha]: list(reply) for sha, reply in new.items() if is_final(reply)})
+            for one in told:
+                if not isinstance(one, JudgeReply):
+                    raise one
         return [judgement_of(NO_REPLY, None) if sha is None else judgement_of(replies[sha], seeds[sha]) for sha in shas]
 
     def _key(self, sha: str, seed: int) -> str:
         return hashlib.sha256(canonical([sha, seed, self._identity]).encode()).hexdigest()
+
+
+def _checked(told: Sequence[Any], count: int) -> Sequence[JudgeReply | ConnectionError | ValueError]:
+    """The replies. Raises ContractError where a judge, which may be the user's own, returned something else."""
+    if len(told) != count:
+        raise ContractError(f"the judge returned {len(told)} replies to {count} requests; expected one each")
+    for one in told:
+        if not isinstance(one, JudgeReply | ConnectionError | ValueError):
+            raise ContractError(f"the judge returned a {type(one).__name__}; expected a JudgeReply, or an error")
+    return told
 
 
 def is_final(reply: JudgeReply) -> bool:

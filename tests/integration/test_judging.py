@@ -10,6 +10,7 @@ import pytest
 from _builds import ROOT, build, command
 from _openai_server import chat_server, completion
 
+from evaluation.calibration.scored_rows import read_scored
 from zoo.write_published import main
 
 COUNT = 8
@@ -90,6 +91,20 @@ def test_only_what_the_judge_has_not_seen_is_asked(tmp_path, table):
         assert len(server.asked) == COUNT
         built(tmp_path, table, server.model_id, distance=1, seed=1)  # another seed
         assert len(server.asked) > COUNT
+
+
+def test_calibration_counts_every_judged_row_of_a_dataset(tmp_path, table):
+    replies = iter(["no", *[GOOD.replace("8", "2")] * 2])
+
+    def answer(_body):
+        return 200, completion(next(replies, GOOD))
+
+    with chat_server(answer) as server:
+        built(tmp_path, table, server.model_id)
+    found = read_scored(str(tmp_path / "run" / "dataset"), "judge_score")
+    scores = sorted(found.score_N.tolist(), key=str)
+    assert [str(score) for score in scores] == ["2.0", "2.0", *["8.0"] * (COUNT - 3), "nan"]
+    assert found.left_out == {}
 
 
 def test_kept_answers_give_the_bytes_of_a_first_run(tmp_path, table):

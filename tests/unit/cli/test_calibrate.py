@@ -27,6 +27,14 @@ def test_without_labels_the_keep_rate_decides(table, tmp_path, editloom):
     assert json.loads(printed)["bounds"] == ["bounds.judge_score = { min = 6.0 }"]
 
 
+def test_a_rule_that_suggests_nothing_is_said(table, tmp_path, editloom):
+    (tmp_path / "labels.csv").write_text("sample_id,label\n" + "".join(f"s{n},bad\n" for n in range(9)))
+    flags = ("--labels", tmp_path / "labels.csv", "--precision", 0.9)
+    code, printed, said = editloom("calibrate", table, "--out", tmp_path / "out", *flags)
+    assert (code, len(printed.splitlines())) == (0, 3)
+    assert said == "No threshold is suggested: none reaches precision 0.9.\n"
+
+
 def test_without_labels_and_rule_there_is_the_curve_alone(table, tmp_path, editloom):
     code, printed, _ = editloom("calibrate", table, "--out", tmp_path / "out")
     assert (code, len(printed.splitlines())) == (0, 3)

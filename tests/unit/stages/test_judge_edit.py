@@ -7,6 +7,7 @@ import pytest
 from _openai_server import chat_server, completion
 from _stage_inputs import edited_regions_with_instructions, png
 
+from core.errors import ContractError
 from models import endpoint
 from models.judges import prompt
 from pipeline.context import Context
@@ -182,6 +183,52 @@ def test_a_server_that_is_down_fails_the_step_and_keeps_nothing(tmp_path):
     with chat_server(lambda body: (503, "")) as server, pytest.raises(ConnectionError):
         judged(server, tmp_path, table_of(tmp_path, 2))
     assert not (tmp_path / "answers").exists()
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ([GOOD, GOOD], "the judge returned a str; expected a JudgeReply"),
+        ([None, None], "a NoneType; expected"),
+        ([], "returned 0 replies to 2 requests"),
+    ],
+)
+def test_a_judge_that_returns_something_else_is_refused(tmp_path, told, said):
+    class Own:
+        prompt_sha256 = None
+
+        def judge(self, requests, *, seeds):
+            return told
+
+    ctx = Context(stage_name="judge_edit", loader=lambda *_, **__: Own())
+    with pytest.raises(ContractError, match=said):
+        JudgeEdit(model="zoo:clip").open(ctx)(table_of(tmp_path, 2))
+
+
+@pytest.mark.parametrize(("fault", "kind"), [((429, "busy"), ConnectionError), ((400, "no"), ValueError)])
+def test_an_error_at_one_edit_costs_no_reply_to_another(tmp_path, fault, kind):
+    is_over = []
+
+    def answer(body):
+        return fault if "bus" in str(body) and not is_over else (200, completion(GOOD))
+
+    table = table_of(tmp_path, 2)
+    with chat_server(answer) as server:
+        with pytest.raises(kind, match=f"HTTP {fault[0]}"):
+            judged(server, tmp_path, table)
+        before = len(server.asked)
+        is_over.append(True)
+        assert judged(server, tmp_path, table)["judge_status"].to_pylist() == ["parsed"] * 2
+    assert len(server.asked) == before + 1
+
+
+def test_another_version_of_the_stage_finds_no_old_replies(tmp_path, monkeypatch):
+    table = table_of(tmp_path)
+    with chat_server(says(GOOD)) as server:
+        judged(server, tmp_path, table)
+        monkeypatch.setattr(JudgeEdit, "version", JudgeEdit.version + 1)
+        judged(server, tmp_path, table)
+    assert len(server.asked) == 2
 
 
 def test_select_rejects_abstentions_by_a_bound_on_the_score(tmp_path):

@@ -2,6 +2,7 @@
 
 import math
 import tomllib
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -96,6 +97,26 @@ def test_without_a_rule_nothing_is_suggested():
     assert found.bounds() == []
     assert "No threshold is suggested" in page(found)
     assert "precision" not in page(found)
+
+
+def test_labels_that_agree_by_chance_suggest_nothing():
+    found = calibrate(scored(), "judge_score", {name: not good for name, good in labels(4.0).items()}, Rule("kappa"))
+    assert found.bounds() == []
+    assert found.notes() == ["No threshold is suggested: none agrees with the labels better than chance does."]
+    assert found.notes()[0] in page(found)
+
+
+def test_rejects_that_are_not_counted_are_named():
+    rows = replace(scored(), left_out={"dedup": 3, "take_rows": 90})
+    said = "Rejects that do not say their judge_score are not counted: dedup 3, take_rows 90."
+    assert said in page(calibrate(rows, "judge_score", {}, Rule("keep_rate", 0.5)))
+
+
+def test_a_plot_of_an_earlier_run_goes_where_there_is_none(tmp_path):
+    for scores in (None, [math.nan]):
+        rows = scored() if scores is None else scored(scores=scores)
+        write_calibration(calibrate(rows, "judge_score", {}, None), tmp_path)
+    assert not (tmp_path / "calibration.png").exists()
 
 
 def test_files_have_every_threshold_and_a_plot(tmp_path):

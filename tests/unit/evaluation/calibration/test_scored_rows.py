@@ -9,6 +9,7 @@ import pytest
 
 from core.errors import EditloomError, EvaluationError, UsageError
 from evaluation.calibration.scored_rows import read_labels, read_scored
+from pipeline.run.rejects import REJECT_SCHEMA
 
 
 def dataset(folder, rejects=()):
@@ -16,9 +17,11 @@ def dataset(folder, rejects=()):
     folder.mkdir()
     table = {"sample_id": ["a", "b", "c"], "judge_score": [9.0, None, 4.0], "edit_type": ["add", "add", None]}
     pq.write_table(pa.table(table), folder / "samples.parquet")
-    rows = [{"sample_id": f"r{n}", "stage": "select", "row": json.dumps(row)} for n, row in enumerate(rejects)]
-    pq.write_table(pa.Table.from_pylist(rows, pa.schema([(n, pa.string()) for n in ("sample_id", "stage", "row")])),
-                   folder / "rejects.parquet")  # fmt: skip
+    rows = [
+        {"sample_id": f"r{n}", "stage": "select", "reject_reason": reason, "row": json.dumps(row)}
+        for n, (reason, row) in enumerate(rejects)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, REJECT_SCHEMA), folder / "rejects.parquet")
     return str(folder)
 
 
@@ -36,13 +39,17 @@ def values(scored):
 
 def test_rejects_with_a_score_or_an_abstention_count_and_others_do_not(tmp_path):
     rejects = [
-        {"judge_score": 2.0, "judge_status": "parsed", "edit_type": "remove"},
-        {"judge_status": "unparsed"},
-        {"caption": "rejected before it was judged"},
+        ("low_pair_ssim", {"judge_score": 2.0, "judge_status": "parsed", "edit_type": "remove"}),
+        ("low_pair_ssim", {"judge_status": "unparsed"}),
+        ("low_judge_score", {}),
+        ("low_pair_ssim", {"caption": "rejected before it was judged"}),
     ]
-    assert values(read_scored(dataset(tmp_path / "d", rejects), "judge_score")) == {
+    found = read_scored(dataset(tmp_path / "d", rejects), "judge_score")
+    assert values(found) == {
         "a": ("add", 9.0), "b": ("add", None), "c": ("untyped", 4.0), "r0": ("remove", 2.0), "r1": ("untyped", None),
+        "r2": ("untyped", None),
     }  # fmt: skip
+    assert found.left_out == {"select": 1}
 
 
 def test_a_dataset_without_rejects_and_a_table_are_read(tmp_path):
@@ -75,6 +82,8 @@ def test_a_dataset_at_a_url_is_read(tmp_path):
         ("t.jsonl", '{"sample_id": "a", "s": "high"}', "line 1: s is 'high'; expected a number"),
         ("t.jsonl", '{"sample_id": "a", "s": true}', "s is True; expected a number"),
         ("t.jsonl", '{"sample_id": "a", "s": Infinity}', "s is inf; expected a number"),
+        ("t.jsonl", '{"sample_id": "a", "s": 1e39}', "s is 1e\\+39; expected a number"),
+        ("t.jsonl", f'{{"sample_id": "a", "s": {"9" * 400}}}', "s is 9{60}; expected a number"),
         ("t.jsonl", '{"sample_id": 7, "s": 1}', "sample_id is 7; expected text"),
         ("t.jsonl", '{"s": 1}', "sample_id is None; expected text"),
         ("t.jsonl", '{"sample_id": "a", "s": 1}\n{"sample_id": "a", "s": 1}', "'a' occurs twice"),

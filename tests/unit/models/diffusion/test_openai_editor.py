@@ -285,6 +285,11 @@ def test_refused_key_stops_the_call_and_is_not_quoted():
     assert KEY not in str(caught.value)
 
 
+def test_account_without_credit_stops_the_call_and_refuses_no_row():
+    with image_server(lambda _form: (402, "pay")) as server, pytest.raises(ModelError, match="no credit left"):
+        answers(server, "a")
+
+
 def test_answer_without_end_is_cut(monkeypatch):
     monkeypatch.setattr(endpoint, "MAX_ANSWER_BYTES", 1000)
     with image_server(lambda _form: (200, "x" * 2000)) as server:

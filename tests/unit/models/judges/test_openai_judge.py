@@ -94,25 +94,35 @@ def test_words_that_sound_like_a_refusal_are_a_reply():
         assert judge(server, "a")[0].kind == "text"
 
 
-def test_one_request_without_an_answer_among_others_is_no_reply():
-    with chat_server(answers(a=(503, "busy"))) as server:
+@pytest.mark.parametrize("status", [500, 504, 408])
+def test_one_request_without_an_answer_among_others_is_no_reply(status):
+    with chat_server(answers(a=(status, "no"))) as server:
         assert judge(server, "a", "b") == [JudgeReply("", "no_reply"), JudgeReply("fine")]
 
 
+@pytest.mark.parametrize("status", [429, 502, 503])
+def test_a_server_that_is_busy_has_not_abstained(status):
+    with chat_server(answers(a=(status, "busy"))) as server:
+        fault, other = judge(server, "a", "b")
+    assert isinstance(fault, ConnectionError)
+    assert f"HTTP {status}" in str(fault)
+    assert other == JudgeReply("fine")
+
+
 def test_a_request_alone_is_no_reply_where_the_server_answers_another():
-    with chat_server(answers(a=(503, "busy"))) as server:
+    with chat_server(answers(a=(500, "no"))) as server:
         assert judge(server, "a") == [JudgeReply("", "no_reply")]
         assert server.asked[-1][2]["messages"] == [{"role": "user", "content": "Say OK."}]
 
 
 def test_a_server_that_refuses_the_other_request_works_all_the_same():
-    with chat_server(answers(a=(503, "busy"), ping=(400, "too short"))) as server:
+    with chat_server(answers(a=(500, "no"), ping=(400, "too short"))) as server:
         assert judge(server, "a") == [JudgeReply("", "no_reply")]
 
 
 def test_a_server_that_answers_nothing_is_a_fault_of_the_machine():
     with (
-        chat_server(lambda body: (503, "busy")) as server,
+        chat_server(lambda body: (500, "no")) as server,
         pytest.raises(ConnectionError, match="no answer in 4 attempts"),
     ):
         judge(server, "a", "b")
@@ -136,13 +146,25 @@ def test_an_answer_that_takes_too_long_is_no_reply():
 @pytest.mark.parametrize("error", ["too large", {"error": {"code": "context_length_exceeded"}}, {"error": "x"}, [1]])
 def test_a_request_that_is_refused_for_another_reason_is_an_error(error):
     body = error if isinstance(error, str) else json.dumps(error)
-    with chat_server(answers(a=(400, body))) as server, pytest.raises(ValueError, match="HTTP 400"):
+    with chat_server(answers(a=(400, body))) as server:
+        refused, other = judge(server, "a", "b")
+    assert isinstance(refused, ValueError)
+    assert "HTTP 400" in str(refused)
+    assert other == JudgeReply("fine")
+
+
+@pytest.mark.parametrize("answer", ["no JSON", {"choices": []}, {"error": {"code": 429}}])
+def test_an_answer_of_another_form_is_an_error_of_that_request(answer):
+    with chat_server(answers(a=(200, answer))) as server:
+        malformed, other = judge(server, "a", "b")
+    assert "no chat completion came back" in str(malformed)
+    assert other == JudgeReply("fine")
+
+
+@pytest.mark.parametrize(("status", "words"), [(401, "the key is refused"), (402, "no credit left; top it up")])
+def test_a_refused_key_or_an_empty_account_is_an_error_of_the_model(status, words):
+    with chat_server(answers(a=(status, "no"))) as server, pytest.raises(ModelError, match=words):
         judge(server, "a", "b")
-
-
-def test_a_refused_key_is_an_error_of_the_model():
-    with chat_server(lambda body: (401, "who?")) as server, pytest.raises(ModelError, match="the key is refused"):
-        judge(server, "a")
 
 
 def test_an_empty_answer_is_handed_on_as_it_is():

@@ -8,6 +8,7 @@ from core.errors import ModelError
 from models import registry
 from models.model_ids import find, missing, offer, pin
 from models.placement import Placement
+from stages.synthesise_edit import SynthesiseEdit
 
 JUDGE = """
 raise_at_import = 1 / {divisor}
@@ -59,6 +60,12 @@ def test_class_is_found_without_importing_it_or_its_packages(write):
     assert not [name for name in sys.modules if name.startswith("their_code")]
 
 
+def test_stage_with_an_editor_of_the_users_own_runs_nothing_of_it(write):
+    stage = SynthesiseEdit(model=write(serves='("Editor",)', divisor=0))
+    assert (stage.needs_columns(), stage.needs_models()) == ((), (stage.model,))
+    assert not [name for name in sys.modules if name.startswith("their_code")]
+
+
 def test_pin_has_the_version_and_changes_with_the_file(write):
     first = pin(find(write()))
     assert first.startswith("v3 sha256:")
@@ -83,7 +90,7 @@ def test_class_serves_no_protocol_that_it_does_not_state(write):
         registry.load("Tagger", model_id)
 
 
-@pytest.mark.parametrize("serves", ["()", "'EditJudge'", "('EditJudge', 1)", "make_it()", "None"])
+@pytest.mark.parametrize("serves", ["()", "'EditJudge'", "('EditJudge', 1)", "make_it()", "None", "{[]: 1}"])
 def test_class_without_a_constant_of_protocols_is_refused(write, serves):
     said = 'class Mine states no protocol; expected a line serves = ("EditJudge",) in it'
     assert refusal(write(serves=serves)).endswith(said)
