@@ -25,14 +25,19 @@ def licence_in(metadata: Mapping[str, Any]) -> str | None:
     known: dict[str, Any] = {}
     for name, value in metadata.items():
         known.setdefault(plain_name(name[:MAX_CHARS]), value)
-    texts = (_text(known.get(name)) for name in LICENCE_NAMES)
+    texts = (_joined(known.get(name)) for name in LICENCE_NAMES)
     return next((text for text in texts if text.lower() not in NO_LICENCE), None)
 
 
-def _text(value: Any) -> str:
-    """The value as one line. Several licences are joined by commas, and a number is the name that the input uses."""
+def _joined(value: Any) -> str:
+    """The value as one line, several licences of a list joined by commas. Lists within the list are no licences."""
     if isinstance(value, list):
-        return clean(", ".join(text for text in (_text(one) for one in value[:MAX_CHARS]) if text))
+        return clean(", ".join(text for text in map(_text, value[:MAX_CHARS]) if text))
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    """A text on one line, empty for what is none. A number is the name that the input uses."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     return clean(str(value))

@@ -91,6 +91,11 @@ class TarImages:
         else:
             self._handle.seek(place.offset)
             sample.image = self._handle.read(place.size)
+            if len(sample.image) < place.size:
+                raise ShardFailed(
+                    f"{self.tar.stem}.tar: {len(sample.image)} of {place.size} bytes of {name[:200]!r}; the archive "
+                    "was changed while it was read; run the same command again"
+                )
 
     def _places_of(self, name: str) -> list[_Place]:
         """The members that a name of a table may be."""

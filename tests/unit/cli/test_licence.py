@@ -66,7 +66,7 @@ def test_licence_of_each_sample_is_in_the_table(build):
 
 
 def test_allowed_classes_decide_the_exit_code(build, editloom):
-    _, dataset, _ = build(["CC BY 4.0", "mit"])
+    _, dataset, _ = build(["CC BY 4.0", "mit", "cc0-1.0"])
     assert editloom("licence", dataset)[0] == 0
     assert editloom("licence", dataset, "--allow", "permissive, attribution")[0] == 0
     code, out, _ = editloom("licence", dataset, "--allow", "permissive")
