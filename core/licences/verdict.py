@@ -45,7 +45,7 @@ class Verdict:
     """Pairs of licences that cannot both be kept in one work, each with the reason."""
 
     def outside(self, allowed: Iterable[LicenceClass]) -> list[LicenceClass]:
-        """The classes of parts in the data that are not allowed, in their order. What asks nothing is always allowed."""
+        """The classes of parts in the data that are not allowed, in order. What asks nothing is always allowed."""
         return sorted(self.licences - {*allowed, LicenceClass.PUBLIC_DOMAIN}, key=lambda one: one.rank)
 
 

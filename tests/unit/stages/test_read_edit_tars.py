@@ -249,8 +249,8 @@ def test_tar_that_is_cut_while_it_is_read_fails_the_shard(tmp_path):
     (tar,) = image_tars.list_image_tars(str(folder / "Parquet" / "add_part0.parquet"))
     opened = tar_images.TarImages(tar)
     os.truncate(folder / "Singleturn" / "results_add_laion_part0.tar.split.000", 600)
-    with pytest.raises(ShardFailed, match=r"results_add_laion_part0.tar: \d+ of \d+ bytes of 'a/result.png'; the archive "
-                                          "was changed while it was read"):  # fmt: skip
+    with pytest.raises(ShardFailed, match=r"results_add_laion_part0.tar: \d+ of \d+ bytes of 'a/result.png'; the "
+                                          "archive was changed while it was read"):  # fmt: skip
         opened.load(InputSample(key="a"), "a/result.png", 1 << 20)
 
 
