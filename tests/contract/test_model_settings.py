@@ -87,6 +87,9 @@ def test_plan_refuses_a_model_that_cannot_serve_the_stage(name, field, protocol)
 
 @pytest.mark.parametrize(("name", "field", "protocol"), MODEL_FIELDS)
 def test_models_whose_output_is_in_no_dataset_only_score(name, field, protocol):
-    """Vectors of encoders are in no dataset, nor are boxes that were only counted. The role decides whether a model's licence counts in the verdict."""
+    """Vectors of encoders are in no dataset, nor are boxes that were only counted.
+
+    The role decides whether a model's licence counts in the verdict.
+    """
     (mark,) = [one for one in stage_class(name).model_fields[field].metadata if isinstance(one, Serves)]
     assert mark.only_scores == (protocol in ONLY_SCORES or name in COUNTED)

@@ -17,6 +17,10 @@ from stages.inputs.sample_licence import licence_in
         ({"license_name": "Attribution License", "license_url": "https://x/by/2.0"}, "https://x/by/2.0"),
         ({"license": "?", "license_name": "CC BY"}, "CC BY"),
         ({"license": " a\nb "}, "a b"),
+        (
+            {"license": 4, "license_url": "http://creativecommons.org/licenses/by/2.0/"},
+            "http://creativecommons.org/licenses/by/2.0/",
+        ),
     ],
 )
 def test_licence_of_a_sample_is_found_under_usual_keys(metadata, expected):
