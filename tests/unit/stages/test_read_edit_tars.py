@@ -196,7 +196,8 @@ def test_of_members_that_end_alike_the_folder_above_decides(tmp_path):
 
 
 def test_of_one_name_the_last_member_counts(tmp_path):
-    members = [*images("a/original.png", "a/result.png"), ("results_add_laion_part0/a/original.png", jpeg(9))]
+    own = ("results_add_laion_part0/a/original.png", jpeg(9))
+    members = [("x/a/original.png", jpeg(5)), *images("a/original.png", "a/result.png"), own]
     (row,), _ = read_rows(ReadEditTars(), write(tmp_path, [entry("a")], members))
     assert row["source_raw"] == jpeg(9)
 
