@@ -62,7 +62,7 @@ def _as_text(found: DatasetLicences, verdict: Verdict) -> str:
     from core.licences.wording import NO_ADVICE, verdict_lines
     from samples.licence_file import shown_text
 
-    lines = [f"{found.dataset}: {line}" for line in verdict_lines(verdict)]
+    lines = [f"{shown_text(found.dataset)}: {line}" for line in verdict_lines(verdict)]
     lines += [f"warning: {warning}" for warning in warnings(found.license, found.uses, found.model_uses)]
     for use in found.uses:
         classes = ", ".join(licence.licence_class for licence in use.licences)
