@@ -276,7 +276,7 @@ def _named(weights: Weights, path: Path, *fields: str) -> str:
     found = [str(config[field]) for field in fields if field in config] if isinstance(config, dict) else []
     if found:
         classes = config.get("architectures")
-        is_classifier = isinstance(classes, list) and str(classes[:1]).endswith("ForImageClassification']")
+        is_classifier = isinstance(classes, list) and str(*classes[:1]).endswith("ForImageClassification")
         return _CLASSIFIER.format(found[0]) if is_classifier and found[0] in _ENCODERS else found[0]
     if isinstance(config, dict) and "architecture" in config:
         return "timm"
