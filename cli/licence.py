@@ -36,12 +36,11 @@ def licence_command(
     allowed = _classes(allow) if allow is not None else None
     found = read_licences(dataset)
     verdict = verdict_of(found.uses)
-    is_allowed = verdict.is_within(allowed) if allowed is not None else None
+    is_allowed = not verdict.outside(allowed) if allowed is not None else None
     say(_as_json(found, verdict, is_allowed) if as_json else _as_text(found, verdict))
     if is_allowed is False:
         if not as_json:
-            outside = sorted(verdict.licences - set(allowed or ()), key=lambda one: one.rank)
-            say(f"not allowed: {', '.join(outside)}; allowed: {', '.join(allowed or ())}")
+            say(f"not allowed: {', '.join(verdict.outside(allowed or ()))}; allowed: {', '.join(allowed or ())}")
         raise typer.Exit(1)
 
 
@@ -63,7 +62,7 @@ def _as_text(found: DatasetLicences, verdict: Verdict) -> str:
     from core.licences.wording import NO_ADVICE, verdict_lines
     from samples.licence_file import shown_text
 
-    lines = [f"{found.dataset}: {line}" for line in verdict_lines(verdict)]
+    lines = [f"{shown_text(found.dataset)}: {line}" for line in verdict_lines(verdict)]
     lines += [f"warning: {warning}" for warning in warnings(found.license, found.uses, found.model_uses)]
     for use in found.uses:
         classes = ", ".join(licence.licence_class for licence in use.licences)

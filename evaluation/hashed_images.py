@@ -57,6 +57,7 @@ def write_list(source: Path, out: Path, *, name: str = "", benchmark: str = "", 
     """
     if not is_hash_list(out) or out.name == HASHES_SUFFIX:
         raise UsageError(f"--out {out}: the name of a list ends with {HASHES_SUFFIX}; expected NAME{HASHES_SUFFIX}")
+    out.parent.mkdir(parents=True, exist_ok=True)  # before the work: a folder that cannot be made ends it at once
     hashes: set[tuple[int, int]] = set()
     left_out: Counter[str] = Counter()
     num_images = 0

@@ -61,7 +61,7 @@ def write_hash_list(path: Path, name: str, hashes: Iterable[tuple[int, int]], *,
 
     rows = sorted(set(hashes))
     arrays = [pa.array([row[place] for row in rows], pa.uint64()) for place in range(len(COLUMNS))]
-    facts = {KEY: VERSION, NAME_KEY: name.encode(), COUNT_KEY: str(num_images).encode()}
+    facts = {KEY: VERSION, NAME_KEY: _shown(name).encode(), COUNT_KEY: str(num_images).encode()}
     table = pa.table(arrays, names=list(COLUMNS)).replace_schema_metadata(facts)
     temporary = path.with_name(f"{path.name}.tmp")
     pq.write_table(table, temporary, use_dictionary=False)
@@ -93,9 +93,15 @@ def read_hash_list(path: Path) -> HashList:
     count = facts.get(COUNT_KEY, b"")
     if [field.type for field in table.schema] != [pa.uint64()] * 2 or _has_nulls(table) or not count.isdigit():
         raise ModelError(f"{path} lacks hashes of 64 bits in each row, or the number of its images; {advice}")
-    name = " ".join(facts.get(NAME_KEY, b"").decode("utf-8", errors="replace").split())[:MAX_NAME_CHARS]
+    name = _shown(facts.get(NAME_KEY, b"").decode("utf-8", errors="replace"))
     dhash_N, phash_N = (table[column].combine_chunks().to_numpy() for column in COLUMNS)
     return HashList(name=name, num_images=int(count), dhash_N=dhash_N, phash_N=phash_N)
+
+
+def _shown(name: str) -> str:
+    """A name on one line, without characters that control a terminal or that UTF-8 cannot hold."""
+    line = " ".join(name.split())[:MAX_NAME_CHARS]
+    return "".join(character if character.isprintable() else "?" for character in line)
 
 
 def _has_nulls(table: pa.Table) -> bool:

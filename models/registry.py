@@ -7,6 +7,7 @@ A wrapper is chosen by the protocol that a stage asks for and by the kind of mod
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -191,20 +192,24 @@ def revision(model_id: str) -> str:
     return model_ids.pin(find(model_id))
 
 
-def licence(model_id: str) -> str | None:
-    """The licence that came with the model, or None when it says none or is not on this machine."""
-    try:
-        return find(model_id).licence()
-    except ModelError:
-        return None
+def licence(model_id: str, protocol: str = "") -> str | None:
+    """The licence that came with the model and those of the models that it loads to serve `protocol`, with commas.
+
+    None when none of them states one. A model that states none among others is `not stated`, which names no licence.
+    """
+    found: list[str | None] = []
+    with contextlib.suppress(ModelError):  # `missing` reports it
+        weights = find(model_id)
+        found.append(weights.licence())
+        found += [licence(inner, served) for served, inner in _within(weights, protocol)]
+    return ", ".join(dict.fromkeys(text or "not stated" for text in found)) if any(found) else None
 
 
 def missing(model_id: str, protocol: str = "") -> list[Missing]:
     """All that `model_id` needs, to serve `protocol`, and this machine lacks, or empty when it can be loaded."""
     try:
         weights = find(model_id)
-        kind = kind_of(weights) if weights.is_local else ""
-        within = WITHIN[kind](Path(weights.location), protocol) if kind in WITHIN else ()
+        within = _within(weights, protocol)
     except ModelError as error:
         return [Missing(what=str(error))]
     lacks = [_package(name) for name in _packages(weights, protocol) if importlib.util.find_spec(name) is None]
@@ -218,6 +223,12 @@ def missing(model_id: str, protocol: str = "") -> list[Missing]:
     except ModelError as error:
         absent = Missing(what=str(error))
     return [*lacks, absent] if absent else lacks
+
+
+def _within(weights: Weights, protocol: str) -> tuple[tuple[str, str], ...]:
+    """(protocol, model id) of each further model that is loaded to serve `protocol`. Raises ModelError."""
+    kind = kind_of(weights) if weights.is_local else ""
+    return WITHIN[kind](Path(weights.location), protocol) if kind in WITHIN else ()
 
 
 def cannot_serve(protocol: str, model_id: str) -> str | None:
@@ -268,7 +279,7 @@ def _named(weights: Weights, path: Path, *fields: str) -> str:
     found = [str(config[field]) for field in fields if field in config] if isinstance(config, dict) else []
     if found:
         classes = config.get("architectures")
-        is_classifier = isinstance(classes, list) and str(classes[:1]).endswith("ForImageClassification']")
+        is_classifier = isinstance(classes, list) and str(*classes[:1]).endswith("ForImageClassification")
         return _CLASSIFIER.format(found[0]) if is_classifier and found[0] in _ENCODERS else found[0]
     if isinstance(config, dict) and "architecture" in config:
         return "timm"

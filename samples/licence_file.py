@@ -52,9 +52,9 @@ class ModelLicence(State):
 
     @property
     def model_use(self) -> ModelUse:
-        """The model as `core.licences` takes it."""
+        """The model as `core.licences` takes it, its name fit to be printed: the file may come from anybody."""
         return ModelUse(
-            model=self.model, role=self.role, licence=self.licence, stated_by=self.stated_by, stages=self.stages,
+            model=clean(self.model), role=self.role, licence=self.licence, stated_by=self.stated_by, stages=self.stages,
             card_licence=self.card_licence,
         )  # fmt: skip
 

@@ -35,7 +35,7 @@ class CountFaces(MapStage):
     reads_if_present: ClassVar = READS_IF_PRESENT
     writes: ClassVar = columns_of(*MEASURES)
 
-    model: Annotated[str, Serves(Detector)]
+    model: Annotated[str, Serves(Detector, only_scores=True)]
     """A Detector: `hf:IDEA-Research/grounding-dino-tiny@<commit>`, or one that was trained on faces."""
     phrases: Labels = Field(default=("human face",), min_length=1)
     """What is looked for. A detector with labels of its own needs some of these, such as `["face"]`."""

@@ -34,7 +34,7 @@ class MeasureText(MapStage):
     reads_if_present: ClassVar = READS_IF_PRESENT
     writes: ClassVar = columns_of(MEASURE)
 
-    model: Annotated[str, Serves(Detector)]
+    model: Annotated[str, Serves(Detector, only_scores=True)]
     """A Detector: `hf:IDEA-Research/grounding-dino-tiny@<commit>`, `zoo:grounding-dino` …"""
     phrases: Labels = Field(default=("text",), min_length=1)
     """What is looked for. A detector with labels of its own needs some of these."""

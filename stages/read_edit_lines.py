@@ -69,9 +69,9 @@ class ReadEditLines(DownloadSettings, SourceStage):
 
     rows_per_shard: int = Field(default=1000, ge=1)
     """Lines in one shard."""
-    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#/@]+(/[^\s?#]*)?$")
     """Address below which the images are that lines name without a host. It allows downloads: of those, and of source
-    images that have no `local_input_image`. None: all images are files beside the lines."""
+    images that have no `local_input_image`. It names no user. None: all images are files beside the lines."""
 
     def list_shards(self, inputs: Sequence[str]) -> list[Shard]:
         """Shards `<file>-00000` … of each file. Raises `PlanError` when there are no lines."""

@@ -44,9 +44,9 @@ class Verdict:
     conflicts: tuple[str, ...]
     """Pairs of licences that cannot both be kept in one work, each with the reason."""
 
-    def is_within(self, allowed: Iterable[LicenceClass]) -> bool:
-        """True where every part in the data is of an allowed class, or asks nothing."""
-        return self.licences <= {*allowed, LicenceClass.PUBLIC_DOMAIN}
+    def outside(self, allowed: Iterable[LicenceClass]) -> list[LicenceClass]:
+        """The classes of parts in the data that are not allowed, in order. What asks nothing is always allowed."""
+        return sorted(self.licences - {*allowed, LicenceClass.PUBLIC_DOMAIN}, key=lambda one: one.rank)
 
 
 def verdict_of(uses: Sequence[Use]) -> Verdict:

@@ -155,7 +155,8 @@ def plan_stages(manifest: Manifest, only: str | None = None) -> tuple[PlannedSta
         _check_models(entry.name, entry.stage)
         lacks += [(entry.name, lack) for lack in _lacks(entry.stage)]
         models = {} if lacks else {
-            m: ModelEntry(revision=model_revision(m), licence=model_licence(m)) for m in entry.stage.needs_models()
+            m: ModelEntry(revision=model_revision(m), licence=model_licence(m, protocol))
+            for m, protocol in _served(entry.stage)
         }  # fmt: skip
         artifacts = _resolve_artifacts(entry.name, entry.stage, planned)
         gathered = _resolve_gathered(entry.name, entry.stage, planned)
@@ -213,12 +214,15 @@ def _lacks(stage: Stage) -> Iterator[Missing]:
     """Packages and models that the stage needs and this machine has not."""
     for package in packages_missing(stage.needs.packages):
         yield missing_package(package, f"'.[{stage.needs.extra}]'" if stage.needs.extra else package)
-    settings = stage.model_settings().items()
-    needed = [(model, protocol) for setting, protocol in settings for model in stage.models_of(setting)]
-    marked = {model for model, _ in needed}
-    needed += [(model, "") for model in stage.needs_models() if model not in marked]
-    for model, protocol in needed:
+    for model, protocol in _served(stage):
         yield from model_missing(model, protocol)
+
+
+def _served(stage: Stage) -> list[tuple[str, str]]:
+    """(model id, protocol) of each model that the stage uses; no protocol where no setting names the model."""
+    settings = stage.model_settings().items()
+    marked = [(model, protocol) for setting, protocol in settings for model in stage.models_of(setting)]
+    return marked + [(model, "") for model in stage.needs_models() if model not in dict(marked)]
 
 
 def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:

@@ -57,9 +57,9 @@ def model_revision(model_id: str) -> str:
     return revision
 
 
-def model_licence(model_id: str) -> str | None:
-    """The licence that the model's files state, or None when they state none. Loads no model."""
-    licence: str | None = importlib.import_module(MODELS_REGISTRY).licence(model_id)
+def model_licence(model_id: str, protocol: str) -> str | None:
+    """The licences in the files of the model and of those that it is made of, or None. Loads no model."""
+    licence: str | None = importlib.import_module(MODELS_REGISTRY).licence(model_id, protocol)
     return licence
 
 

@@ -151,7 +151,9 @@ def input_digest(plan: Plan, key: Key, outputs: Outputs) -> str:
         about = canonical(
             plan.manifest.model_dump(include={"name", "summary", "license", "language", "stated_licences"})
         )
-        licences = canonical([{name: model.licence for name, model in s.models.items()} for s in plan.stages])
+        licences = canonical(
+            [[{name: model.licence for name, model in s.models.items()}, s.stage.model_roles()] for s in plan.stages]
+        )
         return digest([about, licences, *(f"{k} {outputs[k]}" for k in _with_output(plan, index))])
     return whole_digest(plan, stage, outputs)
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from stages.download.status import without_credentials
 from stages.inputs.edit_rows import EditReject, InputEdit
 from stages.inputs.edit_texts import MAX_TURNS, names_with
 from stages.inputs.folder_images import ImageFolder
@@ -26,7 +27,7 @@ SOURCE_URL, SOURCE_FILE, TARGET = "open_image_input_url", "local_input_image", "
 FILES, PROMPTS, TURN_TEXT = "files", "metadata_edit_turn_prompts", "text"
 ORIGINAL, FINAL = "original_input_image", "final_image"
 _TURN_ID = re.compile(r"edit_turn\d{1,9}|final_image")
-_URL = re.compile(r"https?://", re.IGNORECASE)
+_URL = re.compile(r"\s*https?://", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,27 @@ def edits_of_line(row: dict[str, Any] | None, number: int, session: str, base_ur
     key = f"line {number}"
     if row is None:
         return [LineEdit(edit=InputEdit(key=key, row=None))]
+    row = _without_secrets(row)
     if FILES in row:
         return _turns(row, key, session, base_url)
     edit = InputEdit(key=key, row=row, source_url=_text(row.get(SOURCE_URL)))
     return [_placed(edit, _source(row, row.get(SOURCE_URL), base_url), _target(row.get(TARGET), base_url))]
+
+
+def _without_secrets(row: dict[str, Any]) -> dict[str, Any]:
+    """The line without user and password in its addresses: all of it is kept as metadata."""
+    cleaned = {name: _cleaned(row[name]) for name in (SOURCE_URL, SOURCE_FILE, TARGET) if name in row}
+    files = row.get(FILES)
+    if isinstance(files, list):
+        cleaned[FILES] = [
+            {**file, "url": _cleaned(file["url"])} if isinstance(file, dict) and "url" in file else file
+            for file in files
+        ]
+    return {**row, **cleaned}
+
+
+def _cleaned(value: Any) -> Any:
+    return without_credentials(value) if isinstance(value, str) and _URL.match(value) else value
 
 
 def _turns(row: dict[str, Any], key: str, session: str, base_url: str | None) -> list[LineEdit]:
@@ -68,12 +86,17 @@ def _turns(row: dict[str, Any], key: str, session: str, base_url: str | None) ->
     num_turns = max(len(prompts), sum(_TURN_ID.fullmatch(name) is not None for name in places))
     if num_turns > MAX_TURNS:  # each has a copy of the line's metadata
         return [_broken(row, key, f"{num_turns} turns, more than {MAX_TURNS}")]
+    if not num_turns:
+        return [_broken(row, key, f"{FILES} and {PROMPTS} have no turn")]
+    common = {name: value for name, value in row.items() if name not in NAMES["instruction"]}
     found: list[LineEdit] = []
     before, source_url = _source(row, places.get(ORIGINAL), base_url), _text(places.get(ORIGINAL))
     for turn in range(1, num_turns + 1):
         place = places.get(f"edit_turn{turn}") or (places.get(FINAL) if turn == num_turns else None)
         text = {TURN_TEXT: prompts[turn - 1]} if turn <= len(prompts) else {}
-        edit = InputEdit(key=f"{key}, turn {turn}", row={**row, **text}, session=(session, turn), source_url=source_url)
+        edit = InputEdit(
+            key=f"{key}, turn {turn}", row={**common, **text}, session=(session, turn), source_url=source_url
+        )
         after = _target(place, base_url)
         found.append(_placed(edit, before, after))
         before, source_url = after, None

@@ -7,6 +7,9 @@ holds a table's images is found by names alone, since table, tar and folders in 
 2. a tar with the name of that folder
 3. a tar with the name of the table, or `results_` and that name
 
+Where (1) holds for several tars, (2) and (3) choose between them. A table is refused where they do not: images of the
+wrong tar may have the same names.
+
 By the lists in public scripts that unpack the published set, (1) and (2) serve all tables but `replace_part0` and
 `action_part1` to `action_part4`.
 """
@@ -83,24 +86,40 @@ def tar_of(table_url: str, names: Sequence[str], tars: Sequence[ImageTar]) -> Im
     counted = Counter(clean_name(name).split("/")[0] for name in names if "/" in clean_name(name))
     folders = [folder for folder, _ in counted.most_common()]  # a few of the names may be wrong
     by_stem = {tar.stem: tar for tar in tars}
+    own_names = (table, f"{PREFIX}{table}")
     for folder in folders:
-        found = _tar_of_folder(folder, tars, by_stem)
-        if found is not None:
-            return found
-    for stem in (table, f"{PREFIX}{table}"):
-        if stem in by_stem:
-            return by_stem[stem]
-    looked_for = ", ".join(dict.fromkeys([*folders[:1], table, f"{PREFIX}{table}"]))
+        found = _tars_of_folder(folder, tars, by_stem)
+        chosen = found if len(found) < 2 else _named(found, own_names)
+        if chosen:
+            return chosen[0]
+        if found:
+            stems = ", ".join(tar.stem for tar in found)[:200]
+            raise ShardFailed(
+                f"{table_url}: several tars have a folder {folder!r}: {stems}; give the right one the name of the table"
+            )
+    if named := _named(tars, own_names):
+        return named[0]
+    looked_for = ", ".join(dict.fromkeys([*folders[:1], *own_names]))
     raise ShardFailed(
         f"{table_url}: no tar holds its images; looked for {looked_for}, found "
         f"{', '.join(by_stem)[:200] or 'none'} in its folder and in {' and '.join(FOLDERS)} beside it"
     )
 
 
-def _tar_of_folder(folder: str, tars: Sequence[ImageTar], by_stem: Mapping[str, ImageTar]) -> ImageTar | None:
-    """The tar whose first image is in such a folder, else the tar of that name."""
-    likely = [by_stem[folder]] if folder in by_stem else []
-    return next((tar for tar in (*likely, *tars) if folder in _first_folders(tar)), by_stem.get(folder))
+def _named(tars: Sequence[ImageTar], stems: Sequence[str]) -> list[ImageTar]:
+    """The tars with one of these names, in the order of the names."""
+    return [tar for stem in stems for tar in tars if tar.stem == stem]
+
+
+def _tars_of_folder(folder: str, tars: Sequence[ImageTar], by_stem: Mapping[str, ImageTar]) -> list[ImageTar]:
+    """The tar of that name where its first image is in such a folder, else all tars of which that is true.
+
+    Where no tar has such a folder, it is the tar of that name, if there is one.
+    """
+    own = [by_stem[folder]] if folder in by_stem else []
+    return next(
+        (found for some in (own, tars) if (found := [tar for tar in some if folder in _first_folders(tar)])), own
+    )
 
 
 def _first_folders(tar: ImageTar) -> tuple[str, ...]:

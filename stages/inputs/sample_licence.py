@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LICENCE_NAMES = ("license", "licence", "license_url", "licence_url", "license_name", "licence_name")
-"""Keys of metadata, as `plain_name` gives them; the first with a text counts."""
+"""Keys of metadata, as `plain_name` gives them; the first with a text counts, and a number
+where none has one: `license: 4` beside `license_url` is a number of the input's own list."""
 NO_LICENCE = frozenset({"", "?", "-", "none", "null", "nan", "n/a", "na", "unknown", "unspecified", "not specified"})
 """Texts that say that the licence is not known, in lower case."""
 
@@ -25,14 +26,20 @@ def licence_in(metadata: Mapping[str, Any]) -> str | None:
     known: dict[str, Any] = {}
     for name, value in metadata.items():
         known.setdefault(plain_name(name[:MAX_CHARS]), value)
-    texts = (_text(known.get(name)) for name in LICENCE_NAMES)
-    return next((text for text in texts if text.lower() not in NO_LICENCE), None)
+    texts = (_joined(known.get(name)) for name in LICENCE_NAMES)
+    found = [text for text in texts if text.lower() not in NO_LICENCE]
+    return next((text for text in found if not text.isdecimal()), found[0] if found else None)
+
+
+def _joined(value: Any) -> str:
+    """The value as one line, several licences of a list joined by commas. Lists within the list are no licences."""
+    if isinstance(value, list):
+        return clean(", ".join(text for text in map(_text, value[:MAX_CHARS]) if text))
+    return _text(value)
 
 
 def _text(value: Any) -> str:
-    """The value as one line. Several licences are joined by commas, and a number is the name that the input uses."""
-    if isinstance(value, list):
-        return clean(", ".join(text for text in (_text(one) for one in value[:MAX_CHARS]) if text))
+    """A text on one line, empty for what is none. A number is the name that the input uses."""
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ""
     return clean(str(value))

@@ -56,6 +56,18 @@ def edits_in(row: dict[str, Any], number: int, session: str, notes: Counter[str]
         edit.fail(EditReject.BROKEN_METADATA, f"{TURNS} is no list of at most {MAX_TURNS} turns")
         yield edit
         return
+    found = list(_turns(row, entries, number, session, notes))
+    if not found:
+        edit = InputEdit(key=f"row {number}", row=row)
+        edit.fail(EditReject.NO_IMAGE, f"no entry of {TURNS} names an image")
+        found.append(edit)
+    yield from found
+
+
+def _turns(
+    row: dict[str, Any], entries: list[Any], number: int, session: str, notes: Counter[str]
+) -> Iterator[InputEdit]:
+    """The turns of a session: its entries from the first that names an image."""
     common = {name: value for name, value in row.items() if name not in (TURNS, PROMPT, *IMAGE_LISTS.values())}
     turn = 0
     for entry in entries:

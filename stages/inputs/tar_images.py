@@ -44,7 +44,7 @@ class TarImages:
         self._size = sum(tar.sizes)
         self._handle: IO[bytes] = joined(tar.urls, tar.sizes)
         self._places: dict[str, _Place] = {}
-        self._repeated: dict[str, list[_Place]] = {}
+        self._repeated: dict[str, dict[str, _Place]] = {}
         self._by_file: dict[str, list[str]] | None = None
         try:
             self._index()
@@ -67,7 +67,7 @@ class TarImages:
             if known is None or known.top == top:  # of one name the last counts, as where a tar is unpacked
                 self._places[tail] = place
             else:
-                self._repeated.setdefault(tail, []).append(place)
+                self._repeated.setdefault(tail, {})[top] = place
 
     def load(self, sample: InputSample, name: str, max_bytes: int) -> None:
         """Give the sample its image, or the reason why it has none."""
@@ -91,13 +91,18 @@ class TarImages:
         else:
             self._handle.seek(place.offset)
             sample.image = self._handle.read(place.size)
+            if len(sample.image) < place.size:
+                raise ShardFailed(
+                    f"{self.tar.stem}.tar: {len(sample.image)} of {place.size} bytes of {name[:200]!r}; the archive "
+                    "was changed while it was read; run the same command again"
+                )
 
     def _places_of(self, name: str) -> list[_Place]:
         """The members that a name of a table may be."""
         parts = name.split("/")
         tails = ["/".join(parts[-2:])] if len(parts) > 1 else self._named(name)
         places = [place for tail in tails if (place := self._places.get(tail))]
-        places += [place for tail in tails for place in self._repeated.get(tail, ())]
+        places += [place for tail in tails for place in self._repeated.get(tail, {}).values()]
         if len(places) > 1 and len(parts) > 2:
             places = [place for place in places if place.top.split("/")[-1] == parts[-3]]
         return places

@@ -10,6 +10,7 @@ Source  Norouzi et al. 2012, multi-index hashing, with the near values of a band
 from __future__ import annotations
 
 from itertools import combinations
+from math import comb
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -30,6 +31,9 @@ MAX_CANDIDATES = 1 << 20
 MAX_DISTANCE = 4 * NUM_BANDS - 1
 """Greatest distance that can be asked for; at 16 bits and more two photographs in a few thousand meet by chance."""
 
+MAX_TABLE_BYTES = 8 << 30
+"""Most memory of the tables of one worker; a list of a benchmark takes a thousandth of it."""
+
 # N hashes of the list, Q queries
 
 
@@ -44,9 +48,16 @@ class HashLookup:
     """The entries of a list, each two hashes. An entry is near where both of its hashes are within `max_distance`."""
 
     def __init__(self, dhash_N: Hashes, phash_N: Hashes, max_distance: int) -> None:
-        """Make the tables. Raises ValueError for a distance above MAX_DISTANCE."""
+        """Make the tables. Raises ValueError for a distance above MAX_DISTANCE and tables above MAX_TABLE_BYTES."""
         if not 0 <= max_distance <= MAX_DISTANCE:
             raise ValueError(f"max_distance is {max_distance}; expected 0 to {MAX_DISTANCE}")
+        num_bytes = _table_bytes(len(phash_N), max_distance // NUM_BANDS)
+        if num_bytes > MAX_TABLE_BYTES:
+            raise ValueError(
+                f"{len(phash_N):,} hashes take {num_bytes / 2**30:.0f} GiB of memory a worker at max_distance "
+                f"{max_distance}; expected at most {MAX_TABLE_BYTES >> 30} GiB: give shorter lists, or a smaller "
+                "max_distance"
+            )
         self._dhash_N, self._phash_N, self._max_distance = dhash_N, phash_N, max_distance
         # pHash is cut into bands: half of its bits are set in any image, so its bands do not crowd
         self._tables = [_table(band_N, max_distance // NUM_BANDS) for band_N in _bands(phash_N)]
@@ -76,6 +87,12 @@ def _bands(hash_N: Hashes) -> list[Indices]:
         is_set = (hash_N >> np.uint64(bit)) & np.uint64(1)
         bands[bit % NUM_BANDS] |= is_set.astype(np.int64) << (bit // NUM_BANDS)
     return bands
+
+
+def _table_bytes(num_hashes: int, radius: int) -> int:
+    """Memory of the entries of all tables."""
+    near_values = sum(comb(BAND_BITS, size) for size in range(radius + 1))
+    return NUM_BANDS * near_values * num_hashes * np.dtype(np.int32).itemsize
 
 
 def _table(band_N: Indices, radius: int) -> tuple[Indices, NDArray[np.int32]]:

@@ -36,6 +36,8 @@ SERVED = {
 }
 """Protocol -> a model on this machine that cannot serve it."""
 ONLY_SCORES = {"HashList", "ImageClassifier", "ImageEncoder", "ImageRater", "ImageTextEncoder"}
+COUNTED = {"count_faces", "measure_text"}
+"""Stages that keep of a detector's boxes only how many there are, or their area."""
 MODEL_FIELDS = [
     (name, field, protocol) for name in NAMES for field, protocol in stage_class(name).model_settings().items()
 ]
@@ -84,7 +86,10 @@ def test_plan_refuses_a_model_that_cannot_serve_the_stage(name, field, protocol)
 
 
 @pytest.mark.parametrize(("name", "field", "protocol"), MODEL_FIELDS)
-def test_only_encoders_are_marked_as_models_that_only_score(name, field, protocol):
-    """Their vectors are in no dataset. The role decides whether a model's licence counts in the verdict."""
+def test_models_whose_output_is_in_no_dataset_only_score(name, field, protocol):
+    """Vectors of encoders are in no dataset, nor are boxes that were only counted.
+
+    The role decides whether a model's licence counts in the verdict.
+    """
     (mark,) = [one for one in stage_class(name).model_fields[field].metadata if isinstance(one, Serves)]
-    assert mark.only_scores == (protocol in ONLY_SCORES)
+    assert mark.only_scores == (protocol in ONLY_SCORES or name in COUNTED)

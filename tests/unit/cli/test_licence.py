@@ -66,7 +66,7 @@ def test_licence_of_each_sample_is_in_the_table(build):
 
 
 def test_allowed_classes_decide_the_exit_code(build, editloom):
-    _, dataset, _ = build(["CC BY 4.0", "mit"])
+    _, dataset, _ = build(["CC BY 4.0", "mit", "cc0-1.0"])
     assert editloom("licence", dataset)[0] == 0
     assert editloom("licence", dataset, "--allow", "permissive, attribution")[0] == 0
     code, out, _ = editloom("licence", dataset, "--allow", "permissive")
@@ -152,3 +152,15 @@ def test_verify_finds_a_changed_list_of_licences(build, editloom):
     assert "dataset/licences.json is not what was written (sha256 differs)" in out
     path.unlink()
     assert editloom("verify", *options)[0] == 1
+
+
+def test_names_in_a_list_of_somebody_else_cannot_control_the_terminal(build, editloom):
+    _, dataset, _ = build(["mit"])
+    path = dataset / "licences.json"
+    found = json.loads(path.read_text())
+    model = {"model": HOSTILE, "revision": None, "role": "makes", "licence": "mit", "stated_by": "model",
+             "card_licence": HOSTILE, "stages": ["x"]}  # fmt: skip
+    path.write_text(json.dumps({**found, "dataset": HOSTILE, "models": [model]}))
+    code, text, _ = editloom("licence", dataset)
+    assert (code, "\x1b" in text) == (0, False)
+    assert "makes: <script>alert(1)</script> ?[31m|`" in text

@@ -174,3 +174,13 @@ def test_parquet_without_images_is_refused(tmp_path, out):
 def test_list_of_another_name_is_refused(tmp_path, name):
     with pytest.raises(UsageError, match=r"the name of a list ends with \.hashes\.parquet"):
         write_list(tmp_path, tmp_path / name)
+
+
+def test_folder_of_the_list_is_made_before_any_image_is_read(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("evaluation.hashed_images._stored", lambda _: pytest.fail("an image was read"))
+    with pytest.raises(FileExistsError):
+        write_list(tmp_path, tmp_path / "file" / "x.hashes.parquet")
+    monkeypatch.undo()
+    SQUARES[0].save(tmp_path / "a.png")
+    assert write_list(tmp_path, tmp_path / "new" / "x.hashes.parquet").num_images == 1

@@ -81,7 +81,7 @@ def test_file_that_is_no_parquet_is_refused(tmp_path, content):
 
 def test_name_of_a_list_is_one_short_line(tmp_path):
     path = tmp_path / "x.hashes.parquet"
-    write_hash_list(path, "a\nb " + "c" * 500, PAIRS, num_images=1)
+    write_hash_list(path, "a\nb \x1b[2J\udcff" + "c" * 500, PAIRS, num_images=1)
     name = read_hash_list(path).name
-    assert name.startswith("a b ccc")
+    assert name.startswith("a b ?[2J?ccc")
     assert len(name) == hash_lists.MAX_NAME_CHARS

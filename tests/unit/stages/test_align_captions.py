@@ -1,8 +1,11 @@
 """Phrases of edits by the words in which their captions differ."""
 
+import time
+
 import pytest
 from _inputs import apply, table
 
+from pipeline.context import Context
 from stages.align_captions import AlignCaptions
 from zoo.world import KINDS
 from zoo.write_edits import EditOrder
@@ -22,6 +25,17 @@ from zoo.write_edits import EditOrder
 def test_words_that_differ_are_the_phrases(source, target, thing, phrases):
     (row,) = apply(AlignCaptions(), table(source_caption=[source], target_caption=[target], edit_object=[thing]))
     assert (row["source_phrase"], row["target_phrase"]) == phrases
+
+
+@pytest.mark.parametrize("words", ["dog " * 5000, "dog," * 5000])
+def test_caption_of_thousands_of_words_is_not_aligned_and_noted(words):
+    ctx = Context(stage_name="align_captions")
+    align = AlignCaptions().open(ctx)
+    began = time.monotonic()
+    (row,) = align(table(source_caption=[words], target_caption=[f"a {words}"])).to_pylist()
+    assert (row["source_phrase"], row["target_phrase"]) == ("", "")
+    assert time.monotonic() - began < 5
+    assert ctx.notes == {"captions of more than 300 words, not aligned": 1}
 
 
 def test_changed_colours_and_backgrounds_have_the_phrases_of_the_world():

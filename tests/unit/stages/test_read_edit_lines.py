@@ -126,6 +126,23 @@ def test_line_of_more_turns_than_a_session_has_is_one_reject(tmp_path):
     assert len(rows) == 101
 
 
+def test_session_without_a_turn_is_one_reject(tmp_path):
+    (row,), _ = read_rows(ReadEditLines(), written(tmp_path, session(prompts=[], files=[])))
+    assert (row["reject_reason"], row["reject_detail"]) == (
+        "broken_metadata", "files and metadata_edit_turn_prompts have no turn",
+    )  # fmt: skip
+
+
+def test_turn_without_a_prompt_has_no_text_of_the_session(tmp_path):
+    rows, _ = read_rows(
+        ReadEditLines(),
+        written(
+            tmp_path, session(prompts=[None, "zoom in"], files=["edit_turn1", "final_image"], summarized_text="all")
+        ),
+    )
+    assert [(row["instruction"], row["instructions"]) for row in rows] == [(None, []), ("zoom in", ["zoom in"])]
+
+
 def test_ends_that_may_come_from_the_web_are_tried_again():
     assert {"timeout", "server_busy"} <= ReadEditLines.retryable
     assert ReadEditLines.final >= {"no_image", "missing_instruction", "not_an_url", "unsafe_path"}
@@ -156,7 +173,7 @@ def test_identity_of_a_shard_changes_with_an_image_that_it_names(tmp_path):
 def test_plan_refuses_no_lines_and_an_address_that_is_none(tmp_path):
     with pytest.raises(PlanError, match="hold no lines"):
         ReadEditLines().list_shards([str(written(tmp_path))])
-    for address in ("ftp://x", "images.example", "https://x/?a=1", "https://x y"):
+    for address in ("ftp://x", "images.example", "https://x/?a=1", "https://x y", "https://me:pass@x/"):
         with pytest.raises(ValueError, match="base_url"):
             ReadEditLines(base_url=address)
 
@@ -236,6 +253,10 @@ def test_addresses_are_kept_without_credentials(tmp_path, web):
     }
     (row,), _ = downloaded(tmp_path, web, line(**here, output_image="0.png"))
     assert (row["source_url"], row["reject_reason"]) == (web.url("/source.jpg"), None)
+    assert "pass" not in row["source_metadata"]
+    turns = [{"id": "final_image", "url": here["open_image_input_url"]}, "x", {"id": "original_input_image"}]
+    (row,), _ = downloaded(tmp_path, web, {"files": turns, "metadata_edit_turn_prompts": ["a"]})
+    assert (row["reject_reason"], "pass" in row["source_metadata"]) == ("no_image", False)
 
 
 def test_source_with_a_local_name_is_not_downloaded(tmp_path, web):

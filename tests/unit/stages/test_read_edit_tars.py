@@ -1,6 +1,7 @@
 """ImgEdit's tables and tars: single edits, sessions, the tar of each table, and inputs that lie."""
 
 import json
+import os
 import uuid
 
 import fsspec
@@ -11,7 +12,8 @@ from _inputs import details, jpeg, read_rows, reasons, sparse, special, tar_of
 
 from core.errors import PlanError, ShardFailed
 from pipeline.context import Context
-from stages.inputs import tar_images
+from stages.inputs import image_tars, tar_images
+from stages.inputs.rows import InputSample
 from stages.read_edit_tars import ReadEditTars
 
 NAMES = pa.list_(pa.string())
@@ -80,6 +82,16 @@ def test_turn_that_lacks_its_image_keeps_its_place_and_the_next_is_a_row(tmp_pat
         (1, "unreadable_image"), (2, None), (3, "no_image"), (4, "broken_metadata"),
     ]  # fmt: skip
     assert len({row["sample_id"] for row in rows}) == 4
+
+
+@pytest.mark.parametrize("entries", [[], [{"input_images": [], "output_images": None, "prompt": "keep the sky"}]])
+def test_session_without_a_turn_is_one_reject(tmp_path, entries):
+    folder = write(
+        tmp_path, [{"data": entries}, {"data": [entry("s", "0")]}], images("s/origin_0.png", "s/result_0.png")
+    )
+    rows, _ = read_rows(ReadEditTars(), folder)
+    assert reasons(rows) == {"row 0": "no_image", "row 1, turn 1": None}
+    assert details(rows)["row 0"] == "no entry of data names an image"
 
 
 @pytest.mark.parametrize(
@@ -155,6 +167,18 @@ def test_tar_of_a_table_is_found_however_the_published_folders_differ(tmp_path, 
     assert [(row["source_raw"], row["target_raw"]) for row in rows] == [(jpeg(0), jpeg(1))]
 
 
+def test_of_tars_with_the_same_folder_the_name_of_the_table_decides(tmp_path):
+    for part in (0, 1):
+        members = [(f"images/a/{name}", jpeg(10 * part + n)) for n, name in enumerate(("original.png", "result.png"))]
+        write(tmp_path, [entry("a", top="images")], members, table=f"add_part{part}", tar=f"results_add_part{part}")
+    rows, _ = read_rows(ReadEditTars(), tmp_path)
+    assert [(row["source_raw"], row["target_raw"]) for row in rows] == [(jpeg(0), jpeg(1)), (jpeg(10), jpeg(11))]
+    (tmp_path / "Parquet" / "add_part1.parquet").rename(tmp_path / "Parquet" / "other.parquet")
+    with pytest.raises(PlanError, match="several tars have a folder 'images': results_add_part0, results_add_part1; "
+                                        "give the right one the name of the table"):  # fmt: skip
+        ReadEditTars().list_shards([str(tmp_path)])
+
+
 def test_bare_names_are_looked_for_in_the_tar_of_the_table(tmp_path):
     row = {"input_images": ["1_original.png"], "output_images": ["1_result.png"], "prompt": "turn around"}
     members = [("part1/1_original.png", jpeg(0)), ("part1/1_result.png", jpeg(1))]
@@ -172,7 +196,8 @@ def test_of_members_that_end_alike_the_folder_above_decides(tmp_path):
 
 
 def test_of_one_name_the_last_member_counts(tmp_path):
-    members = [*images("a/original.png", "a/result.png"), ("results_add_laion_part0/a/original.png", jpeg(9))]
+    own = ("results_add_laion_part0/a/original.png", jpeg(9))
+    members = [("x/a/original.png", jpeg(5)), *images("a/original.png", "a/result.png"), own]
     (row,), _ = read_rows(ReadEditTars(), write(tmp_path, [entry("a")], members))
     assert row["source_raw"] == jpeg(9)
 
@@ -218,6 +243,16 @@ def test_tar_that_changed_after_the_plan_is_refused(tmp_path):
     (folder / "Singleturn" / "results_add_laion_part0.tar.split.000").write_bytes(tar_of(*images("a/original.png")))
     with pytest.raises(ShardFailed, match=r"or results_add_laion_part0.tar was changed after the plan"):
         list(ReadEditTars().open(Context(stage_name="test"))(shard))
+
+
+def test_tar_that_is_cut_while_it_is_read_fails_the_shard(tmp_path):
+    folder = write(tmp_path, [entry("a")], images("a/original.png", "a/result.png"))
+    (tar,) = image_tars.list_image_tars(str(folder / "Parquet" / "add_part0.parquet"))
+    opened = tar_images.TarImages(tar)
+    os.truncate(folder / "Singleturn" / "results_add_laion_part0.tar.split.000", 600)
+    with pytest.raises(ShardFailed, match=r"results_add_laion_part0.tar: \d+ of \d+ bytes of 'a/result.png'; the "
+                                          "archive was changed while it was read"):  # fmt: skip
+        opened.load(InputSample(key="a"), "a/result.png", 1 << 20)
 
 
 def test_tar_with_more_images_than_are_kept_is_read_up_to_there(tmp_path, monkeypatch):

@@ -93,3 +93,8 @@ def test_what_a_class_asks_fits_its_name():
         if one is not LicenceClass.NO_DERIVATIVES:
             assert (one is LicenceClass.NON_COMMERCIAL) == (Ask.NO_COMMERCIAL_USE in asks)
         assert not re.search(r"(^|-)nc(-|$)|non-?commercial|research", licence.id) or one.rank >= 5
+
+
+def test_one_licence_that_is_not_stated_among_others_is_unknown():
+    (found,) = find("mit, not stated")
+    assert not found.is_known

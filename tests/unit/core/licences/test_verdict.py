@@ -49,7 +49,7 @@ def test_unknown_parts_are_named_and_never_free():
 
 def test_a_dataset_of_nothing_is_unknown():
     assert verdict_of([]).licence_class is LicenceClass.UNKNOWN
-    assert not verdict_of([]).is_within([LicenceClass.PERMISSIVE])
+    assert verdict_of([]).outside([LicenceClass.PERMISSIVE]) == [LicenceClass.UNKNOWN]
     assert verdict_of([part("mit", Role.SCORES)]).licence_class is LicenceClass.UNKNOWN
 
 
@@ -78,9 +78,9 @@ def test_conflicts_are_named_with_their_reason(one, other, conflict):
 def test_allowed_classes_must_hold_every_part():
     verdict = verdict_of([part("mit"), part("cc-by-sa-4.0"), part("cc-by-nc-4.0"), part("cc0-1.0")])
     wanted = ["permissive", "share-alike", "non-commercial"]
-    assert verdict.is_within([LicenceClass(one) for one in wanted])
+    assert verdict.outside([LicenceClass(one) for one in wanted]) == []
     for left_out in wanted:
-        assert not verdict.is_within([LicenceClass(one) for one in wanted if one != left_out])
+        assert verdict.outside([LicenceClass(one) for one in wanted if one != left_out]) == [left_out]
 
 
 def test_asks_are_those_of_all_known_licences():

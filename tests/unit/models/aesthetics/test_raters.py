@@ -43,6 +43,13 @@ def test_encoder_of_a_head_is_missing_before_anything_runs(tmp_path):
     assert "not in the local cache" in lack.message
 
 
+def test_licence_of_a_head_has_that_of_its_encoder(tmp_path):
+    folder = save_head(tmp_path, (4, 1))
+    assert registry.licence(f"path:{folder}", "ImageRater") == "not stated, apache-2.0"
+    (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
+    assert registry.licence(f"path:{folder}", "ImageRater") == "apache-2.0"
+
+
 def test_head_of_another_encoder_is_refused(tmp_path, clip):
     with pytest.raises(ModelError, match=rf"takes 5 numbers, and zoo:clip gives {clip.dim}; name the encoder"):
         load_head(save_head(tmp_path, (5, 1)))

@@ -33,7 +33,7 @@ def cards(monkeypatch):
     monkeypatch.setattr("pipeline.plan.plan.model_missing", lambda *_: [])
     monkeypatch.setattr("pipeline.plan.plan.model_refusal", lambda *_: None)
     monkeypatch.setattr("pipeline.plan.plan.model_revision", lambda model: "r1")
-    monkeypatch.setattr("pipeline.plan.plan.model_licence", CARDS.get)
+    monkeypatch.setattr("pipeline.plan.plan.model_licence", lambda model, _: CARDS.get(model))
 
 
 def found(tmp_path, *stages, **fields):

@@ -1,6 +1,7 @@
 import pytest
 from _fakes import Best, Join, NumWords, Pack, ReadLines, Twins, Upper, Words, plan_of
 
+from core.licences.uses import Role
 from pipeline.plan.manifest import StatedLicences
 from pipeline.plan.steps import groups, input_digest, num_parts, steps
 from pipeline.store.records import ALL_SHARDS
@@ -54,7 +55,7 @@ def test_digest_of_a_stage_depends_on_the_artifact_it_reads(tmp_path):
     assert input_digest(plan, (2, "a"), outputs | {(1, ALL_SHARDS): "other"}) != base
 
 
-def test_digest_of_the_dataset_depends_on_all_before_and_on_the_card(tmp_path):
+def test_digest_of_the_dataset_depends_on_all_before_and_on_the_card(tmp_path, monkeypatch):
     plan = plan_of(tmp_path, [ReadLines(), Upper(), Pack()], SHARDS)
     outputs = keys_of(plan, 3)
     base = input_digest(plan, (2, ALL_SHARDS), outputs)
@@ -62,6 +63,9 @@ def test_digest_of_the_dataset_depends_on_all_before_and_on_the_card(tmp_path):
     assert input_digest(plan, (2, ALL_SHARDS), outputs | {(2, ALL_SHARDS): "other"}) == base
     licensed = plan_of(tmp_path, [ReadLines(), Upper(), Pack()], SHARDS, license="mit")
     assert input_digest(licensed, (2, ALL_SHARDS), outputs) != base
+    with monkeypatch.context() as patched:
+        patched.setattr(Upper, "model_roles", lambda _: {"zoo:a": Role.MAKES})
+        assert input_digest(plan, (2, ALL_SHARDS), outputs) != base
     stated = plan_of(tmp_path, [ReadLines(), Upper(), Pack()], SHARDS, stated_licences=StatedLicences(input="mit"))
     assert input_digest(stated, (2, ALL_SHARDS), outputs) != base
     assert input_digest(stated, (1, "a"), outputs) == input_digest(licensed, (1, "a"), outputs)

@@ -73,3 +73,11 @@ def test_distance_that_the_tables_do_not_cover_is_refused(distance):
     none = np.zeros(1, np.uint64)
     with pytest.raises(ValueError, match=f"max_distance is {distance}; expected 0 to 15"):
         HashLookup(none, none, distance)
+
+
+def test_tables_that_no_worker_could_hold_are_refused_before_they_are_made(monkeypatch):
+    assert sum(entry.nbytes for _, entry in HashLookup(*random_hashes(100, 3).T, 12)._tables) == 4 * 697 * 100 * 4
+    monkeypatch.setattr(lookup, "MAX_TABLE_BYTES", 4 * 697 * 100 * 4)
+    HashLookup(*random_hashes(100, 3).T, 12)
+    with pytest.raises(ValueError, match=r"101 hashes take 0 GiB of memory a worker at max_distance 12; expected"):
+        HashLookup(*random_hashes(101, 3).T, 12)
