@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ExportError, UsageError
 from core.locations import lies_in
-from export.card import write_card
+from export.card import licence_of, write_card
 from export.columns import light_columns
 from export.exported import Exported
 from export.shard_folder import PIECES
@@ -85,10 +86,11 @@ def export_dataset(
 
 
 def _target(dataset: ShardList, split: str, made: Format) -> dict[str, Any]:
-    """All that decides the bytes of an export."""
+    """All that decides the bytes of an export. The licence can change without another tar, and the card states it."""
+    licence = hashlib.sha256("\n".join(licence_of(dataset)).encode()).hexdigest()
     return {
         "dataset": dataset.fingerprint, "split": split, "format": made.name, "version": made.version,
-        "settings": made.model_dump(mode="json"),
+        "settings": made.model_dump(mode="json"), "licence": licence,
     }  # fmt: skip
 
 
