@@ -11,8 +11,9 @@ from _fakes import entry, manifest_of, run
 from _inputs import encoded, jpeg, make_image, table
 from _stage_inputs import candidates_by_id, paired
 
+from core.errors import PlanError
 from pipeline.context import Context
-from pipeline.plan.plan import make_plan
+from pipeline.plan.plan import make_plan, plan_stages
 from pipeline.stage import ExpandStage, MapStage
 from samples.columns import PARENT_ID, SAMPLE_ID, arrow_schema
 from stages.attach_rejected import AttachRejected
@@ -172,6 +173,26 @@ def test_candidates_with_sources_of_their_own_make_no_pair(tmp_path):
     assert dict(read_samples(dataset)) == {}
     reasons = pq.read_table(dataset / "rejects.parquet")["reject_reason"].to_pylist()
     assert reasons.count("another_source") == NUM_EDITS
+
+
+class Emptied(MapStage):
+    """Leaves no pair, as a stage that makes other edits does."""
+
+    version: ClassVar = 1
+    writes: ClassVar = ("rejected_id",)
+
+    def writes_empty(self):
+        return self.writes
+
+    def open(self, ctx):
+        return lambda batch: batch
+
+
+def test_chain_that_empties_the_pairs_before_is_refused(tmp_path):
+    stages = [ReadEditTriples(), NormaliseImage(), Dedup(), Candidates(), PairPreferences(by="target_caption_cos")]
+    entries = [entry(stage) for stage in (*stages, Emptied(), AttachRejected())]
+    with pytest.raises(PlanError, match=r"needs values of 'rejected_id', and .* stage emptied measures none"):
+        plan_stages(manifest_of(*entries))
 
 
 @pytest.mark.parametrize("rows_of_one_part", [16_384, 1])
