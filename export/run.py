@@ -32,6 +32,7 @@ from export.state import (
     key_of,
     write_atomically,
 )
+from export.texts import clean_text
 from export.write_shard import LEFT_OUT, Export, write_shard
 
 if TYPE_CHECKING:
@@ -95,7 +96,9 @@ def _target(dataset: ShardList, split: str, made: Format) -> dict[str, Any]:
 
 
 def _check_place(dataset: ShardList, out: Path) -> None:
-    """Raise UsageError for an output folder in the dataset's folder or above it."""
+    """Raise UsageError for an output folder in the dataset's folder or above it, or of a name that no text can hold."""
+    if clean_text(str(out.resolve())) != str(out.resolve()):  # trainers' files hold the path
+        raise UsageError(f"{str(out)!r} has characters that files for trainers cannot hold; name another folder")
     if lies_in(str(out), dataset.url) or lies_in(dataset.url, str(out)):
         raise UsageError(f"{out} and the dataset {dataset.url} lie in each other; name another folder with --out")
 

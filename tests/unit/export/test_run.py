@@ -155,6 +155,13 @@ def test_output_folder_in_the_dataset_is_refused(dataset):
         run(dataset, dataset.parent)
 
 
+@pytest.mark.parametrize("name", ["bad\udcff", "red\x1b[31m"])
+def test_output_folder_that_no_file_can_name_is_refused(name, dataset, tmp_path):
+    with pytest.raises(UsageError, match="has characters that files for trainers cannot hold"):
+        run(dataset, tmp_path / name, "ai-toolkit")
+    assert not (tmp_path / name).exists()
+
+
 def test_second_export_at_the_same_time_is_refused(dataset, tmp_path):
     with exclusive(tmp_path / "out"), pytest.raises(LockedError, match="another export writes to"):
         run(dataset, tmp_path / "out")
