@@ -5,15 +5,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from export.format import Content, Format, Guide
+from export.format import Content, Format
 from export.layouts.image_files import one_source
 from export.layouts.preferences import NEEDS, edits_of, is_chosen_first
-from export.layouts.tables import DATA, IMAGE, open_table, stored
+from export.layouts.tables import IMAGE, open_table, stored, table_guide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from export.exported import Exported
+    from export.format import Guide
     from export.rows import Row
     from export.shard_folder import ShardFolder
 
@@ -81,8 +82,7 @@ class EditReward(Format):
 
     def finish(self, export: Exported) -> Guide:  # noqa: ARG002  nothing is joined
         """Name the files, for the card's head."""
-        head = f'configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: "{DATA}/*.parquet"'
-        return Guide(usage=USAGE, files={f"{DATA}/<shard>.parquet": "the rows of a shard"}, front_matter=head)
+        return table_guide(USAGE)
 
 
 def _scores_of(row: Row, shard: ShardFolder) -> list[Any]:
