@@ -31,9 +31,7 @@ Writes  source_images (list<binary>), source_format (string), source_dhash (uint
         judge_prompt_sha256 (string), judge_seed (int64), source_nsfw_score (float32), target_nsfw_score (float32),
         source_watermark_score (float32), target_watermark_score (float32), source_text_frac (float32),
         target_text_frac (float32), source_num_faces (int32), target_num_faces (int32), source_face_frac (float32),
-        target_face_frac (float32), source_aesthetic_score (float32), target_aesthetic_score (float32),
-        rejected_id (string), preference_score (float32), rejected_score (float32), preference_margin (float32),
-        rejected_image (binary), rejected_format (string)
+        target_face_frac (float32), source_aesthetic_score (float32), target_aesthetic_score (float32)
 Drops   sessions of fewer turns than `min_turns`, by what ended them: the editor's fault (missing_field, refused,
         no_image, no_change), a bound on the drift (drifted), no further turn was written (no_further_turn)
 Source  Zhang et al. 2023, MagicBrush: turns from the editor's own outputs; BAGEL's data for compositions; Hui et al.
@@ -79,7 +77,7 @@ class NoSession(StrEnum):
 class ChainEdits(EditingStage):
     """Sessions: a row for each turn, and for each composition and inverse that the captions allow."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 1
     reads: ClassVar = (
         "source_images", "source_format", "target_image", "target_format", "source_caption", "target_caption",
         "instruction", "further_turns",

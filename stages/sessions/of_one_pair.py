@@ -19,6 +19,5 @@ OF_ONE_PAIR = (
     "source_mask_png", "target_mask_png", "source_mask_frac", "target_mask_frac", "selective_mask_png",
     "unified_instruction", "further_turns", "judge_status", "judge_instruction_score", "judge_preservation_score",
     "judge_quality_score", "judge_score", "judge_reply", "judge_model", "judge_revision", "judge_prompt_sha256",
-    "judge_seed", *IMAGE_SCORES, "rejected_id", "preference_score", "rejected_score", "preference_margin",
-    "rejected_image", "rejected_format",
+    "judge_seed", *IMAGE_SCORES,
 )  # fmt: skip

@@ -180,17 +180,6 @@ def test_scores_and_masks_of_the_first_pair_are_taken_by_no_other():
     assert all(row[name] is None for row in found for name in OF_ONE_PAIR)
 
 
-def test_rejected_edit_of_the_first_pair_is_that_of_no_other():
-    columns = {"rejected_id": "x", "rejected_image": b"x", "rejected_format": "png", "preference_margin": 0.5}
-    assert set(columns) <= set(ChainEdits.writes)
-    table = first_edits([TO_C])
-    for name, value in columns.items():
-        table = table.append_column(name, pa.array([value]))
-    found, _ = run(table)
-    assert len(found) > 1
-    assert all(row[name] is None for row in found for name in columns)
-
-
 def test_chain_that_selects_by_scores_from_before_is_refused(tmp_path):
     stages = ["read_edit_triples", "normalise_image", "normalise_target", "dedup"]
     text = 'name = "a"\n' + "".join(f'[[stage]]\nuse = "{name}"\n' for name in stages)
