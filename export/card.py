@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from export.exported import Exported
     from export.format import Format, Guide
+    from samples.shards import ShardList
 
 CARD = "README.md"
 MAX_CARD_BYTES = 1 << 20
@@ -37,7 +38,7 @@ MEANING = {
 
 def write_card(export: Exported, made: Format, guide: Guide) -> None:
     """Write README.md."""
-    head, licence = _licence(_dataset_card(export))
+    head, licence = licence_of(export.dataset)
     sections = (_front_matter(head, guide), *_sections(export, made, guide), f"{LICENCE_HEADING}\n\n{licence}")
     export.write(CARD, "\n\n".join(section.strip() for section in sections if section.strip()) + "\n")
 
@@ -82,9 +83,14 @@ def _counts(export: Exported) -> str:
     return "\n".join(["## Rows", "", *lines, "", listed])
 
 
-def _dataset_card(export: Exported) -> str:
+def licence_of(dataset: ShardList) -> tuple[str, str]:
+    """(lines of YAML with licence and language, the section on licence and provenance) of the dataset's card."""
+    return _licence(_dataset_card(dataset))
+
+
+def _dataset_card(dataset: ShardList) -> str:
     """The dataset's README.md, empty where it has none."""
-    fs, path = connect(f"{export.dataset.url.rstrip('/')}/{CARD}")
+    fs, path = connect(f"{dataset.url.rstrip('/')}/{CARD}")
     try:
         with fs.open(path, "rb") as file:
             return clean_text(file.read(MAX_CARD_BYTES).decode("utf-8", "replace"))
@@ -93,7 +99,6 @@ def _dataset_card(export: Exported) -> str:
 
 
 def _licence(card: str) -> tuple[str, str]:
-    """(lines of YAML with licence and language, the section on licence and provenance) of a dataset's card."""
     found = re.match(r"---\n(.*?)\n---\n", card, re.DOTALL)
     kept: list[str] = []
     is_kept = False

@@ -44,10 +44,12 @@ class Exported:
         """Counts that the format made, by their words."""
         return sum((Counter(record.notes) for record in self.records), Counter[str]())
 
-    def folders(self) -> Iterator[str]:
-        """Folders below the output folder that hold files of rows, in the order of the shards."""
-        for record in self.records:
-            yield from sorted(record.folders)
+    def folders(self) -> list[str]:
+        """Folders below the output folder that hold files of rows, in the order of the shards, each once.
+
+        Two shards may share one: that of the rows from 2,000 on of `a`, and that of the first rows of `a-1`.
+        """
+        return list(dict.fromkeys(folder for record in self.records for folder in sorted(record.folders)))
 
     def join(self, name: str, *, as_array: bool = False) -> None:
         """Make the file `name` of the pieces of all shards, in their order: lines of JSON, or one array of them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import multiprocessing
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import ExportError, UsageError
 from core.locations import lies_in
-from export.card import write_card
+from export.card import licence_of, write_card
 from export.columns import light_columns
 from export.exported import Exported
 from export.shard_folder import PIECES
@@ -31,6 +32,7 @@ from export.state import (
     key_of,
     write_atomically,
 )
+from export.texts import clean_text
 from export.write_shard import LEFT_OUT, Export, write_shard
 
 if TYPE_CHECKING:
@@ -85,15 +87,18 @@ def export_dataset(
 
 
 def _target(dataset: ShardList, split: str, made: Format) -> dict[str, Any]:
-    """All that decides the bytes of an export."""
+    """All that decides the bytes of an export. The licence can change without another tar, and the card states it."""
+    licence = hashlib.sha256("\n".join(licence_of(dataset)).encode()).hexdigest()
     return {
         "dataset": dataset.fingerprint, "split": split, "format": made.name, "version": made.version,
-        "settings": made.model_dump(mode="json"),
+        "settings": made.model_dump(mode="json"), "licence": licence,
     }  # fmt: skip
 
 
 def _check_place(dataset: ShardList, out: Path) -> None:
-    """Raise UsageError for an output folder in the dataset's folder or above it."""
+    """Raise UsageError for an output folder in the dataset's folder or above it, or of a name that no text can hold."""
+    if clean_text(str(out.resolve())) != str(out.resolve()):  # trainers' files hold the path
+        raise UsageError(f"{str(out)!r} has characters that files for trainers cannot hold; name another folder")
     if lies_in(str(out), dataset.url) or lies_in(dataset.url, str(out)):
         raise UsageError(f"{out} and the dataset {dataset.url} lie in each other; name another folder with --out")
 

@@ -75,7 +75,8 @@ def stem_of(shard: ShardFile) -> str:
     """The name of a shard's files in an export: the tar's, without what some system does not take in names."""
     stem = shard.file.removesuffix(".tar")
     safe = "".join(sign if sign.isascii() and (sign.isalnum() or sign in "-_") else "_" for sign in stem)
-    return safe if safe == stem else f"{safe[:80]}_{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
+    is_whole = bool(stem) and shard.file == f"{safe}.tar"
+    return safe if is_whole else f"{safe[:80]}_{hashlib.sha256(shard.file.encode()).hexdigest()[:8]}"
 
 
 def check_is_export(out: Path) -> bool:

@@ -52,10 +52,12 @@ def write_shard(export: Export, shard: ShardFile) -> Record:
         listed: JsonLines | None = None
         add = stack.enter_context(export.made.open(folder))
         for row in read_rows(export.dataset, shard):
+            notes = folder.notes.copy()
             fault = _added(row, add, export.made.required)
             if fault is None:
                 folder.num_rows += 1
                 continue
+            folder.notes = notes  # the format may have counted what it found before the fault
             listed = listed or stack.enter_context(folder.lines(LEFT_OUT))
             listed.add({
                 "shard": shard.file, "sample_id": row.sample_id, "reason": fault.reason, "detail": fault.detail

@@ -48,6 +48,10 @@ class AttachRejected(MapStage):
     writes: ClassVar = ("rejected_image", "rejected_format")
     rejects: ClassVar = NoPreference
 
+    def needs_columns(self) -> tuple[str, ...]:
+        """The id, with values: without any the stage would attach nothing."""
+        return ("rejected_id",)
+
     def open(self, ctx: Context) -> BatchFn:
         """A function that gathers the rejected candidates of a batch at once."""
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from export.format import Content, Format, Guide
+from export.format import Content, Format
 from export.layouts.preferences import NEEDS, edits_of, is_chosen_first
-from export.layouts.tables import DATA, open_table
+from export.layouts.tables import open_table, table_guide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from export.exported import Exported
+    from export.format import Guide
     from export.rows import Row
     from export.shard_folder import ShardFolder
 
@@ -78,5 +79,4 @@ class DiffusersDpo(Format):
 
     def finish(self, export: Exported) -> Guide:  # noqa: ARG002  nothing is joined
         """Name the files, for the card's head."""
-        head = f'configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: "{DATA}/*.parquet"'
-        return Guide(usage=USAGE, files={f"{DATA}/<shard>.parquet": "the rows of a shard"}, front_matter=head)
+        return table_guide(USAGE)

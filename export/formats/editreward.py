@@ -5,19 +5,22 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from export.format import Content, Format, Guide
+from export.format import Content, Format
 from export.layouts.image_files import one_source
 from export.layouts.preferences import NEEDS, edits_of, is_chosen_first
-from export.layouts.tables import DATA, IMAGE, open_table, stored
+from export.layouts.tables import IMAGE, open_table, stored, table_guide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from export.exported import Exported
+    from export.format import Guide
     from export.rows import Row
     from export.shard_folder import ShardFolder
 
 SIDES = ("left", "right")
+LOWER_IS_BETTER = "rows without scores, as a lower one is better in the dataset"
+"""Words of the card for the number of such rows."""
 SCORES = ("overall_score", "instruction_following_score", "quality_aesthetic_score")
 USAGE = """\
 ```python
@@ -29,16 +32,16 @@ pairs[0]["source_img"], pairs[0]["left_output_image"], pairs[0]["right_output_im
 
 with this folder for `EXPORT`. `vote_type` is `leftvote` or `rightvote`, the side of the better edit. The overall scores
 are those by which this dataset chose, on their own scale, and not the sums from 2 to 8 that people gave the published
-edits: do not train one regression on both. EditReward's trainer reads a list `train.json` with files of images
-(`EditReward/TRAIN_README.md`), which is made of such a table: `prompt` is `instruction`, `path_src` a file of
-`source_img`, `path1` one of the better edit, `path2` one of the other."""
+edits: do not train one regression on both. They are left out where a lower one is better. EditReward's trainer reads a
+list `train.json` with files of images (`EditReward/TRAIN_README.md`), which is made of such a table: `prompt` is
+`instruction`, `path_src` a file of `source_img`, `path1` one of the better edit, `path2` one of the other."""
 
 
 class EditReward(Format):
     """A row a preference pair, with the names and types of the columns of TIGER-Lab/EditReward-Data."""
 
     name: ClassVar = "editreward"
-    version: ClassVar = 1
+    version: ClassVar = 2
     reader: ClassVar = "EditReward, and whatever reads its data"
     source: ClassVar = (
         "card of the dataset TIGER-Lab/EditReward-Data at 32910be, its votes as in AgPerry/EditReward-Data-100 at "
@@ -64,7 +67,7 @@ class EditReward(Format):
                 source, edits = one_source(row, "the table has one"), edits_of(row)
                 is_left = is_chosen_first(row, shard)
                 left, right = edits if is_left else edits[::-1]
-                scores = [row.light.get(name) for name in ("preference_score", "rejected_score")]
+                scores = _scores_of(row, shard)
                 values: dict[str, Any] = {
                     "key": row.sample_id, "unique_key": row.sample_id, "pair_index": 0,
                     "instruction": row.text(self.caption), "source_img": stored(source, row),
@@ -79,8 +82,16 @@ class EditReward(Format):
 
     def finish(self, export: Exported) -> Guide:  # noqa: ARG002  nothing is joined
         """Name the files, for the card's head."""
-        head = f'configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: "{DATA}/*.parquet"'
-        return Guide(usage=USAGE, files={f"{DATA}/<shard>.parquet": "the rows of a shard"}, front_matter=head)
+        return table_guide(USAGE)
+
+
+def _scores_of(row: Row, shard: ShardFolder) -> list[Any]:
+    """Scores of the better and the other edit. None where a lower one is better: readers take a higher one for that."""
+    better, other = (row.light.get(name) for name in ("preference_score", "rejected_score"))
+    if isinstance(better, float | int) and isinstance(other, float | int) and better < other:
+        shard.notes[LOWER_IS_BETTER] += 1
+        return [None, None]
+    return [better, other]
 
 
 def _columns() -> dict[str, Any]:

@@ -6,14 +6,15 @@ import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Content, Format, Guide
+from export.format import Content, Format
 from export.layouts.image_files import MaskChoice, mask_of
-from export.layouts.tables import DATA, IMAGE, light_types, light_values, open_table, stored
+from export.layouts.tables import IMAGE, light_types, light_values, open_table, stored, table_guide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from export.exported import Exported
+    from export.format import Guide
     from export.rows import Row
     from export.shard_folder import ShardFolder
 
@@ -90,9 +91,4 @@ class HuggingFace(Format):
     def finish(self, export: Exported) -> Guide:
         """Name the files of the split, for the card's head."""
         split = re.sub(r"\W", "_", export.split) or "train"
-        head = (
-            "configs:\n- config_name: default\n  data_files:\n"
-            f'  - split: {split}\n    path: "{DATA}/*.parquet"\ntags:\n- image-editing\n- editloom'
-        )
-        files = {f"{DATA}/<shard>.parquet": "the rows of a shard"}
-        return Guide(usage=USAGE.replace("SPLIT", split), files=files, front_matter=head)
+        return table_guide(USAGE.replace("SPLIT", split), split=split, tags="\ntags:\n- image-editing\n- editloom")

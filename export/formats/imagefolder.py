@@ -60,14 +60,14 @@ class ImageFolder(Format):
                 source = one_source(row, "a line names one; the format huggingface takes several")
                 source_path = put_image(shard, "source", row, source)
                 target = put_image(shard, "target", row, row.image("target_image"))
-                mask = mask_of(row, self.mask, shard)
+                mask, turn = mask_of(row, self.mask, shard), row.light.get("turn")
                 lines.add({
                     "input_image_file_name": source_path, "edit_prompt": row.text(self.caption),
                     "edited_image_file_name": target,
                     "mask_file_name": None if mask is None else put_image(shard, "mask", row, mask),
                     **{name: row.text(name) for name in ("source_caption", "target_caption", "reverse_instruction",
                                                          "edit_type", "session_id")},
-                    "turn": row.light.get("turn"), "sample_id": row.sample_id,
+                    "turn": turn if isinstance(turn, int) else None, "sample_id": row.sample_id,
                 })  # fmt: skip
 
             yield add

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from export.format import Content, Guide
 from export.layouts.encodings import in_the_same, white_mask
-from export.layouts.image_files import MaskChoice, mask_of
+from export.layouts.image_files import MaskChoice, loss_mask_of
 from export.layouts.paired import MASK, TARGET, PairedFormat, put_target
 from export.layouts.preferences import NEEDS, REJECTED, check_sizes, edits_of
 
@@ -40,7 +40,7 @@ class SimpleTunerDpo(PairedFormat):
     """Better edits with texts, rejected edits as strict references, masks as a further conditioning set."""
 
     name: ClassVar = "simpletuner-dpo"
-    version: ClassVar = 1
+    version: ClassVar = 2
     reader: ClassVar = "SimpleTuner (`distillation_method = flow_dpo`)"
     source: ClassVar = (
         "bghira/SimpleTuner `documentation/experimental/FLOW_DPO.md`, "
@@ -72,7 +72,7 @@ class SimpleTunerDpo(PairedFormat):
         def add(row: Row) -> None:
             edits = edits_of(row)
             check_sizes(*edits)
-            masks = [] if self.mask is None else [mask_of(row, self.mask, shard) or white_mask(edits[0])]
+            masks = [] if self.mask is None else [loss_mask_of(row, self.mask, shard) or white_mask(edits[0])]
             chosen, *others = in_the_same([*edits, *masks], shard)
             name = f"{shard.folder}/{row.sample_id}"
             for folder, image in zip((REJECTED, MASK), others, strict=False):

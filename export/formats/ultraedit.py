@@ -5,14 +5,15 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
-from export.format import Content, Format, Guide
+from export.format import Content, Format
 from export.layouts.image_files import MaskChoice, mask_of, one_source
-from export.layouts.tables import DATA, IMAGE, open_table, stored
+from export.layouts.tables import IMAGE, open_table, stored, table_guide
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from export.exported import Exported
+    from export.format import Guide
     from export.rows import Row
     from export.shard_folder import ShardFolder
 
@@ -81,6 +82,4 @@ class UltraEdit(Format):
 
     def finish(self, export: Exported) -> Guide:  # noqa: ARG002  nothing is joined
         """Name the files, for the card's head."""
-        head = f'configs:\n- config_name: default\n  data_files:\n  - split: train\n    path: "{DATA}/*.parquet"'
-        files = {f"{DATA}/<shard>.parquet": "the rows of a shard"}
-        return Guide(usage=USAGE, files=files, front_matter=head)
+        return table_guide(USAGE)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from core.errors import ExportError
+from export.format import Guide
 from export.texts import cleaned
 from samples.columns import COLUMNS
 
@@ -83,6 +84,12 @@ def open_table(
     table = Table(shard, schema_of(columns), rows_per_group)
     yield table
     table.close()
+
+
+def table_guide(usage: str, *, split: str = "train", tags: str = "") -> Guide:
+    """The guide of an export of tables alone. The card's head names them as one split, for `datasets`."""
+    head = f'configs:\n- config_name: default\n  data_files:\n  - split: {split}\n    path: "{DATA}/*.parquet"{tags}'
+    return Guide(usage=usage, files={f"{DATA}/<shard>.parquet": "the rows of a shard"}, front_matter=head)
 
 
 def schema_of(columns: Mapping[str, Any]) -> pa.Schema:

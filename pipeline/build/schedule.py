@@ -113,7 +113,9 @@ class Schedule:
             self._end_stage(task.stage)
 
     def _shard_task(self, stage: int, shard: str) -> Task:
-        return Task(stage=stage, shard=shard, input_digest=input_digest(self._plan, (stage, shard), self.outputs))
+        rounds = self._queues[stage].digest if self._plan.stages[stage].gathered else ""
+        digest = input_digest(self._plan, (stage, shard), self.outputs, rounds)
+        return Task(stage=stage, shard=shard, input_digest=digest)
 
     def _offer(self, stage: int, shard: str) -> None:
         """Let the stage work on a shard, whose rows are there now."""

@@ -138,15 +138,19 @@ def groups(num_shards: int, parts: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def input_digest(plan: Plan, key: Key, outputs: Outputs) -> str:
-    """Hash of the input of a step. `outputs` has the output digest of every step done before it."""
+def input_digest(plan: Plan, key: Key, outputs: Outputs, rounds: str = "") -> str:
+    """Hash of the input of a step. `outputs` has the output digest of every step done before it.
+
+    `rounds` is the digest of the rounds before a step on a shard, for a stage that gathers rows. Such a step may read
+    rows of any shard, so it is done again where one of them has changed.
+    """
     index, shard = key
     stage = plan.stages[index]
     if index == 0:
         source = plan.shard(shard)
         return digest([source.identity, str(source.part), str(plan.row_limit)])
     if shard in plan.shard_numbers and not isinstance(stage.stage, PartitionedStage):
-        return digest(_shard_inputs(stage, shard, outputs))
+        return digest([*_shard_inputs(stage, shard, outputs), *filter(None, [rounds])])
     if isinstance(stage.stage, SinkStage):
         about = canonical(
             plan.manifest.model_dump(include={"name", "summary", "license", "language", "stated_licences"})

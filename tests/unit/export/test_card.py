@@ -36,6 +36,13 @@ def test_card_counts_rows_with_and_without_masks(tmp_path):
     assert "- rows without a mask: 1\n" in card
 
 
+def test_card_counts_no_mask_of_a_row_that_was_left_out(tmp_path):
+    broken = row_members(2) | {"target.jpg": b"no image"}
+    dataset = write_export_dataset(tmp_path / "dataset", [{1: row_members(1), 2: broken}])
+    card = card_of(dataset, tmp_path / "out", "diffusion-pipe")
+    assert "- rows in the export: 1\n- rows with a mask: 1\n- rows left out, `unreadable_image`" in card
+
+
 def test_dataset_without_a_card_is_said_to_state_no_licence(tmp_path):
     dataset = write_export_dataset(tmp_path / "dataset", [{1: row_members(1)}])
     (dataset / "README.md").unlink()

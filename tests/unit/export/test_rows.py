@@ -1,5 +1,8 @@
 """Rows of a tar: names, values, and hostile names."""
 
+import io
+import tarfile
+
 import pytest
 from _datasets import write_list, write_tar
 from _export_datasets import key_of, row_members, write_export_dataset
@@ -20,6 +23,21 @@ def test_name_that_leaves_the_folder_is_refused(name, tmp_path):
     write_tar(tmp_path / "00000.tar", {key: {suffix: b"{}"}})
     write_list(tmp_path, {"00000.tar": 1})
     with pytest.raises(DatasetError, match=r"00000\.tar of .* has the member .*; expected a file <sample_id>"):
+        rows_of(tmp_path)
+
+
+def test_sparse_file_is_refused_before_its_content_is_read(tmp_path):
+    header = tarfile.TarInfo("a.json")
+    header.pax_headers = {
+        "GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.realsize": str(1 << 50),
+        "GNU.sparse.name": "a.json",
+    }  # fmt: skip
+    content = b"1\n0\n2\n".ljust(512, b"\0") + b"{}"
+    header.size = len(content)
+    with tarfile.open(tmp_path / "00000.tar", "w", format=tarfile.PAX_FORMAT) as tar:
+        tar.addfile(header, io.BytesIO(content))
+    write_list(tmp_path, {"00000.tar": 1})
+    with pytest.raises(DatasetError, match=r"has the member 'a\.json'; expected a file <sample_id>"):
         rows_of(tmp_path)
 
 

@@ -115,6 +115,16 @@ def test_other_settings_are_refused(dataset, tmp_path):
         run(dataset, tmp_path / "out", caption="target_caption")
 
 
+def test_export_with_another_licence_is_refused(dataset, tmp_path):
+    run(dataset, tmp_path / "out")
+    card = (dataset / "README.md").read_text()
+    (dataset / "README.md").write_text(card.replace("cc-by-4.0", "cc-by-nc-4.0"))
+    with pytest.raises(UsageError, match="holds an export with another licence"):
+        run(dataset, tmp_path / "out")
+    run(dataset, tmp_path / "out", overwrite=True)
+    assert "cc-by-nc-4.0" in (tmp_path / "out" / "README.md").read_text()
+
+
 def test_another_dataset_is_refused(dataset, tmp_path):
     run(dataset, tmp_path / "out")
     other = write_export_dataset(tmp_path / "other", [{9: row_members(9)}])
@@ -143,6 +153,13 @@ def test_output_folder_in_the_dataset_is_refused(dataset):
         run(dataset, dataset / "out")
     with pytest.raises(UsageError, match="lie in each other"):
         run(dataset, dataset.parent)
+
+
+@pytest.mark.parametrize("name", ["bad\udcff", "red\x1b[31m"])
+def test_output_folder_that_no_file_can_name_is_refused(name, dataset, tmp_path):
+    with pytest.raises(UsageError, match="has characters that files for trainers cannot hold"):
+        run(dataset, tmp_path / name, "ai-toolkit")
+    assert not (tmp_path / name).exists()
 
 
 def test_second_export_at_the_same_time_is_refused(dataset, tmp_path):
@@ -221,6 +238,31 @@ def test_folder_of_a_long_shard_is_continued_by_another(tmp_path):
     assert folder.folder == "00000"
     folder.num_rows = ROWS_PER_FOLDER
     assert folder.folder == "00000-1"
+
+
+def test_shards_of_one_name_but_for_the_ending_share_no_file(tmp_path):
+    dataset = write_export_dataset(tmp_path / "dataset", [{1: row_members(1)}, {2: row_members(2)}])
+    (dataset / "00000.tar").rename(dataset / "x")
+    (dataset / "00001.tar").rename(dataset / "x.tar")
+    write_list(dataset, {"x": 1, "x.tar": 1})
+    assert run(dataset, tmp_path / "out", "huggingface").num_rows == 2
+    assert len(list((tmp_path / "out" / "data").iterdir())) == 2
+    assert run(dataset, tmp_path / "out", "huggingface").num_exported == 0
+
+
+def test_folder_of_two_shards_is_named_once_for_the_trainer(tmp_path, monkeypatch):
+    monkeypatch.setattr("export.shard_folder.ROWS_PER_FOLDER", 1)
+    dataset = write_export_dataset(tmp_path / "dataset", [{1: row_members(1), 2: row_members(2)}, {3: row_members(3)}])
+    (dataset / "00001.tar").rename(dataset / "00000-1.tar")
+    write_list(dataset, {"00000.tar": 2, "00000-1.tar": 1})
+    run(dataset, tmp_path / "out", "musubi-tuner")
+    assert (tmp_path / "out" / "dataset.toml").read_text().count("target/00000-1") == 1
+
+
+def test_number_that_json_cannot_hold_does_not_stop_an_export(tmp_path):
+    dataset = write_export_dataset(tmp_path / "dataset", [{1: row_members(1, turn=float("nan"))}])
+    run(dataset, tmp_path / "out", "imagefolder")
+    assert json.loads((tmp_path / "out" / "metadata.jsonl").read_text())["turn"] is None
 
 
 def start(dataset, out):

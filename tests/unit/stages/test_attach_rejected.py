@@ -11,8 +11,10 @@ from _fakes import entry, manifest_of, run
 from _inputs import encoded, jpeg, make_image, table
 from _stage_inputs import candidates_by_id, paired
 
+from core.errors import PlanError
 from pipeline.context import Context
-from pipeline.plan.plan import make_plan
+from pipeline.plan.manifest import load_manifest
+from pipeline.plan.plan import make_plan, plan_stages
 from pipeline.stage import ExpandStage, MapStage
 from samples.columns import PARENT_ID, SAMPLE_ID, arrow_schema
 from stages.attach_rejected import AttachRejected
@@ -172,6 +174,55 @@ def test_candidates_with_sources_of_their_own_make_no_pair(tmp_path):
     assert dict(read_samples(dataset)) == {}
     reasons = pq.read_table(dataset / "rejects.parquet")["reject_reason"].to_pylist()
     assert reasons.count("another_source") == NUM_EDITS
+
+
+class Emptied(MapStage):
+    """Leaves no pair, as a stage that makes other edits does."""
+
+    version: ClassVar = 1
+    writes: ClassVar = ("rejected_id",)
+
+    def writes_empty(self):
+        return self.writes
+
+    def open(self, ctx):
+        return lambda batch: batch
+
+
+def test_chain_that_empties_the_pairs_before_is_refused(tmp_path):
+    stages = [ReadEditTriples(), NormaliseImage(), Dedup(), Candidates(), PairPreferences(by="target_caption_cos")]
+    entries = [entry(stage) for stage in (*stages, Emptied(), AttachRejected())]
+    with pytest.raises(PlanError, match=r"needs values of 'rejected_id', and .* stage emptied measures none"):
+        plan_stages(manifest_of(*entries))
+
+
+CHAIN = {
+    "read_webdataset": "", "normalise_image": "", "dedup": "", "edit_caption_wordnet": "",
+    "synthesise_edit": 'model = "zoo:ip2p"\nnum_candidates = 3', "score_edit": 'encoder = "zoo:clip"',
+    "judge_edit": 'model = "code:zoo.judging.world_judge:WorldJudge"', "pair_preferences": 'by = "judge_score"',
+    "attach_rejected": "", "take_rows": "target_rows = 40", "emit": "",
+}  # fmt: skip
+
+
+def planned_chain(folder, names):
+    text = "".join(f'[[stage]]\nuse = "{name}"\n{CHAIN[name]}\n' for name in names)
+    (folder / "a.toml").write_text(f'name = "a"\n{text}')
+    return plan_stages(load_manifest(folder / "a.toml"))
+
+
+def test_sources_are_those_of_the_parents_after_an_editor_and_a_judge(tmp_path):
+    stages = {one.name: one for one in planned_chain(tmp_path, CHAIN)}
+    attach = stages["attach_rejected"]
+    assert attach.gathered["source_images"] == stages["normalise_image"].index
+    assert attach.gathered["target_image"] == stages["synthesise_edit"].index
+    assert attach.gathered_through == (stages["edit_caption_wordnet"].index, stages["synthesise_edit"].index)
+
+
+def test_rejected_edits_are_not_attached_after_rows_were_taken(tmp_path):
+    names = [name for name in CHAIN if name != "attach_rejected"]
+    names.insert(names.index("emit"), "attach_rejected")
+    with pytest.raises(PlanError, match=r"attach_rejected rejects or adds rows, .* after take_rows"):
+        planned_chain(tmp_path, names)
 
 
 @pytest.mark.parametrize("rows_of_one_part", [16_384, 1])

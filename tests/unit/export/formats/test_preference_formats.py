@@ -157,6 +157,33 @@ def test_scores_of_editreward_stay_with_their_side(dataset, tmp_path):
     assert all(first(row["source"]) == (int(row["text"].split()[-1]), 0, 0) for row in rows)
 
 
+def one_pair(folder, number=1, light=(), **others):
+    """A dataset of one pair. `light` overrides columns, `others` members."""
+    found = members(number, **others)
+    found["json"] = json.dumps(json.loads(found["json"]) | dict(light)).encode()
+    write_tar(folder / "00000.tar", {key_of(number): found})
+    return write_list(folder, {"00000.tar": 1})
+
+
+def test_scores_of_which_a_lower_one_is_better_are_left_out(tmp_path):
+    (tmp_path / "in").mkdir()
+    pair = one_pair(tmp_path / "in", light={"preference_score": 0.25, "rejected_score": 0.75})
+    exported(pair, tmp_path / "out", "editreward")
+    (row,) = editreward(tmp_path / "out", tmp_path / "cache")
+    assert first(row["chosen"]) == (0, 1, 0)
+    assert row["scores"] == (None, None)
+    assert "as a lower one is better in the dataset: 1\n" in (tmp_path / "out" / "README.md").read_text()
+
+
+def test_mask_of_another_size_than_the_edits_is_not_used_for_the_loss(tmp_path):
+    (tmp_path / "in").mkdir()
+    pair = one_pair(tmp_path / "in", 2, **{"region_mask.png": image(0, size=(8, 8))})
+    exported(pair, tmp_path / "out", "simpletuner-dpo", mask="first")
+    (row,) = simpletuner_dpo(tmp_path / "out")
+    assert row["mask"].size == row["chosen"].size
+    assert first(row["mask"]) == 255
+
+
 @pytest.mark.parametrize("mask", [None, "first"])
 def test_masks_of_simpletuner_have_the_name_and_ending_of_their_row(mask, dataset, tmp_path):
     exported(dataset, tmp_path, "simpletuner-dpo", mask=mask, resolution=512)

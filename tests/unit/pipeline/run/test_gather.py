@@ -146,3 +146,36 @@ def test_gathering_from_parents_waits_for_all_rows_of_the_last_expand(tmp_path):
     with pytest.raises(PlanError, match="gathers 'source_caption' from all shards, and nothing before it waits"):
         plan_of(tmp_path, chain, SHARDS)
     assert plan_of(tmp_path, [*chain[:-1], Pointer()], SHARDS).stages[-1].gathered_through == ()
+
+
+class ReadNotes(ReadLines):
+    """The id of a line is that of its first word, so the rest can change without another id."""
+
+    def open(self, ctx):
+        read = super().open(ctx)
+
+        def noted(shard):
+            for rows in read(shard):
+                ids = [id_of(caption.partition(" ")[0]) for caption in rows["caption"].to_pylist()]
+                yield rows.set_column(0, SAMPLE_ID, pa.array(ids, pa.string()))
+
+        return noted
+
+
+class PointerToFive(Pointer):
+    """Each row gets the texts of the row `five`."""
+
+    def open(self, ctx):
+        def point(batch):
+            found = ctx.gather([id_of("five")] * batch.num_rows)
+            return batch.append_column("target_caption", found["source_caption"])
+
+        return point
+
+
+def test_row_that_changed_under_its_id_is_gathered_anew(tmp_path):
+    chain = [ReadNotes(), Upper(), Best(), PointerToFive()]
+    for words in ("five apples", "five pears"):
+        plan = plan_of(tmp_path, chain, {"a": ["one"], "b": [words]})
+        assert run(plan).ok
+        assert rows_of(plan, "pointertofive", "a")[0]["target_caption"] == words.upper()
