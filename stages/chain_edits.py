@@ -35,7 +35,7 @@ from pydantic import Field, model_validator
 from models import registry
 from models.protocols import Editor, ImageEncoder
 from pipeline.stage import MODEL_NEEDS, Needs, Serves
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
+from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, expanded_schema
 from stages.editing.settings import EditingStage
 from stages.pair_scores.bounds import BoundsTable  # noqa: TC001  pydantic needs it to make the class
 from stages.sessions.chain import Chain, Session
@@ -130,8 +130,7 @@ class ChainEdits(EditingStage):
             encoder=ctx.load(ImageEncoder, self.encoder) if self.encoder else None, model_id=self.model,
             image_format=self.format, quality=self.quality, asked_l1=self.asked_l1, bounds=self.bounds, notes=ctx.notes,
         )  # fmt: skip
-        schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
-        schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
+        schema = expanded_schema(self.writes)
 
         def run(batch: pa.Table) -> pa.Table:
             known = [name for name in (*self.reads, *self.reads_if_present) if name in batch.column_names]

@@ -23,7 +23,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import Editor
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
+from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, expanded_schema
 from samples.stored_images import made_image
 from stages.editing.former_targets import is_about_target
 from stages.editing.orders import SEED_BITS, EditFault, Order, edit_all
@@ -62,8 +62,7 @@ class SynthesiseEdit(EditingStage):
     def open(self, ctx: Context) -> BatchFn:
         """Load the editor once."""
         editor = ctx.load(Editor, self.model, settings=self.editor_settings())
-        schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
-        schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
+        schema = expanded_schema(self.writes)
 
         def edit(batch: pa.Table) -> pa.Table:
             rejected: dict[str, Row] = {}
