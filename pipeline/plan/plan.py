@@ -226,10 +226,11 @@ def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dic
     written, outdated = _columns_after(before)
     for wanted in (*stage.reads, *stage.needs_columns()):
         if wanted in outdated:
-            writer, later = (before[index].name for index in outdated[wanted])
+            early, later = (before[index] for index in outdated[wanted])
+            moved = f"{name} before" if isinstance(early.stage, SourceStage) else f"{early.name} after"
             raise PlanError(
-                f"stage {name} reads column {wanted!r}, which {writer} wrote of the rows before {later} made others; "
-                f"place {writer} after {later}"
+                f"stage {name} reads column {wanted!r}, which {early.name} wrote of the rows before {later.name} made "
+                f"others; place {moved} {later.name}"
             )
         if wanted not in written:
             raise PlanError(

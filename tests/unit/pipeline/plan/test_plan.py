@@ -84,6 +84,11 @@ def test_stage_that_reads_an_outdated_column_is_refused_with_the_order():
     )
 
 
+def test_stage_that_reads_an_outdated_column_of_the_input_is_moved_itself(monkeypatch):
+    monkeypatch.setattr(Anew, "outdates", lambda _self, name: name == "source_raw")
+    assert refusal(ReadLines(), Anew(), Pixels()).endswith("made others; place pixels before anew")
+
+
 def test_outdated_column_that_is_written_again_is_read(tmp_path):
     plan = plan_of(tmp_path, [ReadLines(), Upper(), Anew(), entry_named(Upper(), "again"), MayRead(), Pack()])
     assert plan.stages[4].providers["source_caption"] == 3
