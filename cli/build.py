@@ -58,14 +58,17 @@ def plan_command(
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Type-check the chain and show stages, fingerprints and what is cached. Nothing is run without --probe."""
+    from pipeline.build.quota import within_quota
     from pipeline.build.status import status
     from pipeline.plan.licences import expected_licences
 
-    made, storage = _open(manifest, out, shards, only, limit)
+    whole, storage = _open(manifest, out, shards, only, limit, all_shards=True)
+    made = within_quota(whole, storage)
     report = status(made, storage)
     result: dict[str, Any] = {
         "manifest": made.manifest.name, "out": made.out, "shards": len(made.shards),
-        "input_bytes": made.num_input_bytes, "stages": report["stages"], "licences": expected_licences(made),
+        "shards_of_input": len(whole.shards), "input_bytes": made.num_input_bytes,
+        "stages": report["stages"], "licences": expected_licences(made),
     }  # fmt: skip
     if probe:
         from pipeline.build.probe import probe as run_probe

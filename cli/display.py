@@ -50,10 +50,9 @@ def show_plan(result: Mapping[str, Any]) -> None:
     """The chain with fingerprints, what is cached, and the estimate when there is one."""
     probed = any("estimated_rows" in s for s in result["stages"])
     columns = ["stage", "fingerprint", "recorded"] + (["rows", "disk", "time of one worker"] if probed else [])
-    shards, size = result["shards"], result["input_bytes"]
-    table = _table(
-        f"{result['manifest']}: {shards:,} shards, {size_text(size)} of input, run folder {result['out']}", columns
-    )
+    shards, listed, size = result["shards"], result["shards_of_input"], result["input_bytes"]
+    read = f"{shards:,} shards" if shards == listed else f"for now {shards:,} of {listed:,} shards"
+    table = _table(f"{result['manifest']}: {read}, {size_text(size)} of input, run folder {result['out']}", columns)
     for s in result["stages"]:
         row = [s["stage"], s["fingerprint"][:12], f"{s['done']}/{s['total']}"]
         if probed:

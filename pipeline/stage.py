@@ -147,6 +147,10 @@ class Stage(Settings):
         """Columns of `writes` that have no value in any row with these settings. A chain that needs them is refused."""
         return ()
 
+    def outdates(self, name: str) -> bool:  # noqa: ARG002  nothing is outdated unless a stage says so
+        """True for a column of earlier stages that is not true of the rows this stage makes. Later stages lack it."""
+        return False
+
     def needs_artifacts(self) -> tuple[str, ...]:
         """Names of artifacts of upstream global stages that these settings use."""
         return ()

@@ -267,3 +267,9 @@ def column(name: str) -> Column:
 def arrow_schema(names: tuple[str, ...]) -> pa.Schema:
     """The Arrow schema of the named columns, in that order."""
     return pa.schema([(name, column(name).type) for name in names])
+
+
+def expanded_schema(writes: tuple[str, ...]) -> pa.Schema:
+    """The Arrow schema of the rows of an expand stage: both ids, what it writes, and the columns of a reject."""
+    rejects = [pa.field(name, pa.string()) for name in (REJECT_REASON, REJECT_DETAIL)]
+    return pa.schema([*arrow_schema((SAMPLE_ID, PARENT_ID, *writes)), *rejects])

@@ -1,37 +1,23 @@
 """Carry out the further edits of each row on its target, one after another: sessions of several turns.
 
 Each turn edits the image that the last one left. A session also gives pairs that skip turns (compositions) and pairs
-that undo one (inverses). All of them are new pairs: scores, masks and regions of the first edit are emptied, so place
-the stages that measure, and `select`, after this one.
+that undo one (inverses). All of them are new pairs, so no later stage gets what described the first one: scores, masks,
+regions, latents. Place the stages that make these, and `select`, after this one.
 
 Reads   source_images (list<binary>), source_format (string), target_image (binary), target_format (string),
         source_caption (string), target_caption (string), instruction (string), further_turns (list<struct>), and of the
         first edit, where they are there, reverse_instruction (string), edit_type (string), source_phrase (string),
         target_phrase (string), edit_object (string), edit_writer (string), edit_model (string), synthesis_seed (int64),
         edit_input_tokens (int64), edit_output_tokens (int64)
-Writes  source_images (list<binary>), source_format (string), source_dhash (uint64), target_image (binary),
-        target_format (string), source_caption (string), target_caption (string), instruction (string),
-        reverse_instruction (string), edit_type (string), source_phrase (string), target_phrase (string),
-        edit_object (string), edit_writer (string): the pair and its texts;
+Writes  source_images (list<binary>), source_format (string), source_dhash (uint64), width_px (int32),
+        height_px (int32), target_image (binary), target_format (string), source_caption (string),
+        target_caption (string), instruction (string), reverse_instruction (string), edit_type (string),
+        source_phrase (string), target_phrase (string), edit_object (string), edit_writer (string): the pair and its
+        texts;
         session_id (string), turn (int32), pair_kind (string): its place in the session;
         edit_model (string), synthesis_seed (int64), edit_input_tokens (int64), edit_output_tokens (int64): how the
         image of a turn was made; session_l1 (float32, 0 to 1), session_outside_l1 (float32, 0 to 1),
-        session_image_cos (float32, cosine; no value without `encoder`): drift from the session's first source;
-        and without values, since they described the first pair: source_caption_cos (float32),
-        target_caption_cos (float32), target_margin_cos (float32), pair_image_cos (float32),
-        pair_direction_cos (float32), pair_dino_cos (float32), pair_ssim (float32), pair_l1 (float32),
-        outside_ssim (float32), outside_l1 (float32), candidates (list<struct>), candidate_number (int32),
-        image_embedding (list<float16>), target_id (string), target_image_cos (float32),
-        retrieval_cos (float32), region_mask_png (binary), core_mask_png (binary), soft_mask_png (binary),
-        region_frac (float32), is_whole_image (bool), source_mask_png (binary), target_mask_png (binary),
-        source_mask_frac (float32), target_mask_frac (float32), selective_mask_png (binary),
-        unified_instruction (string), further_turns (list<struct>), judge_status (string),
-        judge_instruction_score (float32), judge_preservation_score (float32), judge_quality_score (float32),
-        judge_score (float32), judge_reply (string), judge_model (string), judge_revision (string),
-        judge_prompt_sha256 (string), judge_seed (int64), source_nsfw_score (float32), target_nsfw_score (float32),
-        source_watermark_score (float32), target_watermark_score (float32), source_text_frac (float32),
-        target_text_frac (float32), source_num_faces (int32), target_num_faces (int32), source_face_frac (float32),
-        target_face_frac (float32), source_aesthetic_score (float32), target_aesthetic_score (float32)
+        session_image_cos (float32, cosine; no value without `encoder`): drift from the session's first source
 Drops   sessions of fewer turns than `min_turns`, by what ended them: the editor's fault (missing_field, refused,
         no_image, no_change), a bound on the drift (drifted), no further turn was written (no_further_turn)
 Source  Zhang et al. 2023, MagicBrush: turns from the editor's own outputs; BAGEL's data for compositions; Hui et al.
@@ -49,12 +35,12 @@ from pydantic import Field, model_validator
 from models import registry
 from models.protocols import Editor, ImageEncoder
 from pipeline.stage import MODEL_NEEDS, Needs, Serves
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
+from samples.columns import REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, expanded_schema
 from stages.editing.settings import EditingStage
 from stages.pair_scores.bounds import BoundsTable  # noqa: TC001  pydantic needs it to make the class
 from stages.sessions.chain import Chain, Session
 from stages.sessions.drift import IMAGE_SCORE, SESSION_SCORES
-from stages.sessions.of_one_pair import OF_ONE_PAIR
+from stages.sessions.kept_columns import KEPT_COLUMNS
 from stages.sessions.pairs import INVERTIBLE, TEXTS
 from stages.sessions.rows import MADE, session_of, session_rows
 
@@ -77,7 +63,7 @@ class NoSession(StrEnum):
 class ChainEdits(EditingStage):
     """Sessions: a row for each turn, and for each composition and inverse that the captions allow."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar = (
         "source_images", "source_format", "target_image", "target_format", "source_caption", "target_caption",
         "instruction", "further_turns",
@@ -86,8 +72,8 @@ class ChainEdits(EditingStage):
         "reverse_instruction", "edit_type", "source_phrase", "target_phrase", "edit_object", "edit_writer", *MADE,
     )  # fmt: skip
     writes: ClassVar = (
-        "source_images", "source_format", "source_dhash", "target_image", "target_format", *TEXTS, "session_id", "turn",
-        "pair_kind", *MADE, *SESSION_SCORES, *OF_ONE_PAIR,
+        "source_images", "source_format", "source_dhash", "width_px", "height_px", "target_image", "target_format",
+        *TEXTS, "session_id", "turn", "pair_kind", *MADE, *SESSION_SCORES,
     )  # fmt: skip
     rejects: ClassVar = NoSession
     needs: ClassVar = Needs(gpu=1.0, memory_bytes=MODEL_NEEDS.memory_bytes, packages=("imagehash",))
@@ -130,8 +116,12 @@ class ChainEdits(EditingStage):
         return ()
 
     def writes_empty(self) -> tuple[str, ...]:
-        """What described the first pair, and the cosine without an encoder."""
-        return OF_ONE_PAIR if self.encoder else (*OF_ONE_PAIR, IMAGE_SCORE)
+        """The cosine without an encoder."""
+        return () if self.encoder else (IMAGE_SCORE,)
+
+    def outdates(self, name: str) -> bool:
+        """True for what described the first pair."""
+        return name not in KEPT_COLUMNS
 
     def open(self, ctx: Context) -> BatchFn:
         """Load the models once."""
@@ -140,8 +130,7 @@ class ChainEdits(EditingStage):
             encoder=ctx.load(ImageEncoder, self.encoder) if self.encoder else None, model_id=self.model,
             image_format=self.format, quality=self.quality, asked_l1=self.asked_l1, bounds=self.bounds, notes=ctx.notes,
         )  # fmt: skip
-        schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
-        schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
+        schema = expanded_schema(self.writes)
 
         def run(batch: pa.Table) -> pa.Table:
             known = [name for name in (*self.reads, *self.reads_if_present) if name in batch.column_names]

@@ -17,7 +17,7 @@ from pydantic import Field
 
 from models.language.wordnet import MODEL_ID, WordNet
 from pipeline.stage import BatchFn, ExpandStage, Needs, Serves
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
+from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, expanded_schema
 from stages.wordnet_edits.drawing import draw, edit_columns
 from stages.wordnet_edits.edits import EditFinder
 from stages.wordnet_edits.grammar import pluralise
@@ -99,9 +99,7 @@ class EditCaptionWordnet(ExpandStage):
             pairs = zip(batch[SAMPLE_ID].to_pylist(), batch[self.caption_column].to_pylist(), strict=True)
             for sample_id, caption in pairs:
                 rows += self._rows(finder, sample_id, caption or "", ctx.rng(sample_id))
-            schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
-            schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
-            return pa.Table.from_pylist(rows, schema=schema)
+            return pa.Table.from_pylist(rows, expanded_schema(self.writes))
 
         return edit
 

@@ -23,8 +23,9 @@ import pyarrow as pa
 from pydantic import Field
 
 from models.protocols import Editor
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
+from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, expanded_schema
 from samples.stored_images import made_image
+from stages.editing.former_targets import is_about_target
 from stages.editing.orders import SEED_BITS, EditFault, Order, edit_all
 from stages.editing.requests import REQUEST_COLUMNS, LacksField, request_of
 from stages.editing.settings import EditingStage
@@ -54,11 +55,14 @@ class SynthesiseEdit(EditingStage):
     num_candidates: int = Field(default=1, ge=1)
     """Edited images of each row."""
 
+    def outdates(self, name: str) -> bool:
+        """True for what described a target that the row had before."""
+        return is_about_target(name)
+
     def open(self, ctx: Context) -> BatchFn:
         """Load the editor once."""
         editor = ctx.load(Editor, self.model, settings=self.editor_settings())
-        schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
-        schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
+        schema = expanded_schema(self.writes)
 
         def edit(batch: pa.Table) -> pa.Table:
             rejected: dict[str, Row] = {}

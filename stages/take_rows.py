@@ -11,12 +11,12 @@ Source  none: the order is that of shards by name and of rows in a shard, so the
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
+from pydantic import field_validator
 
 from pipeline.rounds import Round, RoundInput, Rounds, Send
 from pipeline.stage import QuotaStage
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 EDIT_TYPE = "edit_type"
 ANY_TYPE = ""
 """Stands for all rows together where the number does not go by edit type."""
-NumRows = Annotated[int, Field(ge=1)]
+MOST_ROWS = 10**12
 
 
 class TakeReject(StrEnum):
@@ -47,8 +47,19 @@ class TakeRows(QuotaStage):
     version: ClassVar[int] = 1
     rejects: ClassVar = TakeReject
 
-    target_rows: NumRows | Annotated[dict[str, NumRows], Field(min_length=1)]
+    target_rows: int | dict[str, int]
     """Rows to take: `1000` in all, or a number for each edit type, `{ change_colour = 500, remove = 500 }`."""
+
+    @field_validator("target_rows", mode="before")
+    @classmethod
+    def _are_numbers_of_rows(cls, given: object) -> object:
+        numbers = list(given.values()) if isinstance(given, dict) else [given]
+        if not numbers or not all(type(one) is int and 1 <= one <= MOST_ROWS for one in numbers):
+            raise ValueError(
+                f"expected a number of rows, 1 to {MOST_ROWS:,}, or one for each edit type, as in "
+                "{ change_colour = 500, remove = 500 }"
+            )
+        return given
 
     def num_wanted(self) -> int:
         """The number, or the sum of the numbers of all edit types."""
@@ -70,9 +81,12 @@ class TakeRows(QuotaStage):
         )
 
     def _count(self, given: RoundInput, send: Send) -> None:
-        """Send the number of rows of each shard, by type."""
+        """Send the number of rows of each shard, by type. Types that no number is given for may be many: they stay."""
+        wanted = pa.array(list(self._wanted()), pa.string())
         for shard, _, table in given.tables:
-            counted = pa.table({"type": self._types(table)}).group_by("type").aggregate([([], "count_all")])
+            types = self._types(table)
+            types = types.filter(pc.is_in(types, value_set=wanted))
+            counted = pa.table({"type": types}).group_by("type").aggregate([([], "count_all")])
             rows = counted.append_column("shard", pa.array(np.full(counted.num_rows, shard, np.int64)))
             send("counts", rows, np.zeros(rows.num_rows, np.int64))
 

@@ -25,7 +25,7 @@ from models.language.example_sets import EditExamples, read_examples
 from models.language.wordnet import WordNet
 from models.protocols import TextGenerator
 from pipeline.stage import BatchFn, ExpandStage, Needs, Serves
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
+from samples.columns import SAMPLE_ID, expanded_schema
 from stages.language_edits.further_captions.by_model import ModelPairs
 from stages.language_edits.further_captions.by_wordnet import WordnetPairs
 from stages.language_edits.further_captions.find import FurtherPairs, PairFinder
@@ -113,9 +113,7 @@ class WriteEdits(AskingSettings, ExpandStage):
             pairs = zip(batch[SAMPLE_ID].to_pylist(), batch[self.caption_column].to_pylist(), strict=True)
             captions = [(sample_id, " ".join((caption or "").split())) for sample_id, caption in pairs]
             rows = writer.rows(captions, ctx)
-            schema = arrow_schema((SAMPLE_ID, PARENT_ID, *self.writes))
-            schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
-            return pa.Table.from_pylist(rows, schema=schema)
+            return pa.Table.from_pylist(rows, expanded_schema(self.writes))
 
         return write
 

@@ -52,7 +52,7 @@ class NoTurn(StrEnum):
 class WriteTurns(MapStage):
     """The turns of a session after its first edit, by a language model or by WordNet."""
 
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     reads: ClassVar = ("target_caption",)
     reads_if_present: ClassVar = ("source_caption",)
     writes: ClassVar = ("further_turns",)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipeline.build.quota import QuotaResult, next_portion, note_portion, portion_of, quota_stage
+from pipeline.plan.steps import steps
 from pipeline.stage import QuotaStage
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 def build_portions(plan: Plan, storage: Storage, run_once: Callable[[Plan], BuildResult]) -> BuildResult:
     """Call `run_once` on the plan, or, with a quota, on portions until it is met, and then on the whole chain.
 
-    Returns the result of the whole chain, or of the portion that did not become complete.
+    Returns the result of the whole chain, or of the portion that did not become complete or was interrupted.
     """
     quota = quota_stage(plan)
     if quota is None:
@@ -30,6 +31,8 @@ def build_portions(plan: Plan, storage: Storage, run_once: Callable[[Plan], Buil
     while True:
         note_portion(plan, storage, size)
         portions.append(run_once(plan.first(size).until(quota.index)))
+        if portions[-1].interrupted and portions[-1].ok:  # its last step was running: all that follows is left
+            return replace(portions[-1], num_left=_num_steps(plan.first(size)) - _num_steps(portions[-1].plan) or 1)
         if not portions[-1].ok:
             return portions[-1]
         kept = portions[-1].tallies[quota.index].rows_out
@@ -44,6 +47,10 @@ def build_portions(plan: Plan, storage: Storage, run_once: Callable[[Plan], Buil
         stage=quota.name, wanted=wanted, kept=kept, rows=rows, num_shards=size, num_input_shards=len(plan.shards)
     )
     return replace(whole, quota=ended)
+
+
+def _num_steps(plan: Plan) -> int:
+    return sum(1 for _ in steps(plan))
 
 
 def _count_as_built(whole: BuildResult, portions: Sequence[BuildResult]) -> None:

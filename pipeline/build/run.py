@@ -13,7 +13,6 @@ from pipeline.build.build import Build
 from pipeline.build.plan_file import refuse_to_shrink, write_plan
 from pipeline.build.portions import build_portions
 from pipeline.build.progress import Progress
-from pipeline.build.quota import within_quota
 from pipeline.run.processes import has_gpu
 from pipeline.store.events import EventLog
 from pipeline.store.lock import hold
@@ -44,7 +43,7 @@ def run_build(
         lock = stack.enter_context(hold(storage))
         stack.callback(storage.close)
         storage.clear_scratch()
-        refuse_to_shrink(within_quota(plan, storage), storage)
+        refuse_to_shrink(plan, storage)
         log = stack.enter_context(EventLog(storage))
         log.write("build_started", {"executor": executor, "shards": len(plan.shards)})
 

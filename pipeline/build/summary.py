@@ -10,7 +10,7 @@ from pipeline.store.run_folder import DATASET
 
 if TYPE_CHECKING:
     from pipeline.build.quota import QuotaResult
-    from pipeline.build.result import BuildResult
+    from pipeline.build.result import BuildResult, StageTally
 
 
 def build_summary(result: BuildResult) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def build_summary(result: BuildResult) -> dict[str, Any]:
     return {
         "ok": result.ok and (not empty or plan.manifest.allow_empty),
         "empty": empty,
-        "few_left": few_left(result.tallies) if result.ok and not empty else None,
+        "few_left": few_left(_losing(result)) if result.ok and not empty else None,
         "shards_without_rows": result.shards_without_rows if result.ok and not empty and not result.quota else [],
         "num_shards": len(plan.shards),
         "manifest": plan.manifest.name,
@@ -48,6 +48,11 @@ def build_summary(result: BuildResult) -> dict[str, Any]:
         "elapsed_s": round(result.elapsed_s, 2),
         "quota": _quota(result.quota) if result.quota and result.ok else None,
     }
+
+
+def _losing(result: BuildResult) -> list[StageTally]:
+    """The tallies without the stage of the quota, whose rejects are no loss: they are more than was asked for."""
+    return [tally for tally in result.tallies if result.quota is None or tally.stage != result.quota.stage]
 
 
 def _quota(quota: QuotaResult) -> dict[str, Any]:

@@ -227,10 +227,15 @@ def _served(stage: Stage) -> list[tuple[str, str]]:
 
 def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:
     providers: dict[str, int] = {}
-    written = {
-        c: p.index for p in before for c in (*p.stage.writes, *([PARENT_ID] if p.stage.kind == "expand" else ()))
-    }
+    written, outdated = _columns_after(before)
     for wanted in (*stage.reads, *stage.needs_columns()):
+        if wanted in outdated:
+            early, later = (before[index] for index in outdated[wanted])
+            moved = f"{name} before" if isinstance(early.stage, SourceStage) else f"{early.name} after"
+            raise PlanError(
+                f"stage {name} reads column {wanted!r}, which {early.name} wrote of the rows before {later.name} made "
+                f"others; place {moved} {later.name}"
+            )
         if wanted not in written:
             raise PlanError(
                 f"stage {name} reads column {wanted!r}, which no stage before it writes{nearest(wanted, written)}"
@@ -244,6 +249,20 @@ def _resolve_columns(name: str, stage: Stage, before: list[PlannedStage]) -> dic
                 f"change those settings, or do not name {wanted!r}"
             )
     return providers | {c: written[c] for c in stage.reads_if_present if c in written}
+
+
+def _columns_after(stages: list[PlannedStage]) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
+    """(column -> index of its last writer, outdated column -> indices of its writer and of the stage that outdates)."""
+    written: dict[str, int] = {}
+    outdated: dict[str, tuple[int, int]] = {}
+    for planned in stages:
+        gone = {name: (writer, planned.index) for name, writer in written.items() if planned.stage.outdates(name)}
+        own = (*planned.stage.writes, *([PARENT_ID] if planned.stage.kind == "expand" else ()))
+        written = {name: writer for name, writer in written.items() if name not in gone} | dict.fromkeys(
+            own, planned.index
+        )
+        outdated = {name: places for name, places in (outdated | gone).items() if name not in own}
+    return written, outdated
 
 
 def _resolve_gathered(name: str, stage: Stage, before: list[PlannedStage]) -> dict[str, int]:

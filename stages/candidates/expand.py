@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, arrow_schema
+from samples.columns import SAMPLE_ID, expanded_schema
 from stages.candidates.rows import pair_rows, rejected_row
 from stages.candidates.search import Search
 from stages.candidates.stage import NoPair
@@ -57,8 +57,7 @@ class Expansion:
 def expander(stage: SynthesisStage, ctx: Context, own: Expansion) -> BatchFn:
     """The function of the stage."""
     search = _search(stage, own.models)
-    schema = arrow_schema((SAMPLE_ID, PARENT_ID, *stage.writes))
-    schema = schema.append(pa.field(REJECT_REASON, pa.string())).append(pa.field(REJECT_DETAIL, pa.string()))
+    schema = expanded_schema(stage.writes)
 
     def expand(batch: pa.Table) -> pa.Table:
         edits: list[Edit] = []

@@ -70,8 +70,13 @@ def inverse_pair(number: int, turn: Turn, types: Collection[str]) -> tuple[str, 
 
 
 def composed_pair(turns: Sequence[Turn]) -> tuple[str, Row] | None:
-    """(suffix, row) of the first turns together, or None where a later one undoes or changes an earlier one."""
+    """(suffix, row) of the first turns together, or None where a later one undoes or changes an earlier one.
+
+    None too where a turn has no instruction: the first edit may be by an editor that needs none.
+    """
     first, last, number = turns[0], turns[-1], len(turns)
+    if not all((turn.texts.get("instruction") or "").strip() for turn in turns):
+        return None
     if not all_changes_last([(turn.texts["source_caption"], turn.texts["target_caption"]) for turn in turns]):
         return None
     undo = [(turn.texts.get("reverse_instruction") or "").strip() for turn in reversed(turns)]

@@ -37,13 +37,13 @@ def session_rows(
     own = {PARENT_ID: session.sample_id, "session_id": session.sample_id}
     notes.update(f"session pairs: {row['pair_kind']}" for _, row in pairs)
     notes["session pairs"] += len(pairs)
-    hashes: dict[bytes, int] = {}
+    known: dict[bytes, Row] = {}
     rows = []
     for suffix, row in pairs:
         (source,) = row["source_images"]
-        if source not in hashes:
-            hashes[source] = _dhash(source)
-        rows.append({SAMPLE_ID: f"{session.sample_id}-{suffix}", **own, "source_dhash": hashes[source], **row})
+        if source not in known:
+            known[source] = _about_source(source)
+        rows.append({SAMPLE_ID: f"{session.sample_id}-{suffix}", **own, **known[source], **row})
     return rows
 
 
@@ -57,7 +57,7 @@ def _pairs(
         for number in range(2, len(turns) + 1):
             composed = composed_pair(turns[:number])
             if composed is None:
-                notes["compositions left out: a turn changes an earlier one"] += 1
+                notes["compositions left out: a turn changes an earlier one, or has no instruction"] += 1
             else:
                 yield composed
     if "inverse" in further:
@@ -67,7 +67,11 @@ def _pairs(
                 yield inverse
 
 
-def _dhash(encoded: bytes) -> int:
+def _about_source(encoded: bytes) -> Row:
+    """Size and perceptual hash of a source image, by the names of their columns."""
     import imagehash
 
-    return int(str(imagehash.dhash(made_image(encoded))), 16)
+    image = made_image(encoded)
+    return {
+        "source_dhash": int(str(imagehash.dhash(image)), 16), "width_px": image.width, "height_px": image.height,
+    }  # fmt: skip

@@ -28,12 +28,13 @@ class SessionTexts:
         """True for a caption that the session has in the same words already."""
         return _words(caption) in map(_words, self.captions)
 
-    def add(self, edit: Row | None) -> bool:
-        """Take a further edit of the last caption. False, and nothing is taken, for none and for a step back.
+    def is_step_back(self, edit: Row | None) -> bool:
+        """True for an edit whose target caption the session had before."""
+        return edit is not None and self.had(edit["target_caption"])
 
-        A step back is an edit whose target caption the session had before.
-        """
-        if edit is None or self.had(edit["target_caption"]):
+    def add(self, edit: Row | None) -> bool:
+        """Take a further edit of the last caption. False, and nothing is taken, for none and for a step back."""
+        if edit is None or self.is_step_back(edit):
             return False
         self.turns.append({name: edit.get(name) for name in TURN_FIELDS})
         self.captions.append(edit["target_caption"])
@@ -49,7 +50,7 @@ class TurnWriter(Protocol):
 
 
 class FirstThatWrites:
-    """A TurnWriter over several: a session for which one has no edit is the next one's."""
+    """A TurnWriter over several: a session for which one has no edit, or a step back, is the next one's."""
 
     def __init__(self, writers: Sequence[TurnWriter]) -> None:
         self._writers = writers
@@ -60,7 +61,9 @@ class FirstThatWrites:
         for writer in self._writers:
             left = [number for number, edit in found.items() if edit is None]
             if left:
-                found.update(zip(left, writer.write([sessions[number] for number in left]), strict=True))
+                edits = writer.write([sessions[number] for number in left])
+                found.update(zip(left, edits, strict=True))
+                found.update({n: None for n in left if sessions[n].is_step_back(found[n])})
         return list(found.values())
 
 

@@ -54,7 +54,7 @@ def test_interrupted_build_says_so(shown):
 
 
 PLAN = {
-    "manifest": "fake", "out": "runs/x", "shards": 3, "input_bytes": 1500,
+    "manifest": "fake", "out": "runs/x", "shards": 3, "shards_of_input": 3, "input_bytes": 1500,
     "stages": [{"stage": "upper", "fingerprint": "0123456789abcdef", "done": 0, "total": 3}],
     "licences": {"covers": "models", "lines": ["verdict: permissive: mit (m)"], "warnings": ["no [b]such[/b] claim"]},
 }  # fmt: skip
@@ -63,9 +63,14 @@ PLAN = {
 def test_plan_without_a_probe_says_what_is_unknown(shown):
     text = shown(display.show_plan, PLAN)
     assert "fake: 3 shards, 1.5 KB of input, run folder runs/x" in text
+
     assert "0123456789ab" in text
     assert "0/3" in text
     assert "rows, disk and time: unknown; --probe 64 measures them on a sample" in text
+
+
+def test_plan_of_a_number_of_rows_says_how_much_of_the_input_it_shows(shown):
+    assert "fake: for now 3 of 20 shards, 1.5 KB" in shown(display.show_plan, {**PLAN, "shards_of_input": 20})
 
 
 def test_plan_shows_the_expected_verdict_and_warnings(shown):

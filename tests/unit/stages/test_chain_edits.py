@@ -13,11 +13,11 @@ from core.errors import PlanError
 from pipeline.context import Context
 from pipeline.plan.manifest import load_manifest
 from pipeline.plan.plan import plan_stages
-from samples.columns import PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
+from samples.columns import COLUMNS, PARENT_ID, REJECT_DETAIL, REJECT_REASON, SAMPLE_ID, column
 from samples.stored_images import made_image
 from stages.chain_edits import ChainEdits
 from stages.emit import sample_json
-from stages.sessions.of_one_pair import OF_ONE_PAIR
+from stages.sessions.kept_columns import KEPT_COLUMNS
 
 A, B, C, D = (
     "a red car and a cat on a beach", "a blue car and a cat on a beach", "a blue car and a dog on a beach",
@@ -99,7 +99,7 @@ def test_compositions_and_inverses_stand_beside_the_turns():
 def test_turn_that_overrides_an_earlier_one_gives_no_composition():
     found, notes = run(first_edits([GREEN]))
     assert list(by_suffix(found)) == ["s1", "s2", "s1r", "s2r"]
-    assert notes["compositions left out: a turn changes an earlier one"] == 1
+    assert notes["compositions left out: a turn changes an earlier one, or has no instruction"] == 1
 
 
 def test_inverse_goes_back_by_the_reverse_instruction():
@@ -174,25 +174,47 @@ def test_session_of_one_turn_is_kept_where_that_is_enough():
     assert [row["turn"] for row in found] == [1]
 
 
-def test_scores_and_masks_of_the_first_pair_are_taken_by_no_other():
-    table = first_edits([TO_C]).append_column("target_caption_cos", pa.array([0.9], pa.float32()))
-    found, _ = run(table)
-    assert all(row[name] is None for row in found for name in OF_ONE_PAIR)
+def manifest(tmp_path, *before, after):
+    """A chain of sessions, with stages before and after them as TOML tables of their own."""
+    stages = ["read_edit_triples", "normalise_image", "normalise_target", "dedup"]
+    text = 'name = "a"\n' + "".join(f'[[stage]]\nuse = "{name}"\n' for name in stages)
+    turns = ('use = "write_turns"\nlexicon = "wordnet:3.0"', 'use = "chain_edits"\nmodel = "zoo:ip2p"')
+    (tmp_path / "a.toml").write_text(text + "".join(f"[[stage]]\n{one}\n" for one in (*before, *turns, after)))
+    return load_manifest(tmp_path / "a.toml")
+
+
+SCORE = 'use = "score_edit"\nencoder = "zoo:clip"'
 
 
 def test_chain_that_selects_by_scores_from_before_is_refused(tmp_path):
-    stages = ["read_edit_triples", "normalise_image", "normalise_target", "dedup"]
-    text = 'name = "a"\n' + "".join(f'[[stage]]\nuse = "{name}"\n' for name in stages)
-    text += '[[stage]]\nuse = "score_edit"\nencoder = "zoo:clip"\n'
-    text += (
-        '[[stage]]\nuse = "write_turns"\nlexicon = "wordnet:3.0"\n[[stage]]\nuse = "chain_edits"\nmodel = "zoo:ip2p"\n'
+    with pytest.raises(PlanError) as caught:
+        plan_stages(manifest(tmp_path, SCORE, after='use = "select"\nbounds.target_caption_cos = { min = 0.2 }'))
+    assert str(caught.value) == (
+        "stage select reads column 'target_caption_cos', which score_edit wrote of the rows before chain_edits made "
+        "others; place score_edit after chain_edits"
     )
-    text += '[[stage]]\nuse = "select"\nbounds.target_caption_cos = { min = 0.2 }\n'
-    (tmp_path / "a.toml").write_text(text)
-    with pytest.raises(
-        PlanError, match=r"select needs values of 'target_caption_cos'.*stage chain_edits measures none"
-    ):
-        plan_stages(load_manifest(tmp_path / "a.toml"))
+
+
+def test_dataset_has_no_column_of_the_first_pair(tmp_path):
+    latents = 'use = "encode_latents"\nmodel = "zoo:sd"\nsize_px = 64'
+    *_, emitted = plan_stages(manifest(tmp_path, SCORE, latents, after='use = "emit"'))
+    chain = emitted.index - 1
+    earlier = {name for name, writer in emitted.providers.items() if writer < chain}
+    assert {"source_metadata", "original_width_px", "duplicate_cluster_id"} <= earlier <= KEPT_COLUMNS
+    assert not {"instructions", "target_latent", "pair_l1", "region_mask_png"} & set(emitted.providers)
+
+
+def test_columns_that_stay_are_declared_and_about_the_input():
+    written = set(ChainEdits.writes)
+    assert set(COLUMNS) >= KEPT_COLUMNS
+    assert not KEPT_COLUMNS & written
+    assert not any(column(name).bulk for name in KEPT_COLUMNS)
+
+
+def test_first_edit_without_instruction_gives_no_composition():
+    found, notes = run(first_edits([TO_C], instruction=pa.array([None], pa.string())))
+    assert list(by_suffix(found)) == ["s1", "s2", "s1r", "s2r"]
+    assert notes["compositions left out: a turn changes an earlier one, or has no instruction"] == 1
 
 
 def test_turn_of_another_row_changes_nothing():
@@ -257,8 +279,10 @@ def test_kind_of_pair_is_in_the_json_of_a_sample():
     assert known["turn"] == 2
 
 
-def test_source_hash_is_that_of_the_rows_own_source():
+def test_source_hash_and_size_are_those_of_the_rows_own_source():
     found, _ = run(first_edits([TO_C]))
     for row in found:
-        assert row["source_dhash"] == int(str(imagehash.dhash(made_image(row["source_images"][0]))), 16)
+        image = made_image(row["source_images"][0])
+        assert row["source_dhash"] == int(str(imagehash.dhash(image)), 16)
+        assert (row["width_px"], row["height_px"]) == image.size
     assert len({row["source_dhash"] for row in found}) > 1

@@ -195,3 +195,9 @@ def test_server_is_asked_row_by_row_with_seeds_and_its_tokens_are_kept(monkeypat
     assert context.notes["edited images: refused"] == 2
     assert context.notes["milliseconds of edit requests"] > 0
     assert len(server.asked) == 4
+
+
+def test_scores_of_an_earlier_target_are_no_scores_of_the_new_one():
+    stage = SynthesiseEdit(model="zoo:ip2p")
+    assert all(stage.outdates(name) for name in ("target_caption_cos", "judge_score", "target_mask_png", "pair_l1"))
+    assert not any(stage.outdates(name) for name in ("instruction", "target_caption", "source_images", "session_id"))

@@ -1,6 +1,7 @@
 """The first rows of the input, in all and by edit type."""
 
 import itertools
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -72,10 +73,18 @@ def test_rows_are_those_of_a_plain_loop_for_any_cut_into_shards(types, number, c
     assert taken(number, types, cuts=cuts, group_size=group_size) == [f"s{n}" for n in range(min(number, len(types)))]
 
 
-@pytest.mark.parametrize("wrong", [0, {}, {"colour": 0}, "many", 1.5])
+@pytest.mark.parametrize("wrong", [0, {}, {"colour": 0}, {"colour": 1.0}, "many", 1.5, True, 10**400, [3]])
 def test_a_target_that_is_no_number_of_rows_is_refused(wrong):
-    with pytest.raises(ManifestError, match="target_rows"):
+    with pytest.raises(ManifestError, match=r"^take_rows: target_rows: expected a number of rows, 1 to 1,000,000,"):
         checked(TakeRows, {"target_rows": wrong}, "take_rows", ManifestError)
+
+
+def test_rows_of_types_that_are_not_wanted_are_not_sent_about():
+    sent = []
+    table = pa.table({"edit_type": [f"type {number}" for number in range(50)] + ["colour"]})
+    shards = SimpleNamespace(tables=[(0, "000", table)])
+    TakeRows(target_rows={"colour": 2})._count(shards, lambda _name, rows, _to: sent.append(rows.to_pylist()))
+    assert sent == [[{"type": "colour", "count_all": 1, "shard": 0}]]
 
 
 def test_a_stage_that_may_reject_rows_is_refused_after_it():

@@ -1,14 +1,19 @@
 """Portions of the input: their sizes, and builds that end when their quota is met."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from _fakes import Pack, ReadLines, Upper, build_in_process, plan_of, summarised
+from _fakes import Pack, ReadLines, Upper, build_in_process, plan_of, run, summarised
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.errors import PlanError
+from pipeline.build.portions import build_portions
 from pipeline.build.quota import QUOTA, next_portion, portion_of, within_quota
 from pipeline.build.status import status
+from pipeline.build.summary import build_summary
 from pipeline.build.verify import verify
 from pipeline.store.storage import Storage
 from stages.take_rows import TakeRows
@@ -113,3 +118,45 @@ def test_portion_that_keeps_fewer_rows_than_before_grows_further(tmp_path):
     content = {"key": json.loads(Storage(made.out).read_bytes(QUOTA))["key"], "shards": 2}
     Storage(made.out).write_bytes(QUOTA, json.dumps(content).encode())
     assert summarised(made)["quota"]["rows"] == 30
+
+
+def test_a_larger_limit_is_no_smaller_build(tmp_path):
+    first = plan(tmp_path, 7, limit=5)
+    assert summarised(first)["quota"]["shards_read"] == 3
+    assert summarised(plan(tmp_path, 15, limit=8))["quota"]["shards_read"] > 3
+
+
+def test_a_limit_below_the_shards_of_a_build_is_refused(tmp_path):
+    summarised(plan(tmp_path, 30))
+    with pytest.raises(PlanError, match="holds a build of 12 shards, which --limit 2 would replace"):
+        summarised(plan(tmp_path, 30, limit=2))
+
+
+def test_fewer_rows_leave_no_tar_of_the_larger_dataset(tmp_path):
+    summarised(plan(tmp_path, 20))
+    summary = summarised(plan(tmp_path, 4))
+    names = {file.name for file in Path(summary["dataset"]).glob("*.tar")}
+    assert names == {f"{number:02d}.tar" for number in range(summary["quota"]["shards_read"])}
+    assert (
+        sum(one["samples"] for one in json.loads((Path(summary["dataset"]) / "shards.json").read_text())["shards"]) == 4
+    )
+
+
+def test_stop_at_the_last_step_of_a_portion_starts_no_other(tmp_path):
+    made, sizes = plan(tmp_path, 30), []
+
+    def run_once(part):
+        sizes.append((len(part.shards), len(part.stages)))
+        return replace(run(part), interrupted=True)
+
+    result = build_portions(made, Storage(made.out), run_once)
+    assert sizes == [(1, 3)]
+    assert not result.ok
+    assert result.num_left == 2, "the sink on one shard, and its last step"
+    assert not build_summary(result)["ok"]
+
+
+def test_rows_beyond_the_target_are_not_called_a_loss(tmp_path):
+    shards = {"00": [f"line {row}" for row in range(100)]}
+    made = plan_of(tmp_path, [ReadLines(), Upper(), TakeRows(target_rows=2), Pack()], shards)
+    assert summarised(made)["few_left"] is None

@@ -166,9 +166,12 @@ GO_WITH = {
     ],
     ("write_turns", "examples"): ['lexicon = "wordnet:3.0"', "num_instructions = 0", "num_examples = 0"],
     ("write_edits", "examples"): ["num_instructions = 0", "num_examples = 0", "shares.add = 1.0"],
+    ("write_turns", "lexicon"): [f'model = "{REQUIRED["hf"]}"', "shares.add = 1.0"],
 }
 """What other settings have to be where one is none."""
-NEEDED = {name: [f'image_encoder = "{REQUIRED["hf"]}"'] for name in ("synthesise_pair", "synthesise_region")}
+NEEDED = {name: [f'image_encoder = "{REQUIRED["hf"]}"'] for name in ("synthesise_pair", "synthesise_region")} | {
+    "write_turns": ['lexicon = "wordnet:3.0"']
+}
 """What a stage needs to be given besides settings without a default."""
 
 

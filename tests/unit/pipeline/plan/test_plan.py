@@ -1,5 +1,5 @@
 import pickle
-from typing import Annotated, Protocol
+from typing import Annotated, ClassVar, Protocol
 
 import fsspec
 import pytest
@@ -21,8 +21,20 @@ from _fakes import (
 from core.errors import MissingDependencyError, PlanError
 from core.missing import Missing
 from models.registry import WRAPPERS
+from pipeline.plan.manifest import StageEntry
 from pipeline.plan.plan import make_plan, plan_stages
 from pipeline.stage import MODEL_NEEDS, Needs, Serves
+
+
+class MayRead(Pixels):
+    """Reads what is there."""
+
+    reads: ClassVar = ("caption",)
+    reads_if_present: ClassVar = ("source_caption", "instruction", "parent_id")
+
+
+def entry_named(stage, name):
+    return StageEntry(name=name, stage=stage, run_on={})
 
 
 def refusal(*stages, only=None, kind=PlanError, **fields):
@@ -51,6 +63,35 @@ def test_column_that_no_stage_writes_is_refused():
 
 def test_column_written_only_further_down_is_refused():
     assert "reads column 'instruction'" in refusal(ReadLines(), Upper(), Join(), Twins())
+
+
+class Anew(Twins):
+    """Its rows are new, so that capitals of the caption say nothing of them."""
+
+    def outdates(self, name):
+        return name in ("source_caption", "instruction", "parent_id")
+
+
+def test_outdated_column_is_read_by_no_later_stage(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper(), Anew(), MayRead(), Pack()])
+    assert plan.stages[3].providers == {"caption": 0, "instruction": 2, "parent_id": 2}
+
+
+def test_stage_that_reads_an_outdated_column_is_refused_with_the_order():
+    assert refusal(ReadLines(), Upper(), Anew(), Join()) == (
+        "stage join reads column 'source_caption', which upper wrote of the rows before anew made others; place upper "
+        "after anew"
+    )
+
+
+def test_stage_that_reads_an_outdated_column_of_the_input_is_moved_itself(monkeypatch):
+    monkeypatch.setattr(Anew, "outdates", lambda _self, name: name == "source_raw")
+    assert refusal(ReadLines(), Anew(), Pixels()).endswith("made others; place pixels before anew")
+
+
+def test_outdated_column_that_is_written_again_is_read(tmp_path):
+    plan = plan_of(tmp_path, [ReadLines(), Upper(), Anew(), entry_named(Upper(), "again"), MayRead(), Pack()])
+    assert plan.stages[4].providers["source_caption"] == 3
 
 
 def test_artifact_that_no_stage_builds_is_refused():

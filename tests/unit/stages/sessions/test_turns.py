@@ -50,6 +50,13 @@ def test_only_sessions_without_an_edit_are_the_next_writers():
     assert second.asked == [["c", "e"]]
 
 
+def test_step_back_of_one_writer_is_left_to_the_next():
+    first, second = Says(a_blue_car="a red car"), Says(a_blue_car="a green car")
+    (found,) = FirstThatWrites([first, second]).write([session()])
+    assert found["target_caption"] == "a green car"
+    assert FirstThatWrites([first]).write([session()]) == [None]
+
+
 def test_sessions_that_ended_are_asked_for_no_further_turn():
     writer, sessions = Says(a="b", b="c"), [session("a"), session("x")]
     write_further(writer, sessions, num_turns=4)
