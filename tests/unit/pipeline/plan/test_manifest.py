@@ -157,14 +157,6 @@ REQUIRED = {"hf": f"hf:owner/name@{'a' * 40}"}
 GO_WITH = {
     ("synthesise_pair", "image_encoder"): ['preset = "none"'],
     ("synthesise_region", "image_encoder"): ['preset = "none"'],
-    ("write_turns", "model"): ['lexicon = "wordnet:3.0"'],
-    ("write_turns", "lexicon"): [
-        f'model = "{REQUIRED["hf"]}"',
-        "num_instructions = 0",
-        "num_examples = 0",
-        "shares.add = 1.0",
-    ],
-    ("write_turns", "examples"): ['lexicon = "wordnet:3.0"', "num_instructions = 0", "num_examples = 0"],
     ("write_edits", "examples"): ["num_instructions = 0", "num_examples = 0", "shares.add = 1.0"],
     ("write_turns", "lexicon"): [f'model = "{REQUIRED["hf"]}"', "shares.add = 1.0"],
 }
