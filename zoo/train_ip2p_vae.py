@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.protocols import PerceptualFeatures
+    from models.loss_protocols import PerceptualFeatures
 
 CHANNELS = 16
 JITTER_PX = 6

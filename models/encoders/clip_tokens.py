@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from models.encoders.features import frozen, normalised, resized, unit
 from models.encoders.open_clip_encoder import load_open_clip
-from models.protocols import ImageTokens, TextTokens
+from models.loss_protocols import ImageTokens, TextTokens
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,8 +8,8 @@ from core.errors import ModelError
 from models import registry
 
 if TYPE_CHECKING:
+    from models.loss_protocols import ImageTextTokens
     from models.placement import Placement
-    from models.protocols import ImageTextTokens
     from models.regions.head_file import RegionConfig
 
 

@@ -18,7 +18,7 @@ from torch import nn
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from models.protocols import TextTokens
+    from models.loss_protocols import TextTokens
 
 # B rows, N patches, L tokens, D embedding
 

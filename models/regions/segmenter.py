@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
     from PIL.Image import Image
 
+    from models.loss_protocols import ImageTextTokens
     from models.placement import Placement
-    from models.protocols import Floats, ImageTextTokens
+    from models.protocols import Floats
     from models.regions.head import RegionHead
     from models.schemes.weights import Weights
 

@@ -12,7 +12,7 @@ import pytest
 from core.errors import ModelError
 from core.missing import Missing
 from core.settings import Settings
-from models import model_ids, protocols, registry, task_kinds
+from models import loss_protocols, model_ids, protocols, registry, task_kinds
 from models.diffusion.sdedit import SdEditSettings
 from models.language import wordnet
 from models.model_ids import find
@@ -58,8 +58,11 @@ def fake_wrappers(monkeypatch):
     monkeypatch.setattr(registry.importlib, "import_module", fake)
 
 
+DECLARED = {**vars(protocols), **vars(loss_protocols)}
+
+
 def test_every_protocol_is_served_and_every_wrapper_is_there():
-    named = {name for name, value in vars(protocols).items() if getattr(value, "_is_protocol", False)} - {"Protocol"}
+    named = {name for name, value in DECLARED.items() if getattr(value, "_is_protocol", False)} - {"Protocol"}
     assert set(WRAPPERS) == named | {"EditExamples", "HashList", "WordNet"}
     for target in {target for served in WRAPPERS.values() for target in served.values()}:
         module, _, name = target.partition(":")
@@ -71,7 +74,7 @@ def test_every_wrapper_has_its_protocols_methods_and_parameters():
         return [(p.name, p.kind, p.default) for p in inspect.signature(function).parameters.values()]
 
     for protocol, served in WRAPPERS.items():
-        wanted = vars(getattr(protocols, protocol, object))
+        wanted = vars(DECLARED.get(protocol, object))
         methods = [name for name, value in wanted.items() if inspect.isfunction(value) and not name.startswith("_")]
         for target in set(served.values()):
             module, _, name = target.partition(":")

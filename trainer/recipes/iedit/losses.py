@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.protocols import DifferentiableImageText, PerceptualFeatures
+    from models.loss_protocols import DifferentiableImageText, PerceptualFeatures
 
 # B rows, C channels, H W pixels, h w cells of a latent
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.protocols import DifferentiableImageText, PerceptualFeatures
+    from models.loss_protocols import DifferentiableImageText, PerceptualFeatures
     from trainer.batch import Batch
     from trainer.draws import Draws
     from trainer.recipe import TrainContext

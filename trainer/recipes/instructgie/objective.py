@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.protocols import DifferentiableImageText
+    from models.loss_protocols import DifferentiableImageText
     from trainer.arrays import ArraySpec
     from trainer.batch import Batch
     from trainer.diffusion.checkpoint import Checkpoint

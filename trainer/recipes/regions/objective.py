@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.protocols import EditSynthesizer, ImageTextTokens, ImageTokens, TextTokens
+    from models.loss_protocols import ImageTextTokens, ImageTokens, TextTokens
+    from models.protocols import EditSynthesizer
     from models.regions.head import RegionHead
     from models.regions.head_file import RegionConfig
     from trainer.arrays import ArraySpec

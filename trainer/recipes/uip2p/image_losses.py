@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from models.protocols import DifferentiableImageText
+    from models.loss_protocols import DifferentiableImageText
     from trainer.batch import Batch
     from trainer.recipes.uip2p.settings import Uip2pSettings
 

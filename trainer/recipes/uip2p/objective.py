@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from models.diffusion.text_conditions import TextCondition
-    from models.protocols import DifferentiableImageText
+    from models.loss_protocols import DifferentiableImageText
     from trainer.batch import Batch
     from trainer.diffusion.dropout import Dropped
     from trainer.diffusion.editors import OpenedEditor

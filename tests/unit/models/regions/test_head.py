@@ -7,9 +7,9 @@ import torch
 from torch.nn.functional import gelu, layer_norm
 
 from core.errors import ModelError
+from models.loss_protocols import TextTokens
 from models.model_ids import find
 from models.placement import Placement
-from models.protocols import TextTokens
 from models.regions.head import RegionHead
 from models.regions.head_file import RegionConfig, load_head, make_head, read_config, save_head
 from models.registry import missing
