@@ -67,13 +67,17 @@ def _draw_cell(sheet: Image.Image, place: tuple[int, int], stored: bytes, text: 
 
 
 def main() -> int:
-    """Draw the sheet. Return 0."""
+    """Draw the sheet. Return 0, or 1 where there is no session to draw."""
     parser = argparse.ArgumentParser(description=str(__doc__).split("\n", 1)[0])
     parser.add_argument("image", type=Path, help="PNG file to write")
     parser.add_argument("--build", type=Path, default=ROOT / "runs" / "sessions" / "build", help="%(default)s")
     parser.add_argument("--count", type=int, default=6, help="sessions (%(default)s)")
     given = parser.parse_args()
-    sheet_of(chosen(read_pairs(given.build, MANIFEST), given.count)).save(given.image, optimize=True)
+    sessions = chosen(read_pairs(given.build, MANIFEST), given.count)
+    if not sessions:
+        print(f"{given.build} has no sessions of {MANIFEST.name} as it is now; run make bench-sessions", file=sys.stderr)
+        return 1
+    sheet_of(sessions).save(given.image, optimize=True)
     print(given.image)
     return 0
 
