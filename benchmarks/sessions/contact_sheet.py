@@ -75,7 +75,7 @@ def main() -> int:
     given = parser.parse_args()
     sessions = chosen(read_pairs(given.build, MANIFEST), given.count)
     if not sessions:
-        print(f"{given.build} has no sessions of {MANIFEST.name} as it is now; run make bench-sessions", file=sys.stderr)
+        print(f"{given.build} has no sessions of {MANIFEST.name}; run make bench-sessions", file=sys.stderr)
         return 1
     sheet_of(sessions).save(given.image, optimize=True)
     print(given.image)
