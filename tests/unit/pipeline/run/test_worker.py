@@ -102,7 +102,7 @@ def asked(monkeypatch):
     monkeypatch.setattr(registry, "load", load)
     monkeypatch.setattr(registry, "missing", lambda model_id, protocol: [])
     monkeypatch.setattr(registry, "revision", lambda model_id: "r1")
-    monkeypatch.setattr(registry, "licence", lambda model_id: "mit")
+    monkeypatch.setattr(registry, "licence", lambda model_id, protocol: "mit")
     return calls
 
 
