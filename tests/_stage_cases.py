@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
+from _input_files import edit_lines, edit_table, edit_tars, edit_texts, image_folder, laion, webdataset
 from _plain_pairs import Loader
 from _seeded_editor import SeededEditor
 from _stage_fakes import (
@@ -27,10 +28,6 @@ from _stage_inputs import (
     candidates_by_id,
     captions,
     captions_of_two_shards,
-    edit_lines,
-    edit_table,
-    edit_tars,
-    edit_texts,
     edited,
     edited_both_ways,
     edited_regions,
@@ -42,12 +39,10 @@ from _stage_inputs import (
     first_edits,
     forward_edits,
     hashed_images,
-    image_folder,
     images,
     images_by_id,
     indexed,
     instructed,
-    laion,
     listed_images,
     masked_objects,
     named_objects,
@@ -63,7 +58,6 @@ from _stage_inputs import (
     sessions_to_make,
     tagged,
     targets,
-    webdataset,
     without,
     word_counts,
 )

@@ -1,6 +1,5 @@
 """The dataset's tars, byte for byte, and the files next to them."""
 
-import dataclasses
 import hashlib
 import json
 import os
@@ -15,47 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from _fakes import plan_of, run, sink_shard
-from _inputs import encoded, jpeg, make_image, table
+from _emitted import CANDIDATES, IDS, IMAGES, Left, collated, late_values, members, samples, shown, write
+from _fakes import plan_of, run
+from _inputs import encoded, make_image
 
 from core.errors import DamagedFileError
-from pipeline.context import Context
 from pipeline.plan.inputs import shards_of_files
-from pipeline.run.rejects import REJECT_SCHEMA
-from pipeline.sink import PublishedFiles, RunSummary, SinkPart
+from pipeline.sink import PublishedFiles
 from pipeline.stage import SourceStage
 from samples.columns import CANDIDATE, column
-from samples.members import column_of
 from samples.shards import read_shards
-from samples.stored_arrays import npy
 from stages.emit import Emit, sample_json
-from stages.report.contact_sheet import SUFFIX as THUMBNAILS
-
-IMAGES = [jpeg(n) for n in range(3)]
-IDS = ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb-e1", "cccccccccccccccc"]
-
-
-def samples(**changes):
-    columns = {
-        "source_images": [[i] for i in IMAGES],
-        "source_format": ["jpg"] * 3,
-        "duplicate_cluster_id": [i[:16] for i in IDS],
-        "caption": ["a caf\u00e9 \u2028 \0 </script>", None, "a dog"],
-        "source_dhash": [2**64 - 1, 0, 7],
-        "parent_id": [None, "bbbbbbbbbbbbbbbb", None],
-    }
-    return table(IDS, **(columns | changes))
-
-
-def write(tmp_path, *tables, name="shard"):
-    path = tmp_path / f"{name}.tar"
-    made = list(Emit().open(Context(stage_name="emit"))(sink_shard(path, name), iter(tables)))
-    return path, made
-
-
-def members(path):
-    with tarfile.open(path) as tar:
-        return [(m, tar.extractfile(m).read()) for m in tar]
 
 
 def test_a_sample_is_its_image_and_its_json_side_by_side(tmp_path):
@@ -92,17 +61,6 @@ def test_further_source_images_are_numbered(tmp_path):
     assert names == ["source.png", "source1.png", "json", "source.png", "source1.png", "json", "source.png", "json"]
 
 
-def test_every_member_of_every_sample_is_on_the_card(tmp_path):
-    images = [IMAGES[:2], IMAGES, IMAGES[:1]]
-    folder = collated(tmp_path, samples(source_images=images, target_image=IMAGES, target_format=["png"] * 3))
-    card = (folder / "README.md").read_text("utf-8")
-    written = {m.name.split(".", 1)[1] for m, _ in members(tmp_path / "b.tar")}
-    assert written == {"source.jpg", "source1.jpg", "source2.jpg", "target.png", "json"}
-    listed = re.findall(r"^\| `<sample_id>\.(.+?)` \| \S", card, re.MULTILINE)
-    assert listed == ["source.jpg", "source1.jpg", "source2.jpg", "target.png", "json"]
-    assert all(column_of(name) for name in written - {"json"})
-
-
 def test_a_shard_without_rows_is_a_valid_tar(tmp_path):
     path, made = write(tmp_path)
     assert (members(path), made) == ([], [])
@@ -117,80 +75,6 @@ def test_json_leaves_out_what_has_no_value():
     assert sample_json({"sample_id": "a", "width_px": 3, "caption": None}) == {
         "sample_id": "a", "session_id": "a", "turn": 1, "width_px": 3,
     }  # fmt: skip
-
-
-LOG = REJECT_SCHEMA.names
-
-
-class Left:
-    """What the steps of shards left, as `collate` gets it. `shards` maps each name to its rows."""
-
-    def __init__(self, tmp_path, shards, report_samples=240, rejects=()):
-        self.folder, self.parts, self.read_names, self.opened = tmp_path, {}, [], []
-        self.emit, self.ctx = Emit(report_samples=report_samples), Context(stage_name="emit")
-        self.rejects = [pa.Table.from_pylist([dict(zip(LOG, r, strict=True)) for r in rejects], schema=REJECT_SCHEMA)]
-        for number, (name, rows) in enumerate(shards.items()):
-            self.add(name, rows, number, len(shards))
-
-    def add(self, name, rows, number, num_shards):
-        """Do the step of one shard in a plan of `num_shards`."""
-        shard = sink_shard(self.folder / f"{name}.tar", name, number, num_shards)
-        shard = dataclasses.replace(shard, further_file=lambda suffix: self.folder / f"{name}{suffix}")
-        tables = [rows.slice(start, 2) for start in range(0, rows.num_rows, 2)]
-        made = list(self.emit.open(self.ctx)(shard, iter(tables)))
-        if made:
-            self.parts[name] = (made, shard.summary)
-
-    def entry(self, name):
-        content = (self.folder / f"{name}.tar").read_bytes()
-        made, _ = self.parts[name]
-        return {
-            "rows": sum(t.num_rows for t in made), "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(),
-        }  # fmt: skip
-
-    def summary(self, columns):
-        def parts():
-            for name, (made, summary) in self.parts.items():
-                yield SinkPart(shard=name, file=f"stages/emit/{name}.parquet", summary=summary, tables=iter(made))
-
-        def read(name):
-            self.read_names.append(name)
-            return (self.folder / name).read_bytes()
-
-        def opened(name):
-            self.opened.append(name)
-            return (self.folder / name).open("rb")
-
-        stage = {
-            "name": "emit", "fingerprint": "0" * 64, "settings": {}, "models": {}, "licences": {}, "roles": {},
-            "rows_in": 3, "rows_kept": 3, "rows_out": 3, "rejects": {}, "notes": dict(self.ctx.notes), "seconds": 0.5,
-        }  # fmt: skip
-        return RunSummary(
-            manifest={
-                "name": "mine", "summary": "<b>", "license": "mit", "language": "en", "stages": [],
-                "stated_licences": {"input": None, "models": {}},
-            },
-            columns=tuple(n for n in columns if n != "sample_id"),
-            shard_files={name: self.entry(name) for name in self.parts},
-            further_files={THUMBNAILS: [n for n in self.parts if (self.folder / f"{n}{THUMBNAILS}").exists()]},
-            stages=[stage], parts=parts, rejects=lambda: iter(self.rejects), read=read, open=opened,
-        )  # fmt: skip
-
-    def collate(self, columns):
-        folder = self.folder / "dataset"
-        folder.mkdir()
-        self.emit.collate(folder, self.summary(columns))
-        return folder
-
-
-def collated(tmp_path, rows, **options):
-    return Left(tmp_path, {"b": rows}, **options).collate(rows.column_names)
-
-
-def shown(folder):
-    """The samples on the report's contact sheet."""
-    page = (folder / "report.html").read_text("utf-8")
-    return json.loads(page.split('<script type="application/json" id="payload">')[1].split("</script>")[0])["samples"]
 
 
 def test_collate_writes_tables_card_and_report(tmp_path):
@@ -250,41 +134,6 @@ def test_examples_have_members_with_formats_of_their_own(tmp_path):
     assert "source1.jpg" not in listed
 
 
-CANDIDATES = [
-    {
-        **dict.fromkeys(CANDIDATE.field(place).name for place in range(CANDIDATE.num_fields)), "number": number,
-        "is_kept": number == 2, "seed": 2**32 - number, "num_steps": 3, "strength": 0.5, "pair_l1": 0.25,
-    }
-    for number in (1, 2)
-]  # fmt: skip
-"""Two candidates, of which the second was kept; further scores have no value."""
-
-
-def late_values(num_rows=8):
-    """Rows of which only the last has a second source, a target, masks, latents and optional values."""
-    png = encoded(make_image(1), "PNG")
-    latent = npy(np.arange(16, dtype=np.float16).reshape(4, 2, 2))
-    columns = {
-        "source_images": [[jpeg(n)] for n in range(num_rows - 1)] + [[jpeg(7), jpeg(8)]],
-        "source_format": ["jpg"] * num_rows,
-        "duplicate_cluster_id": [f"{n:016x}" for n in range(num_rows)],
-    }
-    late = {
-        "caption": "a dog", "width_px": 3, "retrieval_cos": 0.5, "neighbour_ids": ["a", "b"],
-        "neighbour_cos": [1.0, 0.5], "target_image": png, "target_format": "png", "source_mask_png": png,
-        "target_mask_png": png, "source_latent": latent, "target_latent": latent, "region_latent": latent,
-        "instruction_emb": npy(np.arange(6).reshape(3, 2)), "instruction_pooled_emb": npy(np.arange(2)),
-        "text_model": "zoo:sd", "parent_id": "b" * 16,
-        "anchor_id": "b" * 16, "anchor_image": jpeg(9), "anchor_format": "jpg", "region_mask_png": png,
-        "soft_mask_png": png, "is_whole_image": True, "object_boxes": [[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]],
-        "candidates": CANDIDATES, "split": "train", "example_ids": ["a", "b"],
-        "example_source_images": [png, png], "example_source_formats": ["png", "png"],
-        "example_target_images": [png, png], "example_target_formats": ["png", "png"],
-    }  # fmt: skip
-    columns |= {name: [None] * (num_rows - 1) + [value] for name, value in late.items()}
-    return table([f"{n:016x}" for n in range(num_rows)], **columns)
-
-
 def test_datasets_reads_what_only_late_samples_have(tmp_path):
     rows = late_values()
     folder = collated(tmp_path, rows)
@@ -335,69 +184,11 @@ def test_candidates_stay_records_in_the_table(tmp_path):
     assert read["candidates"].to_pylist() == [None] * 7 + [CANDIDATES]
 
 
-def test_the_report_shows_the_anchor_and_both_masks_of_the_region(tmp_path):
-    *_, last = shown(collated(tmp_path, late_values()))
-    assert [role for role, _ in last["images"]] == [
-        "anchor", "source", "target", "source_mask", "target_mask", "region_mask", "soft_mask",
-    ]  # fmt: skip
-    assert last["fields"]["candidates"] == "2, of which the following passed: 2"
-    assert last["fields"]["is_whole_image"] == "true"
-
-
-def test_the_card_names_anchor_and_masks_of_the_region(tmp_path):
-    card = (collated(tmp_path, late_values()) / "README.md").read_text("utf-8")
-    for name, meaning in (
-        ("anchor.jpg", "the image `anchor_id` that the pair was drawn over"),
-        ("region_mask.png", "all white where `is_whole_image`"),
-        ("soft_mask.png", "how much of each place was made anew"),
-    ):
-        (line,) = [line for line in card.splitlines() if line.startswith(f"| `<sample_id>.{name}` |")]
-        assert meaning.replace("_", "\\_").replace("`", "\\`") in line
-
-
 def test_anchor_and_masks_of_the_region_lie_beside_the_pair(tmp_path):
     path, _ = write(tmp_path, late_values().slice(7))
     names = [m.name.split(".", 1)[1] for m, _ in members(path)]
     assert {"anchor.jpg", "region_mask.png", "soft_mask.png"} <= set(names)
     assert json.loads(members(path)[-1][1])["is_whole_image"] is True
-
-
-def test_an_anchor_that_is_not_stored_is_on_no_page_and_in_no_tar(tmp_path):
-    rows = late_values()
-    for name in ("anchor_image", "anchor_format"):
-        place = rows.schema.get_field_index(name)
-        rows = rows.set_column(place, rows.schema.field(place), pa.nulls(rows.num_rows, rows.schema.field(place).type))
-    folder = collated(tmp_path, rows)
-    assert "<sample_id>.anchor" not in (folder / "README.md").read_text("utf-8")
-    *_, last = shown(folder)
-    assert "anchor" not in dict(last["images"])
-    assert last["fields"]["anchor_id"] == "b" * 16
-    path, _ = write(tmp_path, rows.slice(7))
-    assert not any("anchor" in member.name for member, _ in members(path))
-
-
-def pages(folder):
-    return [(folder / name).read_text("utf-8") for name in ("README.md", "report.html")]
-
-
-@pytest.mark.parametrize("target", ["no column", "no value"])
-def test_pages_of_edits_without_target_images_say_so(tmp_path, target):
-    rows = samples(
-        instruction=["a", "b", "c"], target_caption=["d", "e", "f"], reverse_writer=["rule", "rule", "model"]
-    )
-    if target == "no value":
-        for name in ("target_image", "target_format"):
-            rows = rows.append_column(name, pa.nulls(3, column(name).type))
-    card, report = pages(collated(tmp_path, rows))
-    assert "There is no target image." in card
-    assert "target.png" not in card
-    assert "There is no target image:" in report
-    assert "reverse_writer: most frequent values" in report
-
-
-def test_pages_of_pairs_do_not_say_that_there_is_no_target(tmp_path):
-    for page in pages(collated(tmp_path, late_values().append_column("instruction", pa.array(["a"] * 8)))):
-        assert "no target image" not in page
 
 
 def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):
@@ -409,17 +200,6 @@ def test_samples_parquet_has_every_light_column_and_no_pixels(tmp_path):
     assert read["session_id"].to_pylist() == IDS
     assert read["turn"].to_pylist() == [1, 1, 1]
     assert read["dataset_shard"].to_pylist() == ["b.tar"] * 3
-
-
-@pytest.mark.parametrize(("asked", "number"), [(0, 0), (2, 2), (240, 3)])
-def test_the_report_shows_as_many_samples_as_asked_for(tmp_path, asked, number):
-    assert len(shown(collated(tmp_path, samples(), report_samples=asked))) == number
-
-
-def test_thumbnails_come_from_the_steps_of_shards(tmp_path):
-    left = Left(tmp_path, {"a": samples(), "b": samples().slice(1)})
-    assert len(shown(left.collate(samples().column_names))) == 5
-    assert (left.read_names, left.opened) == (["a.thumbnails", "b.thumbnails"], [])
 
 
 def test_tables_and_pages_of_several_shards_are_those_of_one(tmp_path):
@@ -452,21 +232,6 @@ def test_counts_that_are_not_as_written_name_their_file(tmp_path):
     left.parts["a"][1]["counts"] = '{"numbers": 5}'
     with pytest.raises(DamagedFileError, match=r"^stages/emit/a\.parquet is not as it was written \(numbers: "):
         left.collate(samples().column_names)
-
-
-def test_values_of_categories_are_text_in_the_report(tmp_path):
-    hostile = "</script><script>alert(1)</script>"
-    page = (collated(tmp_path, samples(edit_type=[hostile, "add", None])) / "report.html").read_text("utf-8")
-    assert hostile not in page
-    assert page.count("&lt;/script&gt;&lt;script&gt;alert(1)") >= 1
-
-
-def test_a_dataset_without_samples_has_all_its_pages(tmp_path):
-    folder = collated(tmp_path, samples().slice(0, 0))
-    assert pq.read_table(folder / "samples.parquet").num_rows == 0
-    assert pq.read_table(folder / "rejects.parquet").schema == REJECT_SCHEMA
-    assert json.loads((folder / "shards.json").read_text())["shards"] == []
-    assert (folder / "report.html").stat().st_size > 1000
 
 
 class LateRows(SourceStage):
