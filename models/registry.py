@@ -14,6 +14,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.classes import class_at
 from core.errors import ModelError
 from core.missing import Missing, missing_package
 from models import hash_lists, model_ids
@@ -155,8 +156,8 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
         weights = fetch(find(model_id))
         target = _served_by(protocol, weights)
         if target in OVER:
-            return _class(target)(load(OVER[target], model_id, placement), **settings)
-        return _class(target)(weights, placement or Placement(), **settings)
+            return class_at(target)(load(OVER[target], model_id, placement), **settings)
+        return class_at(target)(weights, placement or Placement(), **settings)
     except ModuleNotFoundError as error:
         package = str(error.name).partition(".")[0]
         raise ModelError(f"model {model_id!r}: {_package(package).message}") from error
@@ -164,7 +165,7 @@ def load(protocol: str, model_id: str, placement: Placement | None = None, **set
 
 def editor_class(model_id: str) -> Any:
     """The Editor class that serves `model_id`, with `Settings`, `needs` and `uses`. Raises ModelError."""
-    return _class(_served_by("Editor", fetch(find(model_id))))
+    return class_at(_served_by("Editor", fetch(find(model_id))))
 
 
 def editor_class_if_here(model_id: str) -> Any | None:
@@ -176,7 +177,7 @@ def editor_class_if_here(model_id: str) -> Any | None:
         weights = find(model_id)
         if weights.wrapper or (not weights.is_local and not SCHEMES[weights.scheme].KIND):
             return None
-        return _class(_served_by("Editor", weights))
+        return class_at(_served_by("Editor", weights))
     except (ModelError, ModuleNotFoundError):  # the plan reports what is missing
         return None
 
@@ -292,11 +293,6 @@ def _served_by(protocol: str, weights: Weights) -> str:
     if refusal := _refusal(protocol, weights, kind):
         raise ModelError(f"model {weights.model_id!r} {refusal}; name another model")
     return weights.wrapper or _target(protocol, kind)
-
-
-def _class(target: str) -> Any:
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(module), name)
 
 
 def _refusal(protocol: str, weights: Weights, kind: str) -> str | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-from core.errors import UsageError, nearest
+from core.classes import find_class
 
 if TYPE_CHECKING:
     from evaluation.benchmark import BenchmarkReader
@@ -21,8 +20,5 @@ BENCHMARKS = {
 
 def find_benchmark(name: str) -> type[BenchmarkReader]:
     """The settings class of a benchmark. Raises UsageError with the nearest name for an unknown one."""
-    if name not in BENCHMARKS:
-        raise UsageError(f"no benchmark is called {name!r}{nearest(name, BENCHMARKS)}")
-    module, _, kind = BENCHMARKS[name].partition(":")
-    found: type[BenchmarkReader] = getattr(importlib.import_module(module), kind)
+    found: type[BenchmarkReader] = find_class(BENCHMARKS, name, "benchmark")
     return found

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-from core.errors import UsageError, nearest
+from core.classes import find_class
 
 if TYPE_CHECKING:
     from export.format import Format
@@ -34,8 +33,5 @@ FORMATS = {
 
 def find_format(name: str) -> type[Format]:
     """The settings class of a format. Raises UsageError with the nearest name for an unknown one."""
-    if name not in FORMATS:
-        raise UsageError(f"no format is called {name!r}{nearest(name, FORMATS)}")
-    module, _, kind = FORMATS[name].partition(":")
-    found: type[Format] = getattr(importlib.import_module(module), kind)
+    found: type[Format] = find_class(FORMATS, name, "format")
     return found
